@@ -1,0 +1,207 @@
+"""Classical polynomial preconditioners, as `Recurrence`s: the baselines of every comparison.
+
+All functions return P of degree m - 1 with R(x) = 1 - x P(x) of degree m, so that the methods of one
+table cost the same products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import OptionError
+from nnla.recurrences import Recurrence
+
+__all__ = [
+    "chebyshev",
+    "chebyshev4",
+    "gmres_polynomial",
+    "least_squares",
+    "leja_order",
+    "neumann",
+    "richardson",
+]
+
+
+def _check(b: float, degree: int, a: float = 0.0) -> None:
+    if not (isinstance(degree, (int, np.integer)) and 0 <= degree <= 512):
+        raise OptionError(f"degree must be an integer from 0 to 512, got {degree!r}")
+    if not (np.isfinite(a) and np.isfinite(b) and 0 <= a < b):
+        raise OptionError(f"the interval needs 0 <= a < b, got [{a}, {b}]")
+
+
+def chebyshev(a: float, b: float, degree: int) -> Recurrence:
+    """Chebyshev preconditioner: R = T_m(t(x)) / T_m(t(0)), the smallest max |R| on [a, b].
+
+    Parameters
+    ----------
+    a, b : float
+        Interval, 0 < a < b.
+    degree : int
+        Degree of P; m = degree + 1.
+
+    Notes
+    -----
+    Validity: P > 0 on (0, a + b) for even m and on (0, inf) for odd m, so it may precondition CG
+    as long as the spectrum ends below a + b.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 12.3.
+
+    Examples
+    --------
+    >>> r = chebyshev(1.0, 3.0, 0)      # one step of Richardson: P = 2 / (a + b)
+    >>> round(r(2.0), 12)
+    0.5
+    """
+    _check(b, degree, a)
+    if a <= 0:
+        raise OptionError(f"the Chebyshev preconditioner needs a > 0, got {a}; use chebyshev4 for a = 0")
+    m = degree + 1
+    centre, half = (a + b) / 2, (b - a) / 2
+    if half < 1e-6 * centre:  # one point to rounding: R = (1 - x/centre)^m
+        return Recurrence.from_roots(np.full(m, centre), (a, b))
+    if m == 1:
+        return Recurrence.from_chebyshev([1 / centre], a, b)
+    # arccosh((a + b) / (b - a)) written so that a/b of 1e-16 keeps its digits
+    growth = 2 * np.arcsinh(np.sqrt(a / (b - a)))
+
+    def values(x: np.ndarray) -> np.ndarray:
+        t = (centre - x) / half
+        inside = np.cos(m * np.arccos(np.clip(t, -1, 1))) / np.cosh(min(m * growth, 700.0))
+        # below a, T_m(t) / T_m(t(0)) as a ratio of cosh that cannot overflow
+        g = np.arccosh(np.maximum(t, 1.0))
+        outside = np.exp(m * (g - growth)) * (1 + np.exp(-2 * m * g)) / (1 + np.exp(-2 * m * growth))
+        return (1 - np.where(t > 1, outside, inside)) / x
+
+    # Interpolated on (0, b], not [a, b]: eigenvalues below a must see P without extrapolation.
+    recurrence = Recurrence.from_function(values, 0.0, b, degree)
+    return replace(recurrence, domain=(a, b))
+
+
+def chebyshev4(b: float, degree: int) -> Recurrence:
+    """Fourth-kind Chebyshev preconditioner on (0, b]: needs no lower bound.
+
+    R(x) = W_m(1 - 2 x / b) / (2 m + 1) with W_m(cos t) = sin((m + 1/2) t) / sin(t / 2).
+
+    Notes
+    -----
+    Validity: P > 0 on (0, b] always (|R| < 1 there).
+
+    References
+    ----------
+    J. Lottes, Optimal polynomial smoothers for multigrid V-cycles, Numer. Lin. Alg. Appl. 2023.
+
+    Examples
+    --------
+    >>> r = chebyshev4(1.0, 0)
+    >>> round(1 - 0.75 * r(0.75), 12)   # R = 1 - 4 x / (3 b) vanishes at 3 b / 4
+    0.0
+    """
+    _check(b, degree)
+    m = degree + 1
+
+    def values(x: np.ndarray) -> np.ndarray:
+        theta = np.arccos(np.clip(1 - 2 * x / b, -1, 1))
+        return (1 - np.sin((m + 0.5) * theta) / np.sin(theta / 2) / (2 * m + 1)) / x
+
+    return Recurrence.from_function(values, 0.0, b, degree)
+
+
+def richardson(b: float, degree: int, a: float = 0.0) -> Recurrence:
+    """m damped Richardson steps: R = (1 - omega x)^m, omega = 2 / (a + b) (1 / b when a = 0).
+
+    Examples
+    --------
+    >>> round(richardson(2.0, 1)(1.0), 12)
+    0.75
+    """
+    _check(b, degree, a)
+    omega = 2 / (a + b) if a > 0 else 1 / b
+    return Recurrence.from_roots(np.full(degree + 1, 1 / omega), (a, b))
+
+
+def neumann(b: float, degree: int) -> Recurrence:
+    """Truncated Neumann series of A^{-1} around b: P = (1/b) sum_{k <= degree} (1 - x/b)^k.
+
+    The same polynomial as Richardson with omega = 1 / b, under the name under which it is
+    quoted; built as Scenario II (basis (1 - x/b)^k and all expansion weights 1).
+    """
+    return richardson(b, degree)
+
+
+def least_squares(a: float, b: float, degree: int) -> Recurrence:
+    """P that minimises the integral of R(x)^2 against the Chebyshev weight on [a, b].
+
+    Notes
+    -----
+    Cost: one least-squares problem of 8 m points by m unknowns. Positive on (0, b] for a = 0;
+    otherwise to be checked by `nnla.guards`.
+
+    References
+    ----------
+    Y. Saad, Practical use of polynomial preconditionings for the conjugate gradient method,
+    SIAM J. Sci. Stat. Comput. 6 (1985).
+    """
+    _check(b, degree, a)
+    m = degree + 1
+    points = np.cos(np.pi * (np.arange(8 * m) + 0.5) / (8 * m))
+    x = (a + b) / 2 + (b - a) / 2 * points
+    basis = np.polynomial.chebyshev.chebvander(points, degree) * x[:, None]
+    c = np.linalg.lstsq(basis, np.ones_like(x), rcond=None)[0]
+    return Recurrence.from_chebyshev(c, a, b)
+
+
+def leja_order(points: Any) -> np.ndarray:
+    """Leja ordering: each next point is farthest from those before it, so that products stay tame."""
+    z = np.array(points, dtype=np.float64)
+    order = [int(np.argmax(np.abs(z)))]
+    log_distance = np.zeros(z.size)
+    remaining = np.ones(z.size, dtype=bool)
+    remaining[order[0]] = False
+    tiny = np.finfo(float).tiny
+    while remaining.any():
+        log_distance += np.log(np.maximum(np.abs(z - z[order[-1]]), tiny))
+        pick = int(np.argmax(np.where(remaining, log_distance, -np.inf)))
+        remaining[pick] = False
+        order.append(pick)
+    return z[order]
+
+
+def gmres_polynomial(alpha: Any, beta: Any, degree: int) -> Recurrence:
+    """The GMRES (minimal residual) polynomial of the probe's right-hand side.
+
+    The roots of R are the harmonic Ritz values of the m-step Lanczos tridiagonal matrix T:
+    eigenvalues of T + beta_m^2 T^{-1} e_m e_m'. Applied in Leja order.
+
+    Parameters
+    ----------
+    alpha, beta : array_like, shape (>= m,)
+        Lanczos coefficients of a probe, m = degree + 1; beta[m - 1] couples to step m + 1.
+
+    Notes
+    -----
+    Validity: optimal for that right-hand side only; may be indefinite on the spectrum and has to be
+    checked by `nnla.guards`.
+
+    References
+    ----------
+    Q. Liu, R. Morgan, W. Wilcox, Polynomial preconditioned GMRES and GMRES-DR, SIAM J. Sci. Comput.
+    37 (2015); J. Loe, R. Morgan, Toward efficient polynomial preconditioning for GMRES, 2022.
+    """
+    m = degree + 1
+    alpha, beta = np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float)
+    if alpha.size < m or beta.size < m:
+        raise OptionError(f"a GMRES polynomial of degree {degree} needs a probe of {m} steps, got {alpha.size}")
+    T = np.diag(alpha[:m]) + np.diag(beta[: m - 1], 1) + np.diag(beta[: m - 1], -1)
+    last = np.zeros(m)
+    last[-1] = 1.0
+    column = np.linalg.solve(T, last)
+    T[:, -1] += beta[m - 1] ** 2 * column
+    roots = np.linalg.eigvals(T)
+    if np.max(np.abs(roots.imag)) > 1e-8 * np.max(np.abs(roots)) or np.any(roots.real == 0):
+        raise OptionError("the probe's harmonic Ritz values are not real; the operator is not definite")
+    return Recurrence.from_roots(leja_order(roots.real))

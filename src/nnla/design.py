@@ -1,0 +1,199 @@
+"""From a probe to a guarded polynomial: the engine, its classical opponents, one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnla.classical import chebyshev, chebyshev4, gmres_polynomial, least_squares, neumann, richardson
+from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.guards import check_polynomial, check_probe
+from nnla.recurrences import Recurrence
+from nnla.simulated_choice import dos_interval, rule_interval
+from nnla.types import SpectralProbe
+
+__all__ = ["POLYNOMIAL_METHODS", "Design", "design_polynomial"]
+
+POLYNOMIAL_METHODS = (
+    "autospec",
+    "autospec-paper",
+    "chebyshev",
+    "chebyshev4",
+    "rule",
+    "dos",
+    "least-squares",
+    "gmres",
+    "richardson",
+    "neumann",
+)
+_WELL_CONDITIONED = 10.0
+
+
+@dataclass(frozen=True)
+class Design:
+    """A polynomial that passed the guards.
+
+    Attributes
+    ----------
+    recurrence : Recurrence
+    method : the method that made it (after a fallback, the classical one)
+    interval : [a, b]
+    predicted_iterations : outer iterations expected from a zero start, or None
+    fallback : None, or what was given up and why
+    weights : name of the learned weights that made it, or None
+    """
+
+    recurrence: Recurrence
+    method: str
+    interval: tuple[float, float]
+    predicted_iterations: float | None = None
+    fallback: str | None = None
+    weights: str | None = None
+
+
+def design_polynomial(
+    probe: SpectralProbe,
+    *,
+    method: str = "autospec",
+    degree: int = 11,
+    rtol: float = 1e-8,
+    engine: Any = None,
+) -> Design:
+    """The polynomial of a method for a probe, checked positive on the probed spectrum.
+
+    Parameters
+    ----------
+    probe : SpectralProbe of the (scaled) operator
+    method : one of `POLYNOMIAL_METHODS`
+    degree : degree of P, 1 to 512 (the engine is trained for 4 to 32)
+    rtol : tolerance of the solve it is for
+    engine : trained engine instead of the shipped one ("autospec" and "autospec-paper")
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        The probe has negative Ritz values.
+    OptionError
+
+    Notes
+    -----
+    Guaranteed: P > 0 on (0, 1.02 b]. A learned or classical polynomial that fails this, and a probe
+    outside the engine's training envelope, fall back to Chebyshev on [theta_min, b], and `Design.fallback`
+    says so.
+    """
+    if method not in POLYNOMIAL_METHODS:
+        raise OptionError(f"unknown polynomial method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
+    if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or not 1 <= degree <= 512:
+        raise OptionError(f"degree must be an integer from 1 to 512, got {degree!r}")
+    verdict = check_probe(probe)
+    if not verdict.ok:
+        raise NotPositiveDefiniteError(
+            f"{verdict.reason}; polynomial preconditioning of CG needs a positive definite operator, "
+            "for indefinite systems use scipy.sparse.linalg.minres"
+        )
+    degree = int(degree)
+    if method == "autospec":
+        return _autospec(probe, degree, rtol, engine)
+    try:
+        design = _BUILDERS[method](probe, degree, rtol, engine)
+    except OptionError as error:
+        if method != "gmres":  # its harmonic Ritz values may fail to exist; the others mean bad input
+            raise
+        return _classical(probe, degree, f"{method}: {error}")
+    return _guarded(design, probe, degree)
+
+
+def _guarded(design: Design, probe: SpectralProbe, degree: int) -> Design:
+    verdict = check_polynomial(design.recurrence, probe.upper_bound)
+    if verdict.ok:
+        return design
+    return _classical(probe, degree, f"{design.method}: {verdict.reason}")
+
+
+def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Design:
+    """Chebyshev on [theta_min, theta_max + residual]: what everything falls back to."""
+    b = probe.upper_bound
+    a = min(max(probe.lambda_min, 1e-15 * b), 0.98 * b)
+    fallback = None if why is None else f"{why}; Chebyshev on [theta_min, b] instead"
+    return Design(chebyshev(a, b, degree), "chebyshev", (a, b), fallback=fallback)
+
+
+def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    from nnla.weights import load
+
+    engine = load("autospec-cg") if engine is None else engine
+    weights = engine.card.get("name", engine.name)
+    choice = engine.choose(probe, degree=degree, rtol=rtol)
+    if probe.lambda_max < _WELL_CONDITIONED * probe.lambda_min:
+        # nothing to learn where the whole spectrum is resolved by the probe
+        design = _classical(probe, degree)
+        return Design(
+            design.recurrence, "autospec", design.interval, choice.predicted_iterations, None, weights
+        )
+    if not choice.inside:
+        design = _classical(probe, degree, f"autospec: {choice.reason}")
+        return design
+    design = Design(
+        chebyshev(choice.a, choice.b, degree),
+        "autospec",
+        (choice.a, choice.b),
+        choice.predicted_iterations,
+        None,
+        weights,
+    )
+    return _guarded(design, probe, degree)
+
+
+def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    from nnla.weights import load
+
+    engine = load("autospec-cg-paper") if engine is None else engine
+    recurrence = engine.recurrence(probe, degree=degree)
+    interval = (probe.lambda_min, probe.upper_bound)
+    return Design(recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper"))
+
+
+def _interval_method(name: str) -> Callable[..., Design]:
+    def build(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+        predicted = None
+        if name == "rule":
+            a, b = rule_interval(probe, degree)
+        else:
+            a, b, predicted = dos_interval(probe, degree, rtol)
+        return Design(chebyshev(a, b, degree), name, (a, b), predicted)
+
+    return build
+
+
+def _least_squares(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    b = probe.upper_bound
+    return Design(least_squares(0.0, b, degree), "least-squares", (0.0, b))
+
+
+def _upper(name: str, build: Callable[[float, int], Recurrence]) -> Callable[..., Design]:
+    def method(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+        b = probe.upper_bound
+        return Design(build(b, degree), name, (0.0, b))
+
+    return method
+
+
+def _gmres(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    recurrence = gmres_polynomial(probe.alpha, probe.beta, min(degree, probe.steps - 1))
+    return Design(recurrence, "gmres", (probe.lambda_min, probe.upper_bound))
+
+
+_BUILDERS: dict[str, Callable[..., Design]] = {
+    "autospec-paper": _paper,
+    "chebyshev": lambda probe, degree, rtol, engine: _classical(probe, degree),
+    "chebyshev4": _upper("chebyshev4", chebyshev4),
+    "rule": _interval_method("rule"),
+    "dos": _interval_method("dos"),
+    "least-squares": _least_squares,
+    "gmres": _gmres,
+    "richardson": _upper("richardson", richardson),
+    "neumann": _upper("neumann", neumann),
+}

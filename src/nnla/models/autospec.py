@@ -1,0 +1,291 @@
+"""The AutoSpec engine that nnla ships: probe -> predicted cost curve -> interval -> recurrence.
+
+The lower end ``a`` of a Chebyshev interval carries nearly all that a polynomial preconditioner of given
+degree can gain, and the best one is neither the smallest eigenvalue nor a fixed fraction of the
+largest. The engine reads a Lanczos probe and predicts, for a grid of candidates, the logarithm of the
+outer iterations of CG; the minimum of that curve is the answer. Whatever the network says, the
+polynomial is positive on the spectrum by construction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import namespace
+from nnla.errors import OptionError, WeightsError
+from nnla.types import SpectralProbe
+
+__all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid", "forward", "probe_features"]
+
+DEGREES = (1, 4, 32)  # default step, smallest and largest degree the engine was trained for
+_LARGEST_RATIO = 0.6  # a / b of the widest candidate: beyond it the interval is a point
+_PARAMETERS = ("mean", "std", "low", "high", "W0", "b0", "W1", "b1", "W2", "b2")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Sizes of the engine; written into the weights file.
+
+    Attributes
+    ----------
+    hidden : width of the two hidden layers
+    members : networks that are averaged
+    low, high : Ritz triples taken from the lower and the upper end
+    grid : points of the spectral distribution function
+    candidates : candidates of a m^2 / b, spaced evenly in the logarithm
+    smallest, largest : ends of that grid
+    """
+
+    hidden: int = 128
+    members: int = 3
+    low: int = 12
+    high: int = 6
+    grid: int = 30
+    candidates: int = 28
+    smallest: float = 2e-3
+    largest: float = 60.0
+
+    @property
+    def features(self) -> int:
+        """Length of a feature vector."""
+        return 3 * (self.low + self.high) + self.grid + 7
+
+
+@dataclass(frozen=True)
+class IntervalChoice:
+    """What the engine says of one probe.
+
+    Attributes
+    ----------
+    a, b : the interval
+    predicted_iterations : outer iterations expected from a zero start
+    ratios : (C,) candidates a / b
+    curve : (C,) predicted outer iterations of each
+    inside : whether the probe is within the training envelope
+    reason : why not, or ""
+    """
+
+    a: float
+    b: float
+    predicted_iterations: float
+    ratios: np.ndarray = field(repr=False)
+    curve: np.ndarray = field(repr=False)
+    inside: bool = True
+    reason: str = ""
+
+
+def candidate_grid(config: EngineConfig, m: int) -> np.ndarray:
+    """Candidate ratios a / b for residual degree m, shape (candidates,).
+
+    The natural scale of a / b is 1 / m^2: a Chebyshev polynomial of degree m resolves no less.
+    """
+    grid = np.geomspace(config.smallest, config.largest, config.candidates)
+    return np.minimum(grid / m**2, _LARGEST_RATIO)
+
+
+def probe_features(
+    theta: np.ndarray,
+    weight: np.ndarray,
+    residual: np.ndarray,
+    *,
+    n: int,
+    m: int,
+    rtol: float,
+    config: EngineConfig,
+) -> tuple[np.ndarray, float]:
+    """Scale-free description of a probe.
+
+    Parameters
+    ----------
+    theta, weight, residual : (k,) Ritz values (increasing), Gauss weights, residual norms
+    n : size of the operator
+    m : degree of the residual polynomial, products per outer iteration
+    rtol : tolerance of the solve
+
+    Returns
+    -------
+    features : (config.features,), logarithms of everything
+    b : upper end of the interval
+
+    Notes
+    -----
+    Beside the extreme Ritz values themselves, the Gauss rule's distribution function is read off on a
+    fixed logarithmic grid: it hardly depends on the number of steps, nor on multiple copies of
+    converged values.
+    """
+    k = theta.size
+    top = float(theta[-1])
+    b = top + min(float(residual[-1]), 0.05 * top)
+    log_theta = np.log(np.maximum(theta, 1e-14 * b) / b)
+    log_residual = np.log(np.clip(residual / b, 1e-12, None))
+    log_weight = np.log(np.clip(weight, 1e-16, None))
+    low = np.minimum(np.arange(config.low), k - 1)
+    high = np.maximum(k - 1 - np.arange(config.high), 0)
+    at = -np.arange(config.grid) / 4.0 * np.log(10.0)
+    cumulative = np.log(np.clip(np.cumsum(weight) - weight / 2, 1e-16, None))
+    distribution = np.interp(at, log_theta, cumulative)
+    below = at < log_theta[0]
+    distribution = np.where(below, cumulative[0] + (at - log_theta[0]), distribution)
+    summary = [
+        np.log(n),
+        np.log(m),
+        np.log(max(rtol, 1e-16)),
+        np.log(k),
+        log_theta[0],
+        np.log(b / top),
+        log_theta[0] + 2 * np.log(m),
+    ]
+    parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
+    parts += [log_weight[high], np.clip(distribution, -37.0, 0.0), summary]
+    return np.concatenate(parts), b
+
+
+def forward(parameters: dict[str, Any], x: Any) -> Any:
+    """The network, written once for NumPy arrays and torch tensors.
+
+    Parameters
+    ----------
+    parameters : mean, std (F,); W0 (E, F, H), b0 (E, 1, H), W1 (E, H, H), b1, W2 (E, H, C + 1), b2
+    x : (B, F) features, or (E, B, F) for one batch per member
+
+    Returns
+    -------
+    (E, B, C + 1): C relative log costs, then the logarithm of the smallest cost.
+    """
+    xp = namespace(x)
+    p = parameters
+    z = (x - p["mean"]) / p["std"]
+    z = xp.clip(z, -4.0, 4.0)
+    for layer in "01":
+        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
+        z = z / (1.0 + xp.exp(-z))
+    return z @ p["W2"] + p["b2"]
+
+
+class AutoSpecEngine:
+    """Trained engine: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    parameters : dict of arrays as `forward` takes them, and the envelope ``low``, ``high`` (F,)
+    card : facts about the training, as JSON-able values
+    """
+
+    name = "autospec-cg"
+
+    def __init__(self, config: EngineConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        missing = [key for key in _PARAMETERS if key not in parameters]
+        if missing:
+            raise WeightsError(f"engine weights lack {', '.join(missing)}; train them again or reinstall nnla")
+        expected = (config.members, config.features, config.hidden)
+        if parameters["W0"].shape != expected:
+            raise WeightsError(f"engine weights W0 have shape {parameters['W0'].shape}, the config says {expected}")
+        if not all(np.all(np.isfinite(v)) for v in parameters.values()):
+            raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
+        self.config = config
+        self.parameters = {key: np.asarray(value, dtype=np.float64) for key, value in parameters.items()}
+        self.card = card
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        return f"AutoSpecEngine({self.card.get('name', self.name)!r}, {size} numbers)"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """Ranges seen in training, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
+
+    def choose(self, probe: SpectralProbe, *, degree: int = 11, rtol: float = 1e-8) -> IntervalChoice:
+        """Interval for a probe.
+
+        Parameters
+        ----------
+        probe : SpectralProbe, definite
+        degree : degree of P, 4 to 32
+        rtol : tolerance of the solve
+
+        Notes
+        -----
+        Cost: an eigenproblem of a tridiagonal matrix of the probe's size and three small
+        matrix-vector products: well under a millisecond. Learned: the place of ``a``; guaranteed:
+        0 < a < b, hence a positive polynomial on (0, a + b).
+        """
+        m = degree + 1
+        if m < 2:
+            raise OptionError(f"degree must be at least 1, got {degree}")
+        x, b = probe_features(
+            probe.ritz_values,
+            probe.ritz_weights,
+            probe.ritz_residuals,
+            n=probe.n,
+            m=m,
+            rtol=rtol,
+            config=self.config,
+        )
+        out = forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
+        curve, log_best = out[:-1], float(out[-1])
+        ratios = candidate_grid(self.config, m)
+        position = parabolic_minimum(curve)
+        grid = np.log(np.geomspace(self.config.smallest, self.config.largest, self.config.candidates))
+        ratio = float(np.exp(np.interp(position, np.arange(grid.size), grid))) / m**2
+        inside, reason = self._inside(x, degree)
+        return IntervalChoice(
+            a=min(ratio, _LARGEST_RATIO) * b,
+            b=b,
+            predicted_iterations=float(np.exp(log_best)),
+            ratios=ratios,
+            curve=np.exp(log_best + curve - curve.min()),
+            inside=inside,
+            reason=reason,
+        )
+
+    def _inside(self, x: np.ndarray, degree: int) -> tuple[bool, str]:
+        if not DEGREES[1] <= degree <= DEGREES[2]:
+            return False, f"degree {degree} is outside the trained range {DEGREES[1]} to {DEGREES[2]}"
+        p = self.parameters
+        excess = np.maximum(x - p["high"], 0) + np.maximum(p["low"] - x, 0)
+        distance = float(np.mean(np.minimum(excess / p["std"], 4.0)))
+        limit = float(self.card.get("envelope_limit", 0.25))
+        if distance > limit:
+            return False, f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f})"
+        return True, ""
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.weights import write_safetensors
+
+        tensors = {key: value.astype(np.float32) for key, value in self.parameters.items()}
+        metadata = {"kind": "autospec-engine", "config": json.dumps(asdict(self.config))}
+        write_safetensors(path, tensors, metadata | {"card": json.dumps(self.card)})
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> AutoSpecEngine:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.weights import read_safetensors
+
+        tensors, metadata = read_safetensors(path, kind="autospec-engine")
+        try:
+            config = EngineConfig(**json.loads(metadata["config"]))
+            card = json.loads(metadata["card"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
+        return cls(config, tensors, card)
+
+
+def parabolic_minimum(curve: np.ndarray) -> float:
+    """Fractional index of the minimum of a sampled curve, by a parabola through its three lowest points."""
+    j = int(np.argmin(curve))
+    if 0 < j < curve.size - 1:
+        left, centre, right = curve[j - 1], curve[j], curve[j + 1]
+        bend = left - 2 * centre + right
+        if bend > 1e-12:
+            return j + float(np.clip(0.5 * (left - right) / bend, -1.0, 1.0))
+    return float(j)

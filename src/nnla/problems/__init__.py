@@ -1,0 +1,127 @@
+"""Problems: a gallery of generators, the benchmark suite, stand-ins, files and downloads.
+
+Names are resolved on first use, so that ``import nnla.problems`` costs nothing. The demo is not among them,
+as function and module share its name: ``from nnla.problems.demo import demo``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
+    from nnla.problems.finite_elements import (
+        delaunay_mesh,
+        elasticity2d,
+        elasticity3d,
+        eliminate,
+        p1_mass,
+        p1_stiffness,
+        q1_elasticity,
+    )
+    from nnla.problems.gallery import (
+        checkerboard_field,
+        diffusion2d,
+        diffusion3d,
+        grid_circuit,
+        lognormal_field,
+        poisson1d,
+        poisson2d,
+        poisson3d,
+        power_grid,
+        wathen,
+    )
+    from nnla.problems.random_matrices import random_matrix
+    from nnla.problems.spd import SUITE, Problem, problem, suite
+    from nnla.problems.standins import (
+        dubcova2_like,
+        flan_like,
+        g3_circuit_like,
+        thermal1_like,
+        thermal2_like,
+        thermomech_tc_like,
+    )
+    from nnla.problems.suitesparse import fetch
+
+_HOME = {
+    "SUITE": "spd",
+    "Problem": "spd",
+    "problem": "spd",
+    "suite": "spd",
+    "read_matrix": "files",
+    "read_vector": "files",
+    "write_vector_atomic": "files",
+    "fetch": "suitesparse",
+    "random_matrix": "random_matrices",
+    "dubcova2_like": "standins",
+    "flan_like": "standins",
+    "g3_circuit_like": "standins",
+    "thermal1_like": "standins",
+    "thermal2_like": "standins",
+    "thermomech_tc_like": "standins",
+    "checkerboard_field": "gallery",
+    "delaunay_mesh": "finite_elements",
+    "diffusion2d": "gallery",
+    "diffusion3d": "gallery",
+    "elasticity2d": "finite_elements",
+    "elasticity3d": "finite_elements",
+    "eliminate": "finite_elements",
+    "grid_circuit": "gallery",
+    "lognormal_field": "gallery",
+    "p1_mass": "finite_elements",
+    "p1_stiffness": "finite_elements",
+    "poisson1d": "gallery",
+    "poisson2d": "gallery",
+    "poisson3d": "gallery",
+    "power_grid": "gallery",
+    "q1_elasticity": "finite_elements",
+    "wathen": "gallery",
+}
+
+__all__ = [
+    "SUITE",
+    "Problem",
+    "checkerboard_field",
+    "delaunay_mesh",
+    "diffusion2d",
+    "diffusion3d",
+    "dubcova2_like",
+    "elasticity2d",
+    "elasticity3d",
+    "eliminate",
+    "fetch",
+    "flan_like",
+    "g3_circuit_like",
+    "grid_circuit",
+    "lognormal_field",
+    "p1_mass",
+    "p1_stiffness",
+    "poisson1d",
+    "poisson2d",
+    "poisson3d",
+    "power_grid",
+    "problem",
+    "q1_elasticity",
+    "random_matrix",
+    "read_matrix",
+    "read_vector",
+    "suite",
+    "thermal1_like",
+    "thermal2_like",
+    "thermomech_tc_like",
+    "wathen",
+    "write_vector_atomic",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

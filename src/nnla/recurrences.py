@@ -1,0 +1,346 @@
+"""The short recurrence that every learned or classical polynomial of nnla is applied by.
+
+A `Recurrence` is a handful of numbers: the coefficients of the paper's state recurrence (AutoSpec,
+equations (4)-(5)) and an affine map of the operator. It needs products with ``A`` and nothing else,
+so it travels as JSON to any language and solver.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
+
+__all__ = ["Recurrence"]
+
+_FIELDS = ("rho", "gamma", "eta", "alpha", "beta")
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    r"""A polynomial P in the form that executes: coefficients of a short linear recurrence.
+
+    With :math:`X = (A - \text{shift}) / \text{scale}` and the start
+    :math:`(A_0, B_0, C_0) = (z, z, Xz)`, layers :math:`k = 1, \dots, D-1` do
+
+    .. math:: A \leftarrow A + \rho_k C, \quad B \leftarrow C, \quad
+              C \leftarrow \gamma_k A + \eta_k B + (\alpha_k + \beta_k X) C
+
+    (old values on the right), and layer D reads out
+    :math:`P(A) z = \gamma_D A + \eta_D B + (\alpha_D + \beta_D X) C`.
+
+    Parameters
+    ----------
+    rho, gamma, eta, alpha, beta : array_like, shape (D,)
+        Coefficients; ``rho[-1]`` is not used. D layers give a polynomial of degree at most D + 1.
+    domain : (float, float)
+        The interval of the spectrum the polynomial was made for; information, not a limit.
+    shift, scale : float
+        The affine map X = (A - shift) / scale.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, OptionError
+        Coefficients of unequal length, not finite, or a zero scale.
+
+    Notes
+    -----
+    Cost of one application: `products` products with A and three stored vectors.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (4)-(5), Propositions 3.1 and 3.2.
+
+    Examples
+    --------
+    >>> import nnla
+    >>> r = nnla.Recurrence.chebyshev(0.1, 2.0, degree=11)
+    >>> r.degree, r.products
+    (11, 11)
+    >>> bool(abs(1 - 0.7 * r(0.7)) < 0.03)
+    True
+    """
+
+    rho: np.ndarray
+    gamma: np.ndarray
+    eta: np.ndarray
+    alpha: np.ndarray
+    beta: np.ndarray
+    domain: tuple[float, float] = (-1.0, 1.0)
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in _FIELDS:
+            value = np.array(getattr(self, field), dtype=np.float64, ndmin=1)
+            value.flags.writeable = False
+            object.__setattr__(self, field, value)
+        sizes = {getattr(self, f).shape for f in _FIELDS}
+        if len(sizes) != 1 or self.rho.ndim != 1 or self.rho.size == 0:
+            raise ShapeError(
+                "a Recurrence needs rho, gamma, eta, alpha, beta of one equal length D >= 1; "
+                f"got shapes {sorted(sizes)}"
+            )
+        numbers = [*(getattr(self, f) for f in _FIELDS), self.shift, self.scale, *self.domain]
+        if not all(np.all(np.isfinite(v)) for v in numbers):
+            raise NonFiniteError("a Recurrence has NaN or Inf among its coefficients; rebuild it")
+        if self.scale == 0:
+            raise OptionError("a Recurrence needs scale != 0 in X = (A - shift) / scale")
+        object.__setattr__(self, "domain", (float(self.domain[0]), float(self.domain[1])))
+        object.__setattr__(self, "shift", float(self.shift))
+        object.__setattr__(self, "scale", float(self.scale))
+
+    # -- size and cost ---------------------------------------------------------------------------
+
+    @cached_property
+    def degree(self) -> int:
+        """Degree of P: products with A of one application (layers that need no product skip it)."""
+        return self.products
+
+    @cached_property
+    def products(self) -> int:
+        """Products with A that one application costs."""
+        return int(self._starts_with_product) + int(np.count_nonzero(self.beta))
+
+    @cached_property
+    def _starts_with_product(self) -> bool:
+        """Whether C_0 = X z is ever read."""
+        if any(c[0] != 0 for c in (self.alpha, self.beta)):
+            return True
+        return self.rho.size > 1 and (self.rho[0] != 0 or self.eta[1] != 0)
+
+    # -- evaluation --------------------------------------------------------------------------------
+
+    def __call__(self, lam: Any) -> Any:
+        """P at scalars: an array of any shape, or one number.
+
+        Works on NumPy arrays, Python numbers and torch tensors.
+        """
+        if isinstance(lam, (int, float)):
+            return float(self._run(lambda c: lam * c, np.float64(1.0)))
+        if type(lam).__module__.partition(".")[0] != "torch":
+            lam = np.asarray(lam, dtype=np.float64)
+        return self._run(lambda c: lam * c, lam * 0 + 1.0)
+
+    def apply(self, A: Any, z: Any) -> Any:
+        """P(A) z for a vector (n,) or a block (n, k).
+
+        Parameters
+        ----------
+        A : anything with ``@``, or a callable ``v -> A v``
+            The operator; never modified.
+        z : array, shape (n,) or (n, k)
+            NumPy array or torch tensor of a floating dtype; never modified.
+
+        Returns
+        -------
+        array of z's shape.
+
+        Notes
+        -----
+        Cost: `products` products with A, at most five vectors of z's shape stored.
+        """
+        matvec = A if callable(A) and not hasattr(A, "__matmul__") else lambda v: A @ v
+        return self._run(matvec, z)
+
+    def _run(self, matvec: Callable[[Any], Any], z: Any) -> Any:
+        """Equation (5), with products by zero left out and updates in place where arrays are."""
+        inverse, offset = 1.0 / self.scale, -self.shift / self.scale
+        acc, old = z, z
+        new = inverse * matvec(z) + offset * z if self._starts_with_product else z
+        last = self.rho.size - 1
+        for k in range(last + 1):
+            rho, gamma, eta = float(self.rho[k]), float(self.gamma[k]), float(self.eta[k])
+            alpha, beta = float(self.alpha[k]), float(self.beta[k])
+            alpha, beta = alpha + beta * offset, beta * inverse  # (alpha + beta X) in terms of A
+            nxt = beta * matvec(new) if beta != 0 else None
+            for factor, state in ((alpha, new), (eta, old), (gamma, acc)):
+                if factor != 0:
+                    nxt = factor * state if nxt is None else _add(nxt, factor, state)
+            if nxt is None:
+                nxt = 0.0 * z
+            if k == last:
+                return nxt
+            if rho != 0:
+                acc = acc + rho * new
+            old, new = new, nxt
+        raise AssertionError("unreachable: D >= 1")
+
+    # -- construction ------------------------------------------------------------------------------
+
+    @classmethod
+    def from_chebyshev(cls, coefficients: Any, a: float, b: float) -> Recurrence:
+        """The polynomial sum_k c_k T_k(x), x = (2 lam - a - b) / (b - a), as Clenshaw's recurrence.
+
+        Clenshaw's backward sum is an affine three-term recurrence (Proposition 3.1) once its first
+        two steps are absorbed into the paper's start C_0 = X z; exact, without monomials.
+
+        Parameters
+        ----------
+        coefficients : array_like, shape (degree + 1,)
+        a, b : float
+            The interval, a < b.
+        """
+        c = np.array(coefficients, dtype=np.float64, ndmin=1)
+        if c.ndim != 1 or c.size == 0:
+            raise ShapeError(f"Chebyshev coefficients must be a non-empty 1-D array, got shape {c.shape}")
+        if not b > a:
+            raise OptionError(f"the interval needs a < b, got [{a}, {b}]")
+        n = c.size - 1
+        maps = {"domain": (a, b), "shift": (a + b) / 2, "scale": (b - a) / 2}
+        if n <= 1:
+            linear = c[1] if n == 1 else 0.0
+            return cls([0.0], [c[0]], [0.0], [linear], [0.0], **maps)
+        depth = n - 1  # layers; layer k makes b_{n-1-k}, where b_{n-1} = 2 c_n X + c_{n-1} = 2 c_n C_0 + ...
+        gamma, eta = np.empty(depth), np.full(depth, -1.0)
+        alpha, beta = np.zeros(depth), np.full(depth, 2.0)
+        for k in range(depth):
+            gamma[k] = c[n - 2 - k]
+        beta[-1] = 1.0  # the last Clenshaw step is c_0 + X b_1 - b_2
+        # C_0 stands for (b_{n-1} - c_{n-1}) / (2 c_n), so the layers that read it are adapted.
+        half = beta[0]
+        gamma[0] -= c[n]
+        eta[0] = 0.0
+        alpha[0] = half * c[n - 1]
+        beta[0] = half * 2 * c[n]
+        if depth > 1:
+            eta[1] = -2 * c[n]
+            gamma[1] -= c[n - 1]
+        return cls(np.zeros(depth), gamma, eta, alpha, beta, **maps)
+
+    @classmethod
+    def from_function(cls, f: Callable[[np.ndarray], Any], a: float, b: float, degree: int) -> Recurrence:
+        """Chebyshev interpolant of f on [a, b]: exact when f is a polynomial of that degree."""
+        if degree < 0:
+            raise OptionError(f"degree must be at least 0, got {degree}")
+        t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+        values = np.asarray(f((a + b) / 2 + (b - a) / 2 * t), dtype=np.float64)
+        return cls.from_chebyshev(_chebyshev_coefficients(values), a, b)
+
+    @classmethod
+    def from_roots(cls, roots: Any, domain: tuple[float, float] | None = None) -> Recurrence:
+        """P with 1 - x P(x) = prod_i (1 - x / roots_i): roots of the residual polynomial, in order.
+
+        Proposition 3.2 with X = 1 - A / roots_1: C_k is the partial product, A_k the running sum.
+        The order of the roots decides the stability (see `nnla.classical.leja_order`).
+
+        Parameters
+        ----------
+        roots : array_like, shape (m,), real and non-zero
+            P has degree m - 1.
+        domain : (float, float), optional
+            Default: (min, max) of the roots.
+        """
+        zeta = np.array(roots, dtype=np.float64, ndmin=1)
+        if zeta.size == 0 or np.any(zeta == 0) or not np.all(np.isfinite(zeta)):
+            raise OptionError("residual roots must be real, finite and non-zero")
+        m = zeta.size
+        domain = domain or (float(zeta.min()), float(zeta.max()))
+        maps = {"domain": domain, "shift": zeta[0], "scale": -zeta[0]}
+        if m == 1:
+            return cls([0.0], [1 / zeta[0]], [0.0], [0.0], [0.0], **maps)
+        # P = sum_{i=1}^m C_{i-2} / zeta_i with C_{-1} = z; scaled by zeta_1 it starts from A_0 = z.
+        # 1 - A/zeta_i = (1 - q) + q X with q = zeta_1 / zeta_i.
+        depth = m - 1
+        q = zeta[0] / zeta
+        rho, gamma, eta = np.zeros(depth), np.zeros(depth), np.zeros(depth)
+        alpha, beta = np.zeros(depth), np.zeros(depth)
+        for k in range(depth - 1):
+            rho[k] = q[k + 1]
+            alpha[k], beta[k] = 1 - q[k + 1], q[k + 1]
+        gamma[-1] = 1 / zeta[0]
+        alpha[-1] = 1 / zeta[-1]
+        return cls(rho, gamma, eta, alpha, beta, **maps)
+
+    @classmethod
+    def chebyshev(cls, a: float, b: float, degree: int) -> Recurrence:
+        """The Chebyshev preconditioner: P(x) = (1 - T_m(t(x)) / T_m(t(0))) / x on [a, b], m = degree + 1.
+
+        See `nnla.classical.chebyshev`, which this calls.
+        """
+        from nnla.classical import chebyshev
+
+        return chebyshev(a, b, degree)
+
+    # -- conversion --------------------------------------------------------------------------------
+
+    def to_chebyshev(self, a: float | None = None, b: float | None = None) -> np.ndarray:
+        """Chebyshev coefficients of P on [a, b] (default: the domain), by sampling and a cosine sum."""
+        a, b = (self.domain[0] if a is None else a), (self.domain[1] if b is None else b)
+        degree = self.rho.size + 1
+        t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+        coefficients = _chebyshev_coefficients(self((a + b) / 2 + (b - a) / 2 * t))
+        return coefficients[: self.degree + 1]
+
+    def scaled(self, factor: float) -> Recurrence:
+        """The polynomial factor * P."""
+        last = np.ones(self.rho.size)
+        last[-1] = factor
+        return Recurrence(
+            self.rho, self.gamma * last, self.eta * last, self.alpha * last, self.beta * last,
+            self.domain, self.shift, self.scale,
+        )  # fmt: skip
+
+    def residual(self, lam: Any) -> Any:
+        """R(lam) = 1 - lam P(lam), the residual polynomial of degree m = degree + 1."""
+        return 1.0 - lam * self(lam)
+
+    def to_json(self) -> str:
+        """A JSON object of plain numbers; round-trips exactly."""
+        data = {f: [float(v) for v in getattr(self, f)] for f in _FIELDS}
+        data |= {"domain": list(self.domain), "shift": self.shift, "scale": self.scale}
+        return json.dumps({"format": "nnla-recurrence", "version": 1, "degree": self.degree, **data})
+
+    @classmethod
+    def from_json(cls, text: str) -> Recurrence:
+        """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
+        try:
+            data = json.loads(text)
+            if data["format"] != "nnla-recurrence" or data["version"] != 1:
+                raise FileFormatError("not an nnla recurrence of version 1")
+            fields = [[float(v) for v in data[f]] for f in _FIELDS]
+            a, b = (float(v) for v in data["domain"])
+            return cls(*fields, (a, b), float(data["shift"]), float(data["scale"]))  # type: ignore[arg-type]
+        except FileFormatError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
+            ) from error
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recurrence):
+            return NotImplemented
+        same = all(np.array_equal(getattr(self, f), getattr(other, f)) for f in _FIELDS)
+        return same and (self.domain, self.shift, self.scale) == (other.domain, other.shift, other.scale)
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __repr__(self) -> str:
+        a, b = self.domain
+        return f"Recurrence(degree={self.degree}, domain=({a:.4g}, {b:.4g}))"
+
+
+def _add(target: Any, factor: float, x: Any) -> Any:
+    """target + factor x, in place where target is an array."""
+    term = x if factor == 1 else factor * x
+    if isinstance(target, np.ndarray):
+        target += term
+        return target
+    return target + term
+
+
+def _chebyshev_coefficients(values: np.ndarray) -> np.ndarray:
+    """Coefficients from values at the Chebyshev points of the first kind, (n + 1,) -> (n + 1,)."""
+    from scipy.fft import dct
+
+    c = np.asarray(dct(values, type=2)) / values.size
+    c[0] /= 2
+    return c

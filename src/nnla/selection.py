@@ -1,0 +1,124 @@
+"""``method="auto"``: start as CG, look at what it saw, take the cheapest way to the end, say why."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnla._arrays import norm, zeros_like
+from nnla.approximations import choose_scaling
+from nnla.errors import NNLAError
+from nnla.guards import check_probe
+from nnla.scalings import Scaling, bind_scaling
+from nnla.types import SpectralProbe, Status
+
+if TYPE_CHECKING:
+    from nnla.solvers import _Run
+
+__all__ = ["predict_costs", "solve_auto"]
+
+_SMALL = 1500  # unknowns up to which factoring takes milliseconds
+_SMALL_DENSITY = 60  # ... at so many entries a row
+_RESCUE = 50_000  # unknowns up to which a failed iteration is worth a factorisation
+_EFFICIENCY = 0.88  # plain CG iterations per product of a well-chosen polynomial (median, spec section 5)
+# IC(0) against Jacobi: iterations, solve (in products with A), set-up (seconds per entry); medians over the
+# generated suite, see benchmarks/selection_constants.py
+_IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
+_STEP_VECTORS, _CG_VECTORS = 5.0, 10.0  # vector passes of one recurrence step and of one CG iteration
+
+
+def solve_auto(run: _Run, degree: int) -> None:
+    """Choose among direct, plain, Jacobi, IC, and the polynomial over each; keep the iterate when switching."""
+    from nnla.solvers import PROBE_STEPS, _direct, _go_on_without, apply_polynomial, probe_by_cg
+
+    op = run.op
+    factorable = op.csr is not None or (op.nnz is not None and op.n <= 4000)
+    if factorable and op.n <= _SMALL and (op.csr is None or op.csr.nnz <= _SMALL_DENSITY * op.n):
+        run.because = f"n = {op.n} is small: factoring is faster than iterating"
+        _direct(run)
+        return
+
+    base = bind_scaling(op, choose_scaling(op))
+    plain = "jacobi" if base.name == "jacobi" else "cg"
+    run.method, run.scaling = plain, base.name
+    probe = probe_by_cg(run, base, min(PROBE_STEPS, op.n))
+    if run.finished:
+        run.because = f"easy: the first {run.probe_iterations} {plain} steps solved it"
+        return
+    if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
+        run.because = f"{plain}-CG ended in {run.status.value} during the probe"
+    elif not check_probe(probe).ok:
+        run.because = "the probe found a negative Ritz value"
+        run.status = Status.INDEFINITE
+    else:
+        costs, remaining = predict_costs(run, base, probe, degree)
+        choice = min(costs, key=lambda name: costs[name])
+        listed = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in sorted(costs.items(), key=lambda c: c[1]))
+        run.because = f"predicted {listed} for about {remaining:.0f} more CG iterations"
+        if choice in ("ic", "autospec+ic"):
+            try:
+                base = bind_scaling(op, "ic")
+                run.seconds["setup"] += base.seconds
+                run.scaling = "ic"
+            except NNLAError as error:
+                run.fallback = f"ic: {error}; {plain} instead"
+                choice = plain if choice == "ic" else "autospec"
+        if choice == "autospec":
+            apply_polynomial(run, base, probe, "autospec", degree)
+        elif choice == "autospec+ic" and (again := probe_by_cg(run, base, 20)) is not None:
+            apply_polynomial(run, base, again, "autospec", degree)
+        elif not run.finished:
+            run.method = choice if choice == "ic" else plain
+            run.iterate(base.solve if base.name != "none" else None)
+        if run.status is Status.BREAKDOWN and base.name == "ic":
+            _go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
+    if not run.finished and factorable and op.n <= _RESCUE and run.maxiter is None:
+        note = f"{run.method} ended in {run.status.value}; direct instead"
+        run.fallback = note if run.fallback is None else f"{run.fallback}; {note}"
+        run.design = run.degree = None
+        _direct(run)
+
+
+def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -> tuple[dict[str, float], float]:
+    """Predicted seconds of each way to finish, and the plain CG iterations expected to remain.
+
+    Products, vector passes and inner products are timed on this machine: the probe's own steps, and one
+    vector update measured here. Iterations come from the engine.
+    """
+    from nnla.weights import load
+
+    op = run.op
+    m = degree + 1
+    left = float(np.max(np.atleast_1d(norm(run.residual)) / np.maximum(run.targets, 1e-300)))
+    rtol = min(max(1.0 / left, 1e-15), 0.5)
+    choice = load("autospec-cg").choose(probe, degree=degree, rtol=rtol)
+    outer = choice.predicted_iterations
+    remaining = max(1.0, outer * m * _EFFICIENCY)
+    step = run.seconds["probe"] / max(1, run.probe_iterations)
+    vector = _time_vector_update(run.x)
+    product = max(step - _CG_VECTORS * vector, 0.3 * step)
+    plain = "jacobi" if base.name == "jacobi" else "cg"
+    costs = {
+        plain: remaining * step,
+        "autospec": outer * (m * product + degree * _STEP_VECTORS * vector + _CG_VECTORS * vector),
+    }
+    if op.csr is not None and op.csr.nnz > op.n:
+        solve = _IC_SOLVE * product
+        set_up = _IC_SETUP * op.csr.nnz
+        costs["ic"] = set_up + _IC_ITERATIONS * remaining * (step + solve)
+        inner_steps = _IC_ITERATIONS * remaining / _EFFICIENCY
+        costs["autospec+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
+    return costs, remaining
+
+
+def _time_vector_update(x: object) -> float:
+    """Seconds of one y += a x on vectors like x: the best of three."""
+    y, z = zeros_like(x), zeros_like(x)
+    best = np.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        y += 0.5 * z
+        best = min(best, time.perf_counter() - started)
+    return float(best)

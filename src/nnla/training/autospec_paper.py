@@ -1,0 +1,392 @@
+"""Training task of the paper's engine: backbone on true spectra, then the embedding on Lanczos probes.
+
+Two stages in one run. *Pre-training* feeds the backbone the five largest and five smallest true
+eigenvalues; *post-training* freezes it and trains the embedding that has to replace those by what a
+probe knows. Both minimise the paper's layer-wise objective (20)-(22) in a form that trains: see
+`layer_losses`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla.models.autospec_paper import (
+    PaperConfig,
+    PaperEngine,
+    backbone,
+    embedding,
+    paper_features,
+)
+from nnla.simulation import simulate_lanczos
+from nnla.training.loop import Progress
+from nnla.types import SpectralProbe
+
+__all__ = ["PaperTask", "anchor_weights", "chebyshev_layers", "layer_losses", "layer_polynomials", "paper_spectra"]
+
+_BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
+_TOP = 1.02  # P is kept positive up to this multiple of the upper bound b: probes can fall short of lam_max
+_GRID = _TOP * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
+_FLOOR = 1e-4  # below this ratio min / max a logarithm is continued by its tangent
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def paper_spectra(
+    count: int, seed: int, *, n: tuple[int, int] = (50, 1000), condition: tuple[float, float] = (1e2, 1e5)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Synthetic spectra as in Appendix C.1: blended decay profiles with concavity, noise and a rough tail.
+
+    Parameters
+    ----------
+    count : number of spectra
+    seed : everything is a function of the arguments
+    n : smallest and largest matrix dimension
+    condition : smallest and largest condition number, log-uniform in between
+
+    Returns
+    -------
+    lam : (count, n[1]) increasing, largest 1. Rows are padded with their largest eigenvalue, which no
+        minimum or maximum over the spectrum sees.
+    size : (count,) eigenvalues of each spectrum; they come first in the row.
+
+    Notes
+    -----
+    The paper names the ingredients and not the formulas. Shape parameters come from one scrambled
+    Sobol sequence: dimension, condition, three blend weights, two decay rates, concavity, the mix of
+    linear and logarithmic scale, noise and tail.
+    """
+    from scipy.stats import qmc
+
+    sobol = qmc.Sobol(11, scramble=True, seed=np.random.default_rng([seed, 0]))
+    shapes = sobol.random_base2(max(1, int(np.ceil(np.log2(max(count, 2))))))[:count]
+    rng = np.random.default_rng([seed, 1])
+    lam = np.ones((count, n[1]))
+    size = np.empty(count, dtype=np.int64)
+    for i, s in enumerate(shapes):
+        size[i] = min(int(np.exp(np.log(n[0]) + s[0] * np.log((n[1] + 1) / n[0]))), n[1])
+        kappa = np.exp(np.log(condition[0]) + s[1] * np.log(condition[1] / condition[0]))
+        lam[i, : size[i]] = _one_spectrum(int(size[i]), float(kappa), s[2:], rng)
+    return lam, size
+
+
+def _one_spectrum(n: int, kappa: float, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """n increasing eigenvalues in [1 / kappa, 1], both ends taken."""
+    u = np.linspace(0.0, 1.0, n) ** (4.0 ** (2 * s[5] - 1))  # concavity
+    flat = 1 - u**8
+    exponential = np.exp(-(1 + 9 * s[3]) * u)
+    power = (1 + 30 * u) ** -(0.3 + 2 * s[4])
+    blend = -np.log(np.clip(s[:3], 1e-6, 1 - 1e-6))  # uniform on the simplex
+    profile = 0.0
+    for weight, part in zip(blend / blend.sum(), (flat, exponential, power), strict=True):
+        profile = profile + weight * (part - part[-1]) / (part[0] - part[-1])
+    linear = np.log(1 / kappa + (1 - 1 / kappa) * profile)
+    log = s[6] * linear - (1 - s[6]) * np.log(kappa) * (1 - profile)
+    log = log + 0.1 * s[7] * rng.standard_normal(n)  # mild irregularity everywhere
+    tail = rng.integers(1, max(2, n // 20) + 1)
+    log[-tail:] += s[8] * rng.standard_normal(tail)  # a rougher one at the small end
+    log = np.sort(log)
+    log = (log - log[-1]) * np.log(kappa) / (log[-1] - log[0])  # noise must not change the condition number
+    return np.exp(log)
+
+
+# -- the polynomial and its objective --------------------------------------------------------------
+
+
+def chebyshev_layers(a: float, b: float, layers: int) -> np.ndarray:
+    """Coefficients whose every layer k is the Chebyshev preconditioner of degree k + 1 on [a, b].
+
+    Returns
+    -------
+    (layers, 5) rho, gamma, eta, alpha, beta. With t = t0 - c x, s_m = T_m(t0) and Q_m = (s_m - T_m(t)) / x,
+    the three-term recurrence of T_m gives Q_{m+1} = (2 t0 - 2 c x) Q_m - Q_{m-1} + 2 c s_m, here for
+    P_m = Q_m / s_m (Proposition 3.1); layer 1 starts at m = 3 because the state starts at X z.
+    """
+    t0, c = (b + a) / (b - a), 2 / (b - a)
+    s = np.cosh(np.arange(layers + 3) * np.arccosh(t0))
+    out = np.zeros((layers, 5))
+    for k in range(layers):
+        m = k + 2  # Q_{m+1} from Q_m, Q_{m-1}
+        gamma, eta, alpha, beta = 2 * c * s[m], -s[m - 1], 2 * t0 * s[m], -2 * c * s[m]
+        if k == 0:  # from (1, 1, x), Q_1 = c and Q_2 = 4 t0 c - 2 c^2 x written out
+            gamma, eta = gamma - c + 8 * t0**2 * c, 0.0
+            alpha, beta = -12 * t0 * c**2, 4 * c**3
+        elif k == 1:  # the old state is x where Q_2 should stand
+            gamma, eta = gamma - 4 * t0 * c, 2 * c**2
+        out[k] = (0.0, gamma, eta, alpha, beta)
+        out[k] /= s[m + 1]
+    return out
+
+
+def layer_polynomials(coefficients: Any, x: Any) -> list[Any]:
+    """P_k(x) of every layer k, up to a positive factor per layer and row.
+
+    Parameters
+    ----------
+    coefficients : (D, B, 5) tensor from `nnla.models.autospec_paper.paper_forward`
+    x : (B, N) nodes in units of b
+
+    Returns
+    -------
+    D tensors (B, N). After every layer the state is divided by its largest value (section 4.3): the
+    factor is detached, since no objective here depends on the scale.
+    """
+    import torch
+
+    acc, old, new = torch.ones_like(x), torch.ones_like(x), x
+    out = []
+    for layer in coefficients.unsqueeze(-1):
+        rho, gamma, eta, alpha, beta = layer.unbind(1)  # each (B, 1)
+        acc, old, new = acc + rho * new, new, gamma * acc + eta * old + (alpha + beta * x) * new
+        scale = new.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-20)
+        acc, old, new = acc / scale, old / scale, new / scale
+        out.append(new)
+    return out
+
+
+def _guarded_log(q: Any) -> Any:
+    """log q, continued below _FLOOR by its tangent: finite values and gradients for every q, no branches."""
+    clamped = q.clamp(min=_FLOOR)
+    return clamped.log() + (q - clamped) / _FLOOR
+
+
+def _guarded_rate(q: Any) -> Any:
+    """log(-log(1 - q)), the logarithm of a convergence rate, continued below _FLOOR as `_guarded_log`."""
+    clamped = q.clamp(min=_FLOOR, max=1 - 1e-4)
+    return (-(-clamped).log1p()).log() + (q - q.clamp(min=_FLOOR)) / _FLOOR
+
+
+def layer_losses(
+    coefficients: Any, lam: Any, *, struct: float = 5.0, margin: float = 0.02, penalty: float = 10.0
+) -> tuple[Any, Any]:
+    """The objective (20)-(22) of every layer, in its stabilised form.
+
+    Parameters
+    ----------
+    coefficients : (D, B, 5)
+    lam : (B, N) eigenvalues in units of b
+    struct : c = struct / d^3, d = k + 1 the degree of layer k's polynomial
+    margin, penalty : weight and margin of the positivity term
+
+    Returns
+    -------
+    losses : (D,) means over the batch
+    q : (D, B) min PX / max PX over the spectrum; positive means definite
+
+    Notes
+    -----
+    With q = min PX / max PX, (20) is r_nn = 1 - q. L_obj = k log r_Richardson / log r_nn and
+    L_struct = max P / min P enter by their logarithms, written with log1p(-q) and continued linearly
+    where the ratio is not positive; L_reg = r_nn is linear anyway. Added to the paper's: a linear
+    penalty where PX falls below ``margin`` of its maximum anywhere on [0.01, 1.02] b, because spectra
+    in use have eigenvalues where those of training have gaps.
+    """
+    import torch
+
+    batch, count = lam.shape
+    grid = torch.as_tensor(_GRID, dtype=lam.dtype).expand(batch, -1)
+    x = torch.cat([lam, grid], dim=1)
+    small, large = lam.amin(dim=1), lam.amax(dim=1)
+    richardson = (-(-(small / large)).clamp(min=-1 + 1e-4).log1p()).log()  # log(-log r_Richardson), (21)
+    inner = slice(count + int(np.searchsorted(_GRID, 0.01)), None)
+    losses, ratios = [], []
+    for k, P in enumerate(layer_polynomials(coefficients, x), start=1):
+        PX = x * P
+        top = PX[:, :count].amax(dim=1).clamp_min(1e-6)
+        q = PX[:, :count].amin(dim=1) / top
+        condition = P[:, :count].amin(dim=1) / P[:, :count].amax(dim=1).clamp_min(1e-6)
+        objective = np.log(k) + richardson - _guarded_rate(q)
+        structure = -_guarded_log(condition)
+        lowest = PX[:, inner].amin(dim=1) / top
+        positivity = (margin - lowest).clamp(min=0)
+        losses.append((objective + (1 - q) + struct / (k + 1) ** 3 * structure + penalty * positivity).mean())
+        ratios.append(q)
+    return torch.stack(losses), torch.stack(ratios)
+
+
+def anchor_weights(step: int, steps: int, layers: int) -> np.ndarray:
+    """Weights (18)-(19) of the layers: largest at the anchor, which moves from the first to the last.
+
+    (18) is read as s = floor(D t / T), with layers counted from 0.
+    """
+    anchor = min(layers * step // max(steps, 1), layers - 1)
+    distance = np.abs(np.arange(layers) - anchor)
+    weight = 1.0 / np.maximum(distance, 1) ** 2
+    return weight / weight.sum()
+
+
+# -- the task ------------------------------------------------------------------------------------
+
+
+class PaperTask:
+    """Data, network and loss of ``autospec-cg-paper``; see `nnla.training.loop.Task`."""
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self.recipe = recipe
+        model = dict(recipe["model"])
+        self.initial = float(model.pop("initial"))
+        self.config = PaperConfig(**model)
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def prepare(self, folder: Path, progress: Progress) -> None:
+        """Spectra for pre-training; spectra with probes for post-training and for validation."""
+        data, seed = self.recipe["data"], self.recipe["seed"]
+        self.sizes = (data["n_min"], data["n_max"])
+        condition = (data["condition_min"], data["condition_max"])
+        spectra, size = paper_spectra(data["spectra"], seed, n=self.sizes, condition=condition)
+        self.spectra = spectra.astype(np.float32)
+        order = np.arange(self.config.ends)
+        rows = np.arange(size.size)[:, None]
+        self.exact = np.concatenate(  # 5 largest, then 5 smallest, both descending, as Algorithm 3 sorts
+            [spectra[rows, size[:, None] - 1 - order], spectra[rows, order[::-1]]], axis=1
+        ).astype(np.float32)
+        progress("data (spectra)", 1, 1, "")
+        self.train = self._probed(folder, "train", seed + 1, data["probed"], data["probes"], progress)
+        self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
+
+    def _probed(
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+    ) -> dict[str, np.ndarray]:
+        """Spectra in units of their probe's b and features, ``probes`` of each spectrum, cached in a file."""
+        path = folder / "data" / f"{part}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".part.npz")
+            np.savez(partial, **self._probe_all(part, seed, count, probes, progress))
+            partial.replace(path)
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    def _probe_all(
+        self, part: str, seed: int, count: int, probes: int, progress: Progress
+    ) -> dict[str, np.ndarray]:
+        data, k = self.recipe["data"], self.config.k
+        condition = (data["probe_condition_min"], data["condition_max"])
+        lam, size = paper_spectra(count, seed, n=self.sizes, condition=condition)
+        rng = np.random.default_rng([seed, 2])
+        low, high = np.log(data["steps_min"]), np.log(data["steps_max"] + 1)
+        features, bounds = np.empty((count, probes, 4 * k)), np.empty((count, probes))
+        for i in range(count):
+            n = int(size[i])
+            alpha, beta = simulate_lanczos(lam[i, :n], rng.chisquare(1, size=n) + 1e-12, data["steps_max"])
+            for j in range(probes):
+                steps = min(int(np.exp(rng.uniform(low, high))), alpha.size)
+                probe = SpectralProbe(alpha[:steps], beta[:steps], n)
+                bounds[i, j] = probe.upper_bound
+                features[i, j] = paper_features(probe.ritz_values, probe.ritz_residuals, bounds[i, j], k)
+            if (i + 1) % 128 == 0 or i + 1 == count:
+                progress(f"data ({part})", i + 1, count, "")
+        return {
+            "lam": lam.astype(np.float32),
+            "features": features.astype(np.float32),
+            "b": bounds.astype(np.float32),
+        }
+
+    # -- network ----------------------------------------------------------------------------------
+
+    def network(self) -> Any:
+        """Backbone biases of a Chebyshev recurrence, weights near zero, an embedding that passes Ritz values on.
+
+        gelu(x) - gelu(-x) = x, so pairs of hidden units let the five extreme Ritz values of either end
+        through unchanged: post-training starts from the inputs that pre-training ended with.
+        """
+        import torch
+
+        c = self.config
+        rng = np.random.default_rng([self.recipe["seed"], 3])
+        arrays = {key: 1e-3 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
+        arrays["b"] = np.ones((c.layers, 1, 6))
+        arrays["b"][:, 0, :5] = chebyshev_layers(self.initial, _TOP, c.layers)
+        for first, second, places in (("W1", "W3", np.arange(c.ends)), ("W2", "W4", c.k - c.ends + np.arange(c.ends))):
+            arrays[first] = rng.standard_normal((2 * c.k, c.hidden)) / np.sqrt(2 * c.k)
+            for unit, place in enumerate(places):
+                for sign, column in ((1.0, 2 * unit), (-1.0, 2 * unit + 1)):
+                    arrays[first][:, column] = 0.0
+                    arrays[first][place, column] = sign
+                    arrays[second][column] = 0.0
+                    arrays[second][column, unit] = sign
+        network = torch.nn.Module()
+        for key in (*_EMBEDDING, *_BACKBONE):
+            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
+        return network
+
+    def loss(self, network: Any, step: int) -> dict[str, Any]:
+        """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
+        import torch
+
+        optim = self.recipe["optim"]
+        rng = np.random.default_rng([self.recipe["seed"], 4, step])
+        parameters = dict(network.named_parameters())
+        first = optim["pretrain"]
+        if step < first:
+            index = rng.integers(len(self.spectra), size=optim["batch"])
+            # In use, spectra are divided by an upper bound that is up to 5 % too large.
+            scale = (1 / rng.uniform(1.0, 1.05, size=(optim["batch"], 1))).astype(np.float32)
+            lam = torch.from_numpy(self.spectra[index] * scale)
+            coefficients = backbone(parameters, torch.from_numpy(self.exact[index] * scale))
+            weight = anchor_weights(step, first, self.config.layers)
+        else:
+            index = rng.integers(len(self.train["lam"]), size=optim["batch"])
+            probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
+            lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
+            frozen = {key: parameters[key].detach() for key in _BACKBONE}
+            e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
+            coefficients = backbone(frozen, e)
+            weight = anchor_weights(step - first, optim["steps"] - first, self.config.layers)
+        losses, q = self._losses(coefficients, lam)
+        return {
+            "loss": (torch.from_numpy(weight).float() * losses).sum(),
+            "last": losses[-1].detach(),
+            "indefinite": (q[-1] <= 0).float().mean(),
+        }
+
+    def _losses(self, coefficients: Any, lam: Any) -> tuple[Any, Any]:
+        optim = self.recipe["optim"]
+        return layer_losses(
+            coefficients, lam, struct=optim["struct"], margin=optim["margin"], penalty=optim["penalty"]
+        )
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """Figures of the finished polynomial on held-out spectra, read through their probes.
+
+        ``gain`` is the geometric mean of cond(X) / cond(PX) where definite, ``indefinite`` the share with
+        P <= 0 at an eigenvalue, ``indefinite_interval`` the share with P <= 0 anywhere on (0, 1.02 b].
+        """
+        import torch
+
+        parameters = dict(network.named_parameters())
+        losses, gains, bad, wide = [], [], [], []
+        with torch.no_grad():
+            for j in range(self.held["b"].shape[1]):
+                lam = torch.from_numpy(self.held["lam"] / self.held["b"][:, j, None])
+                e = embedding(parameters, torch.from_numpy(self.held["features"][:, j]))
+                coefficients = backbone(parameters, e)
+                loss, ratios = self._losses(coefficients, lam)
+                grid = torch.as_tensor(_GRID, dtype=lam.dtype).expand(lam.shape[0], -1)
+                q, kappa = ratios[-1], lam.amax(dim=1) / lam.amin(dim=1)
+                losses.append(float(loss[-1]))
+                gains.append((q * kappa)[q > 0].log())
+                bad.append(float((q <= 0).float().mean()))
+                wide.append(float((layer_polynomials(coefficients, grid)[-1] <= 0).any(dim=1).float().mean()))
+        return {
+            "last": float(np.mean(losses)),
+            "gain": float(torch.cat(gains).mean().exp()),
+            "indefinite": float(np.mean(bad)),
+            "indefinite_interval": float(np.mean(wide)),
+        }
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
+        data = self.recipe["data"]
+        envelope = {
+            "n": [data["n_min"], data["n_max"]],
+            "degree": [self.config.degree, self.config.degree],
+            "condition": [data["probe_condition_min"], data["condition_max"]],
+            "probe_steps": [data["steps_min"], data["steps_max"]],
+        }
+        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
+        PaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)

@@ -1,0 +1,273 @@
+"""Values that travel between the stages: frozen, plain, JSON in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import FileFormatError, NonFiniteError, ShapeError
+
+__all__ = ["Kind", "Problem", "Report", "Solution", "SpectralProbe", "Status"]
+
+
+class Kind(str, enum.Enum):
+    """What an object bound to an operator may be used for."""
+
+    LINEAR_SPD = "linear-spd"  # may precondition CG
+    LINEAR = "linear"  # flexible methods, filters
+    NONLINEAR = "nonlinear"  # an initial guess, or inside a flexible solver
+
+
+class Status(str, enum.Enum):
+    """Why a solve ended."""
+
+    CONVERGED = "converged"
+    MAXITER = "maxiter"
+    STAGNATION = "stagnation"  # the true residual no longer falls: the accuracy limit of float64
+    INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
+    BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A linear system with a name: what benchmarks, training and tests pass around.
+
+    Attributes
+    ----------
+    name : str
+    A : matrix (n, n), any kind that `nnla.as_operator` takes
+    b, x : arrays (n,) or (n, k), or None
+    meta : free-form facts (recipe, seed, source)
+    """
+
+    name: str
+    A: Any
+    b: Any = None
+    x: Any = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralProbe:
+    """What a short Lanczos run knows of an operator's spectrum.
+
+    Parameters
+    ----------
+    alpha, beta : (k,) Lanczos coefficients; ``beta[-1]`` couples to step k + 1, 0 if exhausted
+    n : int, size of the operator
+    scaling : "none", "jacobi" or "ic": which operator was probed, A or B A with B the scaling
+    seed : int or None, seed of the random start; None when started from a right-hand side
+    products : products with A that it cost (0 when they were CG's own)
+
+    Notes
+    -----
+    The Gauss rule of the tridiagonal matrix: `ritz_values` with `ritz_weights` and `ritz_residuals`. No
+    basis is stored and nothing is reorthogonalised, so multiple copies of converged extreme values
+    can appear; they are harmless and carry the right total weight.
+    """
+
+    alpha: np.ndarray
+    beta: np.ndarray
+    n: int
+    scaling: str = "none"
+    seed: int | None = None
+    products: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta"):
+            value = np.array(getattr(self, name), dtype=np.float64, ndmin=1)
+            if not np.all(np.isfinite(value)):
+                raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow and rescale it")
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+        if self.alpha.shape != self.beta.shape or self.alpha.ndim != 1 or self.alpha.size == 0:
+            raise ShapeError("a probe needs alpha and beta of one equal length of at least 1")
+
+    @property
+    def steps(self) -> int:
+        """Lanczos steps k."""
+        return self.alpha.size
+
+    @cached_property
+    def _gauss(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from scipy.linalg import eigh_tridiagonal
+
+        theta, S = eigh_tridiagonal(self.alpha, self.beta[:-1])
+        return theta, S[0] ** 2, np.abs(self.beta[-1] * S[-1])
+
+    @property
+    def ritz_values(self) -> np.ndarray:
+        """(k,) Ritz values, increasing."""
+        return self._gauss[0]
+
+    @property
+    def ritz_weights(self) -> np.ndarray:
+        """(k,) Gauss weights; they sum to 1."""
+        return self._gauss[1]
+
+    @property
+    def ritz_residuals(self) -> np.ndarray:
+        """(k,) residual norms of the Ritz pairs: an eigenvalue lies within each of them."""
+        return self._gauss[2]
+
+    @property
+    def lambda_max(self) -> float:
+        """Largest Ritz value, a lower bound of the largest eigenvalue."""
+        return float(self.ritz_values[-1])
+
+    @property
+    def lambda_min(self) -> float:
+        """Smallest Ritz value, an upper bound of the smallest eigenvalue."""
+        return float(self.ritz_values[0])
+
+    @property
+    def upper_bound(self) -> float:
+        """b = lambda_max + min(residual, 0.05 lambda_max): covers the top that Lanczos has not reached."""
+        top = self.lambda_max
+        return top + min(float(self.ritz_residuals[-1]), 0.05 * abs(top))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the Krylov space ended: the Ritz values are eigenvalues, and CG has converged."""
+        return bool(self.beta[-1] <= 1e-13 * abs(self.lambda_max))
+
+    @property
+    def definite(self) -> bool:
+        """Whether all Ritz values are positive, beyond what rounding explains."""
+        return bool(self.lambda_min > -1e-13 * abs(self.lambda_max)) and self.lambda_max > 0
+
+    def to_json(self) -> str:
+        """JSON object with the coefficients and, for readers, the Gauss rule."""
+        rule = {
+            "ritz_values": self.ritz_values.tolist(),
+            "ritz_weights": self.ritz_weights.tolist(),
+            "ritz_residuals": self.ritz_residuals.tolist(),
+        }
+        data = {"alpha": self.alpha.tolist(), "beta": self.beta.tolist(), "n": self.n, "steps": self.steps}
+        data |= {"scaling": self.scaling, "seed": self.seed, "products": self.products}
+        data |= {"upper_bound": self.upper_bound, "definite": self.definite}
+        return json.dumps({"format": "nnla-probe", "version": 1, **data, **rule})
+
+    @classmethod
+    def from_json(cls, text: str) -> SpectralProbe:
+        """Inverse of `to_json`."""
+        try:
+            data = json.loads(text)
+            if data["format"] != "nnla-probe" or data["version"] != 1:
+                raise FileFormatError("not an nnla probe of version 1")
+            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
+            return cls(*(data[key] for key in keys))
+        except FileFormatError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a solve did, what it cost, and whether to believe it.
+
+    Attributes
+    ----------
+    status : see `Status`
+    converged : the true residual, recomputed in float64 with the original operator, met the tolerance
+    method : what ran in the end (after fallbacks), e.g. "autospec", "jacobi", "direct"
+    n, nnz : size, stored entries (None for operators known only by products)
+    rtol : the tolerance asked for
+    relative_residual : true ||b - A x|| / ||b||, the largest over the right-hand sides
+    iterations : outer iterations after the probe
+    probe_iterations : plain CG steps that the probe doubled as
+    degree : degree of P, None without a polynomial
+    scaling : "none", "jacobi" or "ic": what the method worked on top of
+    products : products with A in all, probe and checks included; a block of k vectors counts k
+    products_probe : those of the probe
+    preconditioner_applies : applications of the polynomial
+    reductions : global synchronisations for inner products (one fused group counts once)
+    seconds : {"probe", "setup", "solve", "total"}
+    fallback : None, or what was given up and why
+    chosen_because : why this method ran
+    weights : name of the learned weights used, or None
+    seed : seed of anything random
+    residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
+        probe iterations first
+    interval : [a, b] of the polynomial, or None
+    predicted_iterations : outer iterations that the engine expected, or None
+    versions : versions of the libraries
+    """
+
+    status: str
+    converged: bool
+    method: str
+    n: int
+    nnz: int | None
+    rtol: float
+    relative_residual: float
+    iterations: int
+    probe_iterations: int = 0
+    degree: int | None = None
+    scaling: str = "none"
+    products: int = 0
+    products_probe: int = 0
+    preconditioner_applies: int = 0
+    reductions: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    fallback: str | None = None
+    chosen_because: str = ""
+    weights: str | None = None
+    seed: int | None = None
+    residual_history: list[float] = field(default_factory=list)
+    interval: tuple[float, float] | None = None
+    predicted_iterations: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """A JSON object with the fields above (non-finite numbers become null)."""
+        return json.dumps(_plain(dataclasses.asdict(self)), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Inverse of `to_json`; unknown fields are ignored."""
+        try:
+            data = json.loads(text)
+            names = {f.name for f in dataclasses.fields(cls)}
+            kept = {key: value for key, value in data.items() if key in names}
+            if kept.get("interval") is not None:
+                kept["interval"] = tuple(kept["interval"])
+            if kept.get("relative_residual") is None:
+                kept["relative_residual"] = math.nan
+            return cls(**kept)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"this is not a Report in JSON ({error})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """x and the report on it; unpacks as ``x, report = nnla.solve(A, b)``."""
+
+    x: Any
+    report: Report
+
+    def __iter__(self):
+        yield self.x
+        yield self.report
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.floating, float)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.bool_):
+        return bool(value)
+    return value
