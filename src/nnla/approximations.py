@@ -38,7 +38,7 @@ class PolynomialPreconditioner(LinearOperator):
     Notes
     -----
     Cost of one application: ``recurrence.products`` products with A, one more solve with B, about four
-    vectors. Guaranteed: P > 0 on (0, 1.02 b]; b bounds the spectrum as far as the probe saw it, and a CG
+    vectors. Guaranteed: P > 0 on (0, b]; b bounds the spectrum as far as the probe saw it, and a CG
     that finds r'Mr <= 0 should go on without M (`nnla.solve` does).
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnla.classical import chebyshev, chebyshev4, gmres_polynomial, least_squares, neumann, richardson
 from nnla.errors import NotPositiveDefiniteError, OptionError
-from nnla.guards import check_polynomial, check_probe
+from nnla.guards import MARGIN, check_polynomial, check_probe
 from nnla.recurrences import Recurrence
 from nnla.simulated_choice import dos_interval, rule_interval
 from nnla.types import SpectralProbe
@@ -30,6 +30,8 @@ POLYNOMIAL_METHODS = (
     "neumann",
 )
 _WELL_CONDITIONED = 10.0
+# Chebyshev on an interval (both kinds) and Richardson are positive on the spectrum by theory
+_PROVEN = ("chebyshev", "chebyshev4", "rule", "dos", "richardson", "neumann")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def design_polynomial(
 
     Notes
     -----
-    Guaranteed: P > 0 on (0, 1.02 b]. A learned or classical polynomial that fails this, and a probe
+    Guaranteed: P > 0 on (0, b], for polynomials that theory does not cover on (0, 1.02 b]. A learned or classical polynomial that fails this, and a probe
     outside the engine's training envelope, fall back to Chebyshev on [theta_min, b], and `Design.fallback`
     says so.
     """
@@ -103,11 +105,12 @@ def design_polynomial(
         if method != "gmres":  # its harmonic Ritz values may fail to exist; the others mean bad input
             raise
         return _classical(probe, degree, f"{method}: {error}")
-    return _guarded(design, probe, degree)
+    return _guarded(design, probe, degree, proven=method in _PROVEN)
 
 
-def _guarded(design: Design, probe: SpectralProbe, degree: int) -> Design:
-    verdict = check_polynomial(design.recurrence, probe.upper_bound)
+def _guarded(design: Design, probe: SpectralProbe, degree: int, *, proven: bool = False) -> Design:
+    """The design, or the classical one. ``proven``: positive on (0, a + b) by theory, checked as computed."""
+    verdict = check_polynomial(design.recurrence, probe.upper_bound, margin=1.0 if proven else MARGIN)
     if verdict.ok:
         return design
     return _classical(probe, degree, f"{design.method}: {verdict.reason}")
@@ -144,7 +147,7 @@ def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> De
         None,
         weights,
     )
-    return _guarded(design, probe, degree)
+    return _guarded(design, probe, degree, proven=True)
 
 
 def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:

@@ -9,9 +9,8 @@ import numpy as np
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
-__all__ = ["Verdict", "check_polynomial", "check_probe"]
-
-_MARGIN = 1.02  # P has to be positive up to 2 % above the upper bound
+__all__ = ["MARGIN", "Verdict", "check_polynomial", "check_probe"]
+MARGIN = 1.02  # a polynomial without a proof has to be positive up to 2 % above the upper bound
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class Verdict:
     reason: str = ""
 
 
-def check_polynomial(recurrence: Recurrence, upper: float, *, lower: float = 0.0) -> Verdict:
-    """Whether P > 0 and finite on (lower, 1.02 upper].
+def check_polynomial(recurrence: Recurrence, upper: float, *, margin: float = MARGIN) -> Verdict:
+    """Whether P > 0 and finite on (0, margin * upper].
 
     The grid is graded towards zero and refined at the minima that it finds, so that a polynomial of
     the given degree has no room to dip unseen: about forty points per root.
@@ -32,15 +31,15 @@ def check_polynomial(recurrence: Recurrence, upper: float, *, lower: float = 0.0
     ----------
     recurrence : Recurrence
     upper : upper bound of the spectrum, > 0
-    lower : lower end; 0 stands for "down to rounding"
+    margin : how far beyond the bound to look
     """
     if not (np.isfinite(upper) and upper > 0):
         return Verdict(False, f"the upper bound {upper} of the spectrum is not positive")
     m = recurrence.degree + 1
-    top = _MARGIN * upper
+    top = margin * upper
     angle = np.linspace(0, np.pi / 2, 40 * m)[1:]
     x = top * np.sin(angle) ** 2  # as dense at both ends as the zeros of Chebyshev polynomials
-    low = np.geomspace(max(lower, 1e-14 * top), x[0], 20)[:-1]
+    low = np.geomspace(1e-14 * top, x[0], 20)[:-1]
     x = np.concatenate([low, x])
     with np.errstate(all="ignore"):
         values = recurrence(x)

@@ -116,8 +116,8 @@ def simulate_outer_iterations(
         keep = ~reached[:, -1]
         if not keep.any() or k >= limit:
             break
-        if k == _PROJECT_AT and best_log.min() * maxiter < 0.25 * targets[0] * k:
-            break  # hopeless: four times maxiter would not do even at a steady rate
+        if k == _PROJECT_AT and 4 * best_log.min() * maxiter > targets[0] * k:
+            break  # hopeless: at this rate not even 4 maxiter iterations would do
         if keep.sum() <= 0.8 * keep.size:
             active, pre, r, p = active[keep], pre[keep], r[keep], p[keep]
             rz, reached, best_log = rz[keep], reached[keep], best_log[keep]

@@ -171,6 +171,7 @@ COMPLEX = {
     "c.npz": npz(sp.csr_array(np.eye(2) * 1j)),
     "c.mat": mat({"A": np.eye(2) * 1j}),
     "cs.mat": mat({"A": sp.csc_array(np.eye(2) * 1j)}, do_compression=True),
+    "problem.mat": mat({"Problem": {"A": sp.csc_array(np.eye(2) * 1j)}}),
     "text.npy": npy(np.array([["a", "b"], ["c", "d"]])),
 }
 
@@ -180,6 +181,11 @@ def test_complex_and_text(tmp_path, name):
     with pytest.raises(DTypeError) as error:
         read_matrix(put(tmp_path, name, COMPLEX[name]))
     one_line(error)
+
+
+def test_a_complex_variable_beside_the_matrix_does_no_harm(tmp_path):
+    content = mat({"A": np.eye(3), "z": np.eye(2) * 1j})
+    assert read_matrix(put(tmp_path, "a.mat", content)).shape == (3, 3)
 
 
 class _Explodes:

@@ -10,6 +10,7 @@ polynomial is positive on the spectrum by construction.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class EngineConfig:
 
     @property
     def features(self) -> int:
-        """Length of a feature vector."""
-        return 3 * (self.low + self.high) + self.grid + 7
+        """Length of a feature vector; its last ``candidates`` entries are the a-priori cost curve."""
+        return 3 * (self.low + self.high) + self.grid + 8 + self.candidates
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,16 @@ def probe_features(
     log_weight = np.log(np.clip(weight, 1e-16, None))
     low = np.minimum(np.arange(config.low), k - 1)
     high = np.maximum(k - 1 - np.arange(config.high), 0)
-    at = -np.arange(config.grid) / 4.0 * np.log(10.0)
     cumulative = np.log(np.clip(np.cumsum(weight) - weight / 2, 1e-16, None))
-    distribution = np.interp(at, log_theta, cumulative)
-    below = at < log_theta[0]
-    distribution = np.where(below, cumulative[0] + (at - log_theta[0]), distribution)
+
+    def distribution(at: np.ndarray) -> np.ndarray:
+        """Log of the spectral distribution function; below the smallest Ritz value of slope one."""
+        inside = np.interp(at, log_theta, cumulative)
+        return np.where(at < log_theta[0], cumulative[0] + (at - log_theta[0]), inside)
+
+    grid = -np.arange(config.grid) / 4.0 * np.log(10.0)
+    prior = a_priori_costs(distribution, candidate_grid(config, m), n=n, m=m, rtol=rtol)
+    best = float(prior.min())
     summary = [
         np.log(n),
         np.log(m),
@@ -139,10 +145,49 @@ def probe_features(
         log_theta[0],
         np.log(b / top),
         log_theta[0] + 2 * np.log(m),
+        best,
     ]
     parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
-    parts += [log_weight[high], np.clip(distribution, -37.0, 0.0), summary]
+    parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary, np.minimum(prior - best, 1.0)]
     return np.concatenate(parts), b
+
+
+def a_priori_costs(
+    distribution: Callable[[np.ndarray], np.ndarray], ratios: np.ndarray, *, n: int, m: int, rtol: float
+) -> np.ndarray:
+    """Log of a bound on the outer iterations of every candidate, from the density alone.
+
+    CG spends about one iteration on each of the p eigenvalues that it leaves below, and converges at the
+    rate of the condition number of the rest:
+    ``J = min_p p + sqrt(mu_max / mu_{p+1}) ln(2 / rtol) / 2`` with mu = 1 - R(lam) increasing below a.
+
+    Parameters
+    ----------
+    distribution : log lam -> log of the spectral distribution function, lam relative to b
+    ratios : (C,) candidates a / b
+    n, m, rtol : size, residual degree, tolerance
+
+    Returns
+    -------
+    (C,) log costs
+
+    References
+    ----------
+    O. Axelsson, G. Lindskog, On the rate of convergence of the preconditioned conjugate gradient
+    method, Numer. Math. 48 (1986).
+    """
+    # lam = a t with t in (0, 1]; below t = 1e-6 no eigenvalue is worth keeping
+    t = np.geomspace(1e-6, 1.0, 49)
+    a = ratios[:, None]
+    growth = 2 * np.arcsinh(np.sqrt(ratios / (1 - ratios)))[:, None]
+    centre = np.maximum(1.0 + 2 * a * (1 - t) / (1 - a), 1.0)  # t(lam) of Chebyshev's map, exact near a
+    inner = np.arccosh(centre)
+    ripple = 1 / np.cosh(np.minimum(m * growth, 700.0))
+    residual = np.exp(m * (inner - growth)) * (1 + np.exp(-2 * m * inner)) / (1 + np.exp(-2 * m * growth))
+    mu = np.maximum(1 - residual, 1e-15)
+    count = n * np.exp(np.minimum(distribution(np.log(a * t)), 0.0))
+    cost = count + 0.5 * np.sqrt((1 + ripple) / mu) * np.log(2 / max(rtol, 1e-16))
+    return np.log(cost.min(axis=1))
 
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
@@ -155,7 +200,8 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
 
     Returns
     -------
-    (E, B, C + 1): C relative log costs, then the logarithm of the smallest cost.
+    (E, B, C + 1): C relative log costs, then the logarithm of the smallest cost; both are corrections
+    to the a-priori values among the features.
     """
     xp = namespace(x)
     p = parameters
@@ -164,7 +210,11 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
     for layer in "01":
         z = z @ p[f"W{layer}"] + p[f"b{layer}"]
         z = z / (1.0 + xp.exp(-z))
-    return z @ p["W2"] + p["b2"]
+    out = z @ p["W2"] + p["b2"]
+    candidates = out.shape[-1] - 1
+    prior = x[..., -candidates:]  # the network corrects the a-priori curve, and its level likewise
+    level = x[..., -candidates - 1 : -candidates]
+    return out + xp.concatenate([prior, level], -1)
 
 
 class AutoSpecEngine:

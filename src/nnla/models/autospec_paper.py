@@ -56,7 +56,9 @@ class PaperConfig:
         for name, lowest in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < lowest:
-                raise OptionError(f"PaperConfig.{name} must be an integer of at least {lowest}, got {value!r}")
+                raise OptionError(
+                    f"PaperConfig.{name} must be an integer of at least {lowest}, got {value!r}"
+                )
 
     @property
     def layers(self) -> int:
@@ -98,7 +100,7 @@ def paper_features(theta: np.ndarray, residual: np.ndarray, b: float, k: int) ->
 
 
 def _gelu(x: Any) -> Any:
-    """GELU by tanh: NumPy and torch agree to rounding, and gelu(x) - gelu(-x) = x exactly as for the true one."""
+    """GELU by tanh, alike in NumPy and torch; gelu(x) - gelu(-x) = x as for the one by erf."""
     xp = namespace(x)
     return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
@@ -180,7 +182,9 @@ class PaperEngine:
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
-        return f"PaperEngine({self.card.get('name', self.name)!r}, degree={self.config.degree}, {size} numbers)"
+        return (
+            f"PaperEngine({self.card.get('name', self.name)!r}, degree={self.config.degree}, {size} numbers)"
+        )
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -219,8 +223,8 @@ class PaperEngine:
             )
         if not probe.definite:
             raise NotPositiveDefiniteError(
-                f"the probe has Ritz values from {probe.lambda_min:.3g} to {probe.lambda_max:.3g}: the operator "
-                "is not positive definite; the paper's engine needs one that is"
+                f"the probe has Ritz values from {probe.lambda_min:.3g} to {probe.lambda_max:.3g}: the "
+                "operator is not positive definite; solve with a method for indefinite systems (MINRES)"
             )
         b = probe.upper_bound
         x = paper_features(probe.ritz_values, probe.ritz_residuals, b, self.config.k)

@@ -294,7 +294,7 @@ def _pick_matrix(variables: dict[str, Any]) -> Any:
         for name, value in variables.items()
         if getattr(value, "ndim", 0) == 2 and value.shape[0] == value.shape[1] > 1
     }
-    return _only(square, "square numeric matrix")
+    return _only(square, variables, "square numeric matrix")
 
 
 def _pick_vector(variables: dict[str, Any]) -> Any:
@@ -304,11 +304,14 @@ def _pick_vector(variables: dict[str, Any]) -> Any:
     numeric = {name: v for name, v in variables.items() if getattr(v, "ndim", 0) == 2 and v.size}
     if len(numeric) > 1:
         numeric = {name: v for name, v in numeric.items() if v.shape[0] != v.shape[1]} or numeric
-    return _only(numeric, "numeric array")
+    return _only(numeric, variables, "numeric array")
 
 
-def _only(candidates: dict[str, Any], what: str) -> Any:
+def _only(candidates: dict[str, Any], variables: dict[str, Any], what: str) -> Any:
     if not candidates:
+        for value in variables.values():
+            if isinstance(value, DTypeError):
+                raise DTypeError(str(value))
         raise FileFormatError(f"holds no {what}; save the matrix as a variable of its own")
     if len(candidates) > 1:
         names = ", ".join(sorted(candidates))
@@ -325,6 +328,8 @@ def _real(values: np.ndarray) -> np.ndarray:
 
 
 def as_matrix(value: Any) -> csr_array:
+    if isinstance(value, DTypeError):
+        raise DTypeError(str(value))
     if value is None or isinstance(value, dict):
         raise FileFormatError("holds no numeric matrix where one was expected; save it as a plain matrix")
     if value.ndim != 2 or value.shape[0] != value.shape[1]:
@@ -341,6 +346,8 @@ def as_matrix(value: Any) -> csr_array:
 
 
 def _as_vector(value: Any) -> np.ndarray:
+    if isinstance(value, DTypeError):
+        raise DTypeError(str(value))
     if value is None or isinstance(value, dict):
         raise FileFormatError("holds no numeric array where one was expected; save it as a plain array")
     if value.ndim not in (1, 2) or 0 in value.shape:

@@ -25,6 +25,8 @@ _NUMERIC = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _MATRIX, _COMPRESSED = 14, 15
 _STRUCT, _SPARSE, _FULL = 2, 5, range(6, 16)
 _MAX_DEPTH = 4
+# Stands in for a complex variable, which is an error only if it is the one that is wanted.
+_COMPLEX = DTypeError("holds complex numbers; nnla computes with real matrices only")
 
 
 def _elements(buffer: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -59,7 +61,7 @@ def _numbers(element: tuple[int, memoryview], order: str) -> np.ndarray:
 
 def _sparse(parts, shape, is_complex, order):
     if is_complex:
-        raise DTypeError("a complex matrix: nnla computes with real matrices only")
+        return _COMPLEX
     if len(shape) != 2 or len(parts) < 3:
         raise FileFormatError("a sparse matrix lacks a part")
     rows, starts, values = (_numbers(part, order) for part in parts[:3])
@@ -92,7 +94,7 @@ def _variable(buffer: memoryview, order: str, depth: int = 0) -> tuple[str, Any]
         return name, _sparse(parts, shape, is_complex, order)
     if what in _FULL:
         if is_complex:
-            raise DTypeError("a complex array: nnla computes with real matrices only")
+            return name, _COMPLEX
         values = _numbers(parts[0], order) if parts else np.empty(0)
         if values.size != prod(shape):
             raise FileFormatError(f"variable {name!r} claims {shape} but holds {values.size} numbers")
@@ -124,14 +126,13 @@ def read_mat_variables(data: bytes, limit: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        name -> ndarray, csc_array, dict (struct) or None (text, cells and other classes).
+        name -> ndarray, csc_array, dict (struct), None (text, cells and other classes), or for a complex
+        variable the DTypeError to raise if it is wanted.
 
     Raises
     ------
     FileFormatError
         Truncated or inconsistent content, or more than `limit` bytes.
-    DTypeError
-        A complex variable.
 
     References
     ----------

@@ -215,5 +215,5 @@ def check_rows(rows: int, cols: int, count: int) -> None:
     longest = max(rows, cols)
     if longest >= 2**31 or (longest > MAX_EMPTY_ROWS and longest > 4 * count):
         raise FileFormatError(
-            f"claims {rows} x {cols} with {count} entries, which is out of reach or singular"
+            f"claims {rows} x {cols} with {count} entries, beyond reach or singular; check its size line"
         )

@@ -24,7 +24,7 @@ __all__ = ["AutoSpecTask", "label_chunk"]
 _RTOLS = (1e-6, 1e-8, 1e-10)
 _LANCZOS = 200  # longest probe seen in training
 _CHUNK = 128
-_WORST = 0.6  # log cost above the best at which a curve is cut off: beyond it, all are equally bad
+_WORST = 0.5  # log cost above the best at which a curve is cut off: beyond it, all are equally bad
 
 
 def label_chunk(seed: int, index: int, count: int, config: EngineConfig, data: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -43,13 +43,15 @@ def label_chunk(seed: int, index: int, count: int, config: EngineConfig, data: d
         m = int(round(float(np.exp(rng.uniform(low, high)))))
         a = candidate_grid(config, m)
         mu = 1 - candidate_residuals(spectrum.lam, a, 1.0, m)
+        # some hard problems, too, without paying for all of them
+        limit = data["maxiter"] if rng.random() > data["hard_share"] else data["maxiter_hard"]
         counts = simulate_outer_iterations(
             spectrum.lam,
             spectrum.weight,
             mu,
             _RTOLS,
             measure=spectrum.measure,
-            maxiter=data["maxiter"],
+            maxiter=limit,
             patience=data["patience"],
         )
         if not np.isfinite(counts[:, 0]).any():
@@ -99,7 +101,7 @@ class AutoSpecTask:
             "degree": [int(train["m"].min()) - 1, int(train["m"].max()) - 1],
             "probe_steps": [data["steps_min"], _LANCZOS],
             "rtol": [_RTOLS[-1], _RTOLS[0]],
-            "outer_iterations": [1, data["maxiter"]],
+            "outer_iterations": [1, data["maxiter_hard"]],
         }
 
     def _labelled(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:

@@ -24,7 +24,14 @@ from nnla.simulation import simulate_lanczos
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
-__all__ = ["PaperTask", "anchor_weights", "chebyshev_layers", "layer_losses", "layer_polynomials", "paper_spectra"]
+__all__ = [
+    "PaperTask",
+    "anchor_weights",
+    "chebyshev_layers",
+    "layer_losses",
+    "layer_polynomials",
+    "paper_spectra",
+]
 
 _BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
 _TOP = 1.02  # P is kept positive up to this multiple of the upper bound b: probes can fall short of lam_max
@@ -55,14 +62,16 @@ def paper_spectra(
 
     Notes
     -----
-    The paper names the ingredients and not the formulas. Shape parameters come from one scrambled
+    The paper names the ingredients and not the formulas. Shape parameters come from one rotated
     Sobol sequence: dimension, condition, three blend weights, two decay rates, concavity, the mix of
     linear and logarithmic scale, noise and tail.
     """
     from scipy.stats import qmc
 
-    sobol = qmc.Sobol(11, scramble=True, seed=np.random.default_rng([seed, 0]))
+    sobol = qmc.Sobol(11, scramble=False)
     shapes = sobol.random_base2(max(1, int(np.ceil(np.log2(max(count, 2))))))[:count]
+    # A random rotation of the sequence (Cranley-Patterson): seeded alike in every version of SciPy.
+    shapes = (shapes + np.random.default_rng([seed, 0]).random(11)) % 1.0
     rng = np.random.default_rng([seed, 1])
     lam = np.ones((count, n[1]))
     size = np.empty(count, dtype=np.int64)
@@ -261,9 +270,7 @@ class PaperTask:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 
-    def _probe_all(
-        self, part: str, seed: int, count: int, probes: int, progress: Progress
-    ) -> dict[str, np.ndarray]:
+    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: Progress) -> dict[str, Any]:
         data, k = self.recipe["data"], self.config.k
         condition = (data["probe_condition_min"], data["condition_max"])
         lam, size = paper_spectra(count, seed, n=self.sizes, condition=condition)
@@ -289,7 +296,7 @@ class PaperTask:
     # -- network ----------------------------------------------------------------------------------
 
     def network(self) -> Any:
-        """Backbone biases of a Chebyshev recurrence, weights near zero, an embedding that passes Ritz values on.
+        """Chebyshev biases, weights near zero, and an embedding that passes Ritz values on.
 
         gelu(x) - gelu(-x) = x, so pairs of hidden units let the five extreme Ritz values of either end
         through unchanged: post-training starts from the inputs that pre-training ended with.
@@ -301,7 +308,10 @@ class PaperTask:
         arrays = {key: 1e-3 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
         arrays["b"] = np.ones((c.layers, 1, 6))
         arrays["b"][:, 0, :5] = chebyshev_layers(self.initial, _TOP, c.layers)
-        for first, second, places in (("W1", "W3", np.arange(c.ends)), ("W2", "W4", c.k - c.ends + np.arange(c.ends))):
+        for first, second, places in (
+            ("W1", "W3", np.arange(c.ends)),
+            ("W2", "W4", c.k - c.ends + np.arange(c.ends)),
+        ):
             arrays[first] = rng.standard_normal((2 * c.k, c.hidden)) / np.sqrt(2 * c.k)
             for unit, place in enumerate(places):
                 for sign, column in ((1.0, 2 * unit), (-1.0, 2 * unit + 1)):
@@ -388,5 +398,7 @@ class PaperTask:
             "condition": [data["probe_condition_min"], data["condition_max"]],
             "probe_steps": [data["steps_min"], data["steps_max"]],
         }
-        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
+        arrays = {
+            key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()
+        }
         PaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
