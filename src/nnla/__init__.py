@@ -26,11 +26,11 @@ _PUBLIC = {
     "SpectralProbe": "nnla.types",
     "Status": "nnla.types",
     "as_operator": "nnla.operators",
-    "load": "nnla.weights",
+    "load": "nnla.registry",
     "preconditioner": "nnla.approximations",
     "probe": "nnla.probes",
     "solve": "nnla.solvers",
-    "weights": "nnla.weights",
+    "weights": "nnla.registry",
 }
 _MODULES = ("checks", "classical", "errors", "evaluate", "guards", "problems")
 
@@ -60,4 +60,4 @@ if TYPE_CHECKING:
     from nnla.recurrences import Recurrence
     from nnla.solvers import solve
     from nnla.types import Kind, Problem, Report, Solution, SpectralProbe, Status
-    from nnla.weights import load, weights
+    from nnla.registry import load, weights

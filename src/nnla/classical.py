@@ -134,11 +134,13 @@ def neumann(b: float, degree: int) -> Recurrence:
 
 
 def least_squares(a: float, b: float, degree: int) -> Recurrence:
-    """P that minimises the integral of R(x)^2 against the Chebyshev weight on [a, b].
+    """P that minimises the integral of R(x)^2 over [a, b] (Legendre weight).
+
+    With the Chebyshev weight on [0, b] instead, the answer is `chebyshev4`.
 
     Notes
     -----
-    Cost: one least-squares problem of 8 m points by m unknowns. Positive on (0, b] for a = 0;
+    Cost: one least-squares problem of m + 2 points by m unknowns. Positive on (0, b] for a = 0;
     otherwise to be checked by `nnla.guards`.
 
     References
@@ -148,10 +150,11 @@ def least_squares(a: float, b: float, degree: int) -> Recurrence:
     """
     _check(b, degree, a)
     m = degree + 1
-    points = np.cos(np.pi * (np.arange(8 * m) + 0.5) / (8 * m))
+    points, quadrature = np.polynomial.legendre.leggauss(m + 2)  # exact for R^2
     x = (a + b) / 2 + (b - a) / 2 * points
-    basis = np.polynomial.chebyshev.chebvander(points, degree) * x[:, None]
-    c = np.linalg.lstsq(basis, np.ones_like(x), rcond=None)[0]
+    root = np.sqrt(quadrature)
+    basis = np.polynomial.chebyshev.chebvander(points, degree) * (root * x)[:, None]
+    c = np.linalg.lstsq(basis, root, rcond=None)[0]
     return Recurrence.from_chebyshev(c, a, b)
 
 

@@ -125,7 +125,7 @@ def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Des
 
 
 def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
-    from nnla.weights import load
+    from nnla.registry import load
 
     engine = load("autospec-cg") if engine is None else engine
     weights = engine.card.get("name", engine.name)
@@ -151,7 +151,7 @@ def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> De
 
 
 def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
-    from nnla.weights import load
+    from nnla.registry import load
 
     engine = load("autospec-cg-paper") if engine is None else engine
     recurrence = engine.recurrence(probe, degree=degree)

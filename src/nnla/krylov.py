@@ -29,6 +29,7 @@ class CGResult:
     iterations, reductions : counts of this run
     history : residual norm after each iteration (largest over the columns)
     alpha, beta : CG coefficients of the first column while it was active
+    first : its residual norms, one per step
     last_beta : r_k'z_k / r_{k-1}'z_{k-1} after its last step
     """
 
@@ -40,6 +41,7 @@ class CGResult:
     history: list[float] = field(default_factory=list)
     alpha: list[float] = field(default_factory=list)
     beta: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
     last_beta: float = 0.0
 
 
@@ -155,7 +157,7 @@ def conjugate_gradients(
         new_gamma = np.atleast_1d(inner(r, u))
         failed = ~(new_gamma > 0)  # r'Mr <= 0: M is not positive definite; NaN counts
         if failed.any():
-            note(Status.BREAKDOWN)
+            note(_reason(new_gamma[failed], Status.BREAKDOWN))
         beta = np.where(fresh | failed, 0.0, new_gamma / gamma)
         if columns[0] == 0 and result.alpha:
             result.beta.append(float(beta[0]))
@@ -176,7 +178,7 @@ def conjugate_gradients(
         result.reductions += 1 if one_reduction else 2
         flat = ~failed & ~(curvature > 0)  # p'Ap <= 0: A is not positive definite
         if flat.any():
-            note(Status.INDEFINITE if np.all(np.isfinite(curvature[flat])) else Status.BREAKDOWN)
+            note(_reason(curvature[flat], Status.INDEFINITE))
         failed |= flat
         if failed.all():
             continue
@@ -195,6 +197,7 @@ def conjugate_gradients(
         result.history.append(float(np.max(latest)))
         if columns[0] == 0:
             result.alpha.append(float(alpha[0]))
+            result.first.append(float(latest[0]))
         if callback is not None:
             if block:
                 _assign_columns(result.x, columns, x, np.ones(columns.size, dtype=bool))
@@ -237,6 +240,13 @@ def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float) -> 
 # -- columns of blocks, NumPy or torch ----------------------------------------------------------------
 
 _SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
+
+
+def _reason(values: np.ndarray, negative: Status) -> Status:
+    """What an inner product that should be positive says: NaN, a negative value, or underflow to zero."""
+    if not np.all(np.isfinite(values)):
+        return Status.BREAKDOWN
+    return negative if np.any(values < 0) else Status.STAGNATION
 
 
 def _coefficients(values: np.ndarray, like: Any) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from nnla._arrays import inner, is_torch, namespace, norm
+from nnla._arrays import inner, norm
 from nnla.errors import NonFiniteError, OptionError
 from nnla.operators import as_operator
 from nnla.scalings import bind_scaling
@@ -65,23 +66,32 @@ def probe(
         v, seed = op.as_vector(start, "start"), None
         if v.ndim != 1:
             v = v[:, 0]
-    alpha, beta = _lanczos(op.matvec, base.solve, v, int(min(steps, op.n)))
-    return SpectralProbe(alpha, beta, op.n, base.name, seed, op.products - before)
+    alpha, beta, sizes = _lanczos(op.matvec, base.solve, v, int(min(steps, op.n)))
+    probe = SpectralProbe(alpha, beta, op.n, base.name, seed, op.products - before)
+    if base.name == "none" or not probe.definite:
+        return probe
+    # CG's residuals are the Lanczos vectors, as long as T says, in the user's norm
+    return replace(probe, reductions=probe.krylov_reductions * sizes)
 
 
-def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lanczos of B A in the inner product of B^-1, from r: two sequences v and w = B v in step.
+def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lanczos of B A in the inner product of B^-1, from r: two sequences v and z = B v in step.
 
-    With B = I this is the textbook three-term recurrence. (Saad, section 6.6, in its preconditioned form.)
+    With B = I this is the textbook three-term recurrence (Saad, section 6.6, in its preconditioned form).
+    The third result is the 2-norm of each next vector v, relative to the first one's.
     """
-    alpha, beta = [], []
-    v = r / norm(r)
+    alpha, beta, sizes = [], [], []
+    length = norm(r)
+    if not length > 0:
+        raise NonFiniteError("the start vector of the probe is zero; pass another one")
+    v = r / length
     z = solve(v)
     size = inner(v, z)
     if not size > 0:
-        raise NonFiniteError("the start vector of the probe is zero or the scaling is not positive definite")
+        raise NonFiniteError("v'Bv is not positive for the start vector v: the scaling B is not positive definite")
     root = float(np.sqrt(size))
     v, z = v / root, z / root
+    start = norm(v)
     old = None
     top = 0.0
     for _ in range(steps):
@@ -99,6 +109,8 @@ def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, n
         top = max(top, abs(a) + b)
         if b <= 1e-13 * top:
             beta[-1] = 0.0
+            sizes.append(0.0)
             break
         old, v, z = v, w / b, y / b
-    return np.array(alpha), np.array(beta)
+        sizes.append(norm(v) / start)
+    return np.array(alpha), np.array(beta), np.array(sizes)

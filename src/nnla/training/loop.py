@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnla.errors import MissingDependencyError, NNLAError, OptionError, WeightsError
-from nnla.weights import read_safetensors, write_safetensors
+from nnla.registry import read_safetensors, write_safetensors
 
 __all__ = ["Task", "learning_rate", "train", "write_atomic"]
 

@@ -19,7 +19,7 @@ from nnla.errors import WeightsError
 
 __all__ = ["load", "read_safetensors", "weights", "write_safetensors"]
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "weights"
 
 
 def weights() -> dict[str, dict[str, Any]]:
@@ -109,11 +109,12 @@ def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata
     from safetensors.numpy import save
 
     path = Path(path)
-    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)
+    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=dict(sorted(metadata.items())))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

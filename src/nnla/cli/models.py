@@ -1,0 +1,284 @@
+"""``nnla train``, ``nnla eval``, ``nnla weights`` and ``nnla doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from typing import Any
+
+import click
+
+from nnla.cli._output import emit_json, number, progress, say, show_pairs, show_table
+from nnla.errors import OptionError
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a value of the recipe; repeatable."
+)
+@click.option(
+    "--out", metavar="DIR", help="Folder for data, checkpoint, log and weights (default runs/NAME)."
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same recipe in that folder.")
+def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool) -> int:
+    """Train a model from a recipe: a shipped one by name, or a TOML file."""
+    from nnla.training.config import load_recipe
+    from nnla.training.loop import train as run
+
+    loaded = load_recipe(recipe, overrides)
+    missing = [key for key in ("name", "task", "seed", "threads", "optim") if key not in loaded]
+    if missing:
+        raise OptionError(f"the recipe {recipe!r} lacks {', '.join(missing)}")
+    folder = out or os.path.join("runs", os.path.basename(str(loaded["name"])))
+    try:
+        with progress("") as tell:
+            path = run(
+                loaded,
+                folder,
+                resume=resume,
+                progress=lambda stage, done, total, text: tell(f"{stage} {text}".strip(), done, total),
+            )
+    except KeyError as error:
+        raise OptionError(f"the recipe {recipe!r} lacks {error.args[0]!r}") from error
+    except KeyboardInterrupt:
+        again = ["nnla", "train", recipe, *(part for item in overrides for part in ("--set", item))]
+        again += ["--out", folder, "--resume"]
+        click.echo(f"nnla: interrupted; continue with: {shlex.join(again)}", err=True)
+        return 130
+    say(str(path))
+    return 0
+
+
+@click.command("eval")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--on",
+    "family",
+    type=click.Choice(["suite", "spectra"]),
+    default="suite",
+    show_default=True,
+    help="suite: solve the benchmark systems; spectra: simulate CG on spectra that no training has drawn.",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["small", "full"]),
+    default="small",
+    show_default=True,
+    help="Size of the suite.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=200, show_default=True, help="Number of spectra."
+)
+@click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def evaluate(model: str, family: str, size: str, count: int, degree: int | None, as_json: bool) -> int:
+    """Measure a model (a shipped one by name, or a weights file) against the classical methods."""
+    from nnla.evaluate import evaluate_model
+
+    with progress("evaluating") as tell:
+        result = evaluate_model(model, family, size=size, count=count, degree=degree, progress=tell)
+    if as_json:
+        emit_json(result)
+    else:
+        _show_evaluation(result)
+    unsolved = result["unsolved"]
+    failed = unsolved[result["method"]] if isinstance(unsolved, dict) else unsolved
+    return 1 if failed else 0
+
+
+_RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
+
+
+def _show_evaluation(d: dict[str, Any]) -> None:
+    unit = f"systems ({d['size']})" if d["family"] == "suite" else f"spectra (seed {d['seed']})"
+    say(f"{d['model']}: {d['method']}, degree {d['degree']}, rtol {d['rtol']:.0e}, on {d['count']} {unit}")
+    header = ("", "geo. mean", "best", "worst", "better", "equal", "worse")
+    if d["family"] == "suite":
+        rows = [
+            [
+                *(
+                    number(row[key])
+                    for key in ("problem", "n", "plain_iterations", "probe_iterations", "iterations")
+                ),
+                *(number(row[key]) for key in ("products", "efficiency")),
+                *(number(row["opponents"].get(key)) for key in d["against"]),
+            ]
+            for row in d["problems"]
+        ]
+        show_table(("problem", "n", "N", "probe", "outer", "products", "E", *d["against"]), rows)
+        say("N: iterations of plain CG over the same scaling; E = N / (m outer), the probe not counted;")
+        say("on the right the outer iterations of the others, from the same probe")
+        e, every = d["efficiency"], d["plain_over_products"]
+        say(f"geometric mean (worst): E {number(e['geometric_mean'])} ({number(e['worst'])}),", end=" ")
+        say(f"N / products {number(every['geometric_mean'])} ({number(every['worst'])})")
+        say(f"{d['solved_by_the_probe']} solved by the probe alone, {d['unsolved']} not solved,", end=" ")
+        say(f"{d['fallbacks']} fallbacks")
+    else:
+        say(f"{d['hopeless']} are beyond 400 outer iterations for every interval and are left out")
+        say(f"{d['indefinite']} learned polynomials were indefinite before any guard")
+        say(f"{d['outside_envelope']} probes were outside the training envelope, {d['fallbacks']} fell back")
+        say()
+        say("outer iterations over those of the best interval known in hindsight (10 stands for 10 or more):")
+        rows = [[key, *(number(v[r]) for r in _RATIOS[:3])] for key, v in d["above_best"].items()]
+        show_table(
+            (*header[:4], "unsolved"),
+            [[*row, str(d["unsolved"][row[0]])] for row in rows],
+            strong=d["method"],
+        )
+    say()
+    say(f"outer iterations of {d['method']} over those of:")
+    show_table(header, [[key, *(number(v[r]) for r in _RATIOS)] for key, v in d["against"].items()])
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def weights(name: str | None, as_json: bool) -> int:
+    """The shipped models with their training envelopes, or the card of one."""
+    from nnla.registry import weights as registered
+
+    found = registered()
+    if name is not None:
+        if name not in found:
+            raise OptionError(f"no model {name!r}; the shipped ones are {', '.join(sorted(found))}")
+        if as_json:
+            emit_json({"name": name} | found[name])
+        else:
+            say(name)
+            show_pairs(_flat(found[name]))
+        return 0
+    if as_json:
+        emit_json(found)
+        return 0
+    keys = sorted({key for entry in found.values() for key in entry["card"].get("envelope", {})})
+    rows = []
+    for key, entry in found.items():
+        envelope = entry["card"].get("envelope", {})
+        rows.append([key, *(_range(envelope.get(k)) for k in keys), entry["sha256"][:12]])
+    show_table(("model", *(key.replace("_", " ") for key in keys), "sha256"), rows)
+    say("trained for these ranges; outside them nnla falls back to a classical polynomial and says so")
+    return 0
+
+
+def _range(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"{number(value[0])} to {number(value[1])}"
+    return "" if value is None else str(value)
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", _range(value)))
+    return pairs
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def doctor(as_json: bool) -> int:
+    """Check the installation: versions, optional libraries, threads, weights, and a small solve."""
+    facts = {"versions": _versions(), "optional": _optional(), "threads": _threads()}
+    facts |= {"weights": _weights_ok(), "self_test": _self_test()}
+    healthy = all(text == "ok" for text in facts["weights"].values()) and facts["self_test"]["ok"]
+    facts["ok"] = healthy
+    if as_json:
+        emit_json(facts)
+        return 0 if healthy else 1
+    pairs = list(facts["versions"].items())
+    pairs += [(key, value or "not installed") for key, value in facts["optional"].items()]
+    pairs += [(key, str(value)) for key, value in facts["threads"].items() if value is not None]
+    pairs += [(f"weights {key}", value) for key, value in facts["weights"].items()]
+    show_pairs([*pairs, ("self-test", facts["self_test"]["text"])])
+    say("all is well" if healthy else "something is wrong: see above; reinstalling nnla usually helps")
+    return 0 if healthy else 1
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    import numpy
+    import scipy
+
+    from nnla import __version__
+
+    found = {"nnla": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    found |= {"numpy": numpy.__version__, "scipy": scipy.__version__}
+    return found | {name: version(name) for name in ("safetensors", "click", "rich")}
+
+
+def _optional() -> dict[str, str | None]:
+    """Versions of the optional libraries, read without importing them."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for name in ("torch", "matplotlib", "pyamg"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _threads() -> dict[str, Any]:
+    import numpy as np
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[str, Any] = {"cpus": os.cpu_count(), "cpus usable": usable}
+    try:
+        config: Any = np.show_config(mode="dicts")
+        blas = config["Build Dependencies"]["blas"]
+        facts["blas"] = f"{blas['name']} {blas['version']}"
+    except (KeyError, TypeError):
+        facts["blas"] = None
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        facts[name] = os.environ.get(name)
+    return facts
+
+
+def _weights_ok() -> dict[str, str]:
+    from nnla.registry import load
+    from nnla.registry import weights as registered
+
+    found = {}
+    for name in registered():
+        try:
+            load(name)
+            found[name] = "ok"
+        except Exception as error:
+            found[name] = str(error)
+    return found
+
+
+def _self_test() -> dict[str, Any]:
+    """Solve a small system by the learned polynomial and believe only the residual."""
+    import time
+
+    import numpy as np
+
+    from nnla.problems import poisson2d
+    from nnla.solvers import solve
+
+    started = time.perf_counter()
+    A: Any = poisson2d(60)
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    try:
+        x, report = solve(A, b, method="autospec")
+    except Exception as error:
+        return {"ok": False, "text": f"failed: {error}"}
+    residual = float(np.linalg.norm(b - A @ x) / np.linalg.norm(b))
+    ok = report.converged and residual <= 1.01e-8 and report.fallback is None
+    seconds = time.perf_counter() - started
+    text = f"{report.method}, n = {report.n}: residual {residual:.1e} in {seconds:.2f} s"
+    if not ok:
+        text = f"failed: {text}, status {report.status}, {report.fallback or 'no fallback'}"
+    return {"ok": ok, "text": text, "seconds": seconds, "residual": residual}
+
+
+COMMANDS = (train, evaluate, weights, doctor)

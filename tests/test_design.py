@@ -1,0 +1,80 @@
+"""Designs: each method does what its name says, falls back when it has to, and says so."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import nnla
+from nnla.design import POLYNOMIAL_METHODS, design_polynomial
+from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.types import SpectralProbe
+
+
+@pytest.fixture(scope="module")
+def probe():
+    return nnla.probe(nnla.problems.poisson2d(40), 40)
+
+
+@pytest.mark.parametrize("method", POLYNOMIAL_METHODS)
+def test_every_method_solves(method):
+    if method == "autospec-paper" and method.replace("autospec", "autospec-cg") not in nnla.weights():
+        pytest.skip("the paper's engine is not among the shipped weights")
+    A = nnla.problems.poisson2d(40)
+    b = np.random.default_rng(0).standard_normal(1600)
+    _, report = nnla.solve(A, b, method=method, rtol=1e-9)
+    assert report.converged
+    assert report.degree == 11 or report.fallback
+
+
+def test_learned_interval_is_better_than_both_ends(probe):
+    """On a plain Laplacian the engine must beat Chebyshev on the Ritz interval, the paper's baseline."""
+    A = nnla.problems.poisson2d(150)
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    count = {m: nnla.solve(A, b, method=m, rtol=1e-10).report.iterations for m in ("autospec", "chebyshev")}
+    assert count["autospec"] < 0.97 * count["chebyshev"]
+
+
+def test_scale_invariance(probe):
+    for factor in (1e-13, 1e12):
+        scaled = SpectralProbe(probe.alpha * factor, probe.beta * factor, probe.n)
+        one, other = design_polynomial(probe), design_polynomial(scaled)
+        assert other.interval[0] / factor == pytest.approx(one.interval[0], rel=1e-9)
+        assert other.interval[1] / factor == pytest.approx(one.interval[1], rel=1e-12)
+
+
+def test_outside_the_envelope_falls_back_and_says_so(probe):
+    design = design_polynomial(probe, degree=64)
+    assert design.method == "chebyshev"
+    assert "degree 64" in design.fallback
+    assert design.weights is None
+
+
+def test_indefinite_polynomial_of_an_engine_is_refused(probe):
+    class Rogue:
+        name = "rogue"
+        card: dict = {}  # noqa: RUF012
+
+        def recurrence(self, probe, *, degree):
+            return nnla.classical.chebyshev(0.1, 0.4 * probe.lambda_max, degree)
+
+    design = design_polynomial(probe, method="autospec-paper", engine=Rogue())
+    assert design.method == "chebyshev"
+    assert "not positive" in design.fallback
+
+
+def test_refusals(probe):
+    with pytest.raises(OptionError):
+        design_polynomial(probe, method="magic")
+    for degree in (0, -3, 513, 2.5, True):
+        with pytest.raises(OptionError):
+            design_polynomial(probe, degree=degree)
+    bad = SpectralProbe([2.0, -2.0], [1.0, 1.0], 10)
+    with pytest.raises(NotPositiveDefiniteError):
+        design_polynomial(bad)
+
+
+def test_design_is_frozen(probe):
+    design = design_polynomial(probe)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        design.method = "x"
