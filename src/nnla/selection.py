@@ -23,10 +23,11 @@ _SMALL = 1500  # unknowns up to which factoring takes milliseconds
 _SMALL_DENSITY = 60  # ... at so many entries a row
 _RESCUE = 50_000  # unknowns up to which a failed iteration is worth a factorisation
 _EFFICIENCY = 0.88  # plain CG iterations per product of a well-chosen polynomial (median, spec section 5)
-# IC(0) against Jacobi: iterations, solve (in products with A), set-up (seconds per entry); medians over the
-# generated suite, see benchmarks/selection_constants.py
+# Medians over the generated suite, printed by benchmarks/selection_constants.py: vector updates' worth of
+# one recurrence step beside its product; IC(0) against Jacobi: iterations, one solve in products with A,
+# set-up in seconds per stored entry.
+_STEP_VECTORS = 4.5
 _IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
-_STEP_VECTORS, _CG_VECTORS = 5.0, 10.0  # vector passes of one recurrence step and of one CG iteration
 
 
 def solve_auto(run: _Run, degree: int) -> None:
@@ -84,8 +85,8 @@ def solve_auto(run: _Run, degree: int) -> None:
 def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -> tuple[dict[str, float], float]:
     """Predicted seconds of each way to finish, and the plain CG iterations expected to remain.
 
-    Products, vector passes and inner products are timed on this machine: the probe's own steps, and one
-    vector update measured here. Iterations come from the engine.
+    The probe's own steps, two products (counted) and a vector update are timed on this machine; iterations
+    come from the engine.
     """
     from nnla.registry import load
 
@@ -97,12 +98,12 @@ def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -
     outer = choice.predicted_iterations
     remaining = max(1.0, outer * m * _EFFICIENCY)
     step = run.seconds["probe"] / max(1, run.probe_iterations)
-    vector = _time_vector_update(run.x)
-    product = max(step - _CG_VECTORS * vector, 0.3 * step)
+    vector, product = _time_vector_update(run.x), _time_product(run)
+    overhead = max(step - product, 0.0)  # inner products, updates and the interpreter, once an iteration
     plain = "jacobi" if base.name == "jacobi" else "cg"
     costs = {
         plain: remaining * step,
-        "autospec": outer * (m * product + degree * _STEP_VECTORS * vector + _CG_VECTORS * vector),
+        "autospec": outer * (m * product + degree * _STEP_VECTORS * vector + overhead),
     }
     if op.csr is not None and op.csr.nnz > op.n:
         solve = _IC_SOLVE * product
@@ -111,6 +112,16 @@ def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -
         inner_steps = _IC_ITERATIONS * remaining / _EFFICIENCY
         costs["autospec+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
     return costs, remaining
+
+
+def _time_product(run: _Run) -> float:
+    """Seconds of one product with A: the better of two."""
+    best = np.inf
+    for _ in range(2):
+        started = time.perf_counter()
+        run.op.matvec(run.x)
+        best = min(best, time.perf_counter() - started)
+    return float(best)
 
 
 def _time_vector_update(x: object) -> float:
