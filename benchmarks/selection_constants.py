@@ -57,8 +57,8 @@ def main() -> None:
         except IncompleteFactorizationError:
             row += [np.nan] * 3
         rows.append(row)
-        print(f"{name:18s} step {row[0]:5.1f} vectors, IC: iterations {row[1]:.2f}, solve {row[2]:.1f} products, "
-              f"set-up {row[3]:.1e} s/entry", flush=True)  # fmt: skip
+        ic = f"IC: iterations {row[1]:.2f}, solve {row[2]:.1f} products, set-up {row[3]:.1e} s/entry"
+        print(f"{name:18s} step {row[0]:5.1f} vectors, {ic}", flush=True)
     print("medians", np.nanmedian(np.array(rows), axis=0))
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -201,7 +202,8 @@ def test_usage_errors(folder):
     a = folder / "a.mtx"
     assert "unknown method" in fails("solve", a, "--method", "magic")
     assert "--scaling" in fails("solve", a, "--scaling", "magic")
-    assert "no effect" in fails("solve", a, "--method", "cg", "--scaling", "ic")
+    assert "or method='ic'" in fails("solve", a, "--method", "cg", "--scaling", "ic")
+    assert "no effect" in fails("solve", a, "--scaling", "ic")
     assert "no effect" in fails("solve", a, "--method", "cg", "--degree", "7")
     assert "rtol" in fails("solve", a, "--rtol", "nan")
     assert "rtol" in fails("solve", a, "--rtol", "-1")
@@ -353,6 +355,23 @@ def test_train_resume_and_use(tmp_path):
     assert "lacks" in fails("train", tmp_path / "r.toml")
 
 
+def test_train_refuses_in_one_line(tmp_path):
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    assert "no run to resume" in fails("train", "autospec-cg", "--out", out, "--resume")
+    assert "separators" in fails("train", "autospec-cg", "--set", "name=../escape", "--out", out)
+    assert "no key 'optim.magic'" in fails("train", "autospec-cg", "--set", "optim.magic=1", "--out", out)
+    assert ">= 1" in fails("train", "autospec-cg", "--set", "optim.steps=0", "--out", out)
+    full = resources.files("nnla.training").joinpath("recipes/autospec-cg.toml").read_text()
+    for key, name in (("seed", "seed"), ("steps", "optim.steps"), ("spectra", "data.spectra")):
+        lines = [line for line in full.splitlines() if not line.startswith(f"{key} =")]
+        (tmp_path / f"{key}.toml").write_text("\n".join(lines))
+        message = fails("train", tmp_path / f"{key}.toml", "--out", tmp_path / f"run-{key}")
+        assert "lacks" in message
+        assert name in message
+    assert not out.exists()
+
+
 def test_interrupted_training_says_how_to_go_on(tmp_path, monkeypatch):
     pytest.importorskip("torch")
 
@@ -402,6 +421,7 @@ def test_demo_as_a_process():
     data = json.loads(done.stdout)
     assert data["matrix"].startswith("demo")
     assert data["converged"]
+    assert data["seed"] == 2024  # its right-hand side is drawn, too
 
 
 def test_failure_as_a_process():

@@ -174,3 +174,16 @@ def test_summary_counts():
     assert (s["better"], s["equal"], s["worse"], s["best"], s["worst"]) == (1, 1, 1, 0.5, 2.0)
     assert s["geometric_mean"] == pytest.approx(1.0)
     assert _summary([])["geometric_mean"] is None
+
+
+def test_options_of_the_polynomials_are_not_the_classical_methods():
+    A = nnla.problems.poisson2d(30)
+    b = np.ones(900)
+    rows = compare(A, b, methods=["cg", "jacobi", "chebyshev", "auto"], degree=5, scaling="none")
+    assert [row.converged for row in rows] == [True] * 4
+    assert {row.method: row.scaling for row in rows}["chebyshev"] == "none"
+    assert {row.method: row.scaling for row in rows}["jacobi"] == "jacobi"
+    with pytest.raises(OptionError):
+        compare(A, b, methods=["cg"], degree=0)
+    with pytest.raises(OptionError):
+        compare(A, b, methods=["cg"], scaling="magic")

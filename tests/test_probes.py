@@ -1,5 +1,7 @@
 """Probes: Gauss rules that integrate, bounds that bound, JSON that round-trips."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -76,6 +78,19 @@ def test_json(matrix):
     for bad in ("", "{}", '{"format": "nnla-probe", "version": 1}', "[1]"):
         with pytest.raises(FileFormatError):
             SpectralProbe.from_json(bad)
+
+
+def test_json_of_an_older_version_has_no_reductions(matrix):
+    p = nnla.probe(matrix, 12, scaling="jacobi")
+    assert np.array_equal(SpectralProbe.from_json(p.to_json()).reductions, p.reductions)
+    data = json.loads(p.to_json())
+    del data["reductions"]
+    old = SpectralProbe.from_json(json.dumps(data))
+    assert old.reductions is None
+    assert np.array_equal(old.alpha, p.alpha)
+    for bad in ("many", 0, 2.5, None):
+        with pytest.raises(FileFormatError):
+            SpectralProbe.from_json(json.dumps(data | {"n": bad}))
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5, True, "ten"])

@@ -15,7 +15,11 @@ from nnla.recurrences import Recurrence
 numbers = st.floats(-2, 2, allow_nan=False, allow_subnormal=False)
 
 
-@given(st.integers(1, 30).flatmap(lambda k: arrays(float, k, elements=numbers)), st.floats(-1, 3), st.floats(0.1, 5))
+@given(
+    st.integers(1, 30).flatmap(lambda k: arrays(float, k, elements=numbers)),
+    st.floats(-1, 3),
+    st.floats(0.1, 5),
+)
 @settings(max_examples=150, deadline=None)
 def test_chebyshev_coefficients_round_trip(c, a, width):
     r = Recurrence.from_chebyshev(c, a, a + width)
@@ -108,7 +112,15 @@ def test_json_round_trip_is_exact(rng):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", '"x"', "null", '{"format": "nnla-recurrence", "version": 2}', '{"format": "nnla-recurrence"'],
+    [
+        "",
+        "{}",
+        "[]",
+        '"x"',
+        "null",
+        '{"format": "nnla-recurrence", "version": 2}',
+        '{"format": "nnla-recurrence"',
+    ],
 )
 def test_malformed_json(text):
     with pytest.raises(FileFormatError):

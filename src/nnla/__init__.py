@@ -52,12 +52,13 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and editors
+    # ruff: noqa: F401
     from nnla import checks, classical, errors, evaluate, guards, problems
     from nnla.approximations import PolynomialPreconditioner, preconditioner
     from nnla.operators import Operator, as_operator
     from nnla.probes import probe
     from nnla.recurrences import Recurrence
+    from nnla.registry import load, weights
     from nnla.solvers import solve
     from nnla.types import Kind, Problem, Report, Solution, SpectralProbe, Status
-    from nnla.registry import load, weights

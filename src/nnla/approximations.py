@@ -187,7 +187,7 @@ def preconditioner(
 
 
 def choose_scaling(op: Operator) -> str:
-    """"jacobi" where the diagonal is known and varies, else "none" (they would be the same)."""
+    """ "jacobi" where the diagonal is known and varies, else "none" (they would be the same)."""
     diagonal = op.diagonal()
     if diagonal is None:
         return "none"

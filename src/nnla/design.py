@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from nnla.classical import chebyshev, chebyshev4, gmres_polynomial, least_squares, neumann, richardson
-from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.errors import NotPositiveDefiniteError, OptionError, WeightsError
 from nnla.guards import MARGIN, check_polynomial, check_probe
 from nnla.recurrences import Recurrence
 from nnla.simulated_choice import dos_interval, rule_interval
 from nnla.types import SpectralProbe
 
-__all__ = ["POLYNOMIAL_METHODS", "Design", "design_polynomial"]
+__all__ = [
+    "POLYNOMIAL_METHODS",
+    "Design",
+    "check_degree",
+    "check_engine",
+    "design_polynomial",
+    "learned_engine",
+]
 
 POLYNOMIAL_METHODS = (
     "autospec",
@@ -56,6 +64,12 @@ class Design:
     weights: str | None = None
 
 
+def check_degree(degree: Any) -> None:
+    """Raise `OptionError` unless ``degree`` is an integer from 1 to 512."""
+    if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or not 1 <= degree <= 512:
+        raise OptionError(f"degree must be an integer from 1 to 512, got {degree!r}")
+
+
 def design_polynomial(
     probe: SpectralProbe,
     *,
@@ -72,24 +86,28 @@ def design_polynomial(
     method : one of `POLYNOMIAL_METHODS`
     degree : degree of P, 1 to 512 (the engine is trained for 4 to 32)
     rtol : tolerance of the solve it is for
-    engine : trained engine instead of the shipped one ("autospec" and "autospec-paper")
+    engine : trained engine, or the path of its weights, instead of the shipped one ("autospec" and
+        "autospec-paper")
 
     Raises
     ------
     NotPositiveDefiniteError
         The probe has negative Ritz values.
+    WeightsError
+        The engine's weights, given by path, cannot be read.
     OptionError
 
     Notes
     -----
-    Guaranteed: P > 0 on (0, b], for polynomials that theory does not cover on (0, 1.02 b]. A learned or classical polynomial that fails this, and a probe
-    outside the engine's training envelope, fall back to Chebyshev on [theta_min, b], and `Design.fallback`
-    says so.
+    Guaranteed: P > 0 on (0, b], for polynomials that theory does not cover on (0, 1.02 b]. A learned or
+    classical polynomial that fails this, a probe outside the engine's training envelope, and shipped weights
+    that cannot be read fall back to Chebyshev on [theta_min, b], and `Design.fallback` says so.
     """
     if method not in POLYNOMIAL_METHODS:
-        raise OptionError(f"unknown polynomial method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
-    if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or not 1 <= degree <= 512:
-        raise OptionError(f"degree must be an integer from 1 to 512, got {degree!r}")
+        raise OptionError(
+            f"unknown polynomial method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}"
+        )
+    check_degree(degree)
     verdict = check_probe(probe)
     if not verdict.ok:
         raise NotPositiveDefiniteError(
@@ -124,10 +142,40 @@ def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Des
     return Design(chebyshev(a, b, degree), "chebyshev", (a, b), fallback=fallback)
 
 
-def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+def check_engine(engine: Any, method: str) -> None:
+    """Raise `OptionError` unless the engine is of the kind that the method (or "auto") asks."""
+    paper = method == "autospec-paper"
+    if not hasattr(engine, "recurrence" if paper else "choose"):
+        other = "autospec" if paper else "autospec-paper"
+        raise OptionError(f"engine={engine!r} has no effect on method={method!r}; use method={other!r}")
+
+
+def learned_engine(engine: Any, method: str) -> Any:
+    """The engine given, itself or by the path of its weights, else the one shipped for the method.
+
+    Raises
+    ------
+    WeightsError
+        The weights cannot be loaded.
+    OptionError
+        The engine is of another kind.
+    """
     from nnla.registry import load
 
-    engine = load("autospec-cg") if engine is None else engine
+    if engine is None or isinstance(engine, (str, os.PathLike)):
+        shipped = "autospec-cg-paper" if method == "autospec-paper" else "autospec-cg"
+        engine = load(shipped if engine is None else engine)
+    check_engine(engine, method)
+    return engine
+
+
+def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    try:
+        engine = learned_engine(engine, "autospec")
+    except WeightsError as error:
+        if engine is not None:  # the user's own weights: they want to know
+            raise
+        return _classical(probe, degree, f"autospec: {error}")
     weights = engine.card.get("name", engine.name)
     choice = engine.choose(probe, degree=degree, rtol=rtol)
     if probe.lambda_max < _WELL_CONDITIONED * probe.lambda_min:
@@ -151,12 +199,12 @@ def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> De
 
 
 def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
-    from nnla.registry import load
-
-    engine = load("autospec-cg-paper") if engine is None else engine
+    engine = learned_engine(engine, "autospec-paper")
     recurrence = engine.recurrence(probe, degree=degree)
     interval = (probe.lambda_min, probe.upper_bound)
-    return Design(recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper"))
+    return Design(
+        recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper")
+    )
 
 
 def _interval_method(name: str) -> Callable[..., Design]:

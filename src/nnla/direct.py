@@ -68,7 +68,10 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
 def _factor(op: Operator) -> Any:
     if op.csr is not None:
         lu = splu(
-            sp.csc_array(op.csr), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options={"SymmetricMode": True}
+            sp.csc_array(op.csr),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.01,
+            options={"SymmetricMode": True},
         )
         return lu.solve
     dense = op.matvec(_identity(op))

@@ -128,15 +128,13 @@ def compare(
     ([True, True], 1.0)
     """
     from nnla.operators import as_operator
-    from nnla.solvers import METHODS, solve
+    from nnla.options import usable
+    from nnla.solvers import solve
 
     A, b = (problem.A, problem.b if b is None else b) if hasattr(problem, "A") else (problem, b)
     if b is None:
         raise OptionError("there is no right-hand side; pass b")
-    for method in methods or ():
-        if method not in METHODS:
-            raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    _check(rtol, maxiter, degree, scaling, repeats)
+    _check(methods or (), rtol, maxiter, degree, scaling, repeats)
     op = as_operator(A)
     b = op.as_vector(b)
     chosen = list(dict.fromkeys(methods)) if methods is not None else _default_methods(op)
@@ -144,7 +142,11 @@ def compare(
 
     def run(method: str) -> Report:
         own = engine if method == special else None
-        options: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter, "degree": degree, "scaling": scaling}
+        options: dict[str, Any] = {
+            "rtol": rtol,
+            "maxiter": maxiter,
+            **usable(method, degree=degree, scaling=scaling),
+        }
         return solve(A, b, method=method, engine=own, **options).report
 
     _warm_up(chosen)
@@ -170,17 +172,15 @@ def compare(
     return [failed[method] if method in failed else _row(method, reports[method], plain) for method in chosen]
 
 
-def _check(rtol: float, maxiter: int | None, degree: int | None, scaling: Any, repeats: int) -> None:
-    from nnla.scalings import SCALINGS
-    from nnla.solvers import _check_options
+def _check(
+    methods: Sequence[str], rtol: float, maxiter: int | None, degree: int | None, scaling: Any, repeats: int
+) -> None:
+    from nnla.options import check_numbers, check_usable
 
-    _check_options("auto", rtol, 0.0, maxiter, None)
-    if degree is not None and (
-        isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= 512
-    ):
-        raise OptionError(f"degree must be an integer from 1 to 512, got {degree!r}")
-    if isinstance(scaling, str) and scaling not in ("auto", *SCALINGS):
-        raise OptionError(f"unknown scaling {scaling!r}; choose from auto, {', '.join(SCALINGS)}")
+    check_numbers(rtol, maxiter=maxiter)
+    check_usable("autospec", degree=degree, scaling=scaling)  # meant for the polynomials among the methods
+    for method in methods:
+        check_usable(method)
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise OptionError(f"repeats must be a positive integer, got {repeats!r}")
 

@@ -27,10 +27,11 @@ class CGResult:
     x, residual : iterate and recursive residual, of b's shape
     status : the worst `Status` over the columns
     iterations, reductions : counts of this run
-    history : residual norm after each iteration (largest over the columns)
-    alpha, beta : CG coefficients of the first column while it was active
+    history : residual norm after each iteration, relative to ``sizes`` (largest over the columns)
+    lead : the column whose coefficients are kept: the first that needed a step
+    alpha, beta : its CG coefficients while it was active
     first : its residual norms, one per step
-    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after its last step
+    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after its last step; None when it left before the others
     """
 
     x: Any
@@ -42,7 +43,8 @@ class CGResult:
     alpha: list[float] = field(default_factory=list)
     beta: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
-    last_beta: float = 0.0
+    last_beta: float | None = None
+    lead: int = 0
 
 
 def conjugate_gradients(
@@ -56,6 +58,7 @@ def conjugate_gradients(
     M: Callable[[Any], Any] | None = None,
     one_reduction: bool = False,
     stall: int | None = None,
+    sizes: Any = 1.0,
     callback: Callable[[Any], None] | None = None,
 ) -> CGResult:
     """Preconditioned CG on A x = b from a given iterate.
@@ -71,6 +74,7 @@ def conjugate_gradients(
     one_reduction : Chronopoulos and Gear's form, one synchronisation an iteration instead of two; it
         rounds a little worse, which matters only for bad conditioning
     stall : give up on a column when its residual has not fallen by 10 % in so many iterations
+    sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
 
     Returns
@@ -83,8 +87,9 @@ def conjugate_gradients(
     optimistic CG starts anew from the true one, and a column whose true residual no longer halves
     between two such checks has reached the limit of its precision (`Status.STAGNATION`).
 
-    Cost per iteration and column: one product, one application of M; beside x, residual and b two vectors
-    stored (three with one_reduction) and what M needs.
+    Cost per iteration and column: one product, one application of M. Memory beside x, residual and b: four
+    arrays of b's shape at the peak (one more with one_reduction, one more with M, and what M needs); up to
+    three more while some columns of a block have converged and others have not.
 
     References
     ----------
@@ -159,7 +164,9 @@ def conjugate_gradients(
         if failed.any():
             note(_reason(new_gamma[failed], Status.BREAKDOWN))
         beta = np.where(fresh | failed, 0.0, new_gamma / gamma)
-        if columns[0] == 0 and result.alpha:
+        if k == 0:
+            result.lead = int(columns[0])
+        if columns[0] == result.lead and result.alpha:
             result.beta.append(float(beta[0]))
         _scale_and_add(p, beta, u)
         if one_reduction:
@@ -194,10 +201,10 @@ def conjugate_gradients(
         _add(r, -alpha, s)
         latest[columns] = np.atleast_1d(norm(r))
         result.iterations += 1
-        result.history.append(float(np.max(latest)))
-        if columns[0] == 0:
+        result.history.append(float(np.max(latest / sizes)))
+        if columns[0] == result.lead and not failed[0]:
             result.alpha.append(float(alpha[0]))
-            result.first.append(float(latest[0]))
+            result.first.append(float(latest[result.lead]))
         if callback is not None:
             if block:
                 _assign_columns(result.x, columns, x, np.ones(columns.size, dtype=bool))
@@ -207,31 +214,36 @@ def conjugate_gradients(
         everything = np.ones(columns.size, dtype=bool)
         _assign_columns(result.x, columns, x, everything)
         _assign_columns(result.residual, columns, r, everything)
-    if columns[0] == 0 and result.alpha:
+    if columns[0] == result.lead and result.alpha and not failed[0]:
         last = np.atleast_1d(inner(r, r if M is None else M(r)))
         result.last_beta = float(last[0] / gamma[0])
     return result
 
 
-def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float) -> tuple[np.ndarray, np.ndarray]:
+def lanczos_from_cg(
+    alpha: list[float], beta: list[float], last_beta: float | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos coefficients from CG's: T_jj = 1/a_j + b_{j-1}/a_{j-1}, T_{j,j+1} = sqrt(b_j)/a_j.
 
     Parameters
     ----------
     alpha : k step lengths
     beta : k - 1 (or more) direction coefficients
-    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after the last step
+    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after the last step. None if unknown: the last step is then left
+        out, as a coupling of zero would declare the Krylov space exhausted
 
     Returns
     -------
-    (alpha, beta) of Lanczos, both (k,)
+    (alpha, beta) of Lanczos, both (k,) or (k - 1,)
 
     References
     ----------
     Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 6.7.3.
     """
     a = np.array(alpha)
-    b = np.append(np.array(beta)[: a.size - 1], max(last_beta, 0.0))
+    if last_beta is None and a.size > 1:
+        a, last_beta = a[:-1], beta[a.size - 2]
+    b = np.append(np.array(beta)[: a.size - 1], max(last_beta or 0.0, 0.0))
     diagonal = 1 / a
     diagonal[1:] += b[:-1] / a[:-1]
     return diagonal, np.sqrt(b) / a

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnla.errors import OptionError
 
-__all__ = ["FAMILIES", "engine_method", "evaluate_model"]
+__all__ = ["FAMILIES", "engine_method", "evaluate_model", "unguarded"]
 
 FAMILIES = ("suite", "spectra")
 _OPPONENTS = ("chebyshev", "chebyshev4", "rule", "dos")
@@ -149,7 +149,7 @@ def _on_spectra(
         lam = spectrum.lam
         alpha, beta, users = simulate_probe(lam, spectrum.weight, spectrum.measure, PROBE_STEPS)
         probe = SpectralProbe(alpha, beta, spectrum.n, reductions=users)
-        raw, inside = _unguarded(engine, probe, degree, rtol)
+        raw, inside = unguarded(engine, probe, degree, rtol)
         # a Chebyshev interval is positive by theory, a free polynomial has to be so with a margin
         margin = 1.0 if method == "autospec" else MARGIN
         tally["indefinite"] += not check_polynomial(raw, probe.upper_bound, margin=margin).ok
@@ -197,7 +197,7 @@ def _on_spectra(
     }
 
 
-def _unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, bool]:
+def unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, bool]:
     """What the network asks for before any guard, and whether the probe is in its envelope."""
     from nnla.classical import chebyshev
 

@@ -17,7 +17,7 @@ __all__ = ["probe"]
 
 
 def probe(
-    A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, scaling: str = "none"
+    A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, scaling: Any = "none"
 ) -> SpectralProbe:
     """What a short Lanczos run sees of the spectrum of A.
 
@@ -27,7 +27,7 @@ def probe(
     steps : Lanczos steps, at least 1; fewer are done when the Krylov space ends
     seed : of the random start vector
     start : (n,) start vector instead of a random one, e.g. the right-hand side
-    scaling : "none", "jacobi" (probe D^-1/2 A D^-1/2), or "ic" (incomplete Cholesky)
+    scaling : "none", "jacobi" (probe D^-1/2 A D^-1/2), "ic" (incomplete Cholesky), or an SPD operator
 
     Returns
     -------
@@ -88,7 +88,9 @@ def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, n
     z = solve(v)
     size = inner(v, z)
     if not size > 0:
-        raise NonFiniteError("v'Bv is not positive for the start vector v: the scaling B is not positive definite")
+        raise NonFiniteError(
+            "v'Bv is not positive for the start vector v: the scaling B is not positive definite"
+        )
     root = float(np.sqrt(size))
     v, z = v / root, z / root
     start = norm(v)

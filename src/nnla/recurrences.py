@@ -230,7 +230,7 @@ class Recurrence:
         maps = {"domain": (a, b), "shift": (a + b) / 2, "scale": (b - a) / 2}
         if n <= 1:
             linear = c[1] if n == 1 else 0.0
-            return cls([0.0], [c[0]], [0.0], [linear], [0.0], **maps)
+            return cls(*np.array([[0.0], [c[0]], [0.0], [linear], [0.0]]), **maps)
         depth = n - 1  # layers; layer k makes b_{n-1-k}, where b_{n-1} = 2 c_n X + c_{n-1} = 2 c_n C_0 + ...
         gamma, eta = np.empty(depth), np.full(depth, -1.0)
         alpha, beta = np.zeros(depth), np.full(depth, 2.0)
@@ -278,7 +278,7 @@ class Recurrence:
         domain = domain or (float(zeta.min()), float(zeta.max()))
         maps = {"domain": domain, "shift": zeta[0], "scale": -zeta[0]}
         if m == 1:
-            return cls([0.0], [1 / zeta[0]], [0.0], [0.0], [0.0], **maps)
+            return cls(*np.array([[0.0], [1 / zeta[0]], [0.0], [0.0], [0.0]]), **maps)
         # P = sum_{i=1}^m C_{i-2} / zeta_i with C_{-1} = z; scaled by zeta_1 it starts from A_0 = z.
         # 1 - A/zeta_i = (1 - q) + q X with q = zeta_1 / zeta_i.
         depth = m - 1
@@ -363,7 +363,14 @@ class Recurrence:
 
 
 def _combine(
-    matvec: Callable[[Any], Any], acc: Any, old: Any, new: Any, gamma: float, eta: float, alpha: float, beta: float
+    matvec: Callable[[Any], Any],
+    acc: Any,
+    old: Any,
+    new: Any,
+    gamma: float,
+    eta: float,
+    alpha: float,
+    beta: float,
 ) -> Any:
     """gamma A + eta B + (alpha + beta X) C without the terms that are zero."""
     total = beta * matvec(new) if beta != 0 else None

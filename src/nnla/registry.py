@@ -17,7 +17,7 @@ import numpy as np
 
 from nnla.errors import WeightsError
 
-__all__ = ["load", "read_safetensors", "weights", "write_safetensors"]
+__all__ = ["load", "read_safetensors", "weights", "write_atomic", "write_safetensors"]
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -31,41 +31,63 @@ def weights() -> dict[str, dict[str, Any]]:
     >>> "autospec-cg" in nnla.weights()
     True
     """
-    with open(_FOLDER / "registry.json", encoding="utf-8") as stream:
-        return json.load(stream)
+    try:
+        return json.loads((_FOLDER / "registry.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"the list of the shipped weights cannot be read ({error}); reinstall nnla"
+        ) from error
 
 
-@functools.lru_cache(maxsize=8)
-def load(name: str) -> Any:
+def load(name: str | os.PathLike[str]) -> Any:
     """A shipped model by name, verified against its checksum; or any weights file by path.
 
     Parameters
     ----------
-    name : str
+    name : str or path
         "autospec-cg", "autospec-cg-paper", or the path of a ``.safetensors`` file that
         ``nnla train`` wrote.
 
     Raises
     ------
     WeightsError
-        Unknown name, missing or altered file.
+        Unknown name; missing, altered or malformed file.
+
+    Notes
+    -----
+    A shipped model is read once; a file is read anew at every call, as it may have been trained further.
     """
-    registry = weights()
-    if name in registry:
-        entry = registry[name]
-        path = _FOLDER / entry["file"]
-        if not path.is_file():
-            raise WeightsError(f"the weights of {name!r} are missing at {path}; reinstall nnla")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != entry["sha256"]:
-            raise WeightsError(f"the weights of {name!r} do not match their checksum; reinstall nnla")
-    else:
-        path = Path(name)
-        if path.suffix != ".safetensors" or not path.is_file():
-            raise WeightsError(
-                f"no model {name!r}: the shipped ones are {', '.join(sorted(registry))}; "
-                "or give the path of a .safetensors file written by `nnla train`"
-            )
+    if not isinstance(name, (str, os.PathLike)):
+        raise WeightsError(f"a model is loaded by name or path, got {type(name).__name__}")
+    name = os.fspath(name)
+    if name in _names():
+        return _shipped(name)
+    path = Path(name)
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise WeightsError(
+            f"no model {name!r}: the shipped ones are {', '.join(sorted(_names()))}; "
+            "or give the path of a .safetensors file written by `nnla train`"
+        )
+    return _engine(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _names() -> tuple[str, ...]:
+    return tuple(weights())
+
+
+@functools.lru_cache(maxsize=8)
+def _shipped(name: str) -> Any:
+    entry = weights()[name]
+    path = _FOLDER / entry["file"]
+    if not path.is_file():
+        raise WeightsError(f"the weights of {name!r} are missing at {path}; reinstall nnla")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        raise WeightsError(f"the weights of {name!r} do not match their checksum; reinstall nnla")
+    return _engine(path)
+
+
+def _engine(path: Path) -> Any:
     kind = _kind(path)
     if kind == "autospec-engine":
         from nnla.models.autospec import AutoSpecEngine
@@ -97,7 +119,8 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
         with safe_open(str(path), framework="numpy") as stream:
             metadata = stream.metadata() or {}
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # the last two: dtypes that NumPy does not have
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     if kind is not None and metadata.get("kind") != kind:
         raise WeightsError(f"{path}: weights of kind {metadata.get('kind')!r}, expected {kind!r}")
@@ -105,11 +128,23 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
 
 
 def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a weights file atomically: a killed process leaves the old file or the new one."""
+    """Write a weights file atomically; the same contents give the same bytes."""
     from safetensors.numpy import save
 
+    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)
+    # the library writes the metadata in an order that changes from call to call
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if metadata:
+        header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    write_atomic(path, len(text).to_bytes(8, "little") + text + data[end:])
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file so that a killed process leaves the old one or the new one, and a failure no trace."""
     path = Path(path)
-    data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=dict(sorted(metadata.items())))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:

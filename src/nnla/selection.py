@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnla._arrays import norm, zeros_like
+from nnla._arrays import zeros_like
 from nnla.approximations import choose_scaling
-from nnla.errors import NNLAError
+from nnla.design import learned_engine
+from nnla.errors import NNLAError, WeightsError
 from nnla.guards import check_probe
 from nnla.scalings import Scaling, bind_scaling
+from nnla.simulated_choice import dos_interval
 from nnla.types import SpectralProbe, Status
 
 if TYPE_CHECKING:
     from nnla.solvers import _Run
 
-__all__ = ["predict_costs", "solve_auto"]
+__all__ = ["predict_costs", "predict_iterations", "solve_auto"]
 
 _SMALL = 1500  # unknowns up to which factoring takes milliseconds
 _SMALL_DENSITY = 60  # ... at so many entries a row
@@ -30,9 +32,9 @@ _STEP_VECTORS = 4.5
 _IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
 
 
-def solve_auto(run: _Run, degree: int) -> None:
-    """Choose among direct, plain, Jacobi, IC, and the polynomial over each; keep the iterate when switching."""
-    from nnla.solvers import PROBE_STEPS, _direct, _go_on_without, apply_polynomial, probe_by_cg
+def solve_auto(run: _Run, degree: int, steps: int, engine: Any = None) -> None:
+    """Choose among direct, plain, Jacobi, IC, the polynomial over each; keep the iterate when switching."""
+    from nnla.solvers import _direct, _go_on_without, apply_polynomial, probe_by_cg
 
     op = run.op
     factorable = op.csr is not None or (op.nnz is not None and op.n <= 4000)
@@ -44,7 +46,7 @@ def solve_auto(run: _Run, degree: int) -> None:
     base = bind_scaling(op, choose_scaling(op))
     plain = "jacobi" if base.name == "jacobi" else "cg"
     run.method, run.scaling = plain, base.name
-    probe = probe_by_cg(run, base, min(PROBE_STEPS, op.n))
+    probe = probe_by_cg(run, base, min(steps, op.n))
     if run.finished:
         run.because = f"easy: the first {run.probe_iterations} {plain} steps solved it"
         return
@@ -54,48 +56,61 @@ def solve_auto(run: _Run, degree: int) -> None:
         run.because = "the probe found a negative Ritz value"
         run.status = Status.INDEFINITE
     else:
-        costs, remaining = predict_costs(run, base, probe, degree)
+        polynomial, outer = predict_iterations(run, probe, degree, engine)
+        costs, remaining = predict_costs(run, base, polynomial, outer, degree)
         choice = min(costs, key=lambda name: costs[name])
-        listed = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in sorted(costs.items(), key=lambda c: c[1]))
+        ordered = sorted(costs.items(), key=lambda item: item[1])
+        listed = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in ordered)
         run.because = f"predicted {listed} for about {remaining:.0f} more CG iterations"
-        if choice in ("ic", "autospec+ic"):
+        if choice in ("ic", f"{polynomial}+ic"):
             try:
                 base = bind_scaling(op, "ic")
                 run.seconds["setup"] += base.seconds
                 run.scaling = "ic"
             except NNLAError as error:
-                run.fallback = f"ic: {error}; {plain} instead"
-                choice = plain if choice == "ic" else "autospec"
-        if choice == "autospec":
-            apply_polynomial(run, base, probe, "autospec", degree)
-        elif choice == "autospec+ic" and (again := probe_by_cg(run, base, 20)) is not None:
-            apply_polynomial(run, base, again, "autospec", degree)
+                choice = plain if choice == "ic" else polynomial
+                run.give_up(f"ic: {error}; {choice} over {base.name} scaling instead")
+        if choice == polynomial:
+            apply_polynomial(run, base, probe, polynomial, degree, engine)
+        elif choice == f"{polynomial}+ic" and (again := probe_by_cg(run, base, 20)) is not None:
+            apply_polynomial(run, base, again, polynomial, degree, engine)
         elif not run.finished:
             run.method = choice if choice == "ic" else plain
             run.iterate(base.solve if base.name != "none" else None)
         if run.status is Status.BREAKDOWN and base.name == "ic":
             _go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
     if not run.finished and factorable and op.n <= _RESCUE and run.maxiter is None:
-        note = f"{run.method} ended in {run.status.value}; direct instead"
-        run.fallback = note if run.fallback is None else f"{run.fallback}; {note}"
+        run.give_up(f"{run.method} ended in {run.status.value}; direct instead")
         run.design = run.degree = None
         _direct(run)
 
 
-def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -> tuple[dict[str, float], float]:
+def predict_iterations(run: _Run, probe: SpectralProbe, degree: int, engine: Any = None) -> tuple[str, float]:
+    """The polynomial to use, "autospec" unless its weights fail, and the outer iterations expected of it."""
+    rtol = run.rtol_left
+    try:
+        choice = learned_engine(engine, "autospec").choose(probe, degree=degree, rtol=rtol)
+        return "autospec", choice.predicted_iterations
+    except WeightsError as error:
+        if engine is not None:  # the user's own weights: they want to know
+            raise
+        run.give_up(f"autospec: {error}; Chebyshev on [theta_min, b] instead")
+    outer = dos_interval(probe, degree, rtol)[2]
+    if not np.isfinite(outer):  # beyond what is simulated: the classical bound
+        condition = probe.upper_bound / max(probe.lambda_min, 1e-15 * probe.upper_bound)
+        outer = 0.5 * np.sqrt(condition) * np.log(2 / rtol) / (degree + 1)
+    return "chebyshev", float(outer)
+
+
+def predict_costs(
+    run: _Run, base: Scaling, polynomial: str, outer: float, degree: int
+) -> tuple[dict[str, float], float]:
     """Predicted seconds of each way to finish, and the plain CG iterations expected to remain.
 
-    The probe's own steps, two products (counted) and a vector update are timed on this machine; iterations
-    come from the engine.
+    The probe's own steps, two products (counted) and a vector update are timed on this machine.
     """
-    from nnla.registry import load
-
     op = run.op
     m = degree + 1
-    left = float(np.max(np.atleast_1d(norm(run.residual)) / np.maximum(run.targets, 1e-300)))
-    rtol = min(max(1.0 / left, 1e-15), 0.5)
-    choice = load("autospec-cg").choose(probe, degree=degree, rtol=rtol)
-    outer = choice.predicted_iterations
     remaining = max(1.0, outer * m * _EFFICIENCY)
     step = run.seconds["probe"] / max(1, run.probe_iterations)
     vector, product = _time_vector_update(run.x), _time_product(run)
@@ -103,14 +118,14 @@ def predict_costs(run: _Run, base: Scaling, probe: SpectralProbe, degree: int) -
     plain = "jacobi" if base.name == "jacobi" else "cg"
     costs = {
         plain: remaining * step,
-        "autospec": outer * (m * product + degree * _STEP_VECTORS * vector + overhead),
+        polynomial: outer * (m * product + degree * _STEP_VECTORS * vector + overhead),
     }
     if op.csr is not None and op.csr.nnz > op.n:
         solve = _IC_SOLVE * product
         set_up = _IC_SETUP * op.csr.nnz
         costs["ic"] = set_up + _IC_ITERATIONS * remaining * (step + solve)
         inner_steps = _IC_ITERATIONS * remaining / _EFFICIENCY
-        costs["autospec+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
+        costs[f"{polynomial}+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
     return costs, remaining
 
 

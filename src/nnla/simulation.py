@@ -8,8 +8,16 @@ any size. Labels of training, the DOS simulation baseline and the tests all use 
 from __future__ import annotations
 
 import numpy as np
+from scipy.interpolate import Akima1DInterpolator
 
-__all__ = ["candidate_residuals", "simulate_lanczos", "simulate_outer_iterations", "simulate_probe"]
+__all__ = [
+    "candidate_residuals",
+    "compress_quantiles",
+    "simulate_curve",
+    "simulate_lanczos",
+    "simulate_outer_iterations",
+    "simulate_probe",
+]
 
 
 def candidate_residuals(lam: np.ndarray, a: np.ndarray, b: float, m: int) -> np.ndarray:
@@ -40,7 +48,8 @@ def candidate_residuals(lam: np.ndarray, a: np.ndarray, b: float, m: int) -> np.
     if np.any(high):
         g = np.arccosh(np.where(high, -t, 1.0))
         sign = -1.0 if m % 2 else 1.0
-        inside = np.where(high, sign * np.exp(np.minimum(m * (g - growth), 300.0)), inside)
+        scale = (1 + np.exp(-2 * m * g)) / (1 + np.exp(-2 * m * growth))
+        inside = np.where(high, sign * np.exp(np.minimum(m * (g - growth), 300.0)) * scale, inside)
     return inside
 
 
@@ -87,53 +96,122 @@ def simulate_outer_iterations(
     pre = mu[active] / lam
     r = np.broadcast_to(np.sqrt(weight), pre.shape).copy()
     ratio = None if measure is None else measure / weight
-    norm0 = float(np.sqrt((weight if measure is None else measure).sum()))
-    targets = np.log(np.array(rtols))
+    # squared relative residuals are compared with squared tolerances: no logarithm until one is reached
+    norm0 = float((weight if measure is None else measure).sum())
+    targets = np.array(rtols) ** 2 * norm0
     reached = np.zeros((active.size, len(rtols)), dtype=bool)
-    best_log = np.zeros(active.size)  # log of the smallest relative residual so far
+    best = np.full(active.size, norm0)  # smallest squared residual so far
     z = pre * r
     p = z.copy()
     rz = np.einsum("ij,ij->i", r, z)
-    limit = np.inf
+    limit: float = maxiter
+    next_target = targets[0]  # the loosest that some candidate has yet to reach
     q = np.empty_like(p)
     energy0 = float(np.sum(weight / lam))
-    for k in range(1, maxiter + 1):
+    k, dropping = 0, False
+    while k < limit:
+        k += 1
         np.multiply(p, lam, out=q)
         alpha = rz / np.einsum("ij,ij->i", p, q)
         q *= alpha[:, None]
         r -= q
-        np.multiply(r, r, out=q)
-        square = q.sum(axis=1) if ratio is None else q @ ratio
-        now = np.log(np.maximum(np.sqrt(square) / norm0, 1e-300))
-        better = now < best_log
-        for j, target in enumerate(targets):
-            hit = ~reached[:, j] & (now <= target)
-            if hit.any():
-                span = np.maximum(best_log[hit] - now[hit], 1e-12)
-                counts[active[hit], j] = k - 1 + (best_log[hit] - target) / span
-                reached[hit, j] = True
-        best_log = np.where(better, now, best_log)
-        if limit == np.inf and reached[:, -1].any():
-            limit = patience * k + 3
-        keep = ~reached[:, -1]
-        if not keep.any() or k >= limit:
-            break
-        if keep.sum() <= 0.8 * keep.size:
-            active, pre, r, p = active[keep], pre[keep], r[keep], p[keep]
-            rz, reached, best_log = rz[keep], reached[keep], best_log[keep]
-            z, q = np.empty_like(p), np.empty_like(p)
+        square = np.einsum("ij,ij->i", r, r) if ratio is None else np.multiply(r, r, out=q) @ ratio
+        if square.min() <= next_target:
+            for j, target in enumerate(targets):
+                hit = ~reached[:, j] & (square <= target)
+                if hit.any():
+                    span = np.log(best[hit] / np.maximum(square[hit], 1e-300))
+                    part = np.log(best[hit] / target) / np.maximum(span, 1e-12)
+                    counts[active[hit], j] = k - 1 + part
+                    reached[hit, j] = True
+            next_target = targets[np.argmin(reached.all(axis=0))]
+            np.minimum(square, best, out=best)
+            done = reached[:, -1]
+            if done.all():
+                break
+            if not dropping and done.any():
+                limit = min(patience * k + 3, maxiter)
+                dropping = True
+            if done.sum() >= 0.2 * done.size:
+                keep = ~done
+                active, pre, r, p = active[keep], pre[keep], r[keep], p[keep]
+                rz, reached, best = rz[keep], reached[keep], best[keep]
+                z, q = np.empty_like(p), np.empty_like(p)
+        else:
+            np.minimum(square, best, out=best)
         np.multiply(pre, r, out=z)
         new = np.einsum("ij,ij->i", r, z)
         p *= (new / rz)[:, None]
         p += z
         rz = new
-    if extrapolate and k >= maxiter and limit == np.inf:
+    if extrapolate and not dropping and not reached[:, -1].any():
         energy = np.maximum(np.sqrt((r * r) @ (1 / lam) / energy0), 1e-300)
         rate = np.minimum(np.log(energy), -1e-6) / k
-        for j, target in enumerate(targets):
+        for j in range(len(rtols)):
             ahead = ~reached[:, j]
-            counts[active[ahead], j] = np.maximum(target / rate[ahead], k + 1)
+            counts[active[ahead], j] = np.maximum(np.log(rtols[j]) / rate[ahead], k + 1)
     return counts
+
+
+def simulate_curve(
+    lam: np.ndarray,
+    weight: np.ndarray,
+    ratios: np.ndarray,
+    m: int,
+    rtols: tuple[float, ...],
+    *,
+    stride: int = 1,
+    around: int = 0,
+    patience: float = 1.6,
+    maxiter: int = 500,
+    measure: np.ndarray | None = None,
+) -> np.ndarray:
+    """Outer iterations as a function of the lower end of a Chebyshev interval.
+
+    Parameters
+    ----------
+    lam, weight, measure : (K,) nodes relative to the upper end of the interval, which is 1; see
+        `simulate_outer_iterations`
+    ratios : (C,) increasing candidates a / b
+    m : residual degree
+    rtols : decreasing tolerances
+    stride : simulate every ``stride``-th candidate, then
+    around : all within this many of the best, unless ``maxiter`` was not enough to see it; the others are
+        interpolated in the logarithm
+    patience, maxiter : as `simulate_outer_iterations` has them; beyond ``maxiter`` the rate is
+        extrapolated
+
+    Returns
+    -------
+    (C, len(rtols)) counts, finite where any candidate was definite; what was dropped as hopeless counts as
+    twice ``patience`` times the best.
+    """
+    C = ratios.size
+    log_counts = np.full((C, len(rtols)), np.nan)
+    options: dict = {"measure": measure, "patience": patience, "extrapolate": True}
+
+    def run(index: np.ndarray, limit: int) -> None:
+        mu = 1 - candidate_residuals(lam, ratios[index], 1.0, m)
+        counts = simulate_outer_iterations(lam, weight, mu, rtols, maxiter=limit, **options)
+        ceiling = 2 * patience * counts.min(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_counts[index] = np.log(np.minimum(counts, ceiling))
+
+    coarse = np.unique(np.append(np.arange(0, C, stride), C - 1))
+    run(coarse, maxiter)
+    if around and stride > 1 and log_counts[coarse].min() < np.log(0.8 * maxiter):
+        best = coarse[np.argmin(log_counts[coarse], axis=0)]
+        near = (np.abs(np.arange(C)[:, None] - best) <= around).any(axis=1)
+        near[coarse] = False
+        if near.any():
+            run(np.flatnonzero(near), maxiter)
+    done = np.flatnonzero(np.isfinite(log_counts[:, 0]))
+    if done.size == 0:
+        return np.full((C, len(rtols)), np.inf)
+    if done.size == C:
+        return np.exp(log_counts)
+    # straight lines would lie above a convex curve, and pull its minimum to the simulated candidates
+    return np.exp(Akima1DInterpolator(done, log_counts[done], method="makima")(np.arange(C)))
 
 
 def simulate_probe(
@@ -170,9 +248,7 @@ def simulate_probe(
     return alpha, beta, out
 
 
-def simulate_lanczos(
-    lam: np.ndarray, weight: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
+def simulate_lanczos(lam: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos on diag(lam) from sqrt(weight), without reorthogonalisation: (alpha, beta).
 
     ``beta[-1]`` couples to the next step. Stops early when the Krylov space is exhausted.
@@ -193,3 +269,44 @@ def simulate_lanczos(
             return alpha[: j + 1], beta[: j + 1]
         old, v = v, w / b
     return alpha, beta
+
+
+def compress_quantiles(
+    u: np.ndarray, quantile: np.ndarray, n: int, nodes: int, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Group n eigenvalue indices into nodes: single at both ends, in between as CG resolves them.
+
+    Every eigenvalue below the interval costs CG about one outer iteration, so as many as there are
+    iterations have to stay single at the low end. Beyond, CG of total degree N tells eigenvalues apart
+    that differ by about pi / N in the angle ``2 arcsin(sqrt(lam))``; the groups are equal steps in a mix of
+    that angle, the logarithm and the index.
+
+    Parameters
+    ----------
+    u : (Q,) increasing quantiles in (0, 1)
+    quantile : (Q,) increasing eigenvalues there
+    n : number of eigenvalues
+    nodes : groups to aim at
+    low, high : eigenvalues kept single at either end
+
+    Returns
+    -------
+    middle : (K,) quantile of the middle of every group
+    multiplicity : (K,) eigenvalues in it
+    """
+    if n <= nodes:
+        return (np.arange(n) + 0.5) / n, np.ones(n)
+    x = np.maximum(quantile / quantile[-1], 1e-14)
+    log = np.log(x)
+    measure = 2 / np.pi * np.arcsin(np.sqrt(np.minimum(x, 1.0))) + (log - log[0]) / max(-log[0], 1e-3)
+    measure = measure + 0.2 * u + 1e-9 * np.arange(u.size)
+    first, last = np.interp([low / n, 1 - high / n], u, measure)
+    cells = float(nodes - low - high)
+    while True:  # cells that hold no eigenvalue vanish; ask for more until enough are left
+        at = np.interp(np.linspace(first, last, int(cells)), measure, u)
+        inner = np.unique(np.clip(np.round(at * n), low, n - high))
+        if inner.size >= 0.9 * (nodes - low - high) or cells > 20 * nodes:
+            break
+        cells *= 1.3
+    bounds = np.unique(np.concatenate([np.arange(low + 1), inner, n - high + np.arange(high + 1)]))
+    return (bounds[1:] + bounds[:-1]) / 2 / n, np.diff(bounds)

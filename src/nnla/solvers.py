@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -13,20 +13,21 @@ import numpy as np
 import scipy
 
 from nnla import __version__
-from nnla._arrays import inner, is_torch, norm, zeros_like
+from nnla._arrays import is_torch, norm, zeros_like
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling
 from nnla.design import POLYNOMIAL_METHODS, Design, design_polynomial
 from nnla.direct import solve_direct
-from nnla.errors import MissingDependencyError, NNLAError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
 from nnla.guards import check_probe
 from nnla.krylov import CGResult, conjugate_gradients, lanczos_from_cg
 from nnla.operators import Operator, as_operator
+from nnla.options import METHODS, check_numbers, check_usable
+from nnla.registry import load
 from nnla.scalings import Scaling, bind_scaling
 from nnla.types import Report, Solution, SpectralProbe, Status
 
 __all__ = ["METHODS", "solve"]
 
-METHODS = ("auto", *POLYNOMIAL_METHODS, "jacobi", "cg", "ic", "amg", "direct")
 PROBE_STEPS = 40
 _MAX_RESTARTS = 3
 
@@ -61,15 +62,15 @@ def solve(
     method : "auto" chooses and says why. "autospec" is the learned polynomial; "autospec-paper",
         "chebyshev", "chebyshev4", "rule", "dos", "least-squares", "gmres", "richardson", "neumann" are
         its opponents; "cg" is plain, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct" factors
-    M : SPD preconditioner. A `nnla.preconditioner` is used as it is, without a new probe; any other
-        takes the place of the scaling
+    M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,
+        without a new probe; any other takes the place of the scaling
     warm_start : reserved for learned initial guesses; None
     callback : called with the current iterate after each iteration
-    degree : degree of the polynomial, default 11; ``degree + 1`` products an outer iteration
+    degree : degree of the polynomial, 1 to 512, default 11; ``degree + 1`` products an outer iteration
     scaling : "auto" (Jacobi where the diagonal varies), "none", "jacobi" or "ic": what a polynomial works
         on top of
     probe_steps : CG steps that double as the probe, default 40
-    engine : trained engine (`nnla.load`) instead of the shipped one
+    engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
 
     Returns
     -------
@@ -80,11 +81,25 @@ def solve(
     Raises
     ------
     ShapeError, DTypeError, NonFiniteError, NotSymmetricError, NotPositiveDefiniteError, OptionError
-        Bad input, with the remedy in the message.
+        Bad input, with the remedy in the message. An option that the method would ignore (``degree`` and
+        ``scaling`` for "cg", say) is an OptionError too.
+    WeightsError
+        The engine given cannot be read. Where the shipped weights cannot be, "autospec" and "auto" go on
+        with a classical interval, and ``report.fallback`` says so.
 
     Notes
     -----
-    Cost: the products in ``report.products``, everything included. Guaranteed: ``converged`` means that
+    Cost: the products in ``report.products``, everything included.
+
+    Memory, beside A, b and x0: at most v arrays of b's shape and d vectors of length n, with (v, d) =
+
+    * (8, 0) for "cg", (9, 1) for "jacobi",
+    * (13, 0) for a polynomial of any degree, (15, 1) for one over Jacobi scaling,
+
+    v + 1 with x0, and v + 3 while some columns of a block have converged and others have not. "ic", "amg" and
+    "direct" add their factors.
+
+    Guaranteed: ``converged`` means that
     the true residual meets the tolerance; a polynomial that turns out indefinite is given up for plain
     CG from the current iterate, and ``report.fallback`` says so.
 
@@ -101,11 +116,23 @@ def solve(
     (True, True)
     """
     started = time.perf_counter()
-    _check_options(method, rtol, atol, maxiter, warm_start)
+    if isinstance(engine, (str, os.PathLike)):
+        engine = load(engine)  # the user's own weights: a bad file is an error, needed or not
+    check_numbers(rtol, atol, maxiter)
+    given: dict[str, Any] = {
+        "degree": degree,
+        "scaling": scaling,
+        "probe_steps": probe_steps,
+        "engine": engine,
+    }
+    check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
+    if warm_start is not None:
+        raise OptionError(f"warm_start={warm_start!r} is not available in this version; pass x0")
+    degree = DEFAULT_DEGREE if degree is None else int(degree)
+    steps = PROBE_STEPS if probe_steps is None else int(probe_steps)
     op = as_operator(A)
     before = op.products if op is A else 0
-    rhs = op.as_vector(b)
-    run = _Run(op, rhs, rtol, atol, maxiter, callback, before, started)
+    run = _Run(op, op.as_vector(b), rtol, atol, maxiter, callback, before, started)
     run.start(x0)
     if run.finished:
         run.method, run.because = method, "the initial guess meets the tolerance"
@@ -114,10 +141,10 @@ def solve(
     elif method == "auto" and M is None:
         from nnla.selection import solve_auto
 
-        solve_auto(run, degree or DEFAULT_DEGREE)
+        solve_auto(run, degree, steps, engine)
     elif method in POLYNOMIAL_METHODS:
         base = _base(op, scaling if M is None else M)
-        _polynomial(run, base, method, degree, probe_steps, engine)
+        _polynomial(run, base, method, degree, steps, engine)
     elif method == "direct":
         _direct(run)
     else:
@@ -128,19 +155,6 @@ def solve(
         run.seconds["setup"] += base.seconds
         run.iterate(base.solve if base.name != "none" else None)
     return run.solution()
-
-
-def _check_options(method: str, rtol: float, atol: float, maxiter: int | None, warm_start: Any) -> None:
-    if method not in METHODS:
-        raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-            raise OptionError(f"{name} must be a finite number >= 0, got {value!r}")
-    whole = isinstance(maxiter, (int, np.integer)) and not isinstance(maxiter, bool)
-    if maxiter is not None and (not whole or maxiter < 0):
-        raise OptionError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
-    if warm_start is not None:
-        raise OptionError(f"warm_start={warm_start!r} is not available in this version; pass x0")
 
 
 def _base(op: Operator, scaling: Any) -> Scaling:
@@ -162,7 +176,10 @@ class _Run:
     x: Any = None
     residual: Any = None
     guess: Any = None  # where the run started, None for zero
-    unit: Any = None  # right-hand sides are scaled to norm one, so that nothing under- or overflows
+    # Right-hand sides are scaled by powers of two to norms in [1, 2): nothing under- or overflows, and the
+    # residual that was checked is, to the last bit, that of the x which the user gets.
+    unit: Any = None
+    size: Any = None  # their norms then, 0 for a zero column
     targets: Any = None
     method: str = ""
     scaling: str = "none"
@@ -171,6 +188,7 @@ class _Run:
     verified: bool = False  # residual is b - A x, computed, not updated
     fallback: str | None = None
     design: Design | None = None
+    seed: int | None = None
     degree: int | None = None
     iterations: int = 0
     probe_iterations: int = 0
@@ -188,14 +206,26 @@ class _Run:
     def finished(self) -> bool:
         return bool(np.all(np.atleast_1d(norm(self.residual)) <= self.targets))
 
+    @property
+    def rtol_left(self) -> float:
+        """Reduction still to come, relative to where the run stands."""
+        left = np.atleast_1d(norm(self.residual)) / np.maximum(self.targets, 1e-300)
+        return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
+
+    def give_up(self, what: str) -> None:
+        """Note what was given up and why, after what was given up before."""
+        self.fallback = what if self.fallback is None else f"{self.fallback}; {what}"
+
     def start(self, x0: Any) -> None:
         """Scale the right-hand sides, take x0 where it helps, and set the targets."""
         size = np.atleast_1d(norm(self.b))
-        self.unit = np.where(size > 0, size, 1.0)
-        self.b = self.b / _row(self.unit, self.b)
-        scaled = np.where(size > 0, 1.0, 0.0)
-        # rounding of the scaling must not turn a met tolerance into a missed one
-        self.targets = np.maximum(self.rtol * scaled, self.atol / self.unit) * (1 - 1e-12)
+        self.unit = np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
+        self.size = size / self.unit
+        self.b /= _row(self.unit, self.b)  # a copy of the user's
+        with np.errstate(over="ignore"):
+            absolute = np.minimum(self.atol / self.unit, 1e300)
+        # the norms of the user may be summed in another order
+        self.targets = np.maximum(self.rtol * self.size, absolute) * (1 - 1e-12)
         self.x, self.residual = zeros_like(self.b), self.b * 1.0
         if x0 is not None:
             guess = self.op.as_vector(x0, "x0")
@@ -224,9 +254,9 @@ class _Run:
         if limit is None:
             limit = -(-total // products_each) if self.maxiter is None else max(0, total - self.iterations)
         stall = None if probing else -(-max(300, min(2 * self.op.n, 20_000)) // products_each) + 20
-        callback = None
-        if self.callback is not None:
-            callback = lambda x: self.callback(x * _row(self.unit, x))  # noqa: E731
+        callback = given = self.callback
+        if given is not None:
+            callback = lambda x: given(x * _row(self.unit, x))  # noqa: E731
         saved_x, saved_norm = self.x * 1.0, np.atleast_1d(norm(self.residual))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             result = conjugate_gradients(
@@ -239,6 +269,7 @@ class _Run:
                 maxiter=limit,
                 one_reduction=one_reduction,
                 stall=stall,
+                sizes=np.where(self.size > 0, self.size, 1.0),
                 callback=callback,
             )
             self.x, self.residual = result.x, result.residual
@@ -265,7 +296,7 @@ class _Run:
         if not self.verified:
             self.residual = self.b - self.op.matvec(self.x)
         size = np.atleast_1d(norm(self.residual))
-        lost = ~(size <= np.where(np.atleast_1d(norm(self.b)) > 0, 1.0, 0.0))
+        lost = ~(size <= self.size)
         if lost.any():  # a run that led nowhere must not be worse than not having tried
             self.x = _where(lost, zeros_like(self.x) if self.guess is None else self.guess, self.x)
             self.residual = self.b - self.op.matvec(self.x)
@@ -285,7 +316,7 @@ class _Run:
             n=self.op.n,
             nnz=self.op.nnz,
             rtol=float(self.rtol),
-            relative_residual=float(np.max(size)),
+            relative_residual=float(np.max(size / np.where(self.size > 0, self.size, 1.0))),
             iterations=self.iterations,
             probe_iterations=self.probe_iterations,
             degree=self.degree,
@@ -294,11 +325,16 @@ class _Run:
             products_probe=self.products_probe,
             preconditioner_applies=self.applies,
             reductions=self.reductions,
-            seconds={"probe": self.seconds["probe"], "setup": setup, "solve": self.seconds["solve"], "total": total},
+            seconds={
+                "probe": self.seconds["probe"],
+                "setup": setup,
+                "solve": self.seconds["solve"],
+                "total": total,
+            },
             fallback=self.fallback,
             chosen_because=self.because or f"asked for, {columns} right-hand side(s)",
             weights=None if d is None else d.weights,
-            seed=None,
+            seed=self.seed,
             residual_history=self.history,
             interval=None if d is None else d.interval,
             predicted_iterations=None if d is None else d.predicted_iterations,
@@ -315,7 +351,7 @@ class _Run:
 def probe_by_cg(run: _Run, base: Scaling, steps: int) -> SpectralProbe | None:
     """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do."""
     before = run.products
-    start = float(np.atleast_1d(norm(run.residual))[0])
+    start = np.atleast_1d(norm(run.residual))
     result = run.iterate(
         base.solve if base.name != "none" else None, limit=steps, one_reduction=True, probing=True
     )
@@ -323,21 +359,15 @@ def probe_by_cg(run: _Run, base: Scaling, steps: int) -> SpectralProbe | None:
     if run.finished or not result.alpha:
         return None
     alpha, beta = lanczos_from_cg(result.alpha, result.beta, result.last_beta)
-    users = np.array(result.first) / start
+    users = np.array(result.first)[: alpha.size] / start[result.lead]
     return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
 
 
-def _polynomial(
-    run: _Run, base: Scaling, method: str, degree: int | None, steps: int | None, engine: Any
-) -> None:
-    degree = DEFAULT_DEGREE if degree is None else degree
-    steps = PROBE_STEPS if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise OptionError(f"probe_steps must be a positive integer, got {steps!r}")
+def _polynomial(run: _Run, base: Scaling, method: str, degree: int, steps: int, engine: Any) -> None:
     run.method, run.scaling = method, base.name
     run.because = run.because or "asked for"
     run.seconds["setup"] += base.seconds
-    probe = probe_by_cg(run, base, min(int(steps), run.op.n))
+    probe = probe_by_cg(run, base, min(steps, run.op.n))
     if probe is None:
         run.because += "; the probe's own CG steps solved the system" if run.finished else ""
         return
@@ -356,16 +386,16 @@ def apply_polynomial(
         return
     started = time.perf_counter()
     # what is left to gain is relative to the residual that the probe left
-    left = float(np.max(np.atleast_1d(norm(run.residual))))
-    rtol = min(max(float(np.max(run.targets)) / max(left, 1e-300), 1e-15), 0.5)
-    design = design_polynomial(probe, method=method, degree=degree, rtol=rtol, engine=engine)
+    design = design_polynomial(probe, method=method, degree=degree, rtol=run.rtol_left, engine=engine)
     M = PolynomialPreconditioner(run.op, base, design, probe)
     run.seconds["setup"] += time.perf_counter() - started
     _run_polynomial(run, M)
 
 
 def _run_polynomial(run: _Run, M: PolynomialPreconditioner) -> None:
-    run.design, run.degree, run.fallback = M.design, M.recurrence.degree, M.design.fallback
+    run.design, run.degree = M.design, M.recurrence.degree
+    if M.design.fallback is not None:
+        run.give_up(M.design.fallback)
     run.method = M.design.method
     applies = M.applies
     run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=True)
@@ -377,7 +407,7 @@ def _run_polynomial(run: _Run, M: PolynomialPreconditioner) -> None:
 def _with_polynomial(run: _Run, M: PolynomialPreconditioner) -> None:
     if M.operator.n != run.op.n:
         raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
-    run.scaling, run.because = M.scaling, "preconditioner given"
+    run.scaling, run.because, run.seed = M.scaling, "preconditioner given", M.probe.seed
     counted = M.operator.products
     _run_polynomial(run, M)
     if M.operator is not run.op:
@@ -387,8 +417,7 @@ def _with_polynomial(run: _Run, M: PolynomialPreconditioner) -> None:
 def _go_on_without(run: _Run, base: Scaling, why: str) -> None:
     """Plain CG (over the same scaling) from the current iterate."""
     name = {"none": "cg", "jacobi": "jacobi", "ic": "ic"}.get(base.name, "cg")
-    note = f"{why}; {name} from the current iterate instead"
-    run.fallback = note if run.fallback is None else f"{run.fallback}; {note}"
+    run.give_up(f"{why}; {name} from the current iterate instead")
     run.method = name
     run.iterate(base.solve if base.name != "none" else None)
 
@@ -410,7 +439,9 @@ def _amg(op: Operator) -> Scaling:
     try:
         import pyamg
     except ImportError as error:
-        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
+        raise MissingDependencyError(
+            "method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'"
+        ) from error
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
     started = time.perf_counter()
@@ -418,7 +449,9 @@ def _amg(op: Operator) -> Scaling:
         hierarchy = pyamg.smoothed_aggregation_solver(op.csr.copy())
         cycle = hierarchy.aspreconditioner()
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
+        raise NNLAError(
+            f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'"
+        ) from error
 
     def apply(r: Any) -> Any:
         return cycle @ r if r.ndim == 1 else np.stack([cycle @ column for column in r.T], axis=1)

@@ -17,7 +17,7 @@ from nnla.errors import FileFormatError, NonFiniteError, ShapeError
 __all__ = ["Kind", "Problem", "Report", "Solution", "SpectralProbe", "Status"]
 
 
-class Kind(str, enum.Enum):
+class Kind(enum.StrEnum):
     """What an object bound to an operator may be used for."""
 
     LINEAR_SPD = "linear-spd"  # may precondition CG
@@ -25,7 +25,7 @@ class Kind(str, enum.Enum):
     NONLINEAR = "nonlinear"  # an initial guess, or inside a flexible solver
 
 
-class Status(str, enum.Enum):
+class Status(enum.StrEnum):
     """Why a solve ended."""
 
     CONVERGED = "converged"
@@ -45,6 +45,11 @@ class Problem:
     A : matrix (n, n), any kind that `nnla.as_operator` takes
     b, x : arrays (n,) or (n, k), or None
     meta : free-form facts (recipe, seed, source)
+
+    Examples
+    --------
+    >>> Problem("identity", np.eye(2)).b is None
+    True
     """
 
     name: str
@@ -88,11 +93,13 @@ class SpectralProbe:
         for name in ("alpha", "beta") if self.reductions is None else ("alpha", "beta", "reductions"):
             value = np.array(getattr(self, name), dtype=np.float64, ndmin=1)
             if not np.all(np.isfinite(value)):
-                raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow and rescale it")
+                raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow, rescale it")
             value.flags.writeable = False
             object.__setattr__(self, name, value)
         if self.alpha.shape != self.beta.shape or self.alpha.ndim != 1 or self.alpha.size == 0:
             raise ShapeError("a probe needs alpha and beta of one equal length of at least 1")
+        if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
+            raise ShapeError(f"a probe needs the size n of its operator, a positive integer, got {self.n!r}")
         if self.reductions is not None and self.reductions.shape != self.alpha.shape:
             raise ShapeError("a probe's reductions need the length of alpha")
 
@@ -182,12 +189,15 @@ class SpectralProbe:
             data = json.loads(text)
             if data["format"] != "nnla-probe" or data["version"] != 1:
                 raise FileFormatError("not an nnla probe of version 1")
-            keys = ("alpha", "beta", "n", "scaling", "seed", "products", "reductions")
-            return cls(*(data[key] for key in keys))
+            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
+            # files written before the reductions were kept do not have them
+            return cls(**{key: data[key] for key in keys}, reductions=data.get("reductions"))
         except FileFormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+            raise FileFormatError(
+                f"this is not a probe in JSON ({error}); write one with to_json()"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,8 @@ class Report:
     fallback : None, or what was given up and why
     chosen_because : why this method ran
     weights : name of the learned weights used, or None
-    seed : seed of anything random
+    seed : seed of anything random that went into the solve: of the probe behind a given
+        `nnla.preconditioner`, of the right-hand side that the command line drew; None if nothing was
     residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
         probe iterations first
     interval : [a, b] of the polynomial, or None

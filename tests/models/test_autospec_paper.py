@@ -15,10 +15,10 @@ from nnla.models.autospec_paper import (
     paper_features,
     paper_forward,
 )
+from nnla.registry import load, write_safetensors
 from nnla.simulation import simulate_lanczos
 from nnla.training.autospec_paper import chebyshev_layers
 from nnla.types import SpectralProbe
-from nnla.registry import load, write_safetensors
 
 CONFIG = PaperConfig()
 

@@ -30,10 +30,7 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
     from nnla.training.loop import train as run
 
     loaded = load_recipe(recipe, overrides)
-    missing = [key for key in ("name", "task", "seed", "threads", "optim") if key not in loaded]
-    if missing:
-        raise OptionError(f"the recipe {recipe!r} lacks {', '.join(missing)}")
-    folder = out or os.path.join("runs", os.path.basename(str(loaded["name"])))
+    folder = out or os.path.join("runs", loaded["name"])
     try:
         with progress("") as tell:
             path = run(
@@ -42,8 +39,6 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
                 resume=resume,
                 progress=lambda stage, done, total, text: tell(f"{stage} {text}".strip(), done, total),
             )
-    except KeyError as error:
-        raise OptionError(f"the recipe {recipe!r} lacks {error.args[0]!r}") from error
     except KeyboardInterrupt:
         again = ["nnla", "train", recipe, *(part for item in overrides for part in ("--set", item))]
         again += ["--out", folder, "--resume"]

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from nnla.cli._output import check_target, emit_json, number, progress, say, show_pairs, show_table
-from nnla.errors import OptionError
 
 __all__ = ["COMMANDS"]
 
@@ -70,7 +69,13 @@ def solve(
     A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file. Without A a
     built-in power grid of 40 000 nodes is solved.
     """
-    _check(method, scaling, degree, comparing)
+    from nnla.options import check_numbers, check_usable, usable
+
+    # beside a comparison the options are the other methods', too
+    own: dict[str, Any] = {"degree": degree, "scaling": scaling}
+    own = usable(method, **own) if comparing else own
+    check_usable(method, **own)
+    check_numbers(rtol)
     check_target(out, _VECTORS, (matrix, rhs))
     check_target(plot, _PICTURES, (matrix, rhs))
     if plot is not None:
@@ -81,14 +86,14 @@ def solve(
 
     from nnla.solvers import solve as run
 
-    options: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter, "degree": degree, "scaling": scaling}
-    x, report = run(A, b, method=method, **options)
-    if drawn:
-        report = dataclasses.replace(report, seed=seed)
+    limits: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
+    x, report = run(A, b, method=method, **limits, **own)
+    report = dataclasses.replace(report, seed=drawn)
     rows = None
     if comparing:
         from nnla.evaluate import compare
 
+        options: dict[str, Any] = limits | {"degree": degree, "scaling": scaling}
         with progress("comparing") as tell:
             rows = compare(A, b, progress=tell, **options)
             if method not in [row.method for row in rows]:
@@ -109,27 +114,8 @@ def solve(
     return 0 if report.converged else 1
 
 
-def _check(method: str, scaling: str, degree: int | None, comparing: bool) -> None:
-    """Refuse options that could not have any effect."""
-    from nnla.design import POLYNOMIAL_METHODS
-    from nnla.solvers import METHODS
-
-    if method not in METHODS:
-        raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    if comparing or method in POLYNOMIAL_METHODS:
-        return
-    if scaling != "auto":
-        raise OptionError(
-            f"--scaling is for polynomial methods and has no effect on --method {method}; leave it out"
-        )
-    if degree is not None and method != "auto":
-        raise OptionError(
-            f"--degree is for polynomial methods and has no effect on --method {method}; leave it out"
-        )
-
-
-def _system(matrix: str | None, rhs: str | None, seed: int) -> tuple[str, Any, Any, bool]:
-    """Name, A, b, and whether b was drawn at random from the seed."""
+def _system(matrix: str | None, rhs: str | None, seed: int) -> tuple[str, Any, Any, int | None]:
+    """Name, A, b, and the seed that b was drawn from, None where it was not drawn."""
     import numpy as np
 
     from nnla.problems import read_matrix, read_vector
@@ -138,15 +124,15 @@ def _system(matrix: str | None, rhs: str | None, seed: int) -> tuple[str, Any, A
         from nnla.problems.demo import demo
 
         problem = demo()
-        name, A, b = problem.name, problem.A, problem.b
+        name, A = problem.name, problem.A
+        if rhs is None:
+            return name, A, problem.b, problem.meta["seed"]
     else:
-        name, A, b = Path(matrix).name, read_matrix(matrix), None
-    if rhs is None and b is not None:
-        return name, A, b, False
+        name, A = Path(matrix).name, read_matrix(matrix)
     n = len(A.indptr) - 1
     if rhs in (None, "random"):
-        return name, A, np.random.default_rng(seed).standard_normal(n), True
-    return name, A, np.ones(n) if rhs == "ones" else read_vector(rhs), False
+        return name, A, np.random.default_rng(seed).standard_normal(n), seed
+    return name, A, np.ones(n) if rhs == "ones" else read_vector(rhs), None
 
 
 def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, scaling: str) -> None:

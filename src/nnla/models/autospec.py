@@ -10,7 +10,6 @@ polynomial is positive on the spectrum by construction.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import numpy as np
 
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
+from nnla.simulated_choice import curve_minimum, density_nodes
+from nnla.simulation import simulate_curve
 from nnla.types import SpectralProbe
 
 __all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid", "forward", "probe_features"]
@@ -53,7 +54,7 @@ class EngineConfig:
 
     @property
     def features(self) -> int:
-        """Length of a feature vector; its last ``candidates`` entries are the a-priori cost curve."""
+        """Length of a feature vector; its last ``candidates`` entries are the simulated cost curve."""
         return 3 * (self.low + self.high) + self.grid + 24 + self.candidates
 
 
@@ -126,8 +127,7 @@ def probe_features(
         return np.where(at < log_theta[0], cumulative[0] + (at - log_theta[0]), inside)
 
     grid = -np.arange(config.grid) / 4.0 * np.log(10.0)
-    prior = a_priori_costs(distribution, candidate_grid(config, m), n=n, m=m, rtol=rtol)
-    best = float(prior.min())
+    best, prior = simulated_costs(probe, candidate_grid(config, m), m=m, rtol=rtol)
     summary = [
         np.log(n),
         np.log(m),
@@ -143,46 +143,36 @@ def probe_features(
     summary += [*krylov, *(users - krylov)]
     parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
     parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary]
-    parts += [[best], np.minimum(prior - best, 1.0)]
+    parts += [[best], prior]
     return np.concatenate(parts), b
 
 
-def a_priori_costs(
-    distribution: Callable[[np.ndarray], np.ndarray], ratios: np.ndarray, *, n: int, m: int, rtol: float
-) -> np.ndarray:
-    """Log of a bound on the outer iterations of every candidate, from the density alone.
+def simulated_costs(
+    probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtol: float
+) -> tuple[float, np.ndarray]:
+    """What a simulation on the probed density of states says: log of the least cost, and the curve above it.
 
-    CG spends about one iteration on each of the p eigenvalues that it leaves below, and converges at the
-    rate of the condition number of the rest:
-    ``J = min_p p + sqrt(mu_max / mu_{p+1}) ln(2 / rtol) / 2`` with mu = 1 - R(lam) increasing below a.
+    The network starts from this answer and learns where, and by how much, a short probe misleads it.
 
     Parameters
     ----------
-    distribution : log lam -> log of the spectral distribution function, lam relative to b
+    probe : SpectralProbe
     ratios : (C,) candidates a / b
-    n, m, rtol : size, residual degree, tolerance
+    m, rtol : residual degree, tolerance
 
     Returns
     -------
-    (C,) log costs
-
-    References
-    ----------
-    O. Axelsson, G. Lindskog, On the rate of convergence of the preconditioned conjugate gradient
-    method, Numer. Math. 48 (1986).
+    level : float
+    curve : (C,) log costs relative to the least, cut off at 1
     """
-    # lam = a t with t in (0, 1]; below t = 1e-6 no eigenvalue is worth keeping
-    t = np.geomspace(1e-6, 1.0, 49)
-    a = ratios[:, None]
-    growth = 2 * np.arcsinh(np.sqrt(ratios / (1 - ratios)))[:, None]
-    centre = np.maximum(1.0 + 2 * a * (1 - t) / (1 - a), 1.0)  # t(lam) of Chebyshev's map, exact near a
-    inner = np.arccosh(centre)
-    ripple = 1 / np.cosh(np.minimum(m * growth, 700.0))
-    residual = np.exp(m * (inner - growth)) * (1 + np.exp(-2 * m * inner)) / (1 + np.exp(-2 * m * growth))
-    mu = np.maximum(1 - residual, 1e-15)
-    count = n * np.exp(np.minimum(distribution(np.log(a * t)), 0.0))
-    cost = count + 0.5 * np.sqrt((1 + ripple) / mu) * np.log(2 / max(rtol, 1e-16))
-    return np.log(cost.min(axis=1))
+    options: dict = {"stride": 3, "around": 2, "patience": 1.5, "maxiter": 200}
+    for nodes in (160, 480):
+        lam, weight = density_nodes(probe, nodes)
+        counts = simulate_curve(lam, weight, ratios, m, (max(rtol, 1e-15),), **options)[:, 0]
+        if counts.min() < 40:
+            break  # else CG would exhaust so few nodes before it has converged
+    costs = np.log(np.minimum(counts, 1e9) + 0.3)
+    return float(costs.min()), np.minimum(costs - costs.min(), 1.0)
 
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
@@ -196,7 +186,7 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
     Returns
     -------
     (E, B, C + 1): C relative log costs, then the logarithm of the smallest cost; both are corrections
-    to the a-priori values among the features.
+    to the simulated values among the features.
     """
     xp = namespace(x)
     p = parameters
@@ -207,7 +197,7 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
         z = z / (1.0 + xp.exp(-z))
     out = z @ p["W2"] + p["b2"]
     candidates = out.shape[-1] - 1
-    prior = x[..., -candidates:]  # the network corrects the a-priori curve, and its level likewise
+    prior = x[..., -candidates:]  # the network corrects the simulated curve, and its level likewise
     level = x[..., -candidates - 1 : -candidates]
     return out + xp.concatenate([prior, level], -1)
 
@@ -227,10 +217,14 @@ class AutoSpecEngine:
     def __init__(self, config: EngineConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         missing = [key for key in _PARAMETERS if key not in parameters]
         if missing:
-            raise WeightsError(f"engine weights lack {', '.join(missing)}; train them again or reinstall nnla")
+            raise WeightsError(
+                f"engine weights lack {', '.join(missing)}; train them again or reinstall nnla"
+            )
         expected = (config.members, config.features, config.hidden)
         if parameters["W0"].shape != expected:
-            raise WeightsError(f"engine weights W0 have shape {parameters['W0'].shape}, the config says {expected}")
+            raise WeightsError(
+                f"engine weights W0 have shape {parameters['W0'].shape}, the config says {expected}"
+            )
         if not all(np.all(np.isfinite(v)) for v in parameters.values()):
             raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
         self.config = config
@@ -258,7 +252,7 @@ class AutoSpecEngine:
         Notes
         -----
         Cost: an eigenproblem of a tridiagonal matrix of the probe's size and three small
-        matrix-vector products: well under a millisecond. Learned: the place of ``a``; guaranteed:
+        matrix-vector products, and a simulation of the solve: 2-5 ms. Learned: the place of ``a``; guaranteed:
         0 < a < b, hence a positive polynomial on (0, a + b).
         """
         m = degree + 1
@@ -268,7 +262,7 @@ class AutoSpecEngine:
         out = forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
         curve, log_best = out[:-1], float(out[-1])
         ratios = candidate_grid(self.config, m)
-        position = parabolic_minimum(curve)
+        position = curve_minimum(curve)
         grid = np.log(np.geomspace(self.config.smallest, self.config.largest, self.config.candidates))
         ratio = float(np.exp(np.interp(position, np.arange(grid.size), grid))) / m**2
         inside, reason = self._inside(x, degree)
@@ -290,7 +284,10 @@ class AutoSpecEngine:
         distance = float(np.mean(np.minimum(excess / p["std"], 4.0)))
         limit = float(self.card.get("envelope_limit", 0.25))
         if distance > limit:
-            return False, f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f})"
+            return (
+                False,
+                f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f})",
+            )
         return True, ""
 
     # -- files ---------------------------------------------------------------------------------
@@ -315,14 +312,3 @@ class AutoSpecEngine:
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
         return cls(config, tensors, card)
-
-
-def parabolic_minimum(curve: np.ndarray) -> float:
-    """Fractional index of the minimum of a sampled curve, by a parabola through its three lowest points."""
-    j = int(np.argmin(curve))
-    if 0 < j < curve.size - 1:
-        left, centre, right = curve[j - 1], curve[j], curve[j + 1]
-        bend = left - 2 * centre + right
-        if bend > 1e-12:
-            return j + float(np.clip(0.5 * (left - right) / bend, -1.0, 1.0))
-    return float(j)

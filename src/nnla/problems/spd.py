@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.errors import OptionError
 from nnla.problems import gallery
+from nnla.types import Problem
 
 __all__ = ["SUITE", "Problem", "problem", "suite"]
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A linear system with a name.
-
-    Parameters
-    ----------
-    name : str
-        Short name, used in tables.
-    A : csr_array (n, n)
-        The matrix.
-    b : float array (n,) or (n, k), optional
-        Right-hand side.
-    x : float array, optional
-        A solution, if known.
-    meta : dict
-        Where it comes from: ``kind``, ``size``, ``seed``, ...
-
-    Examples
-    --------
-    >>> Problem("identity", csr_array(np.eye(2))).b is None
-    True
-    """
-
-    name: str
-    A: Any
-    b: Any = None
-    x: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _wathen(size: str) -> csr_array:

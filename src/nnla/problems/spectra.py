@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nnla.simulation import compress_quantiles
+
 __all__ = ["FAMILIES", "VirtualSpectrum", "sample_spectrum"]
 
 _GRID = 4096  # resolution of a quantile function before it is compressed
@@ -147,40 +149,45 @@ _SHARE = {
 }
 
 
+_RATE = {  # how often a spectrum has
+    "shift": 0.25,  # a multiple of the identity added
+    "levels": 0.8,  # irregular spacing
+    "symmetry": 0.15,  # levels in pairs, triples
+    "low": 0.3,  # low outliers: nearly floating parts, weak supports
+    "high": 0.25,  # high outliers: stiff springs, penalties
+    "smooth": 0.15,  # a load that is smoother than noise
+    "scaled": 0.45,  # a scaled operator, with unequal weights
+}
+
+
 def _normal_quantiles(k: int) -> np.ndarray:
     from scipy.special import ndtri
 
     return ndtri((np.arange(k) + 0.5) / k)
 
 
-def _compress(
-    u: np.ndarray, quantile: np.ndarray, n: int, nodes: int, low: int, high: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Group n eigenvalue indices into nodes: single at both ends, in between as CG resolves them.
+def _scaled_share(lam: np.ndarray, multiplicity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Share of D^-1/2 b in the eigenvectors of D^-1/2 A D^-1/2, relative to white noise.
 
-    Every eigenvalue below the interval costs CG about one outer iteration, so as many as there are
-    iterations have to stay single at the low end. Beyond, CG of total degree N tells eigenvalues apart
-    that differ by about pi / N in the angle ``2 arcsin(sqrt(lam))``; the groups are equal steps in a mix of
-    that angle, the logarithm and the index.
-
-    Returns the group boundaries' mid quantile and the multiplicity of each node.
+    An eigenvector's share is v' D^-1 v: low modes live where D is large (stiff regions, well-connected
+    nodes), so that their share drops by up to three decades, in steps as one region follows another. Where
+    unknowns of different kind share a matrix (displacements and rotations, say), D spans many decades, and
+    the few eigenvectors on the light rows have nearly all of the start.
     """
-    if n <= nodes:
-        return (np.arange(n) + 0.5) / n, np.ones(n)
-    x = np.maximum(quantile / quantile[-1], 1e-14)
-    log = np.log(x)
-    measure = 2 / np.pi * np.arcsin(np.sqrt(np.minimum(x, 1.0))) + (log - log[0]) / max(-log[0], 1e-3)
-    measure = measure + 0.2 * u + 1e-9 * np.arange(u.size)
-    first, last = np.interp([low / n, 1 - high / n], u, measure)
-    cells = float(nodes - low - high)
-    while True:  # cells that hold no eigenvalue vanish; ask for more until enough are left
-        at = np.interp(np.linspace(first, last, int(cells)), measure, u)
-        inner = np.unique(np.clip(np.round(at * n), low, n - high))
-        if inner.size >= 0.9 * (nodes - low - high) or cells > 20 * nodes:
-            break
-        cells *= 1.3
-    bounds = np.unique(np.concatenate([np.arange(low + 1), inner, n - high + np.arange(high + 1)]))
-    return (bounds[1:] + bounds[:-1]) / 2 / n, np.diff(bounds)
+    if rng.random() < 0.25:
+        light = np.exp(rng.uniform(np.log(0.01), np.log(0.6))) * (lam / lam[-1]) ** rng.uniform(0.0, 1.0)
+        among = rng.binomial(multiplicity.astype(np.int64), light) / multiplicity
+        return among + (1 - among) * np.exp(-rng.uniform(1.0, 18.0))
+    log = np.log(lam / lam[-1])
+    knots = np.sort(rng.uniform(log[0], 0.0, int(rng.integers(2, 5))))
+    depth = rng.exponential(1.3)
+    drop = -depth * np.sort(rng.random(knots.size))[::-1]
+    drop = np.append(drop, rng.normal(0.0, 0.3))
+    if rng.random() < 0.15:
+        drop = rng.permutation(drop)
+    smooth = np.interp(log, np.append(knots, 0.0), drop)
+    spread = rng.uniform(0.0, 1.5 if rng.random() < 0.3 else 0.4)
+    return np.exp(smooth + spread * rng.standard_normal(lam.size) / np.sqrt(np.minimum(multiplicity, 10)))
 
 
 def sample_spectrum(
@@ -208,27 +215,27 @@ def sample_spectrum(
     fine = np.geomspace(0.1 / n, 1.0 / _GRID, 256)
     u = np.unique(np.concatenate([fine, u, 1 - fine]))
     quantile = np.maximum(FAMILIES[family](u, rng), 0.0)
-    q, multiplicity = _compress(u, quantile, n, nodes, int(nodes * 0.4), 24)
+    q, multiplicity = compress_quantiles(u, quantile, n, nodes, int(nodes * 0.4), 24)
     lam = np.interp(q, u, quantile)
     lam = lam / lam[-1]
-    lam = lam + 10.0 ** rng.uniform(-12, -1.0) if rng.random() < 0.25 else lam
+    lam = lam + 10.0 ** rng.uniform(-12, -1.0) if rng.random() < _RATE["shift"] else lam
     # levels are never perfectly spaced
-    if rng.random() < 0.8:
+    if rng.random() < _RATE["levels"]:
         lam = lam * np.exp(
             rng.uniform(0, 0.3) * rng.standard_normal(lam.size) * min(1.0, 20 / np.sqrt(n)) + 0
         )
         k = min(40, lam.size // 4)
         lam[:k] *= np.exp(rng.uniform(0, 0.5) * rng.standard_normal(k))
-    if rng.random() < 0.15:  # symmetry: levels in pairs, triples
+    if rng.random() < _RATE["symmetry"]:
         group = int(rng.integers(2, 5))
         lam = np.repeat(lam[::group], group)[: lam.size]
     lam = np.sort(lam)
     scale = lam[-1]
-    if rng.random() < 0.3:  # a few low outliers: nearly floating parts, weak supports
+    if rng.random() < _RATE["low"]:
         k = int(rng.integers(1, 9))
         k = min(k, lam.size // 4)
         lam[:k] *= 10.0 ** (-rng.uniform(0.2, 4.0) * rng.random(k))
-    if rng.random() < 0.25:  # a few high outliers: stiff springs, penalties
+    if rng.random() < _RATE["high"]:
         k = int(rng.integers(1, 11))
         k = min(k, lam.size // 4)
         lam[-k:] = scale * 10.0 ** (rng.uniform(0.05, 2.0) * rng.random(k))
@@ -239,13 +246,11 @@ def sample_spectrum(
     lam = np.maximum(lam, floor * (1 + rng.random()))
     lam = np.sort(lam)
     measure = multiplicity * rng.chisquare(multiplicity) / multiplicity
-    if rng.random() < 0.15:  # loads are smoother than noise
+    if rng.random() < _RATE["smooth"]:
         measure = measure * lam ** (-rng.uniform(0.0, 0.7))
     weight = measure
-    if rng.random() < 0.35:  # a scaled operator: rows of different size, in step with lambda or not
-        noise = rng.standard_normal(lam.size) / np.sqrt(np.minimum(multiplicity, 10))
-        spread = rng.uniform(0.0, 2.0 if rng.random() < 0.3 else 0.5) * noise
-        weight = measure * np.exp(spread) * lam ** rng.uniform(-0.4, 1.2)
+    if rng.random() < _RATE["scaled"]:
+        weight = measure * _scaled_share(lam, multiplicity, rng)
     weight = np.maximum(weight * (n / weight.sum()), 1e-290)
     measure = np.maximum(measure * (n / measure.sum()), 1e-290)
     return VirtualSpectrum(lam, weight, measure, n, family)

@@ -12,73 +12,85 @@ from nnla.models.autospec import (
     EngineConfig,
     candidate_grid,
     forward,
-    parabolic_minimum,
     probe_features,
 )
-from nnla.problems.spectra import sample_spectrum
-from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
+from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
+from nnla.simulated_choice import curve_minimum
+from nnla.simulation import simulate_curve, simulate_probe
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
-__all__ = ["AutoSpecTask", "label_chunk"]
+__all__ = ["AutoSpecTask", "example_chunk"]
 
 _RTOLS = (1e-6, 1e-8, 1e-10)
 _LANCZOS = 200  # longest probe seen in training
 _CHUNK = 128
 _HOPELESS = 1500.0  # outer iterations to the tightest tolerance
+_HARD = 80.0  # outer iterations beyond which a spectrum gets more nodes
 _WORST = 0.5  # log cost above the best at which a curve is cut off: beyond it, all are equally bad
 
 
-def label_chunk(seed: int, index: int, count: int, config: EngineConfig, data: dict[str, Any]) -> dict[str, np.ndarray]:
-    """``count`` labelled spectra; a function of its arguments alone.
+def example_chunk(
+    seed: int, index: int, count: int, probes: int, config: EngineConfig, data: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Training examples of ``count`` virtual spectra; a function of its arguments alone.
 
     Returns
     -------
-    dict of arrays: alpha, beta, reductions (count, 200), steps, n, m (count,), curve (count, C, 3) log outer
-    iterations at three tolerances, NaN where a tolerance was not reached.
+    dict of arrays, one row for each of ``probes`` probes per spectrum, of random length and tolerance:
+    features (count * probes, F), curve (count * probes, C) log outer iterations of every candidate, n, m.
     """
     rng = np.random.default_rng([seed, index])
     rows: list[tuple] = []
     low, high = np.log(data["degree_min"] + 0.6), np.log(data["degree_max"] + 1.4)
-    while len(rows) < count:
-        spectrum = sample_spectrum(rng, nodes=data["nodes"])
-        m = int(round(float(np.exp(rng.uniform(low, high)))))
-        a = candidate_grid(config, m)
-        mu = 1 - candidate_residuals(spectrum.lam, a, 1.0, m)
-        counts = simulate_outer_iterations(
-            spectrum.lam,
-            spectrum.weight,
-            mu,
-            _RTOLS,
-            measure=spectrum.measure,
-            maxiter=data["maxiter"],
-            patience=data["patience"],
-            extrapolate=True,  # leaving out what takes longer would teach that unclear probes are easy
-        )
-        best = float(np.min(counts[:, -1]))
+    shortest, longest = np.log(data["steps_min"]), np.log(_LANCZOS)
+    while len(rows) < count * probes:
+        m = round(float(np.exp(rng.uniform(low, high))))
+        own = int(rng.integers(2**63))
+        ratios, nodes = candidate_grid(config, m), data["nodes"]
+        spectrum = sample_spectrum(np.random.default_rng(own), nodes=nodes)
+        best = _quick_cost(spectrum, ratios, m)
         # a prior on difficulty, thinning out towards what nobody would solve by CG at all
-        if not best <= _HOPELESS or rng.random() > min(1.0, (60.0 / best) ** 0.4):
+        if best > _HOPELESS or rng.random() > min(1.0, (60.0 / best) ** 0.4):
             continue
+        if best > _HARD:  # CG would exhaust so few nodes before it has converged
+            spectrum = sample_spectrum(np.random.default_rng(own), nodes=data["nodes_hard"])
+        counts = _label(spectrum, ratios, m, data)
         alpha, beta, users = simulate_probe(spectrum.lam, spectrum.weight, spectrum.measure, _LANCZOS)
-        if alpha.size < 4:
+        if not np.isfinite(counts[:, -1]).all() or alpha.size < 4:
             continue
-        pad = (0, _LANCZOS - alpha.size)
-        probe = (np.pad(alpha, pad), np.pad(beta, pad), np.pad(users, pad))
-        rows.append((*probe, alpha.size, spectrum.n, m, _log_curves(counts)))
-    names = ("alpha", "beta", "reductions", "steps", "n", "m", "curve")
+        for _ in range(probes):
+            k = min(int(np.exp(rng.uniform(shortest, longest))), alpha.size)
+            j = int(rng.integers(len(_RTOLS)))
+            probe = SpectralProbe(alpha[:k], beta[:k], spectrum.n, reductions=users[:k])
+            features, _ = probe_features(probe, m=m, rtol=_RTOLS[j], config=config)
+            rows.append((features.astype(np.float32), _log_curve(counts[:, j]), spectrum.n, m))
+    names = ("features", "curve", "n", "m")
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
-def _log_curves(counts: np.ndarray) -> np.ndarray:
+def _quick_cost(spectrum: VirtualSpectrum, ratios: np.ndarray, m: int) -> float:
+    """About the least outer iterations to the tightest tolerance."""
+    few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
+    options: dict = {"measure": spectrum.measure, "maxiter": 120}
+    return float(simulate_curve(spectrum.lam, spectrum.weight, few, m, _RTOLS[-1:], **options).min())
+
+
+def _label(spectrum: VirtualSpectrum, ratios: np.ndarray, m: int, data: dict[str, Any]) -> np.ndarray:
+    """Outer iterations of every candidate at every tolerance.
+
+    Beyond maxiter the rate is extrapolated: leaving out what takes longer would teach that unclear probes
+    are easy.
+    """
+    options: dict = {"stride": 3, "around": 2, "maxiter": data["maxiter"], "patience": data["patience"]}
+    options["measure"] = spectrum.measure
+    return simulate_curve(spectrum.lam, spectrum.weight, ratios, m, _RTOLS, **options)
+
+
+def _log_curve(counts: np.ndarray) -> np.ndarray:
     """Log costs, cut off `_WORST` above the best; a constant start-up of a third of an iteration added."""
-    curves = np.full(counts.shape, np.nan)
-    for j in range(counts.shape[1]):
-        column = counts[:, j]
-        if np.isfinite(column).any():
-            best = np.log(column.min() + 0.3)
-            with np.errstate(divide="ignore"):
-                curves[:, j] = np.minimum(np.log(column + 0.3), best + _WORST)
-    return curves
+    logs = np.log(counts + 0.3)
+    return np.minimum(logs, logs.min() + _WORST).astype(np.float32)
 
 
 class AutoSpecTask:
@@ -93,10 +105,10 @@ class AutoSpecTask:
 
     def prepare(self, folder: Path, progress: Progress) -> None:
         data, seed = self.recipe["data"], self.recipe["seed"]
-        train = self._labelled(folder, "train", seed, data["spectra"], progress)
-        held = self._labelled(folder, "held", seed + 10_000, data["held_out"], progress)
-        self.features, self.curves = self._examples(train, data["probes"], seed)
-        self.validation = self._examples(held, 2, seed + 1)
+        train = self._examples(folder, "train", seed, data["spectra"], data["probes"], progress)
+        held = self._examples(folder, "held", seed + 10_000, data["held_out"], 2, progress)
+        self.features, self.curves = train["features"], train["curve"]
+        self.validation = held["features"], held["curve"]
         self.mean = self.features.mean(axis=0)
         self.std = self.features.std(axis=0) + 1e-3
         self.low, self.high = self.features.min(axis=0), self.features.max(axis=0)
@@ -105,10 +117,13 @@ class AutoSpecTask:
             "degree": [int(train["m"].min()) - 1, int(train["m"].max()) - 1],
             "probe_steps": [data["steps_min"], _LANCZOS],
             "rtol": [_RTOLS[-1], _RTOLS[0]],
-            "outer_iterations": [1, data["maxiter"]],
+            "outer_iterations": [1, int(_HOPELESS)],
         }
 
-    def _labelled(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
+    def _examples(
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+    ) -> dict[str, np.ndarray]:
+        """Chunks of examples, from ``folder`` where they are there already."""
         cache = folder / "data"
         cache.mkdir(exist_ok=True)
         chunks = []
@@ -117,7 +132,7 @@ class AutoSpecTask:
             size = min(_CHUNK, count - index * _CHUNK)
             path = cache / f"{part}-{index:04d}.npz"
             if not path.exists():
-                chunk = label_chunk(seed, index, size, self.config, self.recipe["data"])
+                chunk = example_chunk(seed, index, size, probes, self.config, self.recipe["data"])
                 partial = path.with_suffix(".part.npz")
                 np.savez(partial, **chunk)
                 partial.replace(path)
@@ -125,24 +140,6 @@ class AutoSpecTask:
                 chunks.append({key: stored[key] for key in stored.files})
             progress(f"data ({part})", index + 1, total, "")
         return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-
-    def _examples(self, labelled: dict[str, np.ndarray], repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Several probes (lengths, tolerances) of every spectrum: features and log-cost curves."""
-        rng = np.random.default_rng([seed, 77])
-        low, high = np.log(self.recipe["data"]["steps_min"]), np.log(_LANCZOS)
-        x, y = [], []
-        for i in range(labelled["n"].size):
-            for _ in range(repeats):
-                steps = min(int(np.exp(rng.uniform(low, high))), int(labelled["steps"][i]))
-                solved = np.flatnonzero(np.isfinite(labelled["curve"][i, 0]))
-                j = int(rng.choice(solved))
-                n, m = int(labelled["n"][i]), int(labelled["m"][i])
-                alpha, beta, users = (labelled[key][i, :steps] for key in ("alpha", "beta", "reductions"))
-                probe = SpectralProbe(alpha, beta, n, reductions=users)
-                features, _ = probe_features(probe, m=m, rtol=_RTOLS[j], config=self.config)
-                x.append(features)
-                y.append(labelled["curve"][i, :, j])
-        return np.array(x, dtype=np.float32), np.array(y, dtype=np.float32)
 
     # -- network ----------------------------------------------------------------------------------
 
@@ -183,7 +180,12 @@ class AutoSpecTask:
         level = huber(out[..., -1], best[..., 0], beta=0.1)
         choice = torch.softmax(-out[..., :-1] / 0.03, dim=-1)
         expected = (choice * regret).sum(dim=-1).mean()
-        return {"loss": 3 * shape + expected + 0.1 * level, "shape": shape, "regret": expected, "level": level}
+        return {
+            "loss": 3 * shape + expected + 0.1 * level,
+            "shape": shape,
+            "regret": expected,
+            "level": level,
+        }
 
     def validate(self, network: Any) -> dict[str, float]:
         x, curve = self.validation
@@ -207,5 +209,5 @@ class AutoSpecTask:
 
 def interpolated_regret(predicted: np.ndarray, curve: np.ndarray) -> float:
     """Log cost of the predicted minimum above the true one, the true curve read off linearly."""
-    position = parabolic_minimum(predicted)
+    position = curve_minimum(predicted)
     return float(np.interp(position, np.arange(curve.size), curve) - curve.min())

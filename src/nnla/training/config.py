@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,43 @@ from typing import Any
 
 from nnla.errors import FileFormatError, OptionError
 
-__all__ = ["load_recipe", "recipes"]
+__all__ = ["Table", "check_recipe", "load_recipe", "recipes"]
+
+# What the loop itself reads: type and smallest value. A task asks for its own keys (see `Table`).
+_TOP: dict[str, tuple[type, float]] = {
+    "name": (str, 0),
+    "task": (str, 0),
+    "seed": (int, 0),
+    "threads": (int, 1),
+}
+_OPTIM: dict[str, tuple[type, float]] = {
+    "steps": (int, 1),
+    "lr": (float, 0),
+    "warmup": (float, 0),
+    "weight_decay": (float, 0),
+    "clip": (float, 0),
+    "log_every": (int, 1),
+    "checkpoint_every": (int, 1),
+}
+
+
+class Table(dict):
+    """A recipe's table (nested ones alike) that names what it lacks: `OptionError`, not `KeyError`.
+
+    Examples
+    --------
+    >>> Table({"optim": {"steps": 5}})["optim"]["batch"]
+    Traceback (most recent call last):
+    nnla.errors.OptionError: the recipe lacks the key 'optim.batch'; add it
+    """
+
+    def __init__(self, table: dict[str, Any], prefix: str = "") -> None:
+        nested = {k: Table(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in table.items()}
+        super().__init__(nested)
+        self._prefix = prefix
+
+    def __missing__(self, key: str) -> Any:
+        raise OptionError(f"the recipe lacks the key {self._prefix + str(key)!r}; add it")
 
 
 def recipes() -> list[str]:
@@ -29,7 +66,10 @@ def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[
 
     Raises
     ------
-    OptionError, FileFormatError
+    OptionError
+        No such recipe, a key that it lacks or does not have, or a value out of range.
+    FileFormatError
+        Not TOML.
 
     Examples
     --------
@@ -41,7 +81,8 @@ def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[
     elif Path(name).is_file():
         text = Path(name).read_text(encoding="utf-8", errors="replace")
     else:
-        raise OptionError(f"no recipe {name!r}: the shipped ones are {', '.join(recipes())}; or give a TOML file")
+        shipped = ", ".join(recipes())
+        raise OptionError(f"no recipe {name!r}: the shipped ones are {shipped}; or give a TOML file")
     try:
         recipe = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -49,7 +90,31 @@ def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[
     recipe = copy.deepcopy(recipe)
     for override in overrides:
         _apply(recipe, override)
+    check_recipe(recipe)
     return recipe
+
+
+def check_recipe(recipe: dict[str, Any]) -> None:
+    """Raise `OptionError`, which names the key, unless the loop's own keys are there and make sense."""
+    optim = recipe.get("optim", {})
+    if not isinstance(optim, dict):
+        raise OptionError("the recipe's optim must be a table, [optim]")
+    wanted = {key: (recipe, key, rule) for key, rule in _TOP.items()}
+    wanted |= {f"optim.{key}": (optim, key, rule) for key, rule in _OPTIM.items()}
+    missing = [name for name, (table, key, _) in wanted.items() if key not in table]
+    if missing:
+        raise OptionError(f"the recipe lacks {', '.join(missing)}; add what is missing")
+    for name, (table, key, (kind, least)) in wanted.items():
+        value = table[key]
+        number = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+        if not number or isinstance(value, bool) or (kind is not str and not least <= value < math.inf):
+            what = {str: "a text", int: f"an integer >= {least:g}", float: f"a number >= {least:g}"}[kind]
+            raise OptionError(f"the recipe's {name} must be {what}, got {value!r}")
+    if not recipe["name"] or recipe["name"].startswith(".") or set(recipe["name"]) & set("/\\\0:"):
+        # it becomes the name of a file in the folder of the run, and of no other
+        raise OptionError(
+            f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators"
+        )
 
 
 def _apply(recipe: dict[str, Any], override: str) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnla.errors import MissingDependencyError, NNLAError, OptionError, WeightsError
-from nnla.registry import read_safetensors, write_safetensors
+from nnla.registry import read_safetensors, write_atomic, write_safetensors
+from nnla.training.config import Table, check_recipe
 
-__all__ = ["Task", "learning_rate", "train", "write_atomic"]
+__all__ = ["Task", "learning_rate", "plot_log", "train"]
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -51,7 +50,9 @@ class Task(Protocol):
         ...
 
 
-def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
+def train(
+    recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: Progress | None = None
+) -> Path:
     """Run a recipe; returns the path of the weights file.
 
     Parameters
@@ -64,15 +65,18 @@ def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, prog
     Raises
     ------
     OptionError
-        The folder holds another run, or ``resume`` without one.
+        A recipe that lacks something, a folder that holds another run, or ``resume`` without one.
     MissingDependencyError
         torch is not installed.
     """
     try:
         import torch
     except ImportError as error:
-        raise MissingDependencyError("training needs PyTorch; install it with: pip install 'nnla[torch]'") from error
+        message = "training needs PyTorch; install it with: pip install 'nnla[torch]'"
+        raise MissingDependencyError(message) from error
 
+    check_recipe(recipe)
+    recipe = Table(recipe)
     folder, name = Path(out), recipe["name"]
     progress = progress or (lambda stage, done, total, text: None)
     state_file, log_file = folder / "checkpoint.safetensors", folder / "log.jsonl"
@@ -80,15 +84,19 @@ def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, prog
     recipe_text = json.dumps(recipe, sort_keys=True, indent=1)
     if recipe_file.exists():
         if not resume:
-            raise OptionError(f"{folder} already holds a run; add --resume to continue it, or choose another --out")
+            raise OptionError(
+                f"{folder} already holds a run; add --resume to continue it, or choose another --out"
+            )
         if recipe_file.read_text(encoding="utf-8") != recipe_text:
             raise OptionError(f"{folder} holds a run of another recipe; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(recipe_file, recipe_text)
-
-    torch.set_num_threads(int(recipe["threads"]))
-    started = time.perf_counter()
+    elif resume:
+        raise OptionError(f"{folder} holds no run to resume; leave out --resume to start one, or check --out")
     task = _task(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(recipe_file, recipe_text.encode())
+
+    torch.set_num_threads(recipe["threads"])
+    started = time.perf_counter()
     task.prepare(folder, progress)
     seconds_data = time.perf_counter() - started
 
@@ -113,7 +121,9 @@ def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, prog
             losses["loss"].backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), optim["clip"])
             if not math.isfinite(float(norm)):
-                raise NNLAError(f"training diverged at step {step}: the gradient is not finite; lower optim.lr")
+                raise NNLAError(
+                    f"training diverged at step {step}: the gradient is not finite; lower optim.lr"
+                )
             optimizer.step()
             step += 1
             if step % optim["log_every"] == 0 or step == steps:
@@ -136,7 +146,11 @@ def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, prog
         "seconds": {"data": round(seconds_data, 1), "train": round(seconds_train, 1)},
         "hardware": f"{platform.processor() or platform.machine()}, {recipe['threads']} thread(s)",
         "date": time.strftime("%Y-%m-%d"),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
     }
     path = folder / f"{name}.safetensors"
     task.export(network, path, card)
@@ -150,14 +164,6 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
     if step < rise:
         return peak * (step + 1) / rise
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a killed process leaves the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(temporary, path)
 
 
 def plot_log(log_file: Path, picture: Path) -> bool:
@@ -185,9 +191,15 @@ def _task(recipe: dict[str, Any]) -> Task:
 
     module, _, name = recipe["task"].partition(":")
     try:
-        return getattr(importlib.import_module(module), name)(recipe)
+        factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(f"the recipe's task {recipe['task']!r} cannot be imported ({error})") from error
+    try:
+        return factory(recipe)
+    except NNLAError:
+        raise
+    except (TypeError, ValueError) as error:  # unknown or impossible values, e.g. of the model's config
+        raise OptionError(f"the recipe does not fit its task {recipe['task']!r} ({error})") from error
 
 
 def _checkpoint(path: Path, network: Any, optimizer: Any, step: int, seconds: float) -> None:
@@ -204,7 +216,11 @@ def _restore(path: Path, network: Any, optimizer: Any) -> tuple[int, float]:
     tensors, metadata = read_safetensors(path, kind="checkpoint")
     try:
         network.load_state_dict(
-            {key[4:]: torch.from_numpy(value.copy()) for key, value in tensors.items() if key.startswith("net.")}
+            {
+                key[4:]: torch.from_numpy(value.copy())
+                for key, value in tensors.items()
+                if key.startswith("net.")
+            }
         )
         state: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
@@ -215,7 +231,9 @@ def _restore(path: Path, network: Any, optimizer: Any) -> tuple[int, float]:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(metadata["step"]), float(metadata["seconds"])
     except (KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path}: the checkpoint does not fit the recipe ({error}); start a new --out") from error
+        raise WeightsError(
+            f"{path}: the checkpoint does not fit the recipe ({error}); start a new --out"
+        ) from error
 
 
 def _trim_log(log_file: Path, step: int) -> None:
@@ -230,4 +248,4 @@ def _trim_log(log_file: Path, step: int) -> None:
             continue
         if row.get("step", 0) <= step:
             kept.append(line)
-    write_atomic(log_file, "".join(line + "\n" for line in kept))
+    write_atomic(log_file, "".join(line + "\n" for line in kept).encode())

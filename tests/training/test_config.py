@@ -1,0 +1,139 @@
+"""Recipes: shipped ones are sound, overrides are typed, and whatever is wrong is named."""
+
+import pytest
+
+from nnla.errors import FileFormatError, OptionError
+from nnla.training.config import Table, check_recipe, load_recipe, recipes
+
+MINIMAL = """
+name = "x"
+task = "somewhere:Task"
+seed = 0
+threads = 1
+
+[optim]
+steps = 3
+lr = 1e-3
+warmup = 0.1
+weight_decay = 0
+clip = 1
+log_every = 1
+checkpoint_every = 2
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_shipped_recipes(name):
+    recipe = load_recipe(name)
+    assert recipe["name"] == name
+    check_recipe(recipe)
+
+
+def test_minimal_recipe(tmp_path):
+    recipe = load_recipe(written(tmp_path, MINIMAL))
+    assert recipe["optim"]["steps"] == 3
+    assert type(recipe) is dict
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "task", "seed", "threads", "steps", "lr", "clip", "checkpoint_every"]
+)
+def test_a_missing_key_is_named(tmp_path, key):
+    text = "\n".join(line for line in MINIMAL.splitlines() if not line.startswith(f"{key} "))
+    full = key if key in ("name", "task", "seed", "threads") else f"optim.{key}"
+    with pytest.raises(OptionError, match=f"lacks {full}"):
+        load_recipe(written(tmp_path, text))
+
+
+def test_every_missing_key_is_named(tmp_path):
+    with pytest.raises(OptionError, match=r"task, seed, threads, optim\.steps, optim\.lr"):
+        load_recipe(written(tmp_path, 'name = "x"'))
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "/x", "a\\\\b", "..", ".", "", ".hidden", "c:x", "a\\u0000b"]
+)
+def test_the_name_is_a_file_name(tmp_path, name):
+    with pytest.raises(OptionError, match="name"):
+        load_recipe(written(tmp_path, MINIMAL.replace('"x"', f'"{name}"')))
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ("steps = 3", "steps = 0"),
+        ("steps = 3", "steps = 2.5"),
+        ("steps = 3", "steps = true"),
+        ("steps = 3", 'steps = "many"'),
+        ("seed = 0", "seed = -1"),
+        ("threads = 1", "threads = 0"),
+        ("lr = 1e-3", "lr = nan"),
+        ("lr = 1e-3", "lr = -1.0"),
+        ("clip = 1", "clip = inf"),
+        ("log_every = 1", "log_every = 0"),
+        ('name = "x"', "name = 3"),
+    ],
+)
+def test_values_out_of_range(tmp_path, line, other):
+    with pytest.raises(OptionError, match=other.split()[0]):
+        load_recipe(written(tmp_path, MINIMAL.replace(line, other)))
+
+
+def test_optim_must_be_a_table(tmp_path):
+    with pytest.raises(OptionError, match="table"):
+        load_recipe(written(tmp_path, MINIMAL.split("[optim]")[0] + "optim = 3"))
+
+
+def test_overrides():
+    recipe = load_recipe("autospec-cg", ["optim.steps=7", "optim.lr=1", "name=mine", " seed = 4 "])
+    assert (recipe["optim"]["steps"], recipe["name"], recipe["seed"]) == (7, "mine", 4)
+    assert recipe["optim"]["lr"] == 1.0
+    assert isinstance(recipe["optim"]["lr"], float)
+    assert load_recipe("autospec-cg")["optim"]["steps"] != 7
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("optim.magic=1", "no key 'optim.magic'.*optim.steps"),
+        ("magic=1", "no key 'magic'"),
+        ("optim.steps.deep=1", "no key"),
+        ("optim", "key=value"),
+        ("=1", "no key ''"),
+        ("optim.steps=fast", "optim.steps is int"),
+        ("optim.steps=1.5", "optim.steps is int"),
+        ("optim.lr=true", "optim.lr is float"),
+        ("optim=1", "optim is dict"),
+        ("name=a/b", "separators"),
+        ("optim.steps=0", ">= 1"),
+    ],
+)
+def test_bad_overrides(override, word):
+    with pytest.raises(OptionError, match=word):
+        load_recipe("autospec-cg", [override])
+
+
+def test_no_such_recipe_and_no_toml(tmp_path):
+    with pytest.raises(OptionError, match="no recipe 'magic'"):
+        load_recipe("magic")
+    for text in ("= 1", "\0", "[a]\n[a]"):
+        with pytest.raises(FileFormatError, match="TOML"):
+            load_recipe(written(tmp_path, text))
+
+
+def test_a_table_names_what_it_lacks():
+    table = Table({"data": {"n": 1}, "seed": 0})
+    assert table["data"]["n"] == 1
+    assert dict(table["data"]) == {"n": 1}
+    assert table == {"data": {"n": 1}, "seed": 0}
+    with pytest.raises(OptionError, match=r"'data\.spectra'"):
+        table["data"]["spectra"]
+    with pytest.raises(OptionError, match="'model'"):
+        table["model"]
+    assert table.get("model") is None
