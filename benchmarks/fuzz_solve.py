@@ -179,10 +179,7 @@ def judge(case: Case, limit: float) -> tuple[str, str]:
         return "crash", traceback.format_exc(limit=-3)
     if _expected(case) is not None:
         return "wrong", f"accepted, status {report.status}"
-    if any(
-        not np.array_equal(old, new, equal_nan=True)
-        for old, new in zip(kept, _numbers(A, case.b), strict=True)
-    ):
+    if any(not np.array_equal(old, new, equal_nan=True) for old, new in zip(kept, _numbers(A, case.b), strict=True)):
         return "wrong", "A or b was changed"
     return _check_answer(case, x, report)
 
@@ -259,9 +256,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-def run(
-    count: int, seed: int = 0, limit: float = 10.0, largest: int = 400, indices: Any = None
-) -> dict[str, Any]:
+def run(count: int, seed: int = 0, limit: float = 10.0, largest: int = 400, indices: Any = None) -> dict[str, Any]:
     """Judge ``count`` cases: totals, outcomes by kind and by method, errors by name, failures in full."""
     totals: Counter[str] = Counter()
     by_kind: dict[str, Counter[str]] = {}
@@ -298,8 +293,7 @@ def table(summary: dict[str, Any]) -> str:
     lines = [f"{'':26s}" + "".join(f"{name:>8s}" for name in names)]
     for part in ("by_kind", "by_method"):
         lines += [
-            f"{key:26s}" + "".join(f"{row.get(name, 0):8d}" for name in names)
-            for key, row in summary[part].items()
+            f"{key:26s}" + "".join(f"{row.get(name, 0):8d}" for name in names) for key, row in summary[part].items()
         ]
         lines.append("")
     return "\n".join(lines)
@@ -307,9 +301,7 @@ def table(summary: dict[str, Any]) -> str:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds for one solve")

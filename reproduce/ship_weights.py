@@ -67,10 +67,19 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
     lines += ["| outer iterations / best interval | geometric mean | worst |", "|---|---|---|"]
     for method, figures in spectra["above_best"].items():
         lines += [f"| {method} | {figures['geometric_mean']:.3f} | {figures['worst']:.2f} |"]
-    lines += ["", "*Generated suite* (15 problems, full size, raw and automatic scaling as `nnla solve` takes them):", ""]
-    lines += [f"| {own} against | geometric mean of outer iterations | worst | better / equal / worse |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "*Generated suite* (15 problems, full size, raw and automatic scaling as `nnla solve` takes them):",
+        "",
+    ]
+    lines += [
+        f"| {own} against | geometric mean of outer iterations | worst | better / equal / worse |",
+        "|---|---|---|---|",
+    ]
     for method, f in suite["against"].items():
-        lines += [f"| {method} | {f['geometric_mean']:.3f} | {f['worst']:.2f} | {f['better']} / {f['equal']} / {f['worse']} |"]
+        lines += [
+            f"| {method} | {f['geometric_mean']:.3f} | {f['worst']:.2f} | {f['better']} / {f['equal']} / {f['worse']} |"
+        ]
     lines += ["", "Real matrices: `docs/autospec_table4.md`.", "", "<details><summary>Recipe</summary>", "", "```json"]
     return "\n".join([*lines, json.dumps(card["recipe"], indent=1), "```", "", "</details>", ""])
 

@@ -24,9 +24,7 @@ def real_matrix():
 
         path = _matrix_folder() / f"{name}.mtx.gz"
         if not path.is_file():
-            pytest.skip(
-                f"{path.name} is not here; set NNLA_TEST_MATRICES to a folder of SuiteSparse matrices"
-            )
+            pytest.skip(f"{path.name} is not here; set NNLA_TEST_MATRICES to a folder of SuiteSparse matrices")
         return read_matrix(path)
 
     return read

@@ -37,13 +37,8 @@ def test_bad_operators_are_named(product, word):
 
 def test_bad_preconditioners_are_named():
     A = nnla.problems.poisson2d(8)
-    assert any(
-        "definite" in m
-        for m in checks.check_preconditioner(LinearOperator(A.shape, lambda r: -r, dtype=float))
-    )
-    assert any(
-        "linear" in m for m in checks.check_preconditioner(LinearOperator(A.shape, np.sign, dtype=float))
-    )
+    assert any("definite" in m for m in checks.check_preconditioner(LinearOperator(A.shape, lambda r: -r, dtype=float)))
+    assert any("linear" in m for m in checks.check_preconditioner(LinearOperator(A.shape, np.sign, dtype=float)))
     wrong = np.triu(np.ones(A.shape))
     assert any("symmetric" in m for m in checks.check_preconditioner(wrong))
     spread = np.diag(np.geomspace(1, 1e6, 64))

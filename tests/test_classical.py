@@ -97,9 +97,7 @@ def test_leja_order_is_a_permutation(rng):
     assert ordered[0] == z.max()
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "degree"), [(0.0, 1.0, 3), (2.0, 1.0, 3), (0.1, np.inf, 3), (0.1, 1.0, -1)]
-)
+@pytest.mark.parametrize(("a", "b", "degree"), [(0.0, 1.0, 3), (2.0, 1.0, 3), (0.1, np.inf, 3), (0.1, 1.0, -1)])
 def test_bad_intervals(a, b, degree):
     with pytest.raises(OptionError):
         classical.chebyshev(a, b, degree)

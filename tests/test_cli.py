@@ -382,8 +382,7 @@ def test_interrupted_training_says_how_to_go_on(tmp_path, monkeypatch):
     result = run("train", "autospec-cg", "--set", "optim.steps=3", "--out", tmp_path)
     assert result.exit_code == 130
     assert result.stderr == (
-        "nnla: interrupted; continue with: nnla train autospec-cg --set optim.steps=3 "
-        f"--out {tmp_path} --resume\n"
+        f"nnla: interrupted; continue with: nnla train autospec-cg --set optim.steps=3 --out {tmp_path} --resume\n"
     )
 
 
@@ -403,9 +402,7 @@ def test_help_and_version_import_nothing_heavy():
         "heavy = {'numpy', 'scipy', 'torch', 'rich', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "doctor" in done.stdout
     assert nnla.__version__ in run("--version").stdout
@@ -435,9 +432,7 @@ def test_failure_as_a_process():
 def test_full_disk_and_closed_pipe():
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "nnla", "weights"]
-        done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
-        )
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr == "nnla: error: No space left on device\n"
     reader, writer = os.pipe()

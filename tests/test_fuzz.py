@@ -46,9 +46,7 @@ def spd_case(fuzz):
     return fuzz.Case(0, "spd_sparse", "csr", "one", "cg", A, A.copy(), np.ones(40), {"rtol": fuzz.RTOL})
 
 
-@pytest.mark.parametrize(
-    "fault", ["x", "status", "residual", "shape", "nan", "crash", "message", "input", "hang"]
-)
+@pytest.mark.parametrize("fault", ["x", "status", "residual", "shape", "nan", "crash", "message", "input", "hang"])
 def test_the_judge_finds_faults(fuzz, monkeypatch, fault):
     """A judge that never finds anything would pass everything."""
     import dataclasses

@@ -47,9 +47,7 @@ def test_probe_verdicts():
     assert not check_probe(SpectralProbe([-1.0], [0.0], 10)).ok
 
 
-@pytest.mark.parametrize(
-    "method", ["gmres", "least-squares", "richardson", "dos", "rule", "chebyshev4", "autospec"]
-)
+@pytest.mark.parametrize("method", ["gmres", "least-squares", "richardson", "dos", "rule", "chebyshev4", "autospec"])
 def test_every_design_is_positive_on_the_true_spectrum(method):
     from nnla.design import design_polynomial
 

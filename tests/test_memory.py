@@ -84,9 +84,7 @@ def test_a_block_that_converges_apart(op, b, name):
 
 @pytest.mark.parametrize("degree", [1, 2, 31])
 def test_the_degree_costs_no_memory(op, b, degree):
-    found, _ = peak(
-        lambda: nnla.solve(op, b, method="chebyshev", degree=degree, probe_steps=3, scaling="none")
-    )
+    found, _ = peak(lambda: nnla.solve(op, b, method="chebyshev", degree=degree, probe_steps=3, scaling="none"))
     check(found, b.shape, 13, 0)
 
 
@@ -96,9 +94,7 @@ def test_more_iterations_cost_no_memory(op, b):
     assert abs(many - few) < SLACK
 
 
-@pytest.mark.parametrize(
-    ("one_reduction", "M", "arrays"), [(False, 0, 4), (False, 1, 5), (True, 0, 5), (True, 1, 6)]
-)
+@pytest.mark.parametrize(("one_reduction", "M", "arrays"), [(False, 0, 4), (False, 1, 5), (True, 0, 5), (True, 1, 6)])
 def test_the_cg_loop_alone(op, b, one_reduction, M, arrays):
     x, r = np.zeros(N), b.copy()
 

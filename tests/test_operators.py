@@ -86,9 +86,7 @@ def test_sparse(cls, fmt, dtype):
 
 
 def test_half_precision_diagonals():
-    A = sp.dia_array(
-        (np.full((1, N), 2.0, dtype=np.float16), [0]), shape=(N, N)
-    )  # the one format that takes it
+    A = sp.dia_array((np.full((1, N), 2.0, dtype=np.float16), [0]), shape=(N, N))  # the one format that takes it
     np.testing.assert_array_equal(as_operator(A) @ X, 2 * X)
 
 
@@ -229,9 +227,7 @@ def test_linear_operator_in_float32_gives_float64():
     np.testing.assert_allclose(y, DENSE @ X, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "wrap", [linear, lambda f: type("D", (Duck,), {"__matmul__": lambda s, x: f(x)})(DENSE)]
-)
+@pytest.mark.parametrize("wrap", [linear, lambda f: type("D", (Duck,), {"__matmul__": lambda s, x: f(x)})(DENSE)])
 def test_results_in_a_reused_buffer_are_copied(wrap):
     buffer = np.empty(N)
 
@@ -333,9 +329,7 @@ def test_not_a_matrix(A):
 @pytest.mark.parametrize("other", [linear, None])
 def test_shape_errors_of_operators_known_by_products(other):
     with pytest.raises(ShapeError, match="not square"):
-        as_operator(
-            LinearOperator((3, 4), matvec=lambda x: x[:3], dtype=float) if other else Duck(np.ones((3, 4)))
-        )
+        as_operator(LinearOperator((3, 4), matvec=lambda x: x[:3], dtype=float) if other else Duck(np.ones((3, 4))))
 
 
 @pytest.mark.parametrize("dtype", [bool, complex, np.complex64])
@@ -578,9 +572,7 @@ def test_as_vector(key):
         assert not np.shares_memory(x, b)
 
 
-@pytest.mark.parametrize(
-    "b", [np.ones(5), np.ones((1, N)), np.ones((N, 2, 2)), 1.0, sp.csr_array((10**9, 2))]
-)
+@pytest.mark.parametrize("b", [np.ones(5), np.ones((1, N)), np.ones((N, 2, 2)), 1.0, sp.csr_array((10**9, 2))])
 def test_as_vector_wrong_shape_names_both(b):
     with pytest.raises(ShapeError, match=r"x0 has shape .* but A is 6x6"):
         as_operator(DENSE).as_vector(b, name="x0")
@@ -596,9 +588,7 @@ def test_as_vector_hints_at_the_transpose_and_refuses_no_columns():
         op.as_vector([[1.0], [1.0, 2.0]])
 
 
-@pytest.mark.parametrize(
-    "b", [1j * X, X.astype(object), ["1"] * N, None, [None] * N, sp.csr_array(1j * BLOCK)]
-)
+@pytest.mark.parametrize("b", [1j * X, X.astype(object), ["1"] * N, None, [None] * N, sp.csr_array(1j * BLOCK)])
 def test_as_vector_dtype(b):
     with pytest.raises(DTypeError, match="b "):
         as_operator(DENSE).as_vector(b)
@@ -688,9 +678,7 @@ def test_torch_csr_with_unsorted_columns():
         warnings.simplefilter("ignore")
         A = torch.sparse_csr_tensor([0, 2, 4], [1, 0, 0, 1], torch.tensor([-1.0, 3.0, -1.0, 4.0]), (2, 2))
     op = as_operator(A)
-    np.testing.assert_array_equal(
-        (op @ torch.eye(2, dtype=torch.float64)).numpy(), [[3.0, -1.0], [-1.0, 4.0]]
-    )
+    np.testing.assert_array_equal((op @ torch.eye(2, dtype=torch.float64)).numpy(), [[3.0, -1.0], [-1.0, 4.0]])
     assert op._matrix.col_indices().tolist() == [0, 1, 0, 1]
 
 
@@ -730,9 +718,7 @@ def test_torch_vectors():
     op.as_vector(given_array).zero_()
     np.testing.assert_array_equal(given_array, X)
     assert op.as_vector(given_tensor.clone().requires_grad_()).requires_grad is False
-    np.testing.assert_array_equal(
-        as_operator(DENSE).as_vector(given_tensor.to(torch.bfloat16).to_sparse()).shape, (N,)
-    )
+    np.testing.assert_array_equal(as_operator(DENSE).as_vector(given_tensor.to(torch.bfloat16).to_sparse()).shape, (N,))
     with pytest.raises(DTypeError):
         op.as_vector(given_tensor * 1j)
     with pytest.raises(ShapeError):

@@ -24,9 +24,7 @@ def system():
     [{"degree": 5}, {"scaling": "ic"}, {"scaling": "none"}, {"probe_steps": 9}, {"engine": object()}],
 )
 def test_solve_refuses_what_the_method_would_ignore(system, method, option):
-    with pytest.raises(
-        OptionError, match=f"{next(iter(option))}.* has no effect on method='{method}'; leave it out"
-    ):
+    with pytest.raises(OptionError, match=f"{next(iter(option))}.* has no effect on method='{method}'; leave it out"):
         nnla.solve(*system, method=method, **option)
 
 

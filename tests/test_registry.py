@@ -35,9 +35,7 @@ MALICIOUS = {
     "shape that is not the size": header({"W0": ENTRY | {"shape": [3]}}, b"\0" * 8),
     "overflowing shape": header({"W0": ENTRY | {"shape": [2**40, 2**40]}}, b"\0" * 8),
     "unknown dtype": header({"W0": ENTRY | {"dtype": "PY_OBJECT"}}, b"\0" * 8),
-    "dtype that NumPy lacks": header(
-        {"W0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, b"\0" * 4
-    ),
+    "dtype that NumPy lacks": header({"W0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, b"\0" * 4),
     "trailing bytes": header({"W0": ENTRY}, b"\0" * 99),
 }
 
@@ -109,9 +107,7 @@ def test_bad_config(tmp_path, make_engine, config):
         load(engine_file(tmp_path / "e.safetensors", make_engine, config=config))
 
 
-@pytest.mark.parametrize(
-    "name", ["nonsense", "", ".", "/", "a\0b.safetensors", "missing.safetensors", "x.pt"]
-)
+@pytest.mark.parametrize("name", ["nonsense", "", ".", "/", "a\0b.safetensors", "missing.safetensors", "x.pt"])
 def test_unknown_names(name):
     with pytest.raises(WeightsError, match="no model"):
         load(name)
@@ -131,9 +127,7 @@ def shipped(tmp_path, monkeypatch, make_engine):
     """A folder of one shipped model, in place of the real one."""
     make_engine().save(tmp_path / "m.safetensors")
     digest = hashlib.sha256((tmp_path / "m.safetensors").read_bytes()).hexdigest()
-    (tmp_path / "registry.json").write_text(
-        json.dumps({"m": {"file": "m.safetensors", "sha256": digest, "card": {}}})
-    )
+    (tmp_path / "registry.json").write_text(json.dumps({"m": {"file": "m.safetensors", "sha256": digest, "card": {}}}))
     monkeypatch.setattr(registry, "_FOLDER", tmp_path)
     for cache in (registry._names, registry._shipped):
         cache.cache_clear()

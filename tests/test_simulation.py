@@ -123,9 +123,7 @@ def test_the_tolerance_may_be_in_the_users_norm(nodes):
     )
     history = np.array(result.history) / np.linalg.norm(start)
     assert count == pytest.approx(crossing(history, 1e-6), abs=0.05)
-    assert count != pytest.approx(
-        simulate_outer_iterations(lam, weight, mu, (1e-6,), patience=50.0)[0, 0], abs=0.3
-    )
+    assert count != pytest.approx(simulate_outer_iterations(lam, weight, mu, (1e-6,), patience=50.0)[0, 0], abs=0.3)
     same = simulate_outer_iterations(lam, weight, mu, (1e-6,), measure=weight, patience=50.0)
     assert same == pytest.approx(simulate_outer_iterations(lam, weight, mu, (1e-6,), patience=50.0))
 

@@ -209,9 +209,7 @@ def test_nonconvergence_is_reported_not_raised(system):
 def test_callback(system):
     A, b = system
     norms = []
-    _, report = nnla.solve(
-        A, 1e5 * b, method="autospec", callback=lambda x: norms.append(residual(A, x, 1e5 * b))
-    )
+    _, report = nnla.solve(A, 1e5 * b, method="autospec", callback=lambda x: norms.append(residual(A, x, 1e5 * b)))
     assert len(norms) == len(report.residual_history)
     assert np.allclose(norms, report.residual_history, rtol=1e-4)
 

@@ -75,9 +75,7 @@ def require_square(shape: Any) -> int:
     if len(shape) != 2:
         raise ShapeError(f"A has shape {shape}; a matrix with two dimensions is needed")
     if shape[0] != shape[1]:
-        raise ShapeError(
-            f"A has shape {shape} and is not square; for least squares use scipy.sparse.linalg.lsmr"
-        )
+        raise ShapeError(f"A has shape {shape} and is not square; for least squares use scipy.sparse.linalg.lsmr")
     if shape[0] == 0:
         raise ShapeError("A is empty (0x0); there is nothing to solve")
     return shape[0]
@@ -254,9 +252,7 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
         finite = np.isfinite(product)
         if not finite.all():
             row = int(np.argmin(finite))
-            raise NonFiniteError(
-                f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec"
-            )
+            raise NonFiniteError(f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec")
     left, right = float(u @ Av), float(v @ Au)
     # For standard normal u the number u'w has standard deviation |w|: the natural scale of the difference.
     scale = max(abs(left), abs(right), float(np.linalg.norm(Au)), float(np.linalg.norm(Av)))

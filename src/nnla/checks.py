@@ -117,9 +117,7 @@ def check_preconditioner(M: Any, A: Any = None, *, trials: int = 3, seed: int = 
         plain, better = probe(A, min(30, n)), probe(A, min(30, n), scaling=apply)
         if not better.definite:
             messages.append("M A has a negative Ritz value: M or A is not positive definite")
-        elif better.lambda_max / max(better.lambda_min, 1e-300) > 10 * plain.lambda_max / max(
-            plain.lambda_min, 1e-300
-        ):
+        elif better.lambda_max / max(better.lambda_min, 1e-300) > 10 * plain.lambda_max / max(plain.lambda_min, 1e-300):
             messages.append("the probed condition of M A is ten times that of A: M makes things worse")
     return messages
 

@@ -198,9 +198,7 @@ def gmres_polynomial(alpha: Any, beta: Any, degree: int) -> Recurrence:
     m = degree + 1
     alpha, beta = np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float)
     if alpha.size < m or beta.size < m:
-        raise OptionError(
-            f"a GMRES polynomial of degree {degree} needs a probe of {m} steps, got {alpha.size}"
-        )
+        raise OptionError(f"a GMRES polynomial of degree {degree} needs a probe of {m} steps, got {alpha.size}")
     T = np.diag(alpha[:m]) + np.diag(beta[: m - 1], 1) + np.diag(beta[: m - 1], -1)
     last = np.zeros(m)
     last[-1] = 1.0

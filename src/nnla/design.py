@@ -37,6 +37,7 @@ POLYNOMIAL_METHODS = (
     "richardson",
     "neumann",
 )
+EFFICIENCY = 0.88  # plain CG iterations per product of a well-chosen polynomial (median, docs/autospec_table4.md)
 _WELL_CONDITIONED = 10.0
 # Chebyshev on an interval (both kinds) and Richardson are positive on the spectrum by theory
 _PROVEN = ("chebyshev", "chebyshev4", "rule", "dos", "richardson", "neumann")
@@ -104,9 +105,7 @@ def design_polynomial(
     that cannot be read fall back to Chebyshev on [theta_min, b], and `Design.fallback` says so.
     """
     if method not in POLYNOMIAL_METHODS:
-        raise OptionError(
-            f"unknown polynomial method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}"
-        )
+        raise OptionError(f"unknown polynomial method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
     check_degree(degree)
     verdict = check_probe(probe)
     if not verdict.ok:
@@ -181,9 +180,7 @@ def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> De
     if probe.lambda_max < _WELL_CONDITIONED * probe.lambda_min:
         # nothing to learn where the whole spectrum is resolved by the probe
         design = _classical(probe, degree)
-        return Design(
-            design.recurrence, "autospec", design.interval, choice.predicted_iterations, None, weights
-        )
+        return Design(design.recurrence, "autospec", design.interval, choice.predicted_iterations, None, weights)
     if not choice.inside:
         design = _classical(probe, degree, f"autospec: {choice.reason}")
         return design
@@ -202,9 +199,7 @@ def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Desig
     engine = learned_engine(engine, "autospec-paper")
     recurrence = engine.recurrence(probe, degree=degree)
     interval = (probe.lambda_min, probe.upper_bound)
-    return Design(
-        recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper")
-    )
+    return Design(recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper"))
 
 
 def _interval_method(name: str) -> Callable[..., Design]:

@@ -61,7 +61,5 @@ def check_probe(probe: SpectralProbe) -> Verdict:
     if not probe.lambda_max > 0:
         return Verdict(False, f"the largest Ritz value is {probe.lambda_max:.3g}: A is not positive definite")
     if not probe.definite:
-        return Verdict(
-            False, f"a Ritz value is negative ({probe.lambda_min:.3g}): A is not positive definite"
-        )
+        return Verdict(False, f"a Ritz value is negative ({probe.lambda_min:.3g}): A is not positive definite")
     return Verdict(True)

@@ -51,9 +51,7 @@ class IncompleteCholesky:
         # diagonal, and the diagonal: nothing to eliminate, no fill, and SuperLU's compiled substitutions come
         # for free. Threshold 0 keeps every pivot on the diagonal; relax=1 keeps zeros out of the supernodes.
         options = {"Equil": False, "SymmetricMode": False}
-        self._lu = splu(
-            L.tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0, relax=1, panel_size=1, options=options
-        )
+        self._lu = splu(L.tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0, relax=1, panel_size=1, options=options)
         self.seconds = seconds + time.perf_counter() - start
 
     def __repr__(self) -> str:
@@ -169,9 +167,7 @@ class _Factory:
         first = np.empty(n, dtype=np.int64)
         first[columns] = np.cumsum(count[columns]) - count[columns]
         by_column: Any = sp.csr_array((np.arange(nnz), lower.indices, lower.indptr), shape=(n, n)).tocsc()
-        csr_of_csc = (
-            by_column.data
-        )  # position in CSR of every entry in CSC order, diagonal first in its column
+        csr_of_csc = by_column.data  # position in CSR of every entry in CSC order, diagonal first in its column
         column = self.indices[csr_of_csc]
         position = first[column] + np.arange(nnz) - by_column.indptr[column]
         self.csr_of = np.empty(nnz, dtype=np.int64)
@@ -251,9 +247,7 @@ class _Factory:
         columns, entries = self.level_columns.tolist(), self.level_entries.tolist()
         level = 0
         for start, stop, (target, p, q) in self._batches():
-            last = int(
-                np.searchsorted(self.level_entries, stop, side="left")
-            )  # levels that begin before stop
+            last = int(np.searchsorted(self.level_entries, stop, side="left"))  # levels that begin before stop
             bounds = np.clip(self.level_entries[level : last + 1], start, stop)
             cuts = np.searchsorted(target, bounds).tolist()
             for step, ell in enumerate(range(level, last)):

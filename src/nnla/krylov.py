@@ -6,6 +6,7 @@ sides at once, NumPy and torch. It is also the probe: its coefficients are Lancz
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ def conjugate_gradients(
     stall: int | None = None,
     sizes: Any = 1.0,
     callback: Callable[[Any], None] | None = None,
+    extend: Callable[[CGResult], int] | None = None,
 ) -> CGResult:
     """Preconditioned CG on A x = b from a given iterate.
 
@@ -76,6 +78,8 @@ def conjugate_gradients(
     stall : give up on a column when its residual has not fallen by 10 % in so many iterations
     sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
+    extend : called once when ``maxiter`` is reached, with the result so far; returns the iterations to do in
+        all, so that a probe can go on where it has not seen enough, without a restart
 
     Returns
     -------
@@ -110,7 +114,7 @@ def conjugate_gradients(
     def note(status: Status) -> None:
         result.status = max(result.status, status, key=_SEVERITY.index)
 
-    for k in range(maxiter + 1):
+    for k in itertools.count():
         rr = latest[columns]
         done = failed.copy()
 
@@ -153,6 +157,8 @@ def conjugate_gradients(
             s = None if s is None else _take(s, keep)
             targets, gamma, alpha, fresh = targets[keep], gamma[keep], alpha[keep], fresh[keep]
             last_true, best, best_at = last_true[keep], best[keep], best_at[keep]
+        if k == maxiter and extend is not None:
+            maxiter, extend = max(maxiter, extend(result)), None
         if k == maxiter:
             note(Status.MAXITER)
             break
@@ -220,9 +226,7 @@ def conjugate_gradients(
     return result
 
 
-def lanczos_from_cg(
-    alpha: list[float], beta: list[float], last_beta: float | None
-) -> tuple[np.ndarray, np.ndarray]:
+def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos coefficients from CG's: T_jj = 1/a_j + b_{j-1}/a_{j-1}, T_{j,j+1} = sqrt(b_j)/a_j.
 
     Parameters

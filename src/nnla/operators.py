@@ -81,9 +81,7 @@ class Operator:
         if self._kind != "torch":
             x = np.asarray(x)
         if x.ndim not in (1, 2) or x.shape[0] != self.n:
-            raise ShapeError(
-                f"cannot multiply a {self.n}x{self.n} operator by an array of shape {tuple(x.shape)}"
-            )
+            raise ShapeError(f"cannot multiply a {self.n}x{self.n} operator by an array of shape {tuple(x.shape)}")
         self.products += 1 if x.ndim == 1 else int(x.shape[1])
         if self._kind in ("csr", "dense", "torch"):
             return self._matrix @ x
@@ -139,9 +137,7 @@ class Operator:
         given: Any = b.detach() if tensor else b if sp.issparse(b) else asarray(b, name)
         if given.is_complex() if tensor else given.dtype.kind not in "biuf":
             raise DTypeError(f"{name} has dtype {given.dtype}; nnla needs real numbers")
-        self._check_vector_shape(
-            tuple(given.shape), name
-        )  # before a sparse `b` of the wrong size is densified
+        self._check_vector_shape(tuple(given.shape), name)  # before a sparse `b` of the wrong size is densified
         if tensor:
             torch = sys.modules["torch"]
             x: Any = given.to_dense() if given.layout != torch.strided else given
@@ -160,9 +156,7 @@ class Operator:
             host = to_numpy(x)
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
             index = where[0] if len(where) == 1 else where
-            raise NonFiniteError(
-                f"{name} contains {float(host[where])} at index {index}; repair it before solving"
-            )
+            raise NonFiniteError(f"{name} contains {float(host[where])} at index {index}; repair it before solving")
         return x
 
     def _check_vector_shape(self, shape: tuple[int, ...], name: str) -> None:
@@ -320,11 +314,7 @@ def _from_torch(A: Any, check: bool) -> Operator:
 
 def _torch_csr(A: Any) -> Any:
     torch = sys.modules["torch"]
-    if (
-        A.values().ndim != 1
-        if A.layout == torch.sparse_csr
-        else A.layout == torch.sparse_coo and A.dense_dim()
-    ):
+    if A.values().ndim != 1 if A.layout == torch.sparse_csr else A.layout == torch.sparse_coo and A.dense_dim():
         raise ShapeError("A is a hybrid sparse tensor (its entries are blocks); pass scalar entries")
     csr = A
     if A.layout != torch.sparse_csr or not _rows_are_sorted(A):

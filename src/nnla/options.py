@@ -77,9 +77,7 @@ def check_usable(
             continue
         shown = f"{name}={value!r}" if isinstance(value, (str, int)) else name
         if made:
-            raise OptionError(
-                f"{shown} has no effect beside a given nnla.preconditioner; pass it to that instead"
-            )
+            raise OptionError(f"{shown} has no effect beside a given nnla.preconditioner; pass it to that instead")
         if name == "scaling" and chooses:
             raise OptionError(
                 f"{shown} has no effect on method='auto', which chooses its own scaling; leave it out, or "
@@ -94,9 +92,7 @@ def check_usable(
         if name == "scaling" and M is not None:
             raise OptionError(f"{shown} has no effect beside M, which takes its place; leave one of them out")
         if name == "engine" and method not in _LEARNED:
-            raise OptionError(
-                f"engine has no effect on method={method!r}; leave it out, or use method='autospec'"
-            )
+            raise OptionError(f"engine has no effect on method={method!r}; leave it out, or use method='autospec'")
         if name == "engine":
             check_engine(engine, method)
 

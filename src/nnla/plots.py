@@ -44,9 +44,7 @@ def require_matplotlib() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            "plots need Matplotlib; install it with: pip install 'nnla[plot]'"
-        ) from error
+        raise MissingDependencyError("plots need Matplotlib; install it with: pip install 'nnla[plot]'") from error
     return Figure
 
 
@@ -132,9 +130,7 @@ def plot_spectrum(
     theta, weight, residual = probe.ritz_values, probe.ritz_weights, probe.ritz_residuals
     entries = "" if nnz is None else f", nnz = {nnz:,}"
     over = "" if probe.scaling == "none" else f", {probe.scaling} scaling"
-    figure.suptitle(
-        f"{name or 'operator'}:  n = {probe.n:,}{entries},  {probe.steps} Lanczos steps{over}", fontsize=12
-    )
+    figure.suptitle(f"{name or 'operator'}:  n = {probe.n:,}{entries},  {probe.steps} Lanczos steps{over}", fontsize=12)
     positive = bool(theta[0] > 0)
     low = theta - residual
     if positive:
@@ -161,9 +157,7 @@ def plot_spectrum(
     lower.set_yscale("log")
     lower.set_ylim(max(1e-17, 0.3 * cumulative[0]), 3.0)
     lower.set_ylabel("sum of Gauss weights up to lambda")
-    lower.set_xlabel(
-        "eigenvalue lambda" + ("" if probe.scaling == "none" else f" of the {probe.scaling}-scaled A")
-    )
+    lower.set_xlabel("eigenvalue lambda" + ("" if probe.scaling == "none" else f" of the {probe.scaling}-scaled A"))
     if probe.definite and positive:
         for label, (a, _), color, style in _intervals(probe, degree, rtol):
             for axis in (upper, lower):
@@ -296,9 +290,7 @@ def _polynomials(axis: Any, reports: dict[str, Report], probe: SpectralProbe, de
             intervals[method] = design.interval
     top = probe.upper_bound
     low = 0.3 * min([max(probe.lambda_min, 1e-12 * top), *(a for a, _ in intervals.values())])
-    x = np.unique(
-        np.concatenate([np.geomspace(low, 1.4 * top, 800), np.linspace(0.1 * top, 1.1 * top, 60 * degree)])
-    )
+    x = np.unique(np.concatenate([np.geomspace(low, 1.4 * top, 800), np.linspace(0.1 * top, 1.1 * top, 60 * degree)]))
     for method, (a, b) in intervals.items():
         values = x * chebyshev(a, b, degree)(x)
         values[x > a + b] = np.nan  # no promise there
@@ -325,9 +317,7 @@ def _polynomials(axis: Any, reports: dict[str, Report], probe: SpectralProbe, de
     axis.grid(alpha=0.25)
 
 
-def _intervals(
-    probe: SpectralProbe, degree: int, rtol: float
-) -> list[tuple[str, tuple[float, float], str, str]]:
+def _intervals(probe: SpectralProbe, degree: int, rtol: float) -> list[tuple[str, tuple[float, float], str, str]]:
     """The engine's interval (unless it declines), and the rule's."""
     from nnla.design import design_polynomial
     from nnla.errors import NNLAError

@@ -16,9 +16,7 @@ from nnla.types import SpectralProbe
 __all__ = ["probe"]
 
 
-def probe(
-    A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, scaling: Any = "none"
-) -> SpectralProbe:
+def probe(A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, scaling: Any = "none") -> SpectralProbe:
     """What a short Lanczos run sees of the spectrum of A.
 
     Parameters
@@ -88,9 +86,7 @@ def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, n
     z = solve(v)
     size = inner(v, z)
     if not size > 0:
-        raise NonFiniteError(
-            "v'Bv is not positive for the start vector v: the scaling B is not positive definite"
-        )
+        raise NonFiniteError("v'Bv is not positive for the start vector v: the scaling B is not positive definite")
     root = float(np.sqrt(size))
     v, z = v / root, z / root
     start = norm(v)

@@ -34,9 +34,7 @@ def weights() -> dict[str, dict[str, Any]]:
     try:
         return json.loads((_FOLDER / "registry.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"the list of the shipped weights cannot be read ({error}); reinstall nnla"
-        ) from error
+        raise WeightsError(f"the list of the shipped weights cannot be read ({error}); reinstall nnla") from error
 
 
 def load(name: str | os.PathLike[str]) -> Any:

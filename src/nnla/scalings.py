@@ -64,9 +64,7 @@ def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
         return _jacobi(op)
     if scaling == "ic":
         if op.csr is None:
-            raise OptionError(
-                "incomplete Cholesky needs a SciPy sparse matrix; use scaling='jacobi' or 'none'"
-            )
+            raise OptionError("incomplete Cholesky needs a SciPy sparse matrix; use scaling='jacobi' or 'none'")
         from nnla.incomplete_cholesky import ic0
 
         started = time.perf_counter()

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnla._arrays import zeros_like
 from nnla.approximations import choose_scaling
-from nnla.design import learned_engine
+from nnla.design import EFFICIENCY, learned_engine
 from nnla.errors import NNLAError, WeightsError
 from nnla.guards import check_probe
 from nnla.scalings import Scaling, bind_scaling
@@ -24,7 +24,6 @@ __all__ = ["predict_costs", "predict_iterations", "solve_auto"]
 _SMALL = 1500  # unknowns up to which factoring takes milliseconds
 _SMALL_DENSITY = 60  # ... at so many entries a row
 _RESCUE = 50_000  # unknowns up to which a failed iteration is worth a factorisation
-_EFFICIENCY = 0.88  # plain CG iterations per product of a well-chosen polynomial (median, spec section 5)
 # Medians over the generated suite, printed by benchmarks/selection_constants.py: vector updates' worth of
 # one recurrence step beside its product; IC(0) against Jacobi: iterations, one solve in products with A,
 # set-up in seconds per stored entry.
@@ -32,9 +31,9 @@ _STEP_VECTORS = 4.5
 _IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
 
 
-def solve_auto(run: _Run, degree: int, steps: int, engine: Any = None) -> None:
+def solve_auto(run: _Run, degree: int, steps: int | None, engine: Any = None) -> None:
     """Choose among direct, plain, Jacobi, IC, the polynomial over each; keep the iterate when switching."""
-    from nnla.solvers import _direct, _go_on_without, apply_polynomial, probe_by_cg
+    from nnla.solvers import _direct, _go_on_without, apply_polynomial, learned_outlook, probe_by_cg
 
     op = run.op
     factorable = op.csr is not None or (op.nnz is not None and op.n <= 4000)
@@ -46,7 +45,7 @@ def solve_auto(run: _Run, degree: int, steps: int, engine: Any = None) -> None:
     base = bind_scaling(op, choose_scaling(op))
     plain = "jacobi" if base.name == "jacobi" else "cg"
     run.method, run.scaling = plain, base.name
-    probe = probe_by_cg(run, base, min(steps, op.n))
+    probe = probe_by_cg(run, base, steps, learned_outlook(run, degree, engine))
     if run.finished:
         run.because = f"easy: the first {run.probe_iterations} {plain} steps solved it"
         return
@@ -111,7 +110,7 @@ def predict_costs(
     """
     op = run.op
     m = degree + 1
-    remaining = max(1.0, outer * m * _EFFICIENCY)
+    remaining = max(1.0, outer * m * EFFICIENCY)
     step = run.seconds["probe"] / max(1, run.probe_iterations)
     vector, product = _time_vector_update(run.x), _time_product(run)
     overhead = max(step - product, 0.0)  # inner products, updates and the interpreter, once an iteration
@@ -124,7 +123,7 @@ def predict_costs(
         solve = _IC_SOLVE * product
         set_up = _IC_SETUP * op.csr.nnz
         costs["ic"] = set_up + _IC_ITERATIONS * remaining * (step + solve)
-        inner_steps = _IC_ITERATIONS * remaining / _EFFICIENCY
+        inner_steps = _IC_ITERATIONS * remaining / EFFICIENCY
         costs[f"{polynomial}+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
     return costs, remaining
 

@@ -57,9 +57,7 @@ def density_nodes(probe: SpectralProbe, nodes: int = 400) -> tuple[np.ndarray, n
     cumulative = np.cumsum(weight) - weight / 2
     index = (np.arange(x.size) + 0.5) / n
     rest = certain / n + (cumulative - seen) * (1 - certain / n) / max(1 - seen, 1e-300)
-    count = np.log(
-        np.clip(np.where(np.arange(x.size) < certain, index, np.maximum(rest, index)), 1e-16, 1 - 1e-12)
-    )
+    count = np.log(np.clip(np.where(np.arange(x.size) < certain, index, np.maximum(rest, index)), 1e-16, 1 - 1e-12))
     share = np.log(np.clip(cumulative, 1e-16, 1 - 1e-12))
     gap = count[0] - np.log(0.4 / n)
     if gap > 0.3:  # eigenvalues below the smallest Ritz value
@@ -69,9 +67,7 @@ def density_nodes(probe: SpectralProbe, nodes: int = 400) -> tuple[np.ndarray, n
     count, share = np.maximum.accumulate(count) + rising, np.maximum.accumulate(share) + rising
     u = _quantile_grid(n)
     log_lam = np.interp(np.log(u), count, x)
-    middle, multiplicity = compress_quantiles(
-        u, np.exp(log_lam), n, nodes, int(0.4 * nodes), min(12, nodes // 8)
-    )
+    middle, multiplicity = compress_quantiles(u, np.exp(log_lam), n, nodes, int(0.4 * nodes), min(12, nodes // 8))
     lam = np.exp(np.interp(np.log(middle), np.log(u), log_lam))
     edges = np.interp(np.log(np.cumsum(multiplicity) / n), count, x)
     mass = np.exp(np.interp(edges, x, share))

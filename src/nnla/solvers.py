@@ -15,9 +15,9 @@ import scipy
 from nnla import __version__
 from nnla._arrays import is_torch, norm, zeros_like
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling
-from nnla.design import POLYNOMIAL_METHODS, Design, design_polynomial
+from nnla.design import EFFICIENCY, POLYNOMIAL_METHODS, Design, design_polynomial, learned_engine
 from nnla.direct import solve_direct
-from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
+from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError, WeightsError
 from nnla.guards import check_probe
 from nnla.krylov import CGResult, conjugate_gradients, lanczos_from_cg
 from nnla.operators import Operator, as_operator
@@ -29,7 +29,8 @@ from nnla.types import Report, Solution, SpectralProbe, Status
 __all__ = ["METHODS", "solve"]
 
 PROBE_STEPS = 40
-_MAX_RESTARTS = 3
+LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
+PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
 
 
 def solve(
@@ -69,7 +70,8 @@ def solve(
     degree : degree of the polynomial, 1 to 512, default 11; ``degree + 1`` products an outer iteration
     scaling : "auto" (Jacobi where the diagonal varies), "none", "jacobi" or "ic": what a polynomial works
         on top of
-    probe_steps : CG steps that double as the probe, default 40
+    probe_steps : CG steps that double as the probe; default 40, and up to 100 where the engine expects many
+        iterations
     engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
 
     Returns
@@ -129,7 +131,7 @@ def solve(
     if warm_start is not None:
         raise OptionError(f"warm_start={warm_start!r} is not available in this version; pass x0")
     degree = DEFAULT_DEGREE if degree is None else int(degree)
-    steps = PROBE_STEPS if probe_steps is None else int(probe_steps)
+    steps = None if probe_steps is None else int(probe_steps)
     op = as_operator(A)
     before = op.products if op is A else 0
     run = _Run(op, op.as_vector(b), rtol, atol, maxiter, callback, before, started)
@@ -247,6 +249,7 @@ class _Run:
         products_each: int = 1,
         one_reduction: bool = False,
         probing: bool = False,
+        extend: Callable[[CGResult], int] | None = None,
     ) -> CGResult:
         """CG from where the run stands; updates iterate, costs and status."""
         started = time.perf_counter()
@@ -271,6 +274,7 @@ class _Run:
                 stall=stall,
                 sizes=np.where(self.size > 0, self.size, 1.0),
                 callback=callback,
+                extend=extend,
             )
             self.x, self.residual = result.x, result.residual
             self.verified = result.status is Status.CONVERGED
@@ -348,26 +352,60 @@ class _Run:
         return Solution(self.x * _row(self.unit, self.x), report)
 
 
-def probe_by_cg(run: _Run, base: Scaling, steps: int) -> SpectralProbe | None:
-    """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do."""
+def learned_outlook(run: _Run, degree: int, engine: Any) -> Callable[[SpectralProbe], float] | None:
+    """What the engine expects of a probe: plain CG iterations left. None where its weights fail."""
+    try:
+        trained = learned_engine(engine, "autospec")
+    except WeightsError:  # reported where the polynomial is designed
+        return None
+
+    def outlook(probe: SpectralProbe) -> float:
+        choice = trained.choose(probe, degree=degree, rtol=run.rtol_left)
+        return choice.predicted_iterations * (degree + 1) * EFFICIENCY
+
+    return outlook
+
+
+def probe_by_cg(
+    run: _Run,
+    base: Scaling,
+    steps: int | None = None,
+    outlook: Callable[[SpectralProbe], float] | None = None,
+) -> SpectralProbe | None:
+    """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do.
+
+    Parameters
+    ----------
+    steps : CG steps; by default `PROBE_STEPS`, and more where ``outlook`` expects many iterations
+    outlook : predicts from a first probe how many plain CG iterations are left
+    """
     before = run.products
     start = np.atleast_1d(norm(run.residual))
-    result = run.iterate(
-        base.solve if base.name != "none" else None, limit=steps, one_reduction=True, probing=True
-    )
+
+    def probe_of(result: CGResult) -> SpectralProbe:
+        alpha, beta = lanczos_from_cg(result.alpha, result.beta, result.last_beta)
+        users = np.array(result.first)[: alpha.size] / start[result.lead]
+        return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
+
+    def extend(result: CGResult) -> int:
+        if outlook is None or len(result.alpha) < 3 or not check_probe(seen := probe_of(result)).ok:
+            return 0
+        return int(min(outlook(seen) / PROBE_SHARE, LONGEST_PROBE, run.op.n))
+
+    M = base.solve if base.name != "none" else None
+    limit = min(PROBE_STEPS if steps is None else steps, run.op.n)
+    later = extend if steps is None else None
+    result = run.iterate(M, limit=limit, one_reduction=True, probing=True, extend=later)
     run.products_probe += run.products - before
-    if run.finished or not result.alpha:
-        return None
-    alpha, beta = lanczos_from_cg(result.alpha, result.beta, result.last_beta)
-    users = np.array(result.first)[: alpha.size] / start[result.lead]
-    return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
+    return None if run.finished or not result.alpha else probe_of(result)
 
 
-def _polynomial(run: _Run, base: Scaling, method: str, degree: int, steps: int, engine: Any) -> None:
+def _polynomial(run: _Run, base: Scaling, method: str, degree: int, steps: int | None, engine: Any) -> None:
     run.method, run.scaling = method, base.name
     run.because = run.because or "asked for"
     run.seconds["setup"] += base.seconds
-    probe = probe_by_cg(run, base, min(steps, run.op.n))
+    outlook = learned_outlook(run, degree, engine) if method == "autospec" else None
+    probe = probe_by_cg(run, base, steps, outlook)
     if probe is None:
         run.because += "; the probe's own CG steps solved the system" if run.finished else ""
         return
@@ -439,9 +477,7 @@ def _amg(op: Operator) -> Scaling:
     try:
         import pyamg
     except ImportError as error:
-        raise MissingDependencyError(
-            "method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'"
-        ) from error
+        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
     started = time.perf_counter()
@@ -449,9 +485,7 @@ def _amg(op: Operator) -> Scaling:
         hierarchy = pyamg.smoothed_aggregation_solver(op.csr.copy())
         cycle = hierarchy.aspreconditioner()
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise NNLAError(
-            f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'"
-        ) from error
+        raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
 
     def apply(r: Any) -> Any:
         return cycle @ r if r.ndim == 1 else np.stack([cycle @ column for column in r.T], axis=1)

@@ -195,9 +195,7 @@ class SpectralProbe:
         except FileFormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(
-                f"this is not a probe in JSON ({error}); write one with to_json()"
-            ) from error
+            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
 
 
 @dataclass(frozen=True)

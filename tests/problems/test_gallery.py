@@ -68,13 +68,9 @@ def test_poisson_eigenvalues():
 
     sums2 = np.add.outer(line(6), line(4)).ravel()
     np.testing.assert_allclose(np.linalg.eigvalsh(gallery.poisson1d(9).toarray()), line(9), atol=1e-13)
-    np.testing.assert_allclose(
-        np.linalg.eigvalsh(gallery.poisson2d(6, 4).toarray()), np.sort(sums2), atol=1e-13
-    )
+    np.testing.assert_allclose(np.linalg.eigvalsh(gallery.poisson2d(6, 4).toarray()), np.sort(sums2), atol=1e-13)
     sums3 = np.add.outer(sums2, line(3)).ravel()
-    np.testing.assert_allclose(
-        np.linalg.eigvalsh(gallery.poisson3d(6, 4, 3).toarray()), np.sort(sums3), atol=1e-13
-    )
+    np.testing.assert_allclose(np.linalg.eigvalsh(gallery.poisson3d(6, 4, 3).toarray()), np.sort(sums3), atol=1e-13)
 
 
 def test_poisson_numbers_along_x():

@@ -46,9 +46,7 @@ def test_small(name):
     assert np.array_equal(p.b, again.b)
 
 
-@pytest.mark.parametrize(
-    "name", ["wathen", "lognormal3d", "circuit_supply", "elasticity3d", "checkerboard2d"]
-)
+@pytest.mark.parametrize("name", ["wathen", "lognormal3d", "circuit_supply", "elasticity3d", "checkerboard2d"])
 def test_full_size(name):
     A = SUITE[name]("full")
     assert 20_000 <= A.shape[0] <= 50_000

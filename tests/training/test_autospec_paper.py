@@ -77,9 +77,7 @@ def test_chebyshev_layers_are_chebyshev_at_every_depth(a, b):
     layers = chebyshev_layers(a, b, 10)
     lam = np.linspace(0.0, b, 50)
     for k in range(1, 11):
-        np.testing.assert_allclose(
-            Recurrence(*layers[:k].T)(lam), chebyshev(a, b, k + 1)(lam), rtol=1e-9, atol=1e-9
-        )
+        np.testing.assert_allclose(Recurrence(*layers[:k].T)(lam), chebyshev(a, b, k + 1)(lam), rtol=1e-9, atol=1e-9)
 
 
 def test_training_evaluates_the_polynomial_that_the_engine_hands_out():

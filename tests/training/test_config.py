@@ -41,9 +41,7 @@ def test_minimal_recipe(tmp_path):
     assert type(recipe) is dict
 
 
-@pytest.mark.parametrize(
-    "key", ["name", "task", "seed", "threads", "steps", "lr", "clip", "checkpoint_every"]
-)
+@pytest.mark.parametrize("key", ["name", "task", "seed", "threads", "steps", "lr", "clip", "checkpoint_every"])
 def test_a_missing_key_is_named(tmp_path, key):
     text = "\n".join(line for line in MINIMAL.splitlines() if not line.startswith(f"{key} "))
     full = key if key in ("name", "task", "seed", "threads") else f"optim.{key}"
@@ -56,9 +54,7 @@ def test_every_missing_key_is_named(tmp_path):
         load_recipe(written(tmp_path, 'name = "x"'))
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "/x", "a\\\\b", "..", ".", "", ".hidden", "c:x", "a\\u0000b"]
-)
+@pytest.mark.parametrize("name", ["../x", "a/b", "/x", "a\\\\b", "..", ".", "", ".hidden", "c:x", "a\\u0000b"])
 def test_the_name_is_a_file_name(tmp_path, name):
     with pytest.raises(OptionError, match="name"):
         load_recipe(written(tmp_path, MINIMAL.replace('"x"', f'"{name}"')))

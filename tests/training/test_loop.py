@@ -85,9 +85,7 @@ def rows(folder):
 
 
 def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
-    one, two, other = (
-        result(train(recipe(seed), tmp_path / name)) for name, seed in (("a", 0), ("b", 0), ("c", 1))
-    )
+    one, two, other = (result(train(recipe(seed), tmp_path / name)) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert one == two
     assert one != other
     assert rows(tmp_path / "a") == rows(tmp_path / "b")

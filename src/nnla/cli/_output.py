@@ -31,9 +31,7 @@ def check_target(path: str | None, suffixes: Sequence[str], inputs: Iterable[str
         return
     target = Path(path)
     if target.suffix.lower() not in suffixes:
-        raise OptionError(
-            f"{path}: cannot write this format; use a name that ends in {' or '.join(suffixes)}"
-        )
+        raise OptionError(f"{path}: cannot write this format; use a name that ends in {' or '.join(suffixes)}")
     real = Path(os.path.realpath(target))
     if not real.parent.is_dir():
         raise OptionError(f"{path}: there is no folder {target.parent}; make it first")
@@ -86,9 +84,7 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
         say(f"{name:<{width}}  {value}")
 
 
-def show_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, strong: str = ""
-) -> None:
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, strong: str = "") -> None:
     """A table with ``left`` left-aligned columns; never wrapped, so that it can be piped.
 
     ``strong`` is the first cell of the row to print bold on a terminal.

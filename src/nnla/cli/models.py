@@ -20,9 +20,7 @@ __all__ = ["COMMANDS"]
 @click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a value of the recipe; repeatable."
 )
-@click.option(
-    "--out", metavar="DIR", help="Folder for data, checkpoint, log and weights (default runs/NAME)."
-)
+@click.option("--out", metavar="DIR", help="Folder for data, checkpoint, log and weights (default runs/NAME).")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same recipe in that folder.")
 def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool) -> int:
     """Train a model from a recipe: a shipped one by name, or a TOML file."""
@@ -65,9 +63,7 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
     show_default=True,
     help="Size of the suite.",
 )
-@click.option(
-    "--count", type=click.IntRange(min=1), default=200, show_default=True, help="Number of spectra."
-)
+@click.option("--count", type=click.IntRange(min=1), default=200, show_default=True, help="Number of spectra.")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(model: str, family: str, size: str, count: int, degree: int | None, as_json: bool) -> int:
@@ -95,10 +91,7 @@ def _show_evaluation(d: dict[str, Any]) -> None:
     if d["family"] == "suite":
         rows = [
             [
-                *(
-                    number(row[key])
-                    for key in ("problem", "n", "plain_iterations", "probe_iterations", "iterations")
-                ),
+                *(number(row[key]) for key in ("problem", "n", "plain_iterations", "probe_iterations", "iterations")),
                 *(number(row[key]) for key in ("products", "efficiency")),
                 *(number(row["opponents"].get(key)) for key in d["against"]),
             ]

@@ -26,9 +26,7 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
     help="Right-hand side: a file (.npy, .mtx, .mat), all ones, or standard normal from --seed "
     "(the paper's setting, and the default for a matrix from a file).",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of --rhs random."
-)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of --rhs random.")
 @click.option(
     "--method",
     default="auto",
@@ -36,17 +34,11 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
     help="auto, autospec, autospec-paper, chebyshev, chebyshev4, rule, dos, least-squares, gmres, "
     "richardson, neumann, jacobi, cg, ic, amg or direct.",
 )
-@click.option(
-    "--rtol", type=float, default=1e-8, show_default=True, help="Success when ||b - Ax|| <= rtol ||b||."
-)
+@click.option("--rtol", type=float, default=1e-8, show_default=True, help="Success when ||b - Ax|| <= rtol ||b||.")
 @click.option("--maxiter", type=click.IntRange(min=0), help="Outer iterations at most.")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
-@click.option(
-    "--scaling", type=_SCALINGS, default="auto", show_default=True, help="What a polynomial works on top of."
-)
-@click.option(
-    "--compare", "comparing", is_flag=True, help="Also run the other methods, and show a table of all."
-)
+@click.option("--scaling", type=_SCALINGS, default="auto", show_default=True, help="What a polynomial works on top of.")
+@click.option("--compare", "comparing", is_flag=True, help="Also run the other methods, and show a table of all.")
 @click.option("--out", metavar="FILE", help="Write x to this .npy or .mtx file.")
 @click.option("--plot", metavar="FILE", help="Draw the convergence to this .png, .svg or .pdf file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -205,12 +197,8 @@ def _show_comparison(rows: list[Any]) -> None:
 @click.command()
 @click.argument("matrix", metavar="A")
 @click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Lanczos steps.")
-@click.option(
-    "--scaling", type=_SCALINGS, default="auto", show_default=True, help="Which scaled operator to probe."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the start vector."
-)
+@click.option("--scaling", type=_SCALINGS, default="auto", show_default=True, help="Which scaled operator to probe.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the start vector.")
 @click.option("--plot", metavar="FILE", help="Draw the spectrum to this .png, .svg or .pdf file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as_json: bool) -> int:

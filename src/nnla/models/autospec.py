@@ -26,7 +26,6 @@ __all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid",
 
 DEGREES = (1, 4, 32)  # default step, smallest and largest degree the engine was trained for
 _LARGEST_RATIO = 0.6  # a / b of the widest candidate: beyond it the interval is a point
-_PARAMETERS = ("mean", "std", "low", "high", "W0", "b0", "W1", "b1", "W2", "b2")
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,7 @@ def candidate_grid(config: EngineConfig, m: int) -> np.ndarray:
     return np.minimum(grid / m**2, _LARGEST_RATIO)
 
 
-def probe_features(
-    probe: SpectralProbe, *, m: int, rtol: float, config: EngineConfig
-) -> tuple[np.ndarray, float]:
+def probe_features(probe: SpectralProbe, *, m: int, rtol: float, config: EngineConfig) -> tuple[np.ndarray, float]:
     """Scale-free description of a probe.
 
     Parameters
@@ -147,9 +144,7 @@ def probe_features(
     return np.concatenate(parts), b
 
 
-def simulated_costs(
-    probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtol: float
-) -> tuple[float, np.ndarray]:
+def simulated_costs(probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtol: float) -> tuple[float, np.ndarray]:
     """What a simulation on the probed density of states says: log of the least cost, and the curve above it.
 
     The network starts from this answer and learns where, and by how much, a short probe misleads it.
@@ -202,6 +197,29 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
     return out + xp.concatenate([prior, level], -1)
 
 
+def _check(config: EngineConfig, parameters: dict[str, np.ndarray]) -> None:
+    """Raise `WeightsError` unless the parameters are those of the config, and finite."""
+    remedy = "train them again or reinstall nnla"
+    sizes = (config.hidden, config.members, config.low, config.high, config.grid, config.candidates)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 4096 for v in sizes)
+    if not whole or config.candidates < 3 or not 0 < config.smallest < config.largest < np.inf:
+        raise WeightsError(f"engine weights have an impossible config ({config}); {remedy}")
+    E, F, H, C = config.members, config.features, config.hidden, config.candidates
+    shapes = dict.fromkeys(("mean", "std", "low", "high"), (F,))
+    shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
+    shapes |= {"W2": (E, H, C + 1), "b2": (E, 1, C + 1)}
+    for name, shape in shapes.items():
+        if name not in parameters:
+            raise WeightsError(f"engine weights lack {name}; {remedy}")
+        value = parameters[name]
+        if value.shape != shape:
+            raise WeightsError(f"engine weights {name} have shape {value.shape}, the config says {shape}")
+        if not np.all(np.isfinite(value)):
+            raise WeightsError(f"engine weights {name} have NaN or Inf; {remedy}")
+    if not np.all(parameters["std"] > 0):
+        raise WeightsError(f"engine weights std are not positive; {remedy}")
+
+
 class AutoSpecEngine:
     """Trained engine: NumPy arrays, a config and a card.
 
@@ -215,18 +233,9 @@ class AutoSpecEngine:
     name = "autospec-cg"
 
     def __init__(self, config: EngineConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        missing = [key for key in _PARAMETERS if key not in parameters]
-        if missing:
-            raise WeightsError(
-                f"engine weights lack {', '.join(missing)}; train them again or reinstall nnla"
-            )
-        expected = (config.members, config.features, config.hidden)
-        if parameters["W0"].shape != expected:
-            raise WeightsError(
-                f"engine weights W0 have shape {parameters['W0'].shape}, the config says {expected}"
-            )
-        if not all(np.all(np.isfinite(v)) for v in parameters.values()):
-            raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
+        _check(config, parameters)
+        if not isinstance(card, dict):
+            raise WeightsError(f"the card of engine weights has to be a table, got {type(card).__name__}")
         self.config = config
         self.parameters = {key: np.asarray(value, dtype=np.float64) for key, value in parameters.items()}
         self.card = card
@@ -260,7 +269,7 @@ class AutoSpecEngine:
             raise OptionError(f"degree must be at least 1, got {degree}")
         x, b = probe_features(probe, m=m, rtol=rtol, config=self.config)
         out = forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
-        curve, log_best = out[:-1], float(out[-1])
+        curve, log_best = out[:-1], float(np.clip(out[-1], -10.0, 50.0))
         ratios = candidate_grid(self.config, m)
         position = curve_minimum(curve)
         grid = np.log(np.geomspace(self.config.smallest, self.config.largest, self.config.candidates))

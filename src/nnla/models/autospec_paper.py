@@ -56,9 +56,7 @@ class PaperConfig:
         for name, lowest in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < lowest:
-                raise OptionError(
-                    f"PaperConfig.{name} must be an integer of at least {lowest}, got {value!r}"
-                )
+                raise OptionError(f"PaperConfig.{name} must be an integer of at least {lowest}, got {value!r}")
 
     @property
     def layers(self) -> int:
@@ -176,9 +174,7 @@ class PaperEngine:
             if key not in parameters:
                 raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
             if parameters[key].shape != shape:
-                raise WeightsError(
-                    f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}"
-                )
+                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
             if not np.all(np.isfinite(parameters[key])):
                 raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
         self.config = config
@@ -187,9 +183,7 @@ class PaperEngine:
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
-        return (
-            f"PaperEngine({self.card.get('name', self.name)!r}, degree={self.config.degree}, {size} numbers)"
-        )
+        return f"PaperEngine({self.card.get('name', self.name)!r}, degree={self.config.degree}, {size} numbers)"
 
     @property
     def envelope(self) -> dict[str, Any]:

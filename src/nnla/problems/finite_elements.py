@@ -75,9 +75,7 @@ def _voronoi_centroids(points, triangulation):
     u, v = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
     det = 2.0 * (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
     uu, vv = (u**2).sum(1), (v**2).sum(1)
-    centre = (
-        p[:, 0] + np.column_stack([v[:, 1] * uu - u[:, 1] * vv, u[:, 0] * vv - v[:, 0] * uu]) / det[:, None]
-    )
+    centre = p[:, 0] + np.column_stack([v[:, 1] * uu - u[:, 1] * vv, u[:, 0] * vv - v[:, 0] * uu]) / det[:, None]
     moments, areas = np.zeros_like(points), np.zeros(len(points))
     for corner in range(3):
         other = triangulation.neighbors[:, corner]
@@ -262,9 +260,7 @@ def eliminate(A, fixed, *, keep_rows: bool = False) -> csr_array:
     return result
 
 
-def q1_elasticity(
-    points, cells, *, young: ArrayLike = 1.0, poisson: float = 0.3, chunk: int = 20_000
-) -> csr_array:
+def q1_elasticity(points, cells, *, young: ArrayLike = 1.0, poisson: float = 0.3, chunk: int = 20_000) -> csr_array:
     """Linear elasticity with bilinear quadrilaterals (plane stress) or trilinear hexahedra.
 
     Parameters
@@ -348,9 +344,7 @@ def _box(shape):
     return np.stack([axis.ravel() for axis in np.indices(nodes)], axis=-1).astype(np.float64), cells
 
 
-def elasticity2d(
-    nx: int, ny: int, *, young: ArrayLike = 1.0, poisson: float = 0.3, clamped: bool = True
-) -> csr_array:
+def elasticity2d(nx: int, ny: int, *, young: ArrayLike = 1.0, poisson: float = 0.3, clamped: bool = True) -> csr_array:
     """Plane-stress plate of nx x ny unit squares, clamped at the side x = 0.
 
     Parameters

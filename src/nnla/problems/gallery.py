@@ -280,9 +280,7 @@ def _draw(palette, size, rng) -> np.ndarray:
     return rng.choice(values, size=size, p=counts / counts.sum())
 
 
-def grid_circuit(
-    nx: int, ny: int, *, palette=CIRCUIT_PALETTE, leak: float = 1e-2, seed: int = 0
-) -> csr_array:
+def grid_circuit(nx: int, ny: int, *, palette=CIRCUIT_PALETTE, leak: float = 1e-2, seed: int = 0) -> csr_array:
     """Nodal matrix of a plane resistor grid: every line of wire has one conductance from a palette.
 
     Parameters

@@ -166,19 +166,26 @@ def _normal_quantiles(k: int) -> np.ndarray:
     return ndtri((np.arange(k) + 0.5) / k)
 
 
-def _scaled_share(lam: np.ndarray, multiplicity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _scaled_share(lam: np.ndarray, multiplicity: np.ndarray, rng: np.random.Generator, factored: float) -> np.ndarray:
     """Share of D^-1/2 b in the eigenvectors of D^-1/2 A D^-1/2, relative to white noise.
 
     An eigenvector's share is v' D^-1 v: low modes live where D is large (stiff regions, well-connected
     nodes), so that their share drops by up to three decades, in steps as one region follows another. Where
     unknowns of different kind share a matrix (displacements and rotations, say), D spans many decades, and
-    the few eigenvectors on the light rows have nearly all of the start.
+    the few eigenvectors on the light rows have nearly all of the start. An incomplete factorisation (with
+    probability ``factored``) does the opposite: it is smallest on smooth modes, whose share grows.
     """
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * (1 - factored):
         light = np.exp(rng.uniform(np.log(0.01), np.log(0.6))) * (lam / lam[-1]) ** rng.uniform(0.0, 1.0)
         among = rng.binomial(multiplicity.astype(np.int64), light) / multiplicity
         return among + (1 - among) * np.exp(-rng.uniform(1.0, 18.0))
-    log = np.log(lam / lam[-1])
+    relative = lam / lam[-1]
+    rise = np.ones(lam.size)
+    if rng.random() < factored:
+        rise = 1 / (np.exp(-rng.uniform(0.0, 3.0)) + relative ** rng.uniform(0.5, 1.5))
+        if rng.random() < 0.7:
+            return rise
+    log = np.log(relative)
     knots = np.sort(rng.uniform(log[0], 0.0, int(rng.integers(2, 5))))
     depth = rng.exponential(1.3)
     drop = -depth * np.sort(rng.random(knots.size))[::-1]
@@ -187,12 +194,11 @@ def _scaled_share(lam: np.ndarray, multiplicity: np.ndarray, rng: np.random.Gene
         drop = rng.permutation(drop)
     smooth = np.interp(log, np.append(knots, 0.0), drop)
     spread = rng.uniform(0.0, 1.5 if rng.random() < 0.3 else 0.4)
-    return np.exp(smooth + spread * rng.standard_normal(lam.size) / np.sqrt(np.minimum(multiplicity, 10)))
+    noise = spread * rng.standard_normal(lam.size) / np.sqrt(np.minimum(multiplicity, 10))
+    return rise * np.exp(smooth + noise)
 
 
-def sample_spectrum(
-    rng: np.random.Generator, *, family: str | None = None, nodes: int = 512
-) -> VirtualSpectrum:
+def sample_spectrum(rng: np.random.Generator, *, family: str | None = None, nodes: int = 512) -> VirtualSpectrum:
     """One random virtual spectrum.
 
     Parameters
@@ -221,9 +227,7 @@ def sample_spectrum(
     lam = lam + 10.0 ** rng.uniform(-12, -1.0) if rng.random() < _RATE["shift"] else lam
     # levels are never perfectly spaced
     if rng.random() < _RATE["levels"]:
-        lam = lam * np.exp(
-            rng.uniform(0, 0.3) * rng.standard_normal(lam.size) * min(1.0, 20 / np.sqrt(n)) + 0
-        )
+        lam = lam * np.exp(rng.uniform(0, 0.3) * rng.standard_normal(lam.size) * min(1.0, 20 / np.sqrt(n)) + 0)
         k = min(40, lam.size // 4)
         lam[:k] *= np.exp(rng.uniform(0, 0.5) * rng.standard_normal(k))
     if rng.random() < _RATE["symmetry"]:
@@ -249,8 +253,9 @@ def sample_spectrum(
     if rng.random() < _RATE["smooth"]:
         measure = measure * lam ** (-rng.uniform(0.0, 0.7))
     weight = measure
-    if rng.random() < _RATE["scaled"]:
-        weight = measure * _scaled_share(lam, multiplicity, rng)
+    incomplete = family == "clustered"
+    if rng.random() < (0.85 if incomplete else _RATE["scaled"]):
+        weight = measure * _scaled_share(lam, multiplicity, rng, 0.8 if incomplete else 0.15)
     weight = np.maximum(weight * (n / weight.sum()), 1e-290)
     measure = np.maximum(measure * (n / measure.sum()), 1e-290)
     return VirtualSpectrum(lam, weight, measure, n, family)

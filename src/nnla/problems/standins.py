@@ -197,9 +197,7 @@ def _flange(scale: float) -> tuple[np.ndarray, np.ndarray]:
     # Twelve bolt holes on a circle at mid-radius, as staircases of removed elements.
     across = (t % (around / 12.0) + 0.5) - around / 24.0
     hole = np.hypot(r + 0.5 - radial / 2.0, across) < radial / 8.0
-    node = np.arange((radial + 1) * around * (thick + 1), dtype=np.int32).reshape(
-        radial + 1, around, thick + 1
-    )
+    node = np.arange((radial + 1) * around * (thick + 1), dtype=np.int32).reshape(radial + 1, around, thick + 1)
     cells = np.stack(
         [node[r + a, (t + b) % around, z + c][~hole] for a in (0, 1) for b in (0, 1) for c in (0, 1)],
         axis=-1,

@@ -162,8 +162,7 @@ def fetch(
         raise
     except OSError as error:
         raise DownloadError(
-            f"{folder}: cannot keep the download ({error.strerror or error}); choose another cache=, "
-            "or set NNLA_CACHE"
+            f"{folder}: cannot keep the download ({error.strerror or error}); choose another cache=, or set NNLA_CACHE"
         ) from None
     return A
 
@@ -183,9 +182,7 @@ def _split(name: str) -> tuple[str, str]:
 def _download(url: str, partial: Path, timeout: float, max_bytes: int) -> str:
     """Stream `url` into a file; returns its sha256."""
     final = partial.with_name(partial.name.lstrip(".").rsplit(".", 2)[0])
-    remedy = (
-        f"download it by hand and put it at {final}, or its .mtx at {final.with_name(final.name[:-7])}.mtx"
-    )
+    remedy = f"download it by hand and put it at {final}, or its .mtx at {final.with_name(final.name[:-7])}.mtx"
     digest, received = hashlib.sha256(), 0
     with open(partial, "xb") as file:
         try:
@@ -194,9 +191,7 @@ def _download(url: str, partial: Path, timeout: float, max_bytes: int) -> str:
                 announced = response.headers.get("Content-Length", "")
                 announced = int(announced) if announced.isdigit() else None
                 if announced is not None and announced > max_bytes:
-                    raise DownloadError(
-                        f"{url}: {announced} bytes, over the limit of {max_bytes}; raise max_bytes"
-                    )
+                    raise DownloadError(f"{url}: {announced} bytes, over the limit of {max_bytes}; raise max_bytes")
                 while block := response.read(2**18):
                     received += len(block)
                     if received > max_bytes:
@@ -207,9 +202,7 @@ def _download(url: str, partial: Path, timeout: float, max_bytes: int) -> str:
             raise
         except urllib.error.HTTPError as error:
             error.close()
-            raise DownloadError(
-                f"{url}: the server answers {error.code}; check the name, or {remedy}"
-            ) from None
+            raise DownloadError(f"{url}: the server answers {error.code}; check the name, or {remedy}") from None
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or error or type(error).__name__
             reason = " ".join(str(reason).split())
@@ -279,6 +272,4 @@ def _check_structure(A: csr_array, entry: Entry, where: str, error: type[NNLAErr
     if entry.n is not None and n != entry.n:
         raise error(f"{where}: n = {n}, but the collection lists {entry.n}; not the right matrix")
     if entry.nnz is not None and not {A.nnz, int(np.count_nonzero(A.data))} & set(entry.nnz):
-        raise error(
-            f"{where}: {A.nnz} entries, but the collection lists {entry.nnz[0]}; not the right matrix"
-        )
+        raise error(f"{where}: {A.nnz} entries, but the collection lists {entry.nnz[0]}; not the right matrix")

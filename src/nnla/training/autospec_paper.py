@@ -368,9 +368,7 @@ class PaperTask:
 
     def _losses(self, coefficients: Any, lam: Any) -> tuple[Any, Any]:
         optim = self.recipe["optim"]
-        return layer_losses(
-            coefficients, lam, struct=optim["struct"], margin=optim["margin"], penalty=optim["penalty"]
-        )
+        return layer_losses(coefficients, lam, struct=optim["struct"], margin=optim["margin"], penalty=optim["penalty"])
 
     def validate(self, network: Any) -> dict[str, float]:
         """Figures of the finished polynomial on held-out spectra, read through their probes.
@@ -410,7 +408,5 @@ class PaperTask:
             "condition": [data["probe_condition_min"], data["condition_max"]],
             "probe_steps": [data["steps_min"], data["steps_max"]],
         }
-        arrays = {
-            key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()
-        }
+        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
         PaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)

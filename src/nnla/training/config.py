@@ -112,9 +112,7 @@ def check_recipe(recipe: dict[str, Any]) -> None:
             raise OptionError(f"the recipe's {name} must be {what}, got {value!r}")
     if not recipe["name"] or recipe["name"].startswith(".") or set(recipe["name"]) & set("/\\\0:"):
         # it becomes the name of a file in the folder of the run, and of no other
-        raise OptionError(
-            f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators"
-        )
+        raise OptionError(f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators")
 
 
 def _apply(recipe: dict[str, Any], override: str) -> None:

@@ -50,9 +50,7 @@ class Task(Protocol):
         ...
 
 
-def train(
-    recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: Progress | None = None
-) -> Path:
+def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
     """Run a recipe; returns the path of the weights file.
 
     Parameters
@@ -84,9 +82,7 @@ def train(
     recipe_text = json.dumps(recipe, sort_keys=True, indent=1)
     if recipe_file.exists():
         if not resume:
-            raise OptionError(
-                f"{folder} already holds a run; add --resume to continue it, or choose another --out"
-            )
+            raise OptionError(f"{folder} already holds a run; add --resume to continue it, or choose another --out")
         if recipe_file.read_text(encoding="utf-8") != recipe_text:
             raise OptionError(f"{folder} holds a run of another recipe; choose another --out")
     elif resume:
@@ -121,9 +117,7 @@ def train(
             losses["loss"].backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), optim["clip"])
             if not math.isfinite(float(norm)):
-                raise NNLAError(
-                    f"training diverged at step {step}: the gradient is not finite; lower optim.lr"
-                )
+                raise NNLAError(f"training diverged at step {step}: the gradient is not finite; lower optim.lr")
             optimizer.step()
             step += 1
             if step % optim["log_every"] == 0 or step == steps:
@@ -216,11 +210,7 @@ def _restore(path: Path, network: Any, optimizer: Any) -> tuple[int, float]:
     tensors, metadata = read_safetensors(path, kind="checkpoint")
     try:
         network.load_state_dict(
-            {
-                key[4:]: torch.from_numpy(value.copy())
-                for key, value in tensors.items()
-                if key.startswith("net.")
-            }
+            {key[4:]: torch.from_numpy(value.copy()) for key, value in tensors.items() if key.startswith("net.")}
         )
         state: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
@@ -231,9 +221,7 @@ def _restore(path: Path, network: Any, optimizer: Any) -> tuple[int, float]:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(metadata["step"]), float(metadata["seconds"])
     except (KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(
-            f"{path}: the checkpoint does not fit the recipe ({error}); start a new --out"
-        ) from error
+        raise WeightsError(f"{path}: the checkpoint does not fit the recipe ({error}); start a new --out") from error
 
 
 def _trim_log(log_file: Path, step: int) -> None:
