@@ -39,7 +39,8 @@ def measured(path: Path, spectra: int) -> dict[str, Any]:
         "command": f"python reproduce/ship_weights.py {path.name} --spectra {spectra}",
         "date": time.strftime("%Y-%m-%d"),
         "hardware": platform.machine(),
-        "spectra": {k: virtual[k] for k in ("count", "degree", "rtol", "hopeless", "indefinite", "unsolved")}
+        "spectra": {k: virtual[k] for k in ("count", "probe_steps", "degree", "rtol", "hopeless", "indefinite")}
+        | {k: virtual[k] for k in ("indefinite_on_spectrum", "unsolved")}
         | {"outside_envelope": virtual["outside_envelope"], "fallbacks": virtual["fallbacks"]}
         | {"above_best": virtual["above_best"], "against": virtual["against"]},
         "suite": suite,
@@ -61,7 +62,8 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         lines += [f"| {k} | {v[0]} to {v[1]} |" for k, v in card["envelope"].items()] + [""]
     lines += [f"**Measured** by `{card['measured']['command']}`, {card['measured']['date']}.", ""]
     lines += [f"*{spectra['count']} held-out virtual spectra*, degree {spectra['degree']}, rtol {spectra['rtol']:g},"]
-    lines += [f"40-step probe: {spectra['indefinite']} indefinite polynomials before any guard,"]
+    lines += [f"{spectra['probe_steps']}-step probe: {spectra['indefinite']} polynomials indefinite on the probed interval before any guard,"]
+    lines += [f"{spectra['indefinite_on_spectrum']} on eigenvalues beyond it (CG notices and goes on without),"]
     lines += [f"{spectra['outside_envelope']} outside the envelope, {spectra['fallbacks']} fallbacks,"]
     lines += [f"{spectra['hopeless']} not solved in 400 outer iterations by any interval (left out of the ratios).", ""]
     lines += ["| outer iterations / best interval | geometric mean | worst |", "|---|---|---|"]

@@ -27,12 +27,14 @@ def test_every_method_solves(method):
     assert report.degree == 11 or report.fallback
 
 
-def test_learned_interval_is_better_than_both_ends(probe):
-    """On a plain Laplacian the engine must beat Chebyshev on the Ritz interval, the paper's baseline."""
-    A = nnla.problems.poisson2d(150)
-    b = np.random.default_rng(0).standard_normal(A.shape[0])
-    count = {m: nnla.solve(A, b, method=m, rtol=1e-10).report.iterations for m in ("autospec", "chebyshev")}
-    assert count["autospec"] < 0.97 * count["chebyshev"]
+def test_learned_interval_is_better_than_the_ritz_interval():
+    """Where rigid modes are nearly free, Chebyshev down to the smallest Ritz value is a waste."""
+    system = nnla.problems.problem("elasticity3d", "full")
+    options = {"scaling": "jacobi", "rtol": 1e-10, "probe_steps": 50}
+    count = {}
+    for method in ("autospec", "chebyshev"):
+        count[method] = nnla.solve(system.A, system.b, method=method, **options).report.iterations
+    assert count["autospec"] < 0.7 * count["chebyshev"]
 
 
 def test_scale_invariance(probe):

@@ -95,7 +95,7 @@ def test_products_are_all_counted(system, method):
     assert report.products == count
     if method == "autospec":
         assert report.preconditioner_applies == report.iterations
-        assert report.products_probe >= report.probe_iterations == 40
+        assert report.products_probe >= report.probe_iterations >= 50
         inner = report.iterations * (report.degree + 1)
         assert report.products_probe + inner <= report.products <= report.products_probe + inner + 4
 
@@ -341,7 +341,7 @@ def test_a_probe_whose_column_converged_early_is_not_called_exhausted(system, mo
     x0 = np.stack([nnla.solve(A, b, rtol=1e-6, method="cg").x, 0 * b], axis=1)
     _, report = nnla.solve(A, np.stack([easy, b], axis=1), x0=x0, rtol=1e-7, method="chebyshev")
     assert report.converged
-    assert seen[0].steps < 40
+    assert seen[0].steps < 50
     assert not seen[0].exhausted
 
 

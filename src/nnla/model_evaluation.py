@@ -51,7 +51,8 @@ def evaluate_model(
         JSON-able. ``against``: for every opponent the geometric mean, the worst and the best of
         (outer iterations of the model) / (those of the opponent), and how often it was better, equal or
         worse. "spectra" adds ``above_best``, the same for every method against the best Chebyshev interval
-        known in hindsight, and the number of learned polynomials that were indefinite before any guard.
+        known in hindsight, and the number of learned polynomials that were indefinite before any guard: on the
+        probed interval, and on eigenvalues that the probe did not see.
 
     Raises
     ------
@@ -145,7 +146,7 @@ def _on_spectra(
     for index in range(count):
         if progress is not None:
             progress("spectra", index, count)
-        spectrum = sample_spectrum(np.random.default_rng([_HELD_OUT, seed, index]), nodes=448)
+        spectrum = sample_spectrum(np.random.default_rng([_HELD_OUT, seed, index]), nodes=1000)
         lam = spectrum.lam
         alpha, beta, users = simulate_probe(lam, spectrum.weight, spectrum.measure, PROBE_STEPS)
         probe = SpectralProbe(alpha, beta, spectrum.n, reductions=users)

@@ -28,9 +28,9 @@ from nnla.types import Report, Solution, SpectralProbe, Status
 
 __all__ = ["METHODS", "solve"]
 
-PROBE_STEPS = 40
+PROBE_STEPS = 50
 LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
-PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
+PROBE_SHARE = 12  # ... one in so many of the plain CG iterations expected
 
 
 def solve(
@@ -70,7 +70,7 @@ def solve(
     degree : degree of the polynomial, 1 to 512, default 11; ``degree + 1`` products an outer iteration
     scaling : "auto" (Jacobi where the diagonal varies), "none", "jacobi" or "ic": what a polynomial works
         on top of
-    probe_steps : CG steps that double as the probe; default 40, and up to 100 where the engine expects many
+    probe_steps : CG steps that double as the probe; default 50, and up to 100 where the engine expects many
         iterations
     engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
 

@@ -99,7 +99,7 @@ def _show_evaluation(d: dict[str, Any]) -> None:
         ]
         show_table(("problem", "n", "N", "probe", "outer", "products", "E", *d["against"]), rows)
         say("N: iterations of plain CG over the same scaling; E = N / (m outer), the probe not counted;")
-        say("on the right the outer iterations of the others, from the same probe")
+        say("on the right the outer iterations of the others, after a probe of 50 steps")
         e, every = d["efficiency"], d["plain_over_products"]
         say(f"geometric mean (worst): E {number(e['geometric_mean'])} ({number(e['worst'])}),", end=" ")
         say(f"N / products {number(every['geometric_mean'])} ({number(every['worst'])})")
@@ -107,7 +107,8 @@ def _show_evaluation(d: dict[str, Any]) -> None:
         say(f"{d['fallbacks']} fallbacks")
     else:
         say(f"{d['hopeless']} are beyond 400 outer iterations for every interval and are left out")
-        say(f"{d['indefinite']} learned polynomials were indefinite before any guard")
+        say(f"{d['indefinite']} learned polynomials were indefinite on the probed interval, before any guard,")
+        say(f"{d['indefinite_on_spectrum']} on eigenvalues beyond it, which CG notices as it runs")
         say(f"{d['outside_envelope']} probes were outside the training envelope, {d['fallbacks']} fell back")
         say()
         say("outer iterations over those of the best interval known in hindsight (10 stands for 10 or more):")

@@ -89,18 +89,20 @@ def candidate_grid(config: EngineConfig, m: int) -> np.ndarray:
     return np.minimum(grid / m**2, _LARGEST_RATIO)
 
 
-def probe_features(probe: SpectralProbe, *, m: int, rtol: float, config: EngineConfig) -> tuple[np.ndarray, float]:
+def probe_features(
+    probe: SpectralProbe, *, m: int, rtols: tuple[float, ...], config: EngineConfig
+) -> tuple[np.ndarray, float]:
     """Scale-free description of a probe.
 
     Parameters
     ----------
     probe : SpectralProbe
     m : degree of the residual polynomial, products per outer iteration
-    rtol : tolerance of the solve
+    rtols : decreasing tolerances of the solve
 
     Returns
     -------
-    features : (config.features,), logarithms of everything
+    features : (T, config.features), one row per tolerance, logarithms of everything
     b : upper end of the interval
 
     Notes
@@ -124,11 +126,9 @@ def probe_features(probe: SpectralProbe, *, m: int, rtol: float, config: EngineC
         return np.where(at < log_theta[0], cumulative[0] + (at - log_theta[0]), inside)
 
     grid = -np.arange(config.grid) / 4.0 * np.log(10.0)
-    best, prior = simulated_costs(probe, candidate_grid(config, m), m=m, rtol=rtol)
     summary = [
         np.log(n),
         np.log(m),
-        np.log(max(rtol, 1e-16)),
         np.log(k),
         log_theta[0],
         np.log(b / top),
@@ -140,11 +140,15 @@ def probe_features(probe: SpectralProbe, *, m: int, rtol: float, config: EngineC
     summary += [*krylov, *(users - krylov)]
     parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
     parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary]
-    parts += [[best], prior]
-    return np.concatenate(parts), b
+    common = np.tile(np.concatenate(parts), (len(rtols), 1))
+    tolerances = np.log(np.maximum(rtols, 1e-16))[:, None]
+    level, curve = simulated_costs(probe, candidate_grid(config, m), m=m, rtols=rtols)
+    return np.hstack([common, tolerances, level[:, None], curve]), b
 
 
-def simulated_costs(probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtol: float) -> tuple[float, np.ndarray]:
+def simulated_costs(
+    probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtols: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """What a simulation on the probed density of states says: log of the least cost, and the curve above it.
 
     The network starts from this answer and learns where, and by how much, a short probe misleads it.
@@ -153,21 +157,24 @@ def simulated_costs(probe: SpectralProbe, ratios: np.ndarray, *, m: int, rtol: f
     ----------
     probe : SpectralProbe
     ratios : (C,) candidates a / b
-    m, rtol : residual degree, tolerance
+    m : residual degree
+    rtols : decreasing tolerances
 
     Returns
     -------
-    level : float
-    curve : (C,) log costs relative to the least, cut off at 1
+    level : (T,)
+    curve : (T, C) log costs relative to the least, cut off at 1
     """
     options: dict = {"stride": 3, "around": 2, "patience": 1.5, "maxiter": 200}
-    for nodes in (160, 480):
-        lam, weight = density_nodes(probe, nodes)
-        counts = simulate_curve(lam, weight, ratios, m, (max(rtol, 1e-15),), **options)[:, 0]
-        if counts.min() < 40:
-            break  # else CG would exhaust so few nodes before it has converged
-    costs = np.log(np.minimum(counts, 1e9) + 0.3)
-    return float(costs.min()), np.minimum(costs - costs.min(), 1.0)
+    tolerances = tuple(max(rtol, 1e-15) for rtol in rtols)
+    lam, weight = density_nodes(probe, 160)
+    few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
+    if simulate_curve(lam, weight, few, m, tolerances[-1:], maxiter=50).min() > 40:
+        lam, weight = density_nodes(probe, 480)  # CG would exhaust so few nodes before it has converged
+    counts = simulate_curve(lam, weight, ratios, m, tolerances, **options)
+    costs = np.log(np.minimum(counts, 1e9) + 0.3).T
+    level = costs.min(axis=1)
+    return level, np.minimum(costs - level[:, None], 1.0)
 
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
@@ -267,7 +274,8 @@ class AutoSpecEngine:
         m = degree + 1
         if m < 2:
             raise OptionError(f"degree must be at least 1, got {degree}")
-        x, b = probe_features(probe, m=m, rtol=rtol, config=self.config)
+        rows, b = probe_features(probe, m=m, rtols=(rtol,), config=self.config)
+        x = rows[0]
         out = forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
         curve, log_best = out[:-1], float(np.clip(out[-1], -10.0, 50.0))
         ratios = candidate_grid(self.config, m)

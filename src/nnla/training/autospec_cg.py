@@ -37,14 +37,14 @@ def example_chunk(
 
     Returns
     -------
-    dict of arrays, one row for each of ``probes`` probes per spectrum, of random length and tolerance:
-    features (count * probes, F), curve (count * probes, C) log outer iterations of every candidate, n, m.
+    dict of arrays, a row for each of ``probes`` probes of random length and of three tolerances per spectrum:
+    features (count * probes * 3, F), curve (..., C) log outer iterations of every candidate, n, m.
     """
     rng = np.random.default_rng([seed, index])
     rows: list[tuple] = []
     low, high = np.log(data["degree_min"] + 0.6), np.log(data["degree_max"] + 1.4)
     shortest, longest = np.log(data["steps_min"]), np.log(_LANCZOS)
-    while len(rows) < count * probes:
+    while len(rows) < count * probes * len(_RTOLS):
         m = round(float(np.exp(rng.uniform(low, high))))
         own = int(rng.integers(2**63))
         ratios, nodes = candidate_grid(config, m), data["nodes"]
@@ -61,10 +61,10 @@ def example_chunk(
             continue
         for _ in range(probes):
             k = min(int(np.exp(rng.uniform(shortest, longest))), alpha.size)
-            j = int(rng.integers(len(_RTOLS)))
             probe = SpectralProbe(alpha[:k], beta[:k], spectrum.n, reductions=users[:k])
-            features, _ = probe_features(probe, m=m, rtol=_RTOLS[j], config=config)
-            rows.append((features.astype(np.float32), _log_curve(counts[:, j]), spectrum.n, m))
+            features, _ = probe_features(probe, m=m, rtols=_RTOLS, config=config)
+            curves = [_log_curve(column) for column in counts.T]
+            rows += [(x, y, spectrum.n, m) for x, y in zip(features.astype(np.float32), curves, strict=True)]
     names = ("features", "curve", "n", "m")
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
 
