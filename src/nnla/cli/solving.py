@@ -140,7 +140,8 @@ def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, s
         # the probe that the polynomials were made from: the same start, the same scaling
         ran = next((r for r in _reports(runs) if r.degree is not None), None)
         base = ran.scaling if ran is not None else choose_scaling(op) if scaling == "auto" else scaling
-        seen = probe(op, PROBE_STEPS, start=b, scaling=base)
+        steps = PROBE_STEPS if ran is None else max(ran.probe_iterations, 2)
+        seen = probe(op, steps, start=b, scaling=base)
     except NNLAError:
         seen = None  # the picture then has no spectrum
     save_figure(plot_convergence(runs, name=name, probe=seen, degree=degree), path)

@@ -236,9 +236,9 @@ def sample_spectrum(rng: np.random.Generator, *, family: str | None = None, node
     lam = np.sort(lam)
     scale = lam[-1]
     if rng.random() < _RATE["low"]:
-        k = int(rng.integers(1, 9))
-        k = min(k, lam.size // 4)
-        lam[:k] *= 10.0 ** (-rng.uniform(0.2, 4.0) * rng.random(k))
+        k = min(int(np.exp(rng.uniform(0.0, np.log(25.0)))), lam.size // 4)
+        together = rng.uniform(0.0, 3.0) if rng.random() < 0.5 else 0.0  # as a group: a gap above them
+        lam[:k] *= 10.0 ** (-together - rng.uniform(0.2, 3.0) * rng.random(k))
     if rng.random() < _RATE["high"]:
         k = int(rng.integers(1, 11))
         k = min(k, lam.size // 4)
