@@ -62,7 +62,9 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         lines += [f"| {k} | {v[0]} to {v[1]} |" for k, v in card["envelope"].items()] + [""]
     lines += [f"**Measured** by `{card['measured']['command']}`, {card['measured']['date']}.", ""]
     lines += [f"*{spectra['count']} held-out virtual spectra*, degree {spectra['degree']}, rtol {spectra['rtol']:g},"]
-    lines += [f"{spectra['probe_steps']}-step probe: {spectra['indefinite']} polynomials indefinite on the probed interval before any guard,"]
+    lines += [
+        f"{spectra['probe_steps']}-step probe: {spectra['indefinite']} polynomials indefinite on the probed interval before any guard,"
+    ]
     lines += [f"{spectra['indefinite_on_spectrum']} on eigenvalues beyond it (CG notices and goes on without),"]
     lines += [f"{spectra['outside_envelope']} outside the envelope, {spectra['fallbacks']} fallbacks,"]
     lines += [f"{spectra['hopeless']} not solved in 400 outer iterations by any interval (left out of the ratios).", ""]

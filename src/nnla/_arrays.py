@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["inner", "is_torch", "namespace", "norm", "to_numpy", "zeros_like"]
+__all__ = ["as_row", "inner", "is_torch", "namespace", "norm", "to_numpy", "zeros_like"]
 
 # Squares outside of these bounds have lost digits to underflow or overflow.
 _SQUARE_MIN, _SQUARE_MAX = 1e-280, 1e300
@@ -129,3 +129,10 @@ def _quiet_square(x: np.ndarray) -> Any:
     # An overflow here is dealt with by the caller, and must not warn.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return inner(x, x)
+
+
+def as_row(values: np.ndarray, like: Any) -> Any:
+    """Per-column numbers in a form that broadcasts over (n,) or (n, k) arrays of like's kind."""
+    if like.ndim == 1:
+        return float(values[0])
+    return like.new_tensor(values) if is_torch(like) else np.asarray(values)

@@ -131,9 +131,9 @@ def _on_spectra(
 ) -> dict[str, Any]:
     from nnla.design import design_polynomial
     from nnla.guards import MARGIN, check_polynomial
+    from nnla.phases import PROBE_STEPS
     from nnla.problems.spectra import sample_spectrum
     from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
-    from nnla.solvers import PROBE_STEPS
     from nnla.types import SpectralProbe
 
     m = degree + 1

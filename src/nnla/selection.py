@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,11 @@ from nnla.approximations import choose_scaling
 from nnla.design import EFFICIENCY, learned_engine
 from nnla.errors import NNLAError, WeightsError
 from nnla.guards import check_probe
+from nnla.phases import apply_polynomial, go_on_without, learned_outlook, probe_by_cg, run_direct
+from nnla.run import Run
 from nnla.scalings import Scaling, bind_scaling
 from nnla.simulated_choice import dos_interval
 from nnla.types import SpectralProbe, Status
-
-if TYPE_CHECKING:
-    from nnla.solvers import _Run
 
 __all__ = ["predict_costs", "predict_iterations", "solve_auto"]
 
@@ -31,15 +30,13 @@ _STEP_VECTORS = 4.5
 _IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
 
 
-def solve_auto(run: _Run, degree: int, steps: int | None, engine: Any = None) -> None:
+def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> None:
     """Choose among direct, plain, Jacobi, IC, the polynomial over each; keep the iterate when switching."""
-    from nnla.solvers import _direct, _go_on_without, apply_polynomial, learned_outlook, probe_by_cg
-
     op = run.op
     factorable = op.csr is not None or (op.nnz is not None and op.n <= 4000)
     if factorable and op.n <= _SMALL and (op.csr is None or op.csr.nnz <= _SMALL_DENSITY * op.n):
         run.because = f"n = {op.n} is small: factoring is faster than iterating"
-        _direct(run)
+        run_direct(run)
         return
 
     base = bind_scaling(op, choose_scaling(op))
@@ -77,14 +74,14 @@ def solve_auto(run: _Run, degree: int, steps: int | None, engine: Any = None) ->
             run.method = choice if choice == "ic" else plain
             run.iterate(base.solve if base.name != "none" else None)
         if run.status is Status.BREAKDOWN and base.name == "ic":
-            _go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
+            go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
     if not run.finished and factorable and op.n <= _RESCUE and run.maxiter is None:
         run.give_up(f"{run.method} ended in {run.status.value}; direct instead")
         run.design = run.degree = None
-        _direct(run)
+        run_direct(run)
 
 
-def predict_iterations(run: _Run, probe: SpectralProbe, degree: int, engine: Any = None) -> tuple[str, float]:
+def predict_iterations(run: Run, probe: SpectralProbe, degree: int, engine: Any = None) -> tuple[str, float]:
     """The polynomial to use, "autospec" unless its weights fail, and the outer iterations expected of it."""
     rtol = run.rtol_left
     try:
@@ -102,7 +99,7 @@ def predict_iterations(run: _Run, probe: SpectralProbe, degree: int, engine: Any
 
 
 def predict_costs(
-    run: _Run, base: Scaling, polynomial: str, outer: float, degree: int
+    run: Run, base: Scaling, polynomial: str, outer: float, degree: int
 ) -> tuple[dict[str, float], float]:
     """Predicted seconds of each way to finish, and the plain CG iterations expected to remain.
 
@@ -128,7 +125,7 @@ def predict_costs(
     return costs, remaining
 
 
-def _time_product(run: _Run) -> float:
+def _time_product(run: Run) -> float:
     """Seconds of one product with A: the better of two."""
     best = np.inf
     for _ in range(2):

@@ -201,10 +201,10 @@ def simulate_curve(
     run(coarse, maxiter)
     if around and stride > 1 and log_counts[coarse].min() < np.log(0.8 * maxiter):
         best = coarse[np.argmin(log_counts[coarse], axis=0)]
-        near = (np.abs(np.arange(C)[:, None] - best) <= around).any(axis=1)
-        near[coarse] = False
-        if near.any():
-            run(np.flatnonzero(near), maxiter)
+        near = np.flatnonzero(np.any(np.abs(np.arange(C)[:, None] - best) <= around, axis=1))
+        near = np.setdiff1d(near, coarse)
+        if near.size:
+            run(near, maxiter)
     done = np.flatnonzero(np.isfinite(log_counts[:, 0]))
     if done.size == 0:
         return np.full((C, len(rtols)), np.inf)

@@ -131,9 +131,9 @@ def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, s
     from nnla.approximations import choose_scaling
     from nnla.errors import NNLAError
     from nnla.operators import as_operator
+    from nnla.phases import PROBE_STEPS
     from nnla.plots import plot_convergence, save_figure
     from nnla.probes import probe
-    from nnla.solvers import PROBE_STEPS
 
     op = as_operator(A)
     try:

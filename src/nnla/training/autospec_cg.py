@@ -99,7 +99,8 @@ class AutoSpecTask:
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
         self.config = EngineConfig(**recipe["model"])
-        self.features = self.curves = self.validation = None
+        empty = np.zeros((0, 0), dtype=np.float32)
+        self.features, self.curves, self.validation = empty, empty, (empty, empty)
 
     # -- data -----------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class AutoSpecTask:
             if not path.exists():
                 chunk = example_chunk(seed, index, size, probes, self.config, self.recipe["data"])
                 partial = path.with_suffix(".part.npz")
-                np.savez(partial, **chunk)
+                np.savez(partial, allow_pickle=False, **chunk)
                 partial.replace(path)
             with np.load(path, allow_pickle=False) as stored:
                 chunks.append({key: stored[key] for key in stored.files})

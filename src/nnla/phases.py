@@ -1,0 +1,123 @@
+"""The phases of a solve: the probe that CG's first steps are, the polynomial, and what is left when one fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import as_row, norm
+from nnla.approximations import PolynomialPreconditioner
+from nnla.design import EFFICIENCY, design_polynomial, learned_engine
+from nnla.direct import solve_direct
+from nnla.errors import WeightsError
+from nnla.guards import check_probe
+from nnla.krylov import CGResult, lanczos_from_cg
+from nnla.run import Run
+from nnla.scalings import Scaling
+from nnla.types import SpectralProbe, Status
+
+__all__ = ["apply_polynomial", "go_on_without", "learned_outlook", "probe_by_cg", "run_direct", "run_polynomial"]
+
+PROBE_STEPS = 50
+LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
+PROBE_SHARE = 12  # ... one in so many of the plain CG iterations expected
+
+
+def learned_outlook(run: Run, degree: int, engine: Any) -> Callable[[SpectralProbe], float] | None:
+    """What the engine expects of a probe: plain CG iterations left. None where its weights fail."""
+    try:
+        trained = learned_engine(engine, "autospec")
+    except WeightsError:  # reported where the polynomial is designed
+        return None
+
+    def outlook(probe: SpectralProbe) -> float:
+        choice = trained.choose(probe, degree=degree, rtol=run.rtol_left)
+        return choice.predicted_iterations * (degree + 1) * EFFICIENCY
+
+    return outlook
+
+
+def probe_by_cg(
+    run: Run,
+    base: Scaling,
+    steps: int | None = None,
+    outlook: Callable[[SpectralProbe], float] | None = None,
+) -> SpectralProbe | None:
+    """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do.
+
+    Parameters
+    ----------
+    steps : CG steps; by default `PROBE_STEPS`, and more where ``outlook`` expects many iterations
+    outlook : predicts from a first probe how many plain CG iterations are left
+    """
+    before = run.products
+    start = np.atleast_1d(norm(run.residual))
+
+    def probe_of(result: CGResult) -> SpectralProbe:
+        alpha, beta = lanczos_from_cg(result.alpha, result.beta, result.last_beta)
+        users = np.array(result.first)[: alpha.size] / start[result.lead]
+        return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
+
+    def extend(result: CGResult) -> int:
+        if outlook is None or len(result.alpha) < 3 or not check_probe(seen := probe_of(result)).ok:
+            return 0
+        return int(min(outlook(seen) / PROBE_SHARE, LONGEST_PROBE, run.op.n))
+
+    M = base.solve if base.name != "none" else None
+    limit = min(PROBE_STEPS if steps is None else steps, run.op.n)
+    later = extend if steps is None else None
+    result = run.iterate(M, limit=limit, one_reduction=True, probing=True, extend=later)
+    run.products_probe += run.products - before
+    return None if run.finished or not result.alpha else probe_of(result)
+
+
+def apply_polynomial(
+    run: Run, base: Scaling, probe: SpectralProbe, method: str, degree: int, engine: Any = None
+) -> None:
+    """Second phase: design the polynomial from the probe and run CG with it, guarded."""
+    verdict = check_probe(probe)
+    if not verdict.ok:
+        go_on_without(run, base, verdict.reason)
+        return
+    started = time.perf_counter()
+    # what is left to gain is relative to the residual that the probe left
+    design = design_polynomial(probe, method=method, degree=degree, rtol=run.rtol_left, engine=engine)
+    M = PolynomialPreconditioner(run.op, base, design, probe)
+    run.seconds["setup"] += time.perf_counter() - started
+    run_polynomial(run, M)
+
+
+def run_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
+    run.design, run.degree = M.design, M.recurrence.degree
+    if M.design.fallback is not None:
+        run.give_up(M.design.fallback)
+    run.method = M.design.method
+    applies = M.applies
+    run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=True)
+    run.applies += M.applies - applies
+    if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
+        go_on_without(run, M.base, f"CG with the polynomial ended in {run.status.value}")
+
+
+def go_on_without(run: Run, base: Scaling, why: str) -> None:
+    """Plain CG (over the same scaling) from the current iterate."""
+    name = {"none": "cg", "jacobi": "jacobi", "ic": "ic"}.get(base.name, "cg")
+    run.give_up(f"{why}; {name} from the current iterate instead")
+    run.method = name
+    run.iterate(base.solve if base.name != "none" else None)
+
+
+def run_direct(run: Run) -> None:
+    run.method, run.because = "direct", run.because or "asked for"
+    started = time.perf_counter()
+    correction, run.status, run.iterations = solve_direct(run.op, run.residual, run.targets)
+    residual = run.residual - run.op.matvec(correction)
+    better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(run.residual))
+    keep = as_row(better.astype(float), run.x)
+    run.x = run.x + keep * correction
+    run.residual = run.b - run.op.matvec(run.x)
+    run.verified = True
+    run.seconds["solve"] += time.perf_counter() - started
