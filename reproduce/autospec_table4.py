@@ -67,7 +67,7 @@ class Case:
     def interval(self, a: float, b: float, probe, maxiter: int) -> float:
         return self.polynomial(Design(chebyshev(a, b, DEGREE), "search", (a, b)), probe, maxiter)
 
-    def best_interval(self, probe, known: list[tuple[float, float]]) -> tuple[float, float]:
+    def best_interval(self, probe, known: list[tuple[float, float]], cap: int) -> tuple[float, float]:
         """(outer, a) of the best interval [a, b]: a grid over the lower end, then two refinements."""
         b = probe.upper_bound
         best, tried = min(known), {a for _, a in known}
@@ -79,7 +79,8 @@ class Case:
                 if a in tried or a < 1e-9 * b:
                     continue
                 tried.add(a)
-                best = min(best, (self.interval(a, b, probe, math.ceil(best[0])), a))
+                limit = cap if math.isinf(best[0]) else math.ceil(best[0])
+                best = min(best, (self.interval(a, b, probe, limit), a))
         return best
 
 
@@ -121,7 +122,7 @@ def run_case(task: tuple[str, str, str, str]) -> dict | None:
         design = design_polynomial(probes[k], method="autospec", degree=DEGREE, rtol=RTOL)
         row[f"autospec_probe{k}"] = case.polynomial(design, probes[k], cap)
     row["own_steps"], row["own"] = own_probe(case, base, cap)
-    row["best"], row["best_a"] = case.best_interval(probes[50], known)
+    row["best"], row["best_a"] = case.best_interval(probes[50], known, cap)
     solved = nnla.solve(A, case.b, method="autospec", scaling=scaling, rtol=RTOL, degree=DEGREE).report
     keys = ("converged", "iterations", "probe_iterations", "products", "reductions", "fallback")
     row["solve"] = {key: getattr(solved, key) for key in keys}
@@ -274,14 +275,25 @@ def main() -> None:
             tasks += [(name, str(path), kind, s) for s in ("none", "jacobi", "ic")]
     if args.only:
         tasks = [t for t in tasks if args.only in t[0]]
-    rows = []
-    for row in _map(guarded, tasks, args.jobs):
-        if row is not None:
-            rows.append(row)
-            print(
-                {k: row.get(k) for k in ("name", "scaling", "N", "cheb50", *METHODS, "best", "seconds", "error")},
-                flush=True,
-            )
+    args.out.mkdir(parents=True, exist_ok=True)
+    partial = args.out / (
+        "quick.partial.jsonl" if args.quick else "full.partial.jsonl"
+    )  # a stopped run goes on from here
+    done: dict[tuple[str, str], dict | None] = {}
+    for line in partial.read_text().splitlines() if partial.exists() else []:
+        name, scaling, row = json.loads(line)
+        done[name, scaling] = row
+    left = [t for t in tasks if (t[0], t[3]) not in done]
+    shown = ("name", "scaling", "N", "cheb50", *METHODS, "own", "best", "seconds", "error")
+    with open(partial, "a") as stream:
+        for name, scaling, row in _map(guarded, left, args.jobs):
+            done[name, scaling] = row
+            stream.write(json.dumps([name, scaling, row]) + "\n")
+            stream.flush()
+            if row is not None:
+                print({k: row.get(k) for k in shown}, flush=True)
+    partial.unlink()
+    rows = [row for t in tasks if (row := done[t[0], t[3]]) is not None]
     rows = [r for r in rows if "error" not in r]
     figures = summary(rows)
     print(json.dumps(figures, indent=1))
@@ -291,7 +303,6 @@ def main() -> None:
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"nnla": nnla.__version__, "numpy": np.__version__},
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
     stem = args.out / ("autospec_table4_quick" if args.quick else "autospec_table4")
     data = {"meta": meta, "summary": figures, "rows": rows}
     stem.with_suffix(".json").write_text(json.dumps(_finite(data), indent=1))
@@ -299,12 +310,13 @@ def main() -> None:
     figure(rows, stem.with_suffix(".png"))
 
 
-def guarded(task):
-    """A case that is no SPD system at all is listed, not fatal."""
+def guarded(task: tuple[str, str, str, str]) -> tuple[str, str, dict | None]:
+    """(name, scaling, row); a case that is no SPD system at all is listed, not fatal."""
+    name, scaling = task[0], task[3]
     try:
-        return run_case(task)
+        return name, scaling, run_case(task)
     except NNLAError as error:
-        return {"name": task[0], "scaling": task[3], "error": f"{type(error).__name__}: {error}"[:150]}
+        return name, scaling, {"name": name, "scaling": scaling, "error": f"{type(error).__name__}: {error}"[:150]}
 
 
 def _map(function, tasks, jobs: int):
@@ -314,7 +326,7 @@ def _map(function, tasks, jobs: int):
     import multiprocessing
 
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(function, tasks)
+        yield from pool.imap_unordered(function, tasks)
 
 
 def _finite(value):
