@@ -217,8 +217,33 @@ def markdown(rows: list[dict], figures: dict, meta: dict) -> str:
     for r in rows:
         cells = ["-" if r.get(c) is None else _cell(r[c]) for c in columns]
         text.append(f"| {r['name']} | {r['scaling']} | {r['n']} | " + " | ".join(cells) + " |")
+    text += ["", *costs(rows)]
     text += ["", "Rows with `-` under N: plain CG does not get there in 20,000 iterations.", ""]
     return "\n".join(text)
+
+
+def costs(rows: list[dict]) -> list[str]:
+    """Products with A / global reductions, probe included: counted for `solve`, by formula for the others."""
+    text = ["## Products with A / global reductions, probe included", ""]
+    text += [
+        "`plain`: N + 1 products, two reductions an iteration. Polynomials: k + 12 outer products and k + outer",
+        "reductions after a probe of k steps (one reduction an iteration, as nnla runs CG). `solve`: counted by",
+        '`nnla.solve(A, b, method="autospec")`, which goes on from the iterate of its probe, checks included.',
+        "",
+    ]
+    head = ("plain", *HEAD[:2], "autospec-paper", "rule", "dos", "autospec", "solve")
+    text += ["| matrix | scaling | " + " | ".join(head) + " |", "|---|---|" + "---|" * len(head)]
+    for r in rows:
+        if not r.get("N"):
+            continue
+        cells = [f"{r['N'] + 1} / {2 * r['N']}"]
+        for method in head[1:-1]:
+            k, outer = (200 if method == "cheb200" else 50), r[method]
+            cells.append(f"{k + M * outer:.0f} / {k + outer:.0f}" if math.isfinite(outer) else "inf")
+        run = r["solve"]
+        cells.append(f"{run['products']} / {run['reductions']}" + ("" if run["converged"] else " (not converged)"))
+        text.append(f"| {r['name']} | {r['scaling']} | " + " | ".join(cells) + " |")
+    return text
 
 
 def _cell(value) -> str:
@@ -263,8 +288,13 @@ def main() -> None:
     parser.add_argument("--no-suite", action="store_true", help="real matrices only")
     parser.add_argument("--only", help="only matrices whose name contains this")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--redraw", action="store_true", help="write table and figure anew from the JSON that is there")
     parser.add_argument("--out", type=Path, default=DOCS)
     args = parser.parse_args()
+    if args.redraw:
+        data = json.loads((args.out / "autospec_table4.json").read_text())
+        write(args.out / "autospec_table4", [_infinite(row) for row in data["rows"]], data["meta"])
+        return
     kind = "small" if args.quick else "full"
     tasks = [] if args.no_suite else [(name, "suite", kind, s) for name in SUITE for s in ("none", "jacobi", "ic")]
     if args.matrices and not args.quick:
@@ -295,15 +325,21 @@ def main() -> None:
     partial.unlink()
     rows = [row for t in tasks if (row := done[t[0], t[3]]) is not None]
     rows = [r for r in rows if "error" not in r]
-    figures = summary(rows)
-    print(json.dumps(figures, indent=1))
-    command = "python reproduce/autospec_table4.py" + (" --matrices FOLDER" if args.matrices else "")
     meta = {
-        "command": command, "date": time.strftime("%Y-%m-%d"), "rtol": RTOL, "degree": DEGREE,
+        "command": "python reproduce/autospec_table4.py" + (" --matrices FOLDER" if args.matrices else ""),
+        "date": time.strftime("%Y-%m-%d"),
+        "rtol": RTOL,
+        "degree": DEGREE,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"nnla": nnla.__version__, "numpy": np.__version__},
-    }  # fmt: skip
-    stem = args.out / ("autospec_table4_quick" if args.quick else "autospec_table4")
+    }
+    write(args.out / ("autospec_table4_quick" if args.quick else "autospec_table4"), rows, meta)
+
+
+def write(stem: Path, rows: list[dict], meta: dict) -> None:
+    """JSON, Markdown and figure."""
+    figures = summary(rows)
+    print(json.dumps(figures, indent=1))
     data = {"meta": meta, "summary": figures, "rows": rows}
     stem.with_suffix(".json").write_text(json.dumps(_finite(data), indent=1))
     stem.with_suffix(".md").write_text(markdown(rows, figures, meta))
@@ -335,6 +371,10 @@ def _finite(value):
     if isinstance(value, list):
         return [_finite(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _infinite(row: dict) -> dict:
+    return {k: math.inf if v == "inf" else v for k, v in row.items()}
 
 
 if __name__ == "__main__":
