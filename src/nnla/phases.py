@@ -23,7 +23,7 @@ __all__ = ["apply_polynomial", "go_on_without", "learned_outlook", "probe_by_cg"
 
 PROBE_STEPS = 50
 LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
-PROBE_SHARE = 12  # ... one in so many of the plain CG iterations expected
+PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
 
 
 def learned_outlook(run: Run, degree: int, engine: Any) -> Callable[[SpectralProbe], float] | None:
