@@ -26,8 +26,8 @@ _RESCUE = 50_000  # unknowns up to which a failed iteration is worth a factorisa
 # Medians over the generated suite, printed by benchmarks/selection_constants.py: vector updates' worth of
 # one recurrence step beside its product; IC(0) against Jacobi: iterations, one solve in products with A,
 # set-up in seconds per stored entry.
-_STEP_VECTORS = 4.5
-_IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 4.0, 5e-7
+_STEP_VECTORS = 3.4
+_IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 5.7, 2.3e-7
 
 
 def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> None:
