@@ -393,3 +393,16 @@ def test_never_silently_wrong(kind, n, seed, method):
     else:
         assert report.status in ("maxiter", "stagnation", "breakdown", "indefinite")
         assert true <= 1 + 1e-8  # never worse than not having tried
+
+
+@pytest.mark.parametrize(("limit", "reductions"), [(1e12, 1), (1.0, 2)])
+def test_bad_conditioning_takes_two_reductions_an_iteration(limit, reductions, monkeypatch):
+    from nnla import phases
+
+    monkeypatch.setattr(phases, "_ILL_CONDITIONED", limit)
+    A = nnla.problems.poisson2d(60)
+    b = np.random.default_rng(0).standard_normal(3600)
+    report = nnla.solve(A, b, method="chebyshev", rtol=1e-10).report
+    assert report.converged
+    assert report.iterations >= 5
+    assert abs(report.reductions - report.probe_iterations - reductions * report.iterations) <= 3

@@ -23,6 +23,7 @@ __all__ = ["apply_polynomial", "go_on_without", "learned_outlook", "probe_by_cg"
 
 PROBE_STEPS = 50
 LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
+_ILL_CONDITIONED = 1e6  # probed condition; bcsstk16 (5e6): 61 outer iterations with two reductions, 91 with one
 PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
 
 
@@ -96,10 +97,15 @@ def run_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
         run.give_up(M.design.fallback)
     run.method = M.design.method
     applies = M.applies
-    run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=True)
+    run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=not _ill_conditioned(M.probe))
     run.applies += M.applies - applies
     if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
         go_on_without(run, M.base, f"CG with the polynomial ended in {run.status.value}")
+
+
+def _ill_conditioned(probe: SpectralProbe) -> bool:
+    """Whether one reduction an iteration rounds so badly that it costs more than it saves."""
+    return probe.lambda_max > _ILL_CONDITIONED * probe.lambda_min
 
 
 def go_on_without(run: Run, base: Scaling, why: str) -> None:
