@@ -10,14 +10,25 @@ import hashlib
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnla.errors import WeightsError
 
-__all__ = ["load", "read_safetensors", "weights", "write_atomic", "write_safetensors"]
+__all__ = [
+    "load",
+    "read_model",
+    "read_safetensors",
+    "save_model",
+    "weights",
+    "write_atomic",
+    "write_safetensors",
+]
+
+Config = TypeVar("Config")
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -101,6 +112,32 @@ def _engine(path: Path) -> Any:
 def _kind(path: Path) -> str:
     _, metadata = read_safetensors(path, kind=None)
     return metadata.get("kind", "unknown")
+
+
+def save_model(
+    path: str | Path, *, kind: str, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]
+) -> None:
+    """Write a model's float32 tensors, with its config (a dataclass) and card in the metadata, atomically."""
+    tensors = {key: value.astype(np.float32) for key, value in parameters.items()}
+    metadata = {"kind": kind, "config": json.dumps(asdict(config)), "card": json.dumps(card)}
+    write_safetensors(path, tensors, metadata)
+
+
+def read_model(
+    path: str | Path, *, kind: str, config: type[Config]
+) -> tuple[Config, dict[str, np.ndarray], dict[str, Any]]:
+    """Config, tensors and card of a weights file that `save_model` wrote.
+
+    Raises
+    ------
+    WeightsError
+        Anything malformed, or of another kind.
+    """
+    tensors, metadata = read_safetensors(path, kind=kind)
+    try:
+        return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
 
 
 def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -9,8 +9,7 @@ polynomial is positive on the spectrum by construction.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from nnla.types import SpectralProbe
 
 __all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid", "forward", "probe_features"]
 
-DEGREES = (1, 4, 32)  # default step, smallest and largest degree the engine was trained for
+DEGREES = (4, 32)  # smallest and largest degree the engine was trained for
+RTOLS = (1e-10, 1e-6)  # the same of tolerances
 # share of the network's correction that is used: real spectra differ from virtual ones, and on the generated suite
 # a little less is better (outer / best 1.014 instead of 1.017, probes of 50 and 100 steps)
 _TRUST = 0.85
@@ -144,7 +144,7 @@ def probe_features(
     parts = [log_theta[low], log_residual[low], log_weight[low], log_theta[high], log_residual[high]]
     parts += [log_weight[high], np.clip(distribution(grid), -37.0, 0.0), summary]
     common = np.tile(np.concatenate(parts), (len(rtols), 1))
-    tolerances = np.log(np.maximum(rtols, 1e-16))[:, None]
+    tolerances = np.log(np.clip(rtols, *RTOLS))[:, None]  # beyond them, the simulation alone knows the tolerance
     level, curve = simulated_costs(probe, candidate_grid(config, m), m=m, rtols=rtols)
     return np.hstack([common, tolerances, level[:, None], curve]), b
 
@@ -299,8 +299,8 @@ class AutoSpecEngine:
         )
 
     def _inside(self, x: np.ndarray, degree: int) -> tuple[bool, str]:
-        if not DEGREES[1] <= degree <= DEGREES[2]:
-            return False, f"degree {degree} is outside the trained range {DEGREES[1]} to {DEGREES[2]}"
+        if not DEGREES[0] <= degree <= DEGREES[1]:
+            return False, f"degree {degree} is outside the trained range {DEGREES[0]} to {DEGREES[1]}"
         p = self.parameters
         excess = np.maximum(x - p["high"], 0) + np.maximum(p["low"] - x, 0)
         distance = float(np.mean(np.minimum(excess / p["std"], 4.0)))
@@ -316,21 +316,13 @@ class AutoSpecEngine:
 
     def save(self, path: str | Path) -> None:
         """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import write_safetensors
+        from nnla.registry import save_model
 
-        tensors = {key: value.astype(np.float32) for key, value in self.parameters.items()}
-        metadata = {"kind": "autospec-engine", "config": json.dumps(asdict(self.config))}
-        write_safetensors(path, tensors, metadata | {"card": json.dumps(self.card)})
+        save_model(path, kind="autospec-engine", config=self.config, parameters=self.parameters, card=self.card)
 
     @classmethod
     def from_file(cls, path: str | Path) -> AutoSpecEngine:
         """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_safetensors
+        from nnla.registry import read_model
 
-        tensors, metadata = read_safetensors(path, kind="autospec-engine")
-        try:
-            config = EngineConfig(**json.loads(metadata["config"]))
-            card = json.loads(metadata["card"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
-        return cls(config, tensors, card)
+        return cls(*read_model(path, kind="autospec-engine", config=EngineConfig))

@@ -8,9 +8,8 @@ positive, so whoever preconditions with it has to check (`nnla.guards`).
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -240,21 +239,13 @@ class PaperEngine:
 
     def save(self, path: str | Path) -> None:
         """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import write_safetensors
+        from nnla.registry import save_model
 
-        tensors = {key: value.astype(np.float32) for key, value in self.parameters.items()}
-        metadata = {"kind": "autospec-paper", "config": json.dumps(asdict(self.config))}
-        write_safetensors(path, tensors, metadata | {"card": json.dumps(self.card)})
+        save_model(path, kind="autospec-paper", config=self.config, parameters=self.parameters, card=self.card)
 
     @classmethod
     def from_file(cls, path: str | Path) -> PaperEngine:
         """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_safetensors
+        from nnla.registry import read_model
 
-        tensors, metadata = read_safetensors(path, kind="autospec-paper")
-        try:
-            config = PaperConfig(**json.loads(metadata["config"]))
-            card = json.loads(metadata["card"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
-        return cls(config, tensors, card)
+        return cls(*read_model(path, kind="autospec-paper", config=PaperConfig))
