@@ -441,3 +441,15 @@ def test_full_disk_and_closed_pipe():
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+def test_solve_with_own_weights(folder, tmp_path, make_engine):
+    path = tmp_path / "own.safetensors"
+    make_engine(3, name="own", envelope_limit=1e3).save(path)
+    result = run("solve", folder / "a.mtx", "--method", "autospec", "--degree", "8", "--engine", path, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["weights"] == "own"
+    assert "engine is for polynomial methods" in fails("solve", folder / "a.mtx", "--method", "cg", "--engine", path)
+    assert "none.safetensors" in fails("solve", folder / "a.mtx", "--engine", tmp_path / "none.safetensors")
+    path.write_bytes(path.read_bytes()[:200])
+    fails("solve", folder / "a.mtx", "--engine", path)

@@ -38,6 +38,7 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
 @click.option("--maxiter", type=click.IntRange(min=0), help="Outer iterations at most.")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--scaling", type=_SCALINGS, default="auto", show_default=True, help="What a polynomial works on top of.")
+@click.option("--engine", metavar="FILE", help="Weights that `nnla train` wrote, instead of the shipped ones.")
 @click.option("--compare", "comparing", is_flag=True, help="Also run the other methods, and show a table of all.")
 @click.option("--out", metavar="FILE", help="Write x to this .npy or .mtx file.")
 @click.option("--plot", metavar="FILE", help="Draw the convergence to this .png, .svg or .pdf file.")
@@ -51,6 +52,7 @@ def solve(
     maxiter: int | None,
     degree: int | None,
     scaling: str,
+    engine: str | None,
     comparing: bool,
     out: str | None,
     plot: str | None,
@@ -66,6 +68,10 @@ def solve(
     # beside a comparison the options are the other methods', too
     own: dict[str, Any] = {"degree": degree, "scaling": scaling}
     own = usable(method, **own) if comparing else own
+    if engine is not None:
+        from nnla.registry import load
+
+        own["engine"] = load(engine)
     check_usable(method, **own)
     check_numbers(rtol)
     check_target(out, _VECTORS, (matrix, rhs))
@@ -85,7 +91,7 @@ def solve(
     if comparing:
         from nnla.evaluate import compare
 
-        options: dict[str, Any] = limits | {"degree": degree, "scaling": scaling}
+        options: dict[str, Any] = limits | {"degree": degree, "scaling": scaling, "engine": own.get("engine")}
         with progress("comparing") as tell:
             rows = compare(A, b, progress=tell, **options)
             if method not in [row.method for row in rows]:
