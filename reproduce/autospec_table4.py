@@ -33,7 +33,7 @@ from nnla.design import EFFICIENCY, Design, design_polynomial
 from nnla.errors import NNLAError
 from nnla.incomplete_cholesky import IncompleteFactorizationError, ic0
 from nnla.krylov import conjugate_gradients
-from nnla.phases import LONGEST_PROBE, PROBE_SHARE, PROBE_STEPS
+from nnla.phases import PROBE_STEPS, probe_length
 from nnla.problems import SUITE, problem, read_matrix
 from nnla.scalings import Scaling, bind_scaling
 
@@ -150,8 +150,7 @@ def own_probe(case: Case, base: Scaling, cap: int) -> tuple[int, float]:
     """(steps, outer) of the engine after a probe as long as `nnla.solve` makes it."""
     short = nnla.probe(case.op, PROBE_STEPS, start=case.b, scaling=base.solve)
     choice = nnla.load("autospec-cg").choose(short, degree=DEGREE, rtol=RTOL)
-    ahead = choice.predicted_iterations * M * EFFICIENCY / PROBE_SHARE
-    steps = int(max(PROBE_STEPS, min(ahead, LONGEST_PROBE)))
+    steps = max(PROBE_STEPS, probe_length(choice.predicted_iterations * M * EFFICIENCY))
     probe = nnla.probe(case.op, steps, start=case.b, scaling=base.solve)
     design = design_polynomial(probe, method="autospec", degree=DEGREE, rtol=RTOL)
     return steps, case.polynomial(design, probe, cap)

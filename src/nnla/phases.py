@@ -19,12 +19,25 @@ from nnla.run import Run
 from nnla.scalings import Scaling
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["apply_polynomial", "go_on_without", "learned_outlook", "probe_by_cg", "run_direct", "run_polynomial"]
+__all__ = [
+    "apply_polynomial",
+    "go_on_without",
+    "learned_outlook",
+    "probe_by_cg",
+    "probe_length",
+    "run_direct",
+    "run_polynomial",
+]
 
 PROBE_STEPS = 50
-LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
+_LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
+_PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
 _ILL_CONDITIONED = 1e6  # probed condition; bcsstk16 (5e6): 61 outer iterations with two reductions, 91 with one
-PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
+
+
+def probe_length(ahead: float) -> int:
+    """CG steps that a probe is worth where so many plain CG iterations are ahead."""
+    return int(min(ahead / _PROBE_SHARE, _LONGEST_PROBE))
 
 
 def learned_outlook(run: Run, degree: int, engine: Any) -> Callable[[SpectralProbe], float] | None:
@@ -65,7 +78,7 @@ def probe_by_cg(
     def extend(result: CGResult) -> int:
         if outlook is None or len(result.alpha) < 3 or not check_probe(seen := probe_of(result)).ok:
             return 0
-        return int(min(outlook(seen) / PROBE_SHARE, LONGEST_PROBE, run.op.n))
+        return min(probe_length(outlook(seen)), run.op.n)
 
     M = base.solve if base.name != "none" else None
     limit = min(PROBE_STEPS if steps is None else steps, run.op.n)

@@ -13,6 +13,7 @@ from scipy.interpolate import Akima1DInterpolator
 __all__ = [
     "candidate_residuals",
     "compress_quantiles",
+    "quick_cost",
     "simulate_curve",
     "simulate_lanczos",
     "simulate_outer_iterations",
@@ -190,21 +191,21 @@ def simulate_curve(
     log_counts = np.full((C, len(rtols)), np.nan)
     options: dict = {"measure": measure, "patience": patience, "extrapolate": True}
 
-    def run(index: np.ndarray, limit: int) -> None:
+    def run(index: np.ndarray) -> None:
         mu = 1 - candidate_residuals(lam, ratios[index], 1.0, m)
-        counts = simulate_outer_iterations(lam, weight, mu, rtols, maxiter=limit, **options)
+        counts = simulate_outer_iterations(lam, weight, mu, rtols, maxiter=maxiter, **options)
         ceiling = 2 * patience * counts.min(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_counts[index] = np.log(np.minimum(counts, ceiling))
 
     coarse = np.unique(np.append(np.arange(0, C, stride), C - 1))
-    run(coarse, maxiter)
+    run(coarse)
     if around and stride > 1 and log_counts[coarse].min() < np.log(0.8 * maxiter):
         best = coarse[np.argmin(log_counts[coarse], axis=0)]
         near = np.flatnonzero(np.any(np.abs(np.arange(C)[:, None] - best) <= around, axis=1))
         near = np.setdiff1d(near, coarse)
         if near.size:
-            run(near, maxiter)
+            run(near)
     done = np.flatnonzero(np.isfinite(log_counts[:, 0]))
     if done.size == 0:
         return np.full((C, len(rtols)), np.inf)
@@ -212,6 +213,25 @@ def simulate_curve(
         return np.exp(log_counts)
     # straight lines would lie above a convex curve, and pull its minimum to the simulated candidates
     return np.exp(Akima1DInterpolator(done, log_counts[done], method="makima")(np.arange(C)))
+
+
+def quick_cost(
+    lam: np.ndarray,
+    weight: np.ndarray,
+    ratios: np.ndarray,
+    m: int,
+    rtol: float,
+    *,
+    maxiter: int,
+    measure: np.ndarray | None = None,
+) -> float:
+    """About the least outer iterations to ``rtol``, from three candidates in the middle of ``ratios``.
+
+    Tells how many nodes a simulation needs: CG exhausts few nodes before it has converged. Parameters as
+    `simulate_curve` has them.
+    """
+    few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
+    return float(simulate_curve(lam, weight, few, m, (rtol,), maxiter=maxiter, measure=measure).min())
 
 
 def simulate_probe(

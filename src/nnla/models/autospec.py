@@ -18,7 +18,7 @@ import numpy as np
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
 from nnla.simulated_choice import curve_minimum, density_nodes
-from nnla.simulation import simulate_curve
+from nnla.simulation import quick_cost, simulate_curve
 from nnla.types import SpectralProbe
 
 __all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid", "forward", "probe_features"]
@@ -171,9 +171,8 @@ def simulated_costs(
     options: dict = {"stride": 3, "around": 2, "patience": 1.5, "maxiter": 200}
     tolerances = tuple(max(rtol, 1e-15) for rtol in rtols)
     lam, weight = density_nodes(probe, 160)
-    few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
-    if simulate_curve(lam, weight, few, m, tolerances[-1:], maxiter=50).min() > 40:
-        lam, weight = density_nodes(probe, 480)  # CG would exhaust so few nodes before it has converged
+    if quick_cost(lam, weight, ratios, m, tolerances[-1], maxiter=50) > 40:
+        lam, weight = density_nodes(probe, 480)
     counts = simulate_curve(lam, weight, ratios, m, tolerances, **options)
     costs = np.log(np.minimum(counts, 1e9) + 0.3).T
     level = costs.min(axis=1)

@@ -16,7 +16,7 @@ from nnla.models.autospec import (
 )
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.simulated_choice import curve_minimum
-from nnla.simulation import simulate_curve, simulate_probe
+from nnla.simulation import quick_cost, simulate_curve, simulate_probe
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
@@ -49,11 +49,12 @@ def example_chunk(
         own = int(rng.integers(2**63))
         ratios, nodes = candidate_grid(config, m), data["nodes"]
         spectrum = sample_spectrum(np.random.default_rng(own), nodes=nodes)
-        best = _quick_cost(spectrum, ratios, m)
+        seen: dict = {"measure": spectrum.measure, "maxiter": 120}
+        best = quick_cost(spectrum.lam, spectrum.weight, ratios, m, _RTOLS[-1], **seen)
         # a prior on difficulty, thinning out towards what nobody would solve by CG at all
         if best > _HOPELESS or rng.random() > min(1.0, (60.0 / best) ** 0.4):
             continue
-        if best > _HARD:  # CG would exhaust so few nodes before it has converged
+        if best > _HARD:
             spectrum = sample_spectrum(np.random.default_rng(own), nodes=data["nodes_hard"])
         counts = _label(spectrum, ratios, m, data)
         alpha, beta, users = simulate_probe(spectrum.lam, spectrum.weight, spectrum.measure, _LANCZOS)
@@ -67,13 +68,6 @@ def example_chunk(
             rows += [(x, y, spectrum.n, m) for x, y in zip(features.astype(np.float32), curves, strict=True)]
     names = ("features", "curve", "n", "m")
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
-
-
-def _quick_cost(spectrum: VirtualSpectrum, ratios: np.ndarray, m: int) -> float:
-    """About the least outer iterations to the tightest tolerance."""
-    few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
-    options: dict = {"measure": spectrum.measure, "maxiter": 120}
-    return float(simulate_curve(spectrum.lam, spectrum.weight, few, m, _RTOLS[-1:], **options).min())
 
 
 def _label(spectrum: VirtualSpectrum, ratios: np.ndarray, m: int, data: dict[str, Any]) -> np.ndarray:
