@@ -1,0 +1,1 @@
+"""Fused, cache-blocked kernels, native where the package was built with a C++ compiler."""
