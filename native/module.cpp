@@ -1,6 +1,7 @@
 // The extension module nnla.kernels._native: every part binds its own functions.
 #include <nanobind/nanobind.h>
 
+#include "preconditioner.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -9,6 +10,8 @@ using namespace nb::literals;
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
     nb::set_leak_warnings(false);
+    nb::class_<nnla::Preconditioner>(m, "Preconditioner", "What native CG can be preconditioned by.")
+        .def_prop_ro("size", &nnla::Preconditioner::size);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
 }
