@@ -9,6 +9,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include "bind.hpp"
+#include "conjugate_gradients.hpp"
 #include "recurrence.hpp"
 
 using namespace nb::literals;
@@ -88,6 +89,48 @@ template <class V> void bind_matrix(nb::module_& m, const char* name, const char
         });
 }
 
+// A product with what it needs to stay valid.
+struct HeldProduct {
+    nb::object arrays;  // the CSR arrays, for a view
+    std::unique_ptr<Product> product;
+};
+
+void bind_conjugate_gradients(nb::module_& m) {
+    nb::class_<HeldProduct>(m, "Product")
+        .def_static("csr",
+                    [](nb::tuple arrays) {
+                        const auto indptr = nb::cast<Input<std::int32_t>>(arrays[0]);
+                        const auto indices = nb::cast<Input<std::int32_t>>(arrays[1]);
+                        const auto data = nb::cast<Input<double>>(arrays[2]);
+                        return HeldProduct{arrays, std::make_unique<CsrProduct>(view(indptr, indices, data))};
+                    })
+        .def_static("sliced", [](const Holder<double>& M) {
+            return HeldProduct{nb::none(), std::make_unique<SlicedProduct>(M.matrix)};
+        });
+    nb::class_<ConjugateGradients>(m, "ConjugateGradients")
+        .def("__init__",
+             [](ConjugateGradients* self, const HeldProduct& A, Preconditioner* M,
+                std::optional<Input<double>> inverse) {
+                 new (self) ConjugateGradients(*A.product, M, inverse ? inverse->data() : nullptr);
+             },
+             "product"_a, "M"_a.none(), "inverse"_a.none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+        .def("run",
+             [](ConjugateGradients& self, Output<double> x, Output<double> r, double target, std::int64_t iterations,
+                std::int64_t stall, bool one_reduction, bool restart) {
+                 nb::gil_scoped_release release;
+                 return static_cast<int>(self.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart));
+             },
+             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a)
+        .def("next_beta", &ConjugateGradients::next_beta, nb::call_guard<nb::gil_scoped_release>())
+        .def_ro("alphas", &ConjugateGradients::alphas)
+        .def_ro("betas", &ConjugateGradients::betas)
+        .def_ro("norms", &ConjugateGradients::norms)
+        .def_ro("products", &ConjugateGradients::products)
+        .def_ro("applies", &ConjugateGradients::applies)
+        .def_ro("reductions", &ConjugateGradients::reductions)
+        .def_ro("failed_value", &ConjugateGradients::failed_value);
+}
+
 }  // namespace
 
 void bind_kernels(nb::module_& m) {
@@ -95,6 +138,7 @@ void bind_kernels(nb::module_& m) {
     bind_matrix<double>(m, "Matrix64", "Polynomial64");
     bind_matrix<float>(m, "Matrix32", "Polynomial32");
     bind_matrix<bfloat16>(m, "Matrix16", "Polynomial16");
+    bind_conjugate_gradients(m);
 }
 
 }  // namespace nnla
