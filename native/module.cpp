@@ -5,6 +5,11 @@
 #include "threads.hpp"
 
 namespace nb = nanobind;
+
+namespace nnla {
+void bind_checks(nb::module_& m);
+}  // namespace nnla
+
 using namespace nb::literals;
 
 NB_MODULE(_native, m) {
@@ -14,4 +19,5 @@ NB_MODULE(_native, m) {
         .def_prop_ro("size", &nnla::Preconditioner::size);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
+    nnla::bind_checks(m);
 }
