@@ -62,7 +62,7 @@ def verified_structure(indptr: Any, indices: Any, data: Any, rtol: float | None)
         return None
     if rtol is None:
         return _described(indptr, indices, data)
-    facts: Any = native.check_spd(indptr, indices, data, rtol)
+    facts = native.check_spd(indptr, indices, data, rtol)
     return None if facts is None else _structure(facts)
 
 
@@ -81,21 +81,22 @@ def structure_of(csr: sp.csr_array) -> Structure:
     diagonal = csr.diagonal()
     padded = np.zeros(-(-n // _SLICE) * _SLICE, dtype=np.int64)
     padded[:n] = lengths
-    facts = (
-        diagonal,
-        int(csr.nnz),
-        int(np.abs(csr.indices - rows).max(initial=0)),
-        int(lengths.min(initial=csr.nnz)),
-        int(lengths.max(initial=0)),
-        int(_SLICE * padded.reshape(-1, _SLICE).max(axis=1).sum()),
-        bool(np.all(diagonal == diagonal[:1])),
-        bool(np.all(csr.data[off] <= 0)),
+    return _structure(
+        (
+            diagonal,
+            int(csr.nnz),
+            int(np.abs(csr.indices - rows).max(initial=0)),
+            int(lengths.min(initial=csr.nnz)),
+            int(lengths.max(initial=0)),
+            int(_SLICE * padded.reshape(-1, _SLICE).max(axis=1).sum()),
+            bool(np.all(diagonal == diagonal[:1])),
+            bool(np.all(csr.data[off] <= 0)),
+        )
     )
-    return _structure(facts)
 
 
 def _described(indptr: Any, indices: Any, data: Any) -> Structure | None:
-    facts: Any = native.describe_csr(indptr, indices, data)
+    facts = native.describe_csr(indptr, indices, data)
     return None if facts is None else _structure(facts[:-1])  # the last is on symmetry, which it did not look at
 
 
