@@ -6,15 +6,12 @@
 
 namespace nb = nanobind;
 
-namespace nnla {
-void bind_checks(nb::module_& m);
-}  // namespace nnla
-
 using namespace nb::literals;
 
 namespace nnla {
+void bind_checks(nb::module_& m);
 void bind_kernels(nb::module_& m);
-}
+}  // namespace nnla
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";

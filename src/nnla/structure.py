@@ -75,7 +75,7 @@ def structure_of(csr: sp.csr_array) -> Structure:
         structure = _described(csr.indptr, csr.indices, csr.data)
         if structure is not None:
             return structure
-    n, lengths = csr.shape[0], np.diff(csr.indptr).astype(np.int64)
+    n, lengths = len(csr.indptr) - 1, np.diff(csr.indptr).astype(np.int64)
     rows = np.repeat(np.arange(n), lengths)
     off = csr.indices != rows
     diagonal = csr.diagonal()
