@@ -5,11 +5,13 @@
 #include "threads.hpp"
 
 namespace nb = nanobind;
+
 using namespace nb::literals;
 
 namespace nnla {
+void bind_checks(nb::module_& m);
 void bind_kernels(nb::module_& m);
-}
+}  // namespace nnla
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
@@ -19,4 +21,5 @@ NB_MODULE(_native, m) {
     nnla::bind_kernels(m);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
+    nnla::bind_checks(m);
 }
