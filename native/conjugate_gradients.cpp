@@ -53,7 +53,7 @@ double SlicedProduct::multiply(const double* x, double* y) const {
 }
 
 ConjugateGradients::ConjugateGradients(const Product& A, Preconditioner* M, const double* inverse)
-    : A_(A), M_(M), n_(static_cast<std::size_t>(A.size())), p_(n_), s_(n_), r_(n_) {
+    : A_(&A), M_(M), n_(static_cast<std::size_t>(A.size())), p_(n_), s_(n_), r_(n_) {
     if (inverse != nullptr) inverse_.assign(inverse, inverse + n_);
     if (M != nullptr || inverse != nullptr) u_ = PaddedVector<double>(n_);
 }
@@ -142,7 +142,7 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
         double beta = fresh_ ? 0.0 : gamma / gamma_;
         double curvature;
         if (one_reduction) {
-            const double uw = A_.multiply(u, w_.data());
+            const double uw = A_->multiply(u, w_.data());
             ++products;
             curvature = fresh_ ? uw : uw - beta * gamma / alpha_;
             if (!(curvature > 0) && !fresh_) {  // cancellation, or an indefinite A: start anew from u, which tells
@@ -154,7 +154,7 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
             ++reductions;
         } else {
             over([&](std::size_t, std::size_t lo, std::size_t hi) { vectors.direction(lo, hi, beta, u, p_.data()); });
-            curvature = A_.multiply(p_.data(), s_.data());
+            curvature = A_->multiply(p_.data(), s_.data());
             ++products;
             reductions += 2;
         }

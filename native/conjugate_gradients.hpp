@@ -46,6 +46,9 @@ class ConjugateGradients {
     // M may be null; `inverse` (n entries, copied) is Jacobi's preconditioner, null for none; not both.
     ConjugateGradients(const Product& A, Preconditioner* M, const double* inverse);
 
+    // The same matrix in another form, from the next iteration on.
+    void use(const Product& A) { A_ = &A; }
+
     // Iterations from x and its residual r (both overwritten) until ||r|| <= target, or `iterations` are done, or
     // ||r|| has not fallen by a tenth in `stall` iterations (0: never). A new call goes on where the last one
     // ended unless `restart`. one_reduction: Chronopoulos and Gear's form.
@@ -64,7 +67,7 @@ class ConjugateGradients {
     const double* preconditioned();
     template <class F> void over(F job) const;
 
-    const Product& A_;
+    const Product* A_;
     Preconditioner* M_;
     std::size_t n_;
     std::vector<double> inverse_;
