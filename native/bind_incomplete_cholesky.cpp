@@ -72,10 +72,8 @@ nb::tuple lower(const IncompleteCholesky& self) {
 }
 
 }  // namespace
-}  // namespace nnla
 
 void bind_incomplete_cholesky(nb::module_& m) {
-    using namespace nnla;
     nb::class_<IncompleteCholesky, Preconditioner>(m, "IncompleteCholesky", "Incomplete Cholesky factor and its solves.")
         .def_prop_ro("shift", &IncompleteCholesky::shift)
         .def_prop_ro("nnz", &IncompleteCholesky::nnz)
@@ -89,3 +87,5 @@ void bind_incomplete_cholesky(nb::module_& m) {
     m.def("factor_incomplete", &factor, "indptr"_a, "indices"_a, "data"_a, "modified"_a, "shift"_a, "automatic"_a,
           "single"_a, "(factor or None, bad row or -1, whether its diagonal entry is bad, pivot, shift tried last).");
 }
+
+}  // namespace nnla
