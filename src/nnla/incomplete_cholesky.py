@@ -158,7 +158,8 @@ def ic0(
         factor, row, bad_diagonal, pivot, tried = _factor_levels(rows, float(modified), first, automatic)
     if bad_diagonal:
         raise IncompleteFactorizationError(
-            f"no incomplete Cholesky factor: the diagonal entry in row {row} (from 0) is {pivot:.6g} and must be positive"
+            f"no incomplete Cholesky factor: the diagonal entry in row {row} (from 0) is {pivot:.6g} "
+            "and must be positive"
         )
     if factor is None:
         raise IncompleteFactorizationError(
