@@ -11,6 +11,7 @@ using namespace nb::literals;
 namespace nnla {
 void bind_checks(nb::module_& m);
 void bind_kernels(nb::module_& m);
+void bind_reordering(nb::module_& m);
 }  // namespace nnla
 
 NB_MODULE(_native, m) {
@@ -22,4 +23,5 @@ NB_MODULE(_native, m) {
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
     nnla::bind_checks(m);
+    nnla::bind_reordering(m);
 }
