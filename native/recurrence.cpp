@@ -1,6 +1,7 @@
 #include "recurrence.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "threads.hpp"
@@ -29,43 +30,45 @@ template <class F> void over_slices(std::size_t slices, F job) {
 
 }  // namespace
 
-template <class V> Traversal plan_traversal(const Sliced<V>& M, int steps, std::size_t window_bytes, int columns) {
+template <class V> Traversal plan_traversal(const Sliced<V>& M, int steps, CacheBudget budget, int columns) {
     using T = typename arithmetic<V>::type;
     Traversal plan;
     const std::size_t slices = M.slices();
     const std::size_t slice_vectors = 4 * kLanes * sizeof(T) * static_cast<std::size_t>(columns);
     const std::size_t all = M.bytes() + slices * slice_vectors;
-    if (window_bytes == 0 || all <= window_bytes || steps < kFewestSteps) return plan;
+    if (all <= budget.far || steps < kFewestSteps) return plan;
     const double each = static_cast<double>(all) / static_cast<double>(slices);
-    // A sweep of k steps keeps k + 2 chunks alive. Chunks as small as possible first: the bandwidth decides.
-    const auto chunk = [&](std::size_t goal) {
+    // Greedy chunks of `goal` slices, or as many as the bandwidth forces; returns the largest.
+    const auto chunk = [&](double goal) {
+        const std::size_t least = std::max(kSmallestChunk, static_cast<std::size_t>(goal));
         plan.ends.clear();
         std::size_t end = 0, largest = 0;
         while (end < slices) {
             const std::size_t touched = end == 0 ? 0 : M.reach()[end - 1] + 1;
-            const std::size_t next = std::min(slices, std::max(touched, end + goal));
+            const std::size_t next = std::min(slices, std::max(touched, end + least));
             largest = std::max(largest, next - end);
             end = next;
             plan.ends.push_back(static_cast<std::uint32_t>(end));
         }
-        return largest;
+        return static_cast<double>(largest) * each;
     };
-    const double goal = static_cast<double>(window_bytes) / (each * (steps + 2));
-    const std::size_t largest = chunk(std::max(kSmallestChunk, static_cast<std::size_t>(goal)));
-    const double chunk_bytes = each * static_cast<double>(largest);
-    const int possible = static_cast<int>(std::min(static_cast<double>(window_bytes) / chunk_bytes - 2, 1e6));
-    if (possible < kFewestSteps || plan.ends.size() < 4) {
-        plan.ends.clear();
+    // A sweep of k steps keeps k + 2 chunks alive. All steps in the near cache, or as many as the far one allows.
+    for (const std::size_t window : {budget.near, budget.far}) {
+        const double bytes = chunk(static_cast<double>(window) / (each * (steps + 2)));
+        const int possible = static_cast<int>(std::min(static_cast<double>(window) / bytes - 2, 1e6));
+        const int needed = window == budget.far ? kFewestSteps : steps;
+        if (possible < needed || plan.ends.size() < 4) continue;
+        const int sweeps = (steps + possible - 1) / possible;
+        plan.steps = (steps + sweeps - 1) / sweeps;
+        plan.window = static_cast<std::size_t>(bytes * (plan.steps + 2));
         return plan;
     }
-    const int sweeps = (steps + possible - 1) / possible;
-    plan.steps = (steps + sweeps - 1) / sweeps;
-    plan.window = static_cast<std::size_t>(chunk_bytes * (plan.steps + 2));
+    plan.ends.clear();
     return plan;
 }
 
 template <class V>
-RecurrenceRunner<V>::RecurrenceRunner(std::shared_ptr<const Sliced<V>> M, Coefficients c, std::size_t window_bytes,
+RecurrenceRunner<V>::RecurrenceRunner(std::shared_ptr<const Sliced<V>> M, Coefficients c, CacheBudget budget,
                                       int columns)
     : M_(std::move(M)), columns_(columns) {
     const std::size_t depth = c.rho.size();
@@ -84,7 +87,7 @@ RecurrenceRunner<V>::RecurrenceRunner(std::shared_ptr<const Sliced<V>> M, Coeffi
         steps_.push_back(s);
     }
     const std::size_t size = static_cast<std::size_t>(M_->n()) * static_cast<std::size_t>(columns);
-    traversal_ = plan_traversal(*M_, static_cast<int>(steps_.size()), window_bytes, columns);
+    traversal_ = plan_traversal(*M_, static_cast<int>(steps_.size()), budget, columns);
     z_ = PaddedVector<T>(size);
     for (auto& w : work_) w = PaddedVector<T>(size);
     if (accumulates_) acc_ = PaddedVector<T>(size);
@@ -177,9 +180,15 @@ template <class V> const typename arithmetic<V>::type* RecurrenceRunner<V>::run(
 
 template <class V>
 PolynomialPreconditioner<V>::PolynomialPreconditioner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients,
-                                                      const double* scale, std::size_t window_bytes)
-    : M_(M), coefficients_(coefficients), window_(window_bytes), runner_(M, coefficients, window_bytes) {
-    if (scale != nullptr) scale_.assign(scale, scale + M->n());
+                                                      const double* scale, CacheBudget budget)
+    : M_(M), coefficients_(coefficients), budget_(budget), runner_(M, coefficients, budget) {
+    if (scale == nullptr) return;
+    scale_.assign(scale, scale + M->n());
+    double largest = 0;
+    for (double s : scale_) largest = std::max(largest, s);
+    int exponent = 0;
+    if (largest > 0) std::frexp(largest, &exponent);
+    unit_ = std::ldexp(1.0, -exponent);
 }
 
 template <class V> void PolynomialPreconditioner<V>::apply(const double* r, double* z) {
@@ -191,7 +200,7 @@ template <class V> void PolynomialPreconditioner<V>::apply(const double* r, doub
         if (scale == nullptr)
             for (std::size_t i = lo * kLanes; i < end; ++i) input[i] = static_cast<T>(r[i]);
         else
-            for (std::size_t i = lo * kLanes; i < end; ++i) input[i] = static_cast<T>(scale[i] * r[i]);
+            for (std::size_t i = lo * kLanes; i < end; ++i) input[i] = static_cast<T>(unit_ * scale[i] * r[i]);
     });
     const T* result = runner_.run();
     over_slices((n + kLanes - 1) / kLanes, [&](std::size_t lo, std::size_t hi) {
@@ -199,7 +208,7 @@ template <class V> void PolynomialPreconditioner<V>::apply(const double* r, doub
         if (scale == nullptr)
             for (std::size_t i = lo * kLanes; i < end; ++i) z[i] = static_cast<double>(result[i]);
         else
-            for (std::size_t i = lo * kLanes; i < end; ++i) z[i] = scale[i] * static_cast<double>(result[i]);
+            for (std::size_t i = lo * kLanes; i < end; ++i) z[i] = scale[i] / unit_ * static_cast<double>(result[i]);
     });
 }
 
@@ -210,25 +219,25 @@ template <class V> void PolynomialPreconditioner<V>::apply_block(const double* r
         const std::size_t width = left >= 5 ? 8 : left >= 3 ? 4 : 2;
         const std::size_t used = std::min(left, width);
         if (!block_ || block_->columns() != static_cast<int>(width))
-            block_ = std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, window_, static_cast<int>(width));
+            block_ = std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, budget_, static_cast<int>(width));
         T* input = block_->input();
         for (std::size_t i = 0; i < n; ++i) {
-            const double s = scale_.empty() ? 1.0 : scale_[i];
+            const double s = scale_.empty() ? 1.0 : scale_[i] * unit_;
             for (std::size_t j = 0; j < width; ++j)
                 input[i * width + j] = j < used ? static_cast<T>(s * r[i * k + from + j]) : T(0);
         }
         const T* result = block_->run();
         for (std::size_t i = 0; i < n; ++i) {
-            const double s = scale_.empty() ? 1.0 : scale_[i];
+            const double s = scale_.empty() ? 1.0 : scale_[i] / unit_;
             for (std::size_t j = 0; j < used; ++j) z[i * k + from + j] = s * static_cast<double>(result[i * width + j]);
         }
         from += used;
     }
 }
 
-template Traversal plan_traversal(const Sliced<double>&, int, std::size_t, int);
-template Traversal plan_traversal(const Sliced<float>&, int, std::size_t, int);
-template Traversal plan_traversal(const Sliced<bfloat16>&, int, std::size_t, int);
+template Traversal plan_traversal(const Sliced<double>&, int, CacheBudget, int);
+template Traversal plan_traversal(const Sliced<float>&, int, CacheBudget, int);
+template Traversal plan_traversal(const Sliced<bfloat16>&, int, CacheBudget, int);
 template class RecurrenceRunner<double>;
 template class RecurrenceRunner<float>;
 template class RecurrenceRunner<bfloat16>;

@@ -23,15 +23,19 @@ struct Traversal {
     std::size_t window = 0;           // bytes that a sweep keeps in the cache
 };
 
-// window_bytes: what may be kept in the cache; 0 forbids blocking.
-template <class V> Traversal plan_traversal(const Sliced<V>& M, int steps, std::size_t window_bytes, int columns);
+// What a sweep may keep in the cache: preferably the fast one's `near`, else `far` bytes. 0 and 0 forbid blocking.
+struct CacheBudget {
+    std::size_t near = 0, far = 0;
+};
+
+template <class V> Traversal plan_traversal(const Sliced<V>& M, int steps, CacheBudget budget, int columns);
 
 // P(X) z. All vectors are padded; z is not changed; the result is in the returned one of the work vectors.
 // One run at a time: an object owns its work vectors.
 template <class V> class RecurrenceRunner {
   public:
     using T = typename arithmetic<V>::type;
-    RecurrenceRunner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients, std::size_t window_bytes,
+    RecurrenceRunner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients, CacheBudget budget,
                      int columns = 1);
     T* input() { return z_.data(); }
     const T* run();
@@ -61,7 +65,7 @@ template <class V> class PolynomialPreconditioner : public Preconditioner {
     using T = typename arithmetic<V>::type;
     // scale: S, n entries; null for none.
     PolynomialPreconditioner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients, const double* scale,
-                             std::size_t window_bytes);
+                             CacheBudget budget);
     std::int64_t size() const override { return runner_.matrix().n(); }
     void apply(const double* r, double* z) override;
     const RecurrenceRunner<V>& runner() const { return runner_; }
@@ -71,10 +75,11 @@ template <class V> class PolynomialPreconditioner : public Preconditioner {
   private:
     std::shared_ptr<const Sliced<V>> M_;
     Coefficients coefficients_;
-    std::size_t window_;
+    CacheBudget budget_;
     RecurrenceRunner<V> runner_;
     std::unique_ptr<RecurrenceRunner<V>> block_;
     std::vector<double> scale_;
+    double unit_ = 1;  // a power of two that brings the largest entry of S to about 1: float32 keeps its range
 };
 
 }  // namespace nnla

@@ -26,8 +26,27 @@ template <class V> struct Kernels {
     void (*block_step)(const Sliced<V>&, std::size_t lo, std::size_t hi, int columns, const Step<T>&);
 };
 
+// The vector operations of conjugate gradients in float64 on entries lo ... hi - 1, fused so that each vector is
+// read and written once. `inverse` is the inverse diagonal of Jacobi's preconditioner, or null.
+struct VectorKernels {
+    // rows lo ... hi - 1 of out = A c, and the sum of c * out over them
+    double (*csr_product)(const Csr& A, std::int64_t lo, std::int64_t hi, const double* c, double* out);
+    // p = u + beta p
+    void (*direction)(std::size_t lo, std::size_t hi, double beta, const double* u, double* p);
+    // x += alpha p, r -= alpha s, u = inverse r; sums[0] = r'r, sums[1] = r'u
+    void (*update)(std::size_t lo, std::size_t hi, double alpha, const double* p, const double* s, double* x,
+                   double* r, const double* inverse, double* u, double* sums);
+    // p = u + beta p, s = w + beta s, and then as update
+    void (*both)(std::size_t lo, std::size_t hi, double beta, double alpha, const double* w, double* p, double* s,
+                 double* x, double* r, const double* inverse, double* u, double* sums);
+    double (*dot)(std::size_t lo, std::size_t hi, const double* a, const double* b);
+    // a = b + q c, the triad that bandwidth is measured by
+    void (*triad)(std::size_t lo, std::size_t hi, double q, const double* b, const double* c, double* a);
+};
+
 struct InstructionSet {
     const char* name;
+    VectorKernels vectors;
     Kernels<double> f64;
     Kernels<float> f32;
     Kernels<bfloat16> bf16;

@@ -65,6 +65,7 @@ class Operator:
         self.csr: sp.csr_array | None = matrix if kind == "csr" else None
         self.products = 0
         self._structure = structure
+        self.native_forms: Any = None  # of nnla.kernels.system
 
     def __repr__(self) -> str:
         where = "" if self.device is None else f" on {self.device}"
