@@ -12,6 +12,7 @@ namespace nnla {
 void bind_checks(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
 void bind_kernels(nb::module_& m);
+void bind_reordering(nb::module_& m);
 }  // namespace nnla
 
 NB_MODULE(_native, m) {
@@ -24,4 +25,5 @@ NB_MODULE(_native, m) {
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
     nnla::bind_checks(m);
     nnla::bind_incomplete_cholesky(m);
+    nnla::bind_reordering(m);
 }
