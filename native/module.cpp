@@ -11,6 +11,7 @@ using namespace nb::literals;
 namespace nnla {
 void bind_checks(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
+void bind_cholesky(nb::module_& m);
 void bind_kernels(nb::module_& m);
 void bind_reordering(nb::module_& m);
 }  // namespace nnla
@@ -26,4 +27,5 @@ NB_MODULE(_native, m) {
     nnla::bind_checks(m);
     nnla::bind_incomplete_cholesky(m);
     nnla::bind_reordering(m);
+    nnla::bind_cholesky(m);
 }
