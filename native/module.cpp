@@ -7,6 +7,10 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
+namespace nnla {
+void bind_multigrid(nb::module_& m);
+}
+
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
     nb::set_leak_warnings(false);
@@ -14,4 +18,5 @@ NB_MODULE(_native, m) {
         .def_prop_ro("size", &nnla::Preconditioner::size);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
+    nnla::bind_multigrid(m);
 }
