@@ -15,6 +15,8 @@ void bind_cholesky(nb::module_& m);
 void bind_kernels(nb::module_& m);
 void bind_reordering(nb::module_& m);
 }  // namespace nnla
+void bind_multigrid(nb::module_& m);
+}
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
@@ -28,4 +30,5 @@ NB_MODULE(_native, m) {
     nnla::bind_incomplete_cholesky(m);
     nnla::bind_reordering(m);
     nnla::bind_cholesky(m);
+    nnla::bind_multigrid(m);
 }
