@@ -61,6 +61,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "nnla-time-to-solution")
     parser.add_argument("--out", type=Path, default=DOCS)
     parser.add_argument("--fresh", action="store_true", help="forget the records that are there")
+    parser.add_argument("--no-plots", action="store_true")
     parser.add_argument("--redraw", action="store_true", help="measure nothing")
     return parser.parse_args(words)
 
@@ -116,7 +117,8 @@ def main(words: list[str] | None = None) -> None:
     stem.with_suffix(".json").write_text(json.dumps(_finite(data), indent=1))
     stem.with_suffix(".md").write_text(report.page(data))
     try:
-        figures.draw(data, stem)
+        if not args.no_plots:
+            figures.draw(data, stem)
     except ImportError:
         print("no plots: Matplotlib is not installed")
     print("\n".join(report._summary(data["summary"])))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tts.catalogue import CATALOGUE, QUICK
 
 _PARTS = ("data", "indices", "indptr", "b")
@@ -72,7 +73,9 @@ def not_spd(A: Any) -> str | None:
     return None
 
 
-def select(matrices: Path | None, *, quick: bool = False, only: str | None = None, generated: bool = True) -> list[Case]:
+def select(
+    matrices: Path | None, *, quick: bool = False, only: str | None = None, generated: bool = True
+) -> list[Case]:
     """The cases of a run, small ones of the folder first, then the generated ones in the catalogue's order."""
     cases = []
     if matrices is not None:

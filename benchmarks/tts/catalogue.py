@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.sparse import csr_array
-from tts import generated as g
 
 from nnla import problems as p
+from tts import generated as g
 
 Build = Callable[[], csr_array]
 CATALOGUE: dict[str, tuple[str, Build]] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tts.pool import Pool, Stopped
+from tts.pool import Pool, StoppedError
 from tts.solvers import LIBRARIES
 
 ANCHOR = "scipy-jacobi"  # the issue's geometric mean is against it: never stopped early, always measured anew
@@ -110,7 +110,7 @@ class Session:
 
     def _first(self, solver: str) -> None:
         """The first solve, with a tighter tolerance until the true residual is met."""
-        setting, previous = self.settings.get(solver, self.plan.rtol), math.inf
+        setting, previous, spent = self.settings.get(solver, self.plan.rtol), math.inf, 0.0
         for attempt in range(TIGHTENINGS + 1):
             sample = self._sample(solver, setting, 1)
             if "error" in sample:
@@ -128,7 +128,8 @@ class Session:
                 return
             stopped = (sample["facts"] or {}).get("stopped")
             hopeless = residual > 0.9 * previous or not math.isfinite(residual)
-            last = bool(stopped) or hopeless or attempt == TIGHTENINGS or solver.startswith("nnla-")
+            spent += sample[self.plan.clock]
+            last = bool(stopped) or hopeless or spent > self._time_limit(solver) / 2 or attempt == TIGHTENINGS or solver.startswith("nnla-")
             reason = f"true residual {residual:.1e}" + (f", {stopped}" if stopped else "")
             self._write(solver, setting, sample, ok=False, final=last, reason=reason)
             if last:
@@ -155,7 +156,7 @@ class Session:
         try:
             worker = self.pool.workers[LIBRARIES[solver]]
             return worker.run(solver, self.folder, setting, inner, inner * limit)
-        except Stopped as error:
+        except StoppedError as error:
             return {"error": str(error), "wall": limit, "cpu": limit}
 
     def _write(self, solver: str, setting: float, sample: dict[str, Any], **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -14,7 +15,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parents[1]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The worker did not answer in time, or died."""
 
 
@@ -43,24 +44,26 @@ class Worker:
         self.facts = self._ask({"do": "hello", "library": self.library}, 120.0)
 
     def _ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
-        assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         deadline = time.monotonic() + limit
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
             self.close()
-            raise Stopped("the process died") from None
+            raise StoppedError("the process died") from None
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 self.close()
-                raise Stopped(f"stopped after {limit:.3g} s")
+                raise StoppedError(f"stopped after {limit:.3g} s")
             piece = os.read(self.process.stdout.fileno(), 65536)
             if not piece:
                 code = self.process.wait()
                 self.close()
-                raise Stopped(f"the process died (exit {code})")
+                raise StoppedError(f"the process died (exit {code})")
             self.buffer += piece
         line, _, self.buffer = self.buffer.partition(b"\n")
         return json.loads(line)
@@ -72,7 +75,7 @@ class Worker:
         return self.facts
 
     def run(self, solver: str, folder: Path, setting: float, inner: int, limit: float) -> dict[str, Any]:
-        """One sample: {"wall", "cpu", "residual", "facts"} or {"error"}; raises `Stopped`."""
+        """One sample: {"wall", "cpu", "residual", "facts"} or {"error"}; raises `StoppedError`."""
         self.start()
         if solver not in self.warm:
             self._ask({"do": "warm", "solver": solver}, 120.0)
@@ -86,10 +89,8 @@ class Worker:
             self.process.wait()
             for stream in (self.process.stdin, self.process.stdout):
                 if stream is not None:
-                    try:
+                    with contextlib.suppress(OSError):  # what was not flushed to a dead process
                         stream.close()
-                    except OSError:  # what was not flushed to a dead process
-                        pass
             self.process = None
 
 
@@ -105,7 +106,7 @@ class Pool:
         for library, worker in self.workers.items():
             try:
                 facts = worker.start()
-            except Stopped as error:
+            except StoppedError as error:
                 facts = {"error": str(error)}
             if "error" in facts:
                 self.absent[library] = facts["error"]
@@ -118,9 +119,7 @@ class Pool:
     def key(self, library: str) -> str:
         """What a cached measurement is valid for."""
         return ", ".join(
-            f"{name} {version}"
-            for name, version in sorted(self.versions[library].items())
-            if name != "commit"
+            f"{name} {version}" for name, version in sorted(self.versions[library].items()) if name != "commit"
         )
 
     def close(self) -> None:

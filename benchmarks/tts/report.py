@@ -85,7 +85,9 @@ def _systems(judged: list[dict], systems: dict[str, dict], medians: dict[str, di
     for j in judged:
         if j["chosen_because"]:
             predicted = ", ".join(f"{k.removeprefix('predicted_')} {_short(v)}" for k, v in j["predicted"].items())
-            lines.append(f"* {j['matrix']}: {j['chosen_because']}" + (f" (predicted: {predicted})" if predicted else ""))
+            lines.append(
+                f"* {j['matrix']}: {j['chosen_because']}" + (f" (predicted: {predicted})" if predicted else "")
+            )
     return lines
 
 

@@ -47,7 +47,7 @@ def _medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def judge(name: str, solvers: dict[str, dict], clock: str) -> dict[str, Any]:
-    """The figures of one system. A ratio is inf where `auto` failed and a peer did not, 0 where only `auto` got there."""
+    """The figures of one system; the ratio is inf where `auto` failed and a peer did not, 0 the other way round."""
     good = {s: v[clock] for s, v in solvers.items() if v["ok"]}
     peers = {s: t for s, t in good.items() if not s.startswith("nnla-")}
     own = {s: t for s, t in good.items() if s.startswith("nnla-")}
@@ -62,10 +62,10 @@ def judge(name: str, solvers: dict[str, dict], clock: str) -> dict[str, Any]:
     if AUTO in solvers and (peers or auto is not None):
         out["ratio"] = math.inf if auto is None else auto / out["best_peer_time"] if peers else 0.0
     jacobi = solvers.get(JACOBI)
-    if jacobi and auto is not None and jacobi[clock] is not None:
-        # a Jacobi-CG that was stopped gives a lower bound; one that failed otherwise gives none
-        if jacobi["ok"] or jacobi["reason"].startswith("stopped"):
-            out["jacobi_ratio"], out["jacobi_stopped"] = jacobi[clock] / auto, not jacobi["ok"]
+    # a Jacobi-CG that was stopped gives a lower bound; one that failed otherwise gives none
+    usable = jacobi and jacobi[clock] is not None and (jacobi["ok"] or jacobi["reason"].startswith("stopped"))
+    if jacobi and usable and auto is not None:
+        out["jacobi_ratio"], out["jacobi_stopped"] = jacobi[clock] / auto, not jacobi["ok"]
     facts = (solvers.get(AUTO) or {}).get("facts") or {}
     out["chosen"] = facts.get("method")
     out["chosen_because"] = facts.get("chosen_because")
