@@ -148,12 +148,12 @@ def measure(args: argparse.Namespace, cases: list[Case], solvers: list[str], poo
             if facts.get("excluded") or args.redraw:
                 continue
             mine = old.get(case.name, [])
-            Session(case.name, folder, pool, plan, record, label, mine).measure(solvers)
+            Session(case.name, folder, pool, plan, record, label, facts["digest"], mine).measure(solvers)
             if args.precision and case.name in PRECISION:
                 some = [s for s in PRECISION_SOLVERS if s in solvers]
                 for rtol in RTOLS:
                     own = dataclasses.replace(plan, rtol=rtol)
-                    Session(case.name, folder, pool, own, record, label, mine).measure(some)
+                    Session(case.name, folder, pool, own, record, label, facts["digest"], mine).measure(some)
             progress(case.name, facts["n"], partial, args, time.perf_counter() - started)
     return systems
 
@@ -168,7 +168,7 @@ def progress(name: str, n: int, partial: Path, args: argparse.Namespace, seconds
 
 def collect(args: argparse.Namespace, systems: dict[str, dict], pool: Pool, records: list[dict]) -> dict[str, Any]:
     """Everything that the page and the plots show."""
-    records = [r for r in records if r["matrix"] in systems]
+    records = [r for r in records if systems.get(r["matrix"], {}).get("digest") == r["digest"]]
     keys = {s: pool.key(library) for s, library in LIBRARIES.items() if library in pool.versions}
     medians = digest(records, rtol=args.rtol, threads=args.threads, keys=keys)
     judged = [judge(name, medians[name], args.clock) for name in systems if name in medians]

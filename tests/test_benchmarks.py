@@ -79,7 +79,7 @@ def measure(answers, solvers, old=(), version="1", label="now"):
     from tts.measure import Plan, Session
 
     pool, records = FakePool(answers, version), list(old)
-    Session("m", Path("nowhere"), pool, Plan(), records.append, label, list(old)).measure(solvers)
+    Session("m", Path("nowhere"), pool, Plan(), records.append, label, old=list(old)).measure(solvers)
     return records[len(old) :], pool.worker.asked
 
 

@@ -55,6 +55,7 @@ class Session:
     plan: Plan
     record: Callable[[dict[str, Any]], None]
     label: str  # of this session
+    digest: str = ""  # of the system
     old: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, float] = field(default_factory=dict)
     times: dict[str, list[float]] = field(default_factory=dict)
@@ -95,7 +96,8 @@ class Session:
         plan = self.plan
         mine = [
             r for r in self.old
-            if (r["solver"], r["key"], r["rtol"], r["threads"]) == (solver, key, plan.rtol, plan.threads)
+            if (r["solver"], r["key"], r["rtol"], r["threads"], r["digest"])
+            == (solver, key, plan.rtol, plan.threads, self.digest)
         ]  # fmt: skip
         return [r for r in mine if r["session"] == mine[-1]["session"] and r["final"]]
 
@@ -129,7 +131,8 @@ class Session:
             stopped = (sample["facts"] or {}).get("stopped")
             hopeless = residual > 0.9 * previous or not math.isfinite(residual)
             spent += sample[self.plan.clock]
-            last = bool(stopped) or hopeless or spent > self._time_limit(solver) / 2 or attempt == TIGHTENINGS or solver.startswith("nnla-")
+            hopeless = hopeless or spent > self._time_limit(solver) / 2
+            last = bool(stopped) or hopeless or attempt == TIGHTENINGS or solver.startswith("nnla-")
             reason = f"true residual {residual:.1e}" + (f", {stopped}" if stopped else "")
             self._write(solver, setting, sample, ok=False, final=last, reason=reason)
             if last:
@@ -160,7 +163,13 @@ class Session:
             return {"error": str(error), "wall": limit, "cpu": limit}
 
     def _write(self, solver: str, setting: float, sample: dict[str, Any], **more: Any) -> None:
-        row = {"matrix": self.name, "solver": solver, "session": self.label, "rtol": self.plan.rtol}
+        row = {
+            "matrix": self.name,
+            "solver": solver,
+            "session": self.label,
+            "rtol": self.plan.rtol,
+            "digest": self.digest,
+        }
         row |= {"threads": self.plan.threads, "key": self.pool.key(LIBRARIES[solver]), "setting": setting}
         row |= {k: sample.get(k) for k in ("wall", "cpu", "residual", "facts")} | more
         self.record(row)
