@@ -5,13 +5,21 @@
 #include "threads.hpp"
 
 namespace nb = nanobind;
+
 using namespace nb::literals;
+
+namespace nnla {
+void bind_checks(nb::module_& m);
+void bind_kernels(nb::module_& m);
+}  // namespace nnla
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
     nb::set_leak_warnings(false);
     nb::class_<nnla::Preconditioner>(m, "Preconditioner", "What native CG can be preconditioned by.")
         .def_prop_ro("size", &nnla::Preconditioner::size);
+    nnla::bind_kernels(m);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
+    nnla::bind_checks(m);
 }

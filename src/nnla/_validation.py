@@ -25,6 +25,7 @@ __all__ = [
     "require_real",
     "require_square",
     "symmetric_on_device",
+    "symmetry_rtol",
     "torch_coordinates",
     "torch_diagonal",
 ]
@@ -131,6 +132,14 @@ def check_dense(dense: np.ndarray, eps: float, block: int = 512) -> None:
     _check_diagonal(dense.diagonal())
 
 
+def symmetry_rtol(eps: float) -> float:
+    """The tolerance of the symmetry check for entries given with the rounding unit `eps`.
+
+    A float32 matrix symmetric up to its own rounding is as symmetric as its user could make it.
+    """
+    return min(max(SYMMETRY_RTOL, 16 * eps), 0.02)
+
+
 def _row_of(csr: sp.csr_array, k: Any) -> Any:
     return np.searchsorted(csr.indptr, k, side="right") - 1
 
@@ -146,8 +155,7 @@ def _raise_if_asymmetric(
 ) -> None:
     # sqrt(a_ii a_jj) bounds |a_ij| in an SPD matrix and follows any diagonal scaling D A D exactly, so the
     # verdict does not depend on units; the entries themselves stand in where the diagonal is no guide.
-    # A float32 matrix symmetric up to its own rounding is as symmetric as its user could make it.
-    rtol = min(max(SYMMETRY_RTOL, 16 * eps), 0.02)
+    rtol = symmetry_rtol(eps)
     root = np.sqrt(np.abs(diagonal))
     with np.errstate(over="ignore"):
         difference = np.abs(a_ij - a_ji)

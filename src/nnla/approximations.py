@@ -10,14 +10,15 @@ from scipy.sparse.linalg import LinearOperator
 
 from nnla._arrays import is_torch
 from nnla.design import POLYNOMIAL_METHODS, Design, design_polynomial
-from nnla.errors import DTypeError, OptionError
+from nnla.errors import DTypeError, OptionError, ShapeError
+from nnla.kernels.system import native_system
 from nnla.operators import Operator, as_operator
 from nnla.probes import probe as run_probe
 from nnla.recurrences import Recurrence
 from nnla.scalings import Scaling, bind_scaling
 from nnla.types import Kind, SpectralProbe
 
-__all__ = ["PolynomialPreconditioner", "choose_scaling", "preconditioner"]
+__all__ = ["PolynomialPreconditioner", "choose_scaling", "precision_of", "preconditioner", "quick_dtype"]
 
 DEFAULT_DEGREE = 11
 
@@ -32,6 +33,7 @@ class PolynomialPreconditioner(LinearOperator):
     probe : SpectralProbe it was made from
     design : method, interval, fallback, weights
     scaling : name of B
+    precision : dtype of the values and vectors inside; what goes in and out is float64
     applies, products : counters of its use
     report : dict of all that, JSON-able
 
@@ -55,16 +57,40 @@ class PolynomialPreconditioner(LinearOperator):
         seconds: float = 0.0,
     ) -> None:
         self.operator, self.base, self.design, self.probe = operator, base, design, probe
-        self.scaling = base.name
+        self.name = self.scaling = base.name
+        self.inverse = None
         self.applies = self.products = 0
         self.seconds = seconds
-        self._low = _low_precision(operator, dtype)
+        self.precision = precision_of(dtype)
+        self._native: Any = None
+        self._low = None
+        if self.native is None:
+            self._low = _low_precision(operator, dtype)
         super().__init__(dtype=np.dtype(np.float64), shape=operator.shape)
 
     @property
     def recurrence(self) -> Recurrence:
         """The polynomial P."""
         return self.design.recurrence
+
+    @property
+    def native(self) -> Any:
+        """The native preconditioner, or None: the matrix, the scaling or the recurrence has no native form."""
+        if self._native is None and self.base.name in ("none", "jacobi"):
+            system, scaled = native_system(self.operator), self.base.name == "jacobi"
+            if system is not None and system.holds(self.precision, scaled=scaled):
+                self._native = system.polynomial(self.recurrence, self.precision, scaled=scaled)
+        return self._native
+
+    def in_precision(self, dtype: Any) -> PolynomialPreconditioner:
+        """The same polynomial with values and vectors of another dtype inside."""
+        return PolynomialPreconditioner(self.operator, self.base, self.design, self.probe, dtype=dtype)
+
+    def count(self, applies: int) -> None:
+        """Add so many applications and their products, done by the native kernels, to the counters."""
+        self.applies += applies
+        self.products += applies * self.recurrence.products
+        self.operator.products += applies * self.recurrence.products
 
     @property
     def report(self) -> dict[str, Any]:
@@ -87,6 +113,9 @@ class PolynomialPreconditioner(LinearOperator):
     def __call__(self, r: Any) -> Any:
         """M r for (n,) or (n, k), NumPy or torch."""
         columns = 1 if r.ndim == 1 else r.shape[1]
+        if self.native is not None and not is_torch(r):
+            self.count(columns)
+            return self._natively(np.ascontiguousarray(r, dtype=np.float64))
         self.applies += columns
         self.products += columns * self.recurrence.products
         if self._low is not None:
@@ -99,6 +128,16 @@ class PolynomialPreconditioner(LinearOperator):
         if self.base.name == "none":
             return self.recurrence.apply(self.operator, r)
         return self.recurrence.apply(lambda v: self.base.solve(self.operator.matvec(v)), self.base.solve(r))
+
+    def _natively(self, r: np.ndarray) -> np.ndarray:
+        if r.shape[0] != self.shape[0]:
+            raise ShapeError(f"r has shape {r.shape}; M is {self.shape[0]}x{self.shape[0]}")
+        out = np.empty_like(r)
+        if r.ndim == 1 or r.shape[1] == 1:
+            self.native.apply(r.reshape(-1), out.reshape(-1))
+        else:
+            self.native.apply_block(r, out)
+        return out
 
     def _matvec(self, x: np.ndarray) -> np.ndarray:
         return self(np.asarray(x, dtype=np.float64).reshape(-1))
@@ -195,11 +234,27 @@ def choose_scaling(op: Operator) -> str:
     return "jacobi" if high > 1.0001 * low else "none"
 
 
+def quick_dtype(op: Operator, base: Scaling) -> str:
+    """float32 where the native kernels can use it, at half the memory traffic; else float64."""
+    system = native_system(op)
+    if system is None or base.name not in ("none", "jacobi"):
+        return "float64"
+    return "float32" if system.holds("float32", scaled=base.name == "jacobi") else "float64"
+
+
+def precision_of(dtype: Any) -> str:
+    """The name of the dtype asked for inside a polynomial, float64 by default."""
+    name = "float64" if dtype is None else dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    if name not in ("float64", "float32", "bfloat16"):
+        raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {name}")
+    return name
+
+
 def _low_precision(op: Operator, dtype: Any) -> tuple[Any, np.dtype] | None:
-    if dtype is None or np.dtype(dtype) == np.float64:
+    if precision_of(dtype) == "float64":
         return None
-    if np.dtype(dtype) != np.float32:
-        raise DTypeError(f"dtype must be float64 or float32, got {np.dtype(dtype)}")
+    if precision_of(dtype) == "bfloat16":
+        raise OptionError("dtype='bfloat16' needs the native kernels and a SciPy sparse matrix; see `nnla doctor`")
     if op.csr is None:
         raise OptionError("dtype=float32 needs a SciPy sparse matrix")
     largest = float(np.abs(op.csr.data).max())

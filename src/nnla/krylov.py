@@ -16,7 +16,7 @@ import numpy as np
 from nnla._arrays import inner, is_torch, norm, zeros_like
 from nnla.types import Status
 
-__all__ = ["CGResult", "conjugate_gradients", "lanczos_from_cg"]
+__all__ = ["CGResult", "conjugate_gradients", "ended_by", "lanczos_from_cg"]
 
 
 @dataclass
@@ -168,7 +168,7 @@ def conjugate_gradients(
         new_gamma = np.atleast_1d(inner(r, u))
         failed = ~(new_gamma > 0)  # r'Mr <= 0: M is not positive definite; NaN counts
         if failed.any():
-            note(_reason(new_gamma[failed], Status.BREAKDOWN))
+            note(ended_by(new_gamma[failed], Status.BREAKDOWN))
         beta = np.where(fresh | failed, 0.0, new_gamma / gamma)
         if k == 0:
             result.lead = int(columns[0])
@@ -191,7 +191,7 @@ def conjugate_gradients(
         result.reductions += 1 if one_reduction else 2
         flat = ~failed & ~(curvature > 0)  # p'Ap <= 0: A is not positive definite
         if flat.any():
-            note(_reason(curvature[flat], Status.INDEFINITE))
+            note(ended_by(curvature[flat], Status.INDEFINITE))
         failed |= flat
         if failed.all():
             continue
@@ -253,16 +253,16 @@ def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float | No
     return diagonal, np.sqrt(b) / a
 
 
-# -- columns of blocks, NumPy or torch ----------------------------------------------------------------
-
-_SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
-
-
-def _reason(values: np.ndarray, negative: Status) -> Status:
+def ended_by(values: Any, negative: Status) -> Status:
     """What an inner product that should be positive says: NaN, a negative value, or underflow to zero."""
     if not np.all(np.isfinite(values)):
         return Status.BREAKDOWN
     return negative if np.any(values < 0) else Status.STAGNATION
+
+
+# -- columns of blocks, NumPy or torch ----------------------------------------------------------------
+
+_SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
 
 
 def _coefficients(values: np.ndarray, like: Any) -> Any:

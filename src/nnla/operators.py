@@ -6,6 +6,7 @@ method, and a counter of products that the report can trust.
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from typing import Any
@@ -24,10 +25,12 @@ from nnla._validation import (
     dtype_error,
     require_real,
     require_square,
+    symmetry_rtol,
     torch_coordinates,
     torch_diagonal,
 )
 from nnla.errors import DTypeError, NonFiniteError, ShapeError
+from nnla.structure import Structure, structure_of, verified_structure
 
 __all__ = ["Operator", "as_operator"]
 
@@ -49,7 +52,7 @@ class Operator:
     products : products with A so far; a block of k vectors counts k
     """
 
-    def __init__(self, matrix: Any, kind: str, nnz: int | None = None) -> None:
+    def __init__(self, matrix: Any, kind: str, nnz: int | None = None, structure: Structure | None = None) -> None:
         # kind: "csr", "dense", "linear" (LinearOperator), "duck" (anything else with @) or "torch".
         self._matrix = matrix
         self._kind = kind
@@ -62,6 +65,8 @@ class Operator:
         self.dtype: Any = matrix.dtype if kind == "torch" else np.float64
         self.csr: sp.csr_array | None = matrix if kind == "csr" else None
         self.products = 0
+        self._structure = structure
+        self.native_forms: Any = None  # of nnla.kernels.system
 
     def __repr__(self) -> str:
         where = "" if self.device is None else f" on {self.device}"
@@ -109,8 +114,20 @@ class Operator:
             raise ShapeError(f"A @ x has shape {y.shape} for x of shape {x.shape}; it must keep the shape")
         return np.array(y, dtype=np.float64, order="C").reshape(x.shape)
 
+    @property
+    def structure(self) -> Structure | None:
+        """What the stored entries look like; None unless `csr` is there.
+
+        Cost: none after a validation in native code, else about a product, once.
+        """
+        if self._structure is None and self.csr is not None:
+            self._structure = structure_of(self.csr)
+        return self._structure
+
     def diagonal(self) -> Any:
         """The diagonal, a new float64 vector (n,) of the operator's kind; None if only products are known."""
+        if self._structure is not None:
+            return self._structure.diagonal.copy()
         if self._kind in ("csr", "dense"):
             return np.array(self._matrix.diagonal(), dtype=np.float64)
         return torch_diagonal(self._matrix) if self._kind == "torch" else None
@@ -238,17 +255,50 @@ def as_operator(A: Any, *, check: bool = True) -> Operator:
 def _from_sparse(A: Any, check: bool) -> Operator:
     require_real(A.dtype)
     require_square(A.shape)
-    csr = _canonical_csr(A)
-    if check:
-        check_csr(csr, _eps(A.dtype))
-    return Operator(csr, "csr", int(csr.nnz))
-
-
-def _canonical_csr(A: Any) -> sp.csr_array:
+    eps = _eps(A.dtype)
     if A.dtype != np.float64:
         with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
             A = A.astype(np.float64)
-    csr = A.tocsr()  # A itself when it is CSR
+    rtol = symmetry_rtol(eps) if check else None
+    if A.format == "csc" and check:
+        op = _without_objection(A, rtol)  # before the conversion, which it may spare
+        if op is not None:
+            return op
+    A = A.tocsr()  # A itself when it is CSR
+    op = _without_objection(A, rtol)
+    if op is not None:
+        return op
+    csr = _canonical_csr(A)
+    if check:
+        check_csr(csr, eps)
+    return Operator(csr, "csr", int(csr.nnz))
+
+
+def _without_objection(A: Any, rtol: float | None) -> Operator | None:
+    """The operator of a CSR or CSC matrix that passes all checks in one pass of native code; else None.
+
+    `rtol` is the tolerance of the symmetry check; None leaves the values unchecked.
+    """
+    n = A.shape[0]
+    data, indices, indptr = A.data, A.indices, A.indptr
+    if len(indptr) != n + 1:
+        return None
+    structure = verified_structure(indptr, indices, data, rtol)
+    # The arrays of CSC are those of the transposed matrix: the same one only if not a bit differs.
+    if structure is None or (A.format == "csc" and not structure.exactly_symmetric):
+        return None
+    nnz = structure.nnz
+    narrow = _index_type(nnz, n)
+    if type(A) is sp.csr_array and indices.dtype == narrow and len(data) == len(indices) == nnz:
+        csr = copy.copy(A)  # a new object around the same arrays, without SciPy's checks of them
+    else:
+        parts = (data[:nnz], *(part.astype(narrow, copy=False) for part in (indices[:nnz], indptr)))
+        csr = sp.csr_array(parts, shape=(n, n))
+    csr.has_canonical_format = True
+    return Operator(csr, "csr", nnz, structure)
+
+
+def _canonical_csr(csr: Any) -> sp.csr_array:
     n, data, indices, indptr = csr.shape[0], csr.data, csr.indices, csr.indptr
     # Compiled products trust these arrays: what they would read out of bounds is refused here.
     if len(indptr) != n + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
@@ -257,13 +307,17 @@ def _canonical_csr(A: Any) -> sp.csr_array:
     data, indices = np.ascontiguousarray(data[:nnz]), indices[:nnz]  # SciPy allows spare room at the end
     if min(len(data), len(indices)) < nnz or (nnz and (indices.min() < 0 or indices.max() >= n)):
         raise ShapeError("A is not a valid CSR matrix (indices or indptr out of range); rebuild it")
-    narrow = np.int32 if max(nnz, n) <= _INT32_MAX else np.int64
+    narrow = _index_type(nnz, n)
     indices, indptr = indices.astype(narrow, copy=False), indptr.astype(narrow, copy=False)
     result = sp.csr_array((data, indices, indptr), shape=(n, n))
     if not result.has_canonical_format:
         result = result.copy()  # sum_duplicates works in place, on arrays that may be A's
         result.sum_duplicates()
     return result
+
+
+def _index_type(nnz: int, n: int) -> Any:
+    return np.int32 if max(nnz, n) <= _INT32_MAX else np.int64
 
 
 def _from_dense(A: Any, check: bool) -> Operator:

@@ -44,6 +44,7 @@ def check_usable(
     scaling: Any = "auto",
     probe_steps: Any = None,
     engine: Any = None,
+    dtype: Any = None,
     M: Any = None,
     made: bool = False,
 ) -> None:
@@ -51,7 +52,7 @@ def check_usable(
 
     Parameters
     ----------
-    method, degree, scaling, probe_steps, engine, M : as in `nnla.solve`, the engine loaded
+    method, degree, scaling, probe_steps, engine, dtype, M : as in `nnla.solve`, the engine loaded
     made : M is a `nnla.preconditioner`, which has its own polynomial, scaling and probe
 
     Raises
@@ -69,7 +70,7 @@ def check_usable(
         raise OptionError(f"probe_steps must be a positive integer, got {probe_steps!r}")
     if M is not None and method not in _TAKE_M:
         raise OptionError(f"M has no effect on method={method!r}; leave it out, or use method='cg' with M")
-    given = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps, "engine": engine}
+    given = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps, "engine": engine, "dtype": dtype}
     polynomial = method in POLYNOMIAL_METHODS and not made
     chooses = method == "auto" and M is None
     for name, value in given.items():

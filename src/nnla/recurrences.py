@@ -106,10 +106,10 @@ class Recurrence:
     @cached_property
     def products(self) -> int:
         """Products with A that one application costs."""
-        return int(self._starts_with_product) + int(np.count_nonzero(self.beta))
+        return int(self.starts_with_product) + int(np.count_nonzero(self.beta))
 
     @cached_property
-    def _starts_with_product(self) -> bool:
+    def starts_with_product(self) -> bool:
         """Whether C_0 = X z is ever read."""
         if any(c[0] != 0 for c in (self.alpha, self.beta)):
             return True
@@ -161,7 +161,7 @@ class Recurrence:
     def _run(self, matvec: Callable[[Any], Any], z: Any) -> Any:
         """Equation (5) on anything with + and *; products by zero are left out."""
         acc, old, new = z, z, z
-        if self._starts_with_product:
+        if self.starts_with_product:
             new = (1.0 / self.scale) * matvec(z) + (-self.shift / self.scale) * z
         layers = self._layers()
         for rho, gamma, eta, alpha, beta in layers[:-1]:
@@ -176,7 +176,7 @@ class Recurrence:
         work = np.empty_like(z, order="C")
         spare = [np.empty_like(work) for _ in range(3)]
         acc, old, new = z, z, z
-        if self._starts_with_product:
+        if self.starts_with_product:
             new = spare.pop()
             np.multiply(matvec(z), 1.0 / self.scale, out=new)
             if self.shift != 0:

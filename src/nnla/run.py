@@ -15,6 +15,8 @@ from nnla import __version__
 from nnla._arrays import as_row, norm, zeros_like
 from nnla.design import Design
 from nnla.errors import ShapeError
+from nnla.kernels.conjugate_gradients import native_conjugate_gradients
+from nnla.kernels.system import native_system
 from nnla.krylov import CGResult, conjugate_gradients
 from nnla.operators import Operator
 from nnla.types import Report, Solution, Status
@@ -50,6 +52,8 @@ class Run:
     fallback: str | None = None
     design: Design | None = None
     seed: int | None = None
+    dtype: str | None = None  # that the user asked for inside a polynomial
+    precision: str | None = None  # and that it got
     degree: int | None = None
     iterations: int = 0
     probe_iterations: int = 0
@@ -102,7 +106,7 @@ class Run:
 
     def iterate(
         self,
-        M: Callable[[Any], Any] | None,
+        M: Any,
         *,
         limit: int | None = None,
         products_each: int = 1,
@@ -110,7 +114,11 @@ class Run:
         probing: bool = False,
         extend: Callable[[CGResult], int] | None = None,
     ) -> CGResult:
-        """CG from where the run stands; updates iterate, costs and status."""
+        """CG from where the run stands; updates iterate, costs and status.
+
+        M is a `Scaling` or a polynomial preconditioner; what both the matrix and M have a native form for runs
+        in the native kernels.
+        """
         started = time.perf_counter()
         total = 10 * self.op.n + 100 if self.maxiter is None else self.maxiter
         if limit is None:
@@ -121,19 +129,22 @@ class Run:
             callback = lambda x: given(x * as_row(self.unit, x))  # noqa: E731
         saved_x, saved_norm = self.x * 1.0, np.atleast_1d(norm(self.residual))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            result = conjugate_gradients(
+            common: dict[str, Any] = {
+                "maxiter": limit,
+                "one_reduction": one_reduction,
+                "stall": stall,
+                "callback": callback,
+                "extend": extend,
+            }
+            result = self._natively(M, common) or conjugate_gradients(
                 self.op.matvec,
                 self.b,
                 x=self.x,
                 residual=self.residual,
-                M=M,
+                M=None if M.name == "none" else M,
                 targets=self.targets,
-                maxiter=limit,
-                one_reduction=one_reduction,
-                stall=stall,
                 sizes=np.where(self.size > 0, self.size, 1.0),
-                callback=callback,
-                extend=extend,
+                **common,
             )
             self.x, self.residual = result.x, result.residual
             self.verified = result.status is Status.CONVERGED
@@ -152,6 +163,34 @@ class Run:
         else:
             self.iterations += result.iterations
         self.seconds["probe" if probing else "solve"] += time.perf_counter() - started
+        return result
+
+    def _natively(self, M: Any, common: dict[str, Any]) -> CGResult | None:
+        """The same by the native kernels, or None where matrix, right-hand side or M has no native form."""
+        system = native_system(self.op)
+        if system is None or self.b.size != self.op.n:
+            return None
+        native, inverse = M.native, M.inverse
+        if native is None and inverse is None and M.name != "none":
+            return None
+        x, residual, b = (v.reshape(-1) for v in (self.x, self.residual, self.b))
+        callback = common["callback"]
+        if callback is not None:
+            common = common | {"callback": lambda x: callback(x.reshape(self.b.shape))}
+        result, products, applies = native_conjugate_gradients(
+            system,
+            lambda x: b - self.op.matvec(x),
+            x=x,
+            residual=residual,
+            target=float(self.targets[0]),
+            size=float(self.size[0]) or 1.0,
+            M=native,
+            inverse=inverse,
+            **common,
+        )
+        self.op.products += products
+        M.count(applies)
+        result.x, result.residual = self.x, self.residual
         return result
 
     def solution(self) -> Solution:
@@ -183,6 +222,7 @@ class Run:
             iterations=self.iterations,
             probe_iterations=self.probe_iterations,
             degree=self.degree,
+            precision=self.precision,
             scaling=self.scaling,
             products=self.products,
             products_probe=self.products_probe,

@@ -33,12 +33,23 @@ class Scaling:
     solve : callable r -> B r for (n,) and (n, k)
     seconds : set-up time
     cost : work of one solve in products with A, roughly
+    inverse : (n,) the diagonal of B where B is diagonal, for the native kernels; else None
+    native : B as a native preconditioner, or None
     """
 
     name: str
     solve: Callable[[Any], Any]
     seconds: float = 0.0
     cost: float = 0.0
+    inverse: np.ndarray | None = None
+    native: Any = None
+
+    def __call__(self, r: Any) -> Any:
+        """B r."""
+        return self.solve(r)
+
+    def count(self, applies: int) -> None:
+        """Scalings are not counted."""
 
 
 def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
@@ -83,7 +94,7 @@ def _jacobi(op: Operator) -> Scaling:
     def solve(r: Any) -> Any:
         return r * (inverse if r.ndim == 1 else column)
 
-    return Scaling("jacobi", solve, 0.0, 0.1)
+    return Scaling("jacobi", solve, 0.0, 0.1, None if is_torch(inverse) else inverse)
 
 
 def _user(op: Operator, M: Any) -> Scaling:

@@ -72,7 +72,7 @@ def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> 
             apply_polynomial(run, base, again, polynomial, degree, engine)
         elif not run.finished:
             run.method = choice if choice == "ic" else plain
-            run.iterate(base.solve if base.name != "none" else None)
+            run.iterate(base)
         if run.status is Status.BREAKDOWN and base.name == "ic":
             go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
     if not run.finished and factorable and op.n <= _RESCUE and run.maxiter is None:

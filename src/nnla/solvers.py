@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling
+from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
 from nnla.design import POLYNOMIAL_METHODS
 from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
 from nnla.operators import Operator, as_operator
@@ -40,6 +40,7 @@ def solve(
     scaling: Any = "auto",
     probe_steps: int | None = None,
     engine: Any = None,
+    dtype: Any = None,
 ) -> Solution:
     """Solve A x = b for symmetric positive definite A, and say what it took.
 
@@ -64,6 +65,8 @@ def solve(
     probe_steps : CG steps that double as the probe; default 50, and up to 100 where the engine expects many
         iterations
     engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
+    dtype : precision inside a polynomial: float64, float32 or "bfloat16"; by default float32 where the native
+        kernels have it, and float64 from where float32 stagnates. CG and the residuals are in float64 always
 
     Returns
     -------
@@ -117,6 +120,7 @@ def solve(
         "scaling": scaling,
         "probe_steps": probe_steps,
         "engine": engine,
+        "dtype": dtype,
     }
     check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
     if warm_start is not None:
@@ -126,6 +130,7 @@ def solve(
     op = as_operator(A)
     before = op.products if op is A else 0
     run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, before, started)
+    run.dtype = None if dtype is None else precision_of(dtype)
     run.start(x0)
     if run.finished:
         run.method, run.because = method, "the initial guess meets the tolerance"
@@ -144,7 +149,7 @@ def solve(
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
         run.because = run.because or "asked for"
         run.seconds["setup"] += base.seconds
-        run.iterate(base.solve if base.name != "none" else None)
+        run.iterate(base)
     return run.solution()
 
 

@@ -218,6 +218,7 @@ class Report:
     iterations : outer iterations after the probe
     probe_iterations : plain CG steps that the probe doubled as
     degree : degree of P, None without a polynomial
+    precision : dtype inside the polynomial preconditioner, None without one; CG itself is in float64
     scaling : "none", "jacobi" or "ic": what the method worked on top of
     products : products with A in all, probe and checks included; a block of k vectors counts k
     products_probe : those of the probe
@@ -246,6 +247,7 @@ class Report:
     iterations: int
     probe_iterations: int = 0
     degree: int | None = None
+    precision: str | None = None
     scaling: str = "none"
     products: int = 0
     products_probe: int = 0

@@ -1,0 +1,59 @@
+// Python functions of checks.hpp: None where a closer look is needed, else the diagonal and the facts.
+#include "bind.hpp"
+#include "checks.hpp"
+
+#include <stdexcept>
+
+using namespace nb::literals;
+
+namespace nnla {
+namespace {
+
+template <class Index, class Look>
+nb::object look_at(Input<Index> indptr, Input<Index> indices, Input<double> data, Look look) {
+    if (indptr.size() == 0) throw std::invalid_argument("indptr needs n + 1 entries");
+    const auto n = static_cast<std::int64_t>(indptr.size()) - 1;
+    const Csr<Index> A{n, static_cast<std::int64_t>(std::min(indices.size(), data.size())), indptr.data(),
+                       indices.data(), data.data()};
+    CsrFacts facts;
+    double* values;
+    auto diagonal = new_vector<double>(static_cast<std::size_t>(n), &values);
+    bool sound;
+    {
+        nb::gil_scoped_release release;
+        sound = look(A, values, facts);
+    }
+    if (!sound) return nb::none();
+    return nb::make_tuple(diagonal, facts.nnz, facts.bandwidth, facts.shortest_row, facts.longest_row, facts.slots,
+                          facts.constant_diagonal, facts.nonpositive_off_diagonal, facts.exactly_symmetric);
+}
+
+template <class Index> void bind_for(nb::module_& m) {
+    m.def(
+        "check_spd",
+        [](Input<Index> indptr, Input<Index> indices, Input<double> data, double rtol) {
+            return look_at<Index>(indptr, indices, data, [rtol](const Csr<Index>& A, double* d, CsrFacts& facts) {
+                return check_spd(A, rtol, d, facts);
+            });
+        },
+        "indptr"_a.noconvert(), "indices"_a.noconvert(), "data"_a.noconvert(), "rtol"_a,
+        "Facts on a CSR matrix that is canonical, finite, symmetric up to rounding, of positive diagonal; else None.");
+    m.def(
+        "describe_csr",
+        [](Input<Index> indptr, Input<Index> indices, Input<double> data) {
+            return look_at<Index>(indptr, indices, data, [](const Csr<Index>& A, double* d, CsrFacts& facts) {
+                return describe(A, d, facts);
+            });
+        },
+        "indptr"_a.noconvert(), "indices"_a.noconvert(), "data"_a.noconvert(),
+        "Facts on a canonical CSR matrix, whatever its values; None where it is not canonical.");
+}
+
+}  // namespace
+
+void bind_checks(nb::module_& m) {
+    bind_for<std::int32_t>(m);
+    bind_for<std::int64_t>(m);
+}
+
+}  // namespace nnla

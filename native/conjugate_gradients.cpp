@@ -1,0 +1,190 @@
+#include "conjugate_gradients.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "threads.hpp"
+
+namespace nnla {
+namespace {
+
+constexpr std::size_t kEntriesPerPart = 65536;  // of a matrix, a thread at a time
+constexpr std::size_t kRowsPerPart = 16384;
+
+}  // namespace
+
+CsrProduct::CsrProduct(const Csr& A) : A_(A) {
+    borders_.push_back(0);
+    std::size_t taken = 0;
+    for (std::int64_t row = 0; row < A.n; ++row) {
+        taken += static_cast<std::size_t>(A.indptr[row + 1] - A.indptr[row]) + 4;
+        if (taken >= kEntriesPerPart || row + 1 == A.n) {
+            borders_.push_back(row + 1);
+            taken = 0;
+        }
+    }
+}
+
+double CsrProduct::multiply(const double* x, double* y) const {
+    const auto& rows = isa().vectors.csr_product;
+    const std::size_t parts = borders_.size() - 1;
+    std::vector<double> sums(parts, 0.0);
+    parallel(static_cast<int>(parts), [&](int index) {
+        const std::size_t p = static_cast<std::size_t>(index);
+        sums[p] = rows(A_, borders_[p], borders_[p + 1], x, y);
+    });
+    double sum = 0;
+    for (double s : sums) sum += s;
+    return sum;
+}
+
+double SlicedProduct::multiply(const double* x, double* y) const {
+    const std::size_t slices = A_->slices(), each = kRowsPerPart / kLanes;
+    const std::size_t parts = (slices + each - 1) / each;
+    std::vector<double> sums(parts, 0.0);
+    parallel(static_cast<int>(parts), [&](int index) {
+        const std::size_t p = static_cast<std::size_t>(index);
+        sums[p] = kernels<double>().product(*A_, p * each, std::min(slices, (p + 1) * each), x, y);
+    });
+    double sum = 0;
+    for (double s : sums) sum += s;
+    return sum;
+}
+
+ConjugateGradients::ConjugateGradients(const Product& A, Preconditioner* M, const double* inverse)
+    : A_(&A), M_(M), n_(static_cast<std::size_t>(A.size())), p_(n_), s_(n_), r_(n_) {
+    if (inverse != nullptr) inverse_.assign(inverse, inverse + n_);
+    if (M != nullptr || inverse != nullptr) u_ = PaddedVector<double>(n_);
+}
+
+template <class F> void ConjugateGradients::over(F job) const {
+    const std::size_t parts = (n_ + kRowsPerPart - 1) / kRowsPerPart;
+    parallel(static_cast<int>(parts), [&](int index) {
+        const std::size_t p = static_cast<std::size_t>(index);
+        job(p, p * kRowsPerPart, std::min(n_, (p + 1) * kRowsPerPart));
+    });
+}
+
+double ConjugateGradients::dot(const double* a, const double* b) const {
+    std::vector<double> sums((n_ + kRowsPerPart - 1) / kRowsPerPart, 0.0);
+    over([&](std::size_t p, std::size_t lo, std::size_t hi) { sums[p] = isa().vectors.dot(lo, hi, a, b); });
+    double sum = 0;
+    for (double s : sums) sum += s;
+    return sum;
+}
+
+// u = M r, with r'u in ru_.
+const double* ConjugateGradients::preconditioned() {
+    if (M_ != nullptr) {
+        M_->apply(r_.data(), u_.data());
+        ++applies;
+        ru_ = dot(r_.data(), u_.data());
+        return u_.data();
+    }
+    if (inverse_.empty()) {
+        ru_ = rr_;
+        return r_.data();
+    }
+    if (!known_) {
+        over([&](std::size_t, std::size_t lo, std::size_t hi) {
+            for (std::size_t i = lo; i < hi; ++i) u_.data()[i] = inverse_[i] * r_.data()[i];
+        });
+        ru_ = dot(r_.data(), u_.data());
+    }
+    return u_.data();
+}
+
+double ConjugateGradients::next_beta() {
+    preconditioned();
+    return ru_ / gamma_;
+}
+
+Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t iterations, std::int64_t stall,
+                               bool one_reduction, bool restart) {
+    std::memcpy(r_.data(), r, n_ * sizeof(double));
+    const VectorKernels& vectors = isa().vectors;
+    const double* inverse = inverse_.empty() ? nullptr : inverse_.data();
+    if (restart || fresh_) {
+        fresh_ = true;
+        known_ = false;
+        p_.zero();
+        if (one_reduction) {
+            if (w_.size() == 0) w_ = PaddedVector<double>(n_);
+            s_.zero();
+        }
+        rr_ = dot(r_.data(), r_.data());
+        if (best_ == 0) best_ = HUGE_VAL;
+    }
+    std::vector<double> sums(2 * ((n_ + kRowsPerPart - 1) / kRowsPerPart), 0.0);
+    const auto leave = [&](Ending how) {
+        std::memcpy(r, r_.data(), n_ * sizeof(double));
+        return how;
+    };
+    for (std::int64_t k = 0;; ++k) {
+        const double norm = std::sqrt(rr_);
+        if (norm <= target) return leave(Ending::reached);
+        if (!std::isfinite(norm)) return leave(Ending::not_finite);
+        if (norm < 0.9 * best_) {
+            best_ = norm;
+            since_best_ = 0;
+        } else if (stall > 0 && since_best_ > stall) {
+            return leave(Ending::stalled);
+        }
+        if (k == iterations) return leave(Ending::iterations);
+
+        const double* u = preconditioned();
+        const double gamma = ru_;
+        if (!(gamma > 0)) {
+            failed_value = gamma;
+            return leave(Ending::preconditioner);
+        }
+        double beta = fresh_ ? 0.0 : gamma / gamma_;
+        double curvature;
+        if (one_reduction) {
+            const double uw = A_->multiply(u, w_.data());
+            ++products;
+            curvature = fresh_ ? uw : uw - beta * gamma / alpha_;
+            if (!(curvature > 0) && !fresh_) {  // cancellation, or an indefinite A: start anew from u, which tells
+                beta = 0.0;
+                curvature = uw;
+                p_.zero();
+                s_.zero();
+            }
+            ++reductions;
+        } else {
+            over([&](std::size_t, std::size_t lo, std::size_t hi) { vectors.direction(lo, hi, beta, u, p_.data()); });
+            curvature = A_->multiply(p_.data(), s_.data());
+            ++products;
+            reductions += 2;
+        }
+        if (!(curvature > 0)) {
+            failed_value = curvature;
+            return leave(Ending::curvature);
+        }
+        const double alpha = gamma / curvature;
+        over([&](std::size_t p, std::size_t lo, std::size_t hi) {
+            double* u_target = u_.size() == 0 ? nullptr : u_.data();
+            if (one_reduction)
+                vectors.both(lo, hi, beta, alpha, w_.data(), p_.data(), s_.data(), x, r_.data(), inverse, u_target,
+                             &sums[2 * p]);
+            else
+                vectors.update(lo, hi, alpha, p_.data(), s_.data(), x, r_.data(), inverse, u_target, &sums[2 * p]);
+        });
+        rr_ = ru_ = 0;
+        for (std::size_t i = 0; i < sums.size(); i += 2) {
+            rr_ += sums[i];
+            ru_ += sums[i + 1];
+        }
+        known_ = inverse != nullptr;
+        gamma_ = gamma;
+        alpha_ = alpha;
+        alphas.push_back(alpha);
+        betas.push_back(beta);
+        norms.push_back(std::sqrt(rr_));
+        fresh_ = false;
+        ++since_best_;
+    }
+}
+
+}  // namespace nnla

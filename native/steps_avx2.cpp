@@ -1,0 +1,14 @@
+#include "steps.hpp"
+#if defined(NNLA_X86)
+#include "steps_impl.hpp"
+#include "vectors_impl.hpp"
+
+namespace nnla {
+
+const InstructionSet& avx2_kernels() {
+    static const InstructionSet set{"avx2", vector_table(), table<double>(), table<float>(), table<bfloat16>()};
+    return set;
+}
+
+}  // namespace nnla
+#endif

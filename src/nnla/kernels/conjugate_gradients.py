@@ -1,0 +1,111 @@
+"""The conjugate gradients of `nnla.krylov` for one right-hand side, run by the native kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnla.kernels import native
+from nnla.kernels.system import NativeSystem
+from nnla.krylov import CGResult, ended_by
+from nnla.types import Status
+
+__all__ = ["native_conjugate_gradients"]
+
+_REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = range(6)
+# Iterations after which a matrix that is not in slices yet is brought into them: an easy system is solved by then.
+_PATIENCE = 30
+
+
+def native_conjugate_gradients(
+    system: NativeSystem,
+    true_residual: Callable[[np.ndarray], np.ndarray],
+    *,
+    x: np.ndarray,
+    residual: np.ndarray,
+    target: float,
+    size: float,
+    maxiter: int,
+    M: Any = None,
+    inverse: np.ndarray | None = None,
+    one_reduction: bool = False,
+    stall: int | None = None,
+    callback: Callable[[Any], None] | None = None,
+    extend: Callable[[CGResult], int] | None = None,
+) -> tuple[CGResult, int, int]:
+    """`nnla.krylov.conjugate_gradients` for a vector, with the same decisions and the same result.
+
+    Parameters
+    ----------
+    system : the matrix
+    true_residual : x -> b - A x
+    M : native preconditioner, or None
+    inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
+    The others are those of `nnla.krylov.conjugate_gradients`.
+
+    Returns
+    -------
+    CGResult, and the products with A and applications of M that it took
+    """
+    result = CGResult(x, residual)
+    cg = native.ConjugateGradients(system.product(), M, inverse)
+    last_true, restart, done = np.inf, True, 0
+    status = Status.CONVERGED
+    sliced = False
+    while True:
+        limit = maxiter - done
+        if callback is not None:
+            limit = min(limit, 1)
+        elif not sliced and M is None:
+            limit = min(limit, _PATIENCE)
+        ending = cg.run(x, residual, target, limit, stall or 0, one_reduction, restart)
+        restart = False
+        ran = cg.iterations - done
+        done = cg.iterations
+        if callback is not None and ran:
+            callback(x)
+        if ending == _ITERATIONS and done < maxiter:
+            if not sliced and done >= _PATIENCE and M is None:
+                cg.use(system.product(sliced=True))
+                sliced = True
+            continue
+        if ending == _ITERATIONS and extend is not None:
+            _collect(result, cg, size)
+            maxiter, extend = max(maxiter, extend(result)), None
+            if done < maxiter:
+                continue
+        if ending == _REACHED:
+            true = true_residual(x)
+            norm = float(np.linalg.norm(true))
+            result.reductions += 1
+            residual[:] = true
+            if norm <= target:
+                break
+            if not norm < 0.5 * last_true:
+                status = Status.STAGNATION
+                break
+            last_true, restart = norm, True
+            continue
+        if ending == _ITERATIONS:
+            status = Status.MAXITER
+        elif ending == _NOT_FINITE:
+            status = Status.BREAKDOWN
+        elif ending == _STALLED:
+            status = Status.STAGNATION
+        else:
+            status = ended_by(cg.failed_value, Status.INDEFINITE if ending == _CURVATURE else Status.BREAKDOWN)
+        break
+    _collect(result, cg, size)
+    result.status = status
+    if status is Status.MAXITER and result.alpha:
+        result.last_beta = cg.next_beta()
+    result.reductions += cg.reductions
+    return result, cg.products, cg.applies
+
+
+def _collect(result: CGResult, cg: Any, size: float) -> None:
+    result.iterations = cg.iterations
+    result.alpha, result.beta, result.first = cg.alphas, cg.betas[1:], cg.norms
+    result.history = [norm / size for norm in result.first]

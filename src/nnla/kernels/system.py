@@ -1,0 +1,103 @@
+"""One sparse matrix in the forms that the native kernels work on, each built when it is first asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from nnla.kernels import native
+from nnla.recurrences import Recurrence
+
+__all__ = ["NativeSystem", "native_system"]
+
+# What a sweep of the cache-blocked recurrence may keep in the second-level cache, and in the last level, which
+# other programs use too.
+NEAR, FAR = 1 << 20, 8 << 20
+
+
+class NativeSystem:
+    """The native forms of a float64 CSR matrix with int32 indices.
+
+    Attributes
+    ----------
+    n, nnz : size and stored entries
+    seconds : time that building the forms has taken so far
+    """
+
+    def __init__(self, csr: Any, diagonal: np.ndarray) -> None:
+        self.n, self.nnz = int(csr.shape[0]), int(csr.nnz)
+        self.seconds = 0.0
+        self._arrays = (csr.indptr, csr.indices, np.ascontiguousarray(csr.data))
+        self._diagonal = diagonal
+        self._csr_product: Any = None
+        self._sliced_product: Any = None
+        self._matrices: dict[tuple[str, bool], Any] = {}
+        self._scale: np.ndarray | None = None
+
+    @property
+    def scale(self) -> np.ndarray:
+        """D^-1/2 of the diagonal D, (n,)."""
+        if self._scale is None:
+            self._scale = 1.0 / np.sqrt(self._diagonal)
+        return self._scale
+
+    def product(self, *, sliced: bool = False) -> Any:
+        """Products in float64: from the CSR arrays as they are, or from slices, faster but to be built first."""
+        if sliced and self._sliced_product is None:
+            self._sliced_product = native.Product.sliced(self.matrix("float64", scaled=False))
+        if self._sliced_product is not None:
+            return self._sliced_product
+        if self._csr_product is None:
+            self._csr_product = native.Product.csr(self._arrays)
+        return self._csr_product
+
+    def matrix(self, dtype: str, *, scaled: bool) -> Any:
+        """A, or D^-1/2 A D^-1/2, in slices with values of "float64", "float32" or "bfloat16"."""
+        key = (dtype, scaled)
+        if key not in self._matrices:
+            started = time.perf_counter()
+            kind = {"float64": native.Matrix64, "float32": native.Matrix32, "bfloat16": native.Matrix16}[dtype]
+            self._matrices[key] = kind(*self._arrays, self.scale if scaled else None)
+            self.seconds += time.perf_counter() - started
+        return self._matrices[key]
+
+    def polynomial(self, recurrence: Recurrence, dtype: str, *, scaled: bool) -> Any:
+        """The native preconditioner P(A), or S P(S A S) S with S = D^-1/2; None where it has no native form."""
+        layers = native_layers(recurrence)
+        if layers is None:
+            return None
+        kinds = {"float64": native.Polynomial64, "float32": native.Polynomial32, "bfloat16": native.Polynomial16}
+        scale = self.scale if scaled else None
+        return kinds[dtype](self.matrix(dtype, scaled=scaled), *layers, scale, NEAR, FAR)
+
+    def holds(self, dtype: str, *, scaled: bool) -> bool:
+        """Whether the entries are within the range of the dtype with room to spare."""
+        if dtype == "float64" or scaled:  # D^-1/2 A D^-1/2 has entries of at most 1
+            return True
+        data = self._arrays[2]
+        largest = max(float(data.max()), -float(data.min())) if data.size else 1.0
+        return 1e-15 < largest < 1e15
+
+
+def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, float] | None:
+    """Coefficients in terms of A itself: (rho, gamma, eta, alpha, beta per layer), and C_0 = a z + b A z.
+
+    None for a recurrence that never reads C_0: the kernels always make it.
+    """
+    if not recurrence.starts_with_product:
+        return None
+    shift, scale = recurrence.shift / recurrence.scale, 1.0 / recurrence.scale
+    alpha, beta = recurrence.alpha - recurrence.beta * shift, recurrence.beta * scale
+    layers = [recurrence.rho, recurrence.gamma, recurrence.eta, alpha, beta]
+    return [[float(v) for v in layer] for layer in layers], -shift, scale
+
+
+def native_system(op: Any) -> NativeSystem | None:
+    """The native forms of an Operator, made once; None where it has none."""
+    if native is None or op.csr is None or op.csr.indices.dtype != np.int32:
+        return None
+    if op.native_forms is None:
+        op.native_forms = NativeSystem(op.csr, op.diagonal())
+    return op.native_forms
