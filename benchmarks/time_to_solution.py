@@ -141,6 +141,8 @@ def measure(args: argparse.Namespace, cases: list[Case], solvers: list[str], poo
 
         for case in cases:
             started = time.perf_counter()
+            if args.redraw and case.name not in old:
+                continue
             folder, facts = case.prepare(args.cache)
             if facts["n"] > args.max_n:
                 continue
