@@ -10,6 +10,7 @@
 
 #include "bind.hpp"
 #include "conjugate_gradients.hpp"
+#include "levels.hpp"
 #include "recurrence.hpp"
 
 using namespace nb::literals;
@@ -128,6 +129,14 @@ void bind_kernels(nb::module_& m) {
     bind_matrix<float>(m, "Matrix32", "Polynomial32");
     bind_matrix<bfloat16>(m, "Matrix16", "Polynomial16");
     bind_conjugate_gradients(m);
+    m.def(
+        "level_structure",
+        [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
+            nb::gil_scoped_release release;
+            const Levels l = level_structure(static_cast<std::int64_t>(indptr.size()) - 1, indptr.data(), indices.data());
+            return std::make_tuple(l.components, l.longest, l.cubed_width);
+        },
+        "indptr"_a, "indices"_a, "(components, levels of the longest, sum of (rows / levels)^3) of the graph.");
 }
 
 }  // namespace nnla

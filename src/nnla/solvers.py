@@ -189,13 +189,9 @@ def _amg(op: Operator) -> Scaling:
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
     started = time.perf_counter()
+    from nnla.multigrid import multigrid
     try:
-        hierarchy = pyamg.smoothed_aggregation_solver(op.csr.copy())
-        cycle = hierarchy.aspreconditioner()
+        cycle = multigrid(op.csr)
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
-
-    def apply(r: Any) -> Any:
-        return cycle @ r if r.ndim == 1 else np.stack([cycle @ column for column in r.T], axis=1)
-
-    return Scaling("amg", apply, time.perf_counter() - started, 6.0)
+    return Scaling("amg", cycle.solve, time.perf_counter() - started, 6.0, None, cycle.native)
