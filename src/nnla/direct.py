@@ -72,7 +72,7 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
 
 def _factor(op: Operator) -> Any:
     if op.csr is not None:
-        return _factor_sparse(op.csr)
+        return _factor_sparse(op.csr, op.n)
     dense = op.matvec(_identity(op))
     op.products -= op.n  # reading entries is not a product
     host = to_numpy(dense)
@@ -91,14 +91,14 @@ def _too_large(n: int) -> OptionError:
     return OptionError(f"method='direct' is for small systems; n = {n} is too large, use method='auto'")
 
 
-def _factor_sparse(csr: sp.csr_array) -> Any:
+def _factor_sparse(csr: sp.csr_array, n: int) -> Any:
     if native is not None:
         try:
             return _cholesky(csr).factor(max_bytes=_memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
             pass  # LU solves with any regular matrix
-    if csr.shape[0] > DIRECT_LIMIT:
-        raise _too_large(csr.shape[0])
+    if n > DIRECT_LIMIT:
+        raise _too_large(n)
     lu = splu(
         sp.csc_array(csr),
         permc_spec="MMD_AT_PLUS_A",
@@ -112,8 +112,8 @@ def _cholesky(csr: sp.csr_array) -> Cholesky:
     analysed = Cholesky(csr, max_flops=_FLOPS_LIMIT)
     if not analysed.complete:
         raise OptionError(
-            f"method='direct' would take more than {_FLOPS_LIMIT:.0e} operations for this matrix of n = "
-            f"{csr.shape[0]}; use method='auto'"
+            f"method='direct' would take more than {_FLOPS_LIMIT:.0e} operations for n = {analysed.n}; "
+            "use method='auto'"
         )
     return analysed
 
