@@ -106,7 +106,8 @@ def main(words: list[str] | None = None) -> None:
     partial = stem.with_suffix(".partial.jsonl")
     if args.fresh:
         partial.unlink(missing_ok=True)
-    pool = Pool(list(families(solvers)), dict(p.split("=", 1) for p in args.python), args.threads, args.memory)
+    pythons = dict(word.split("=", 1) for word in args.python)
+    pool = Pool(list(families(solvers)), pythons, args.threads, args.memory, args.clock)
     try:
         for library, why in pool.absent.items():
             print(f"absent: {library} ({why})", flush=True)
