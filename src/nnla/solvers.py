@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling
 from nnla.design import POLYNOMIAL_METHODS
-from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
+from nnla.errors import OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 from nnla.options import METHODS, check_numbers, check_usable
 from nnla.phases import apply_polynomial, learned_outlook, probe_by_cg, run_direct, run_polynomial
@@ -177,20 +175,9 @@ def _with_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
 
 
 def _amg(op: Operator) -> Scaling:
-    try:
-        import pyamg
-    except ImportError as error:
-        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
+    from nnla.multigrid import multigrid
+
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
-    started = time.perf_counter()
-    try:
-        hierarchy = pyamg.smoothed_aggregation_solver(op.csr.copy())
-        cycle = hierarchy.aspreconditioner()
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
-
-    def apply(r: Any) -> Any:
-        return cycle @ r if r.ndim == 1 else np.stack([cycle @ column for column in r.T], axis=1)
-
-    return Scaling("amg", apply, time.perf_counter() - started, 6.0)
+    M = multigrid(op.csr)
+    return Scaling("amg", M.solve, M.seconds, M.work)
