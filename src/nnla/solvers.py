@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
 from nnla.design import POLYNOMIAL_METHODS
-from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
+from nnla.errors import OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 from nnla.options import METHODS, check_numbers, check_usable
 from nnla.phases import apply_polynomial, learned_outlook, probe_by_cg, run_direct, run_polynomial
 from nnla.registry import load
 from nnla.run import Run
-from nnla.scalings import Scaling, bind_scaling
+from nnla.scalings import Scaling, bind_amg, bind_scaling
 from nnla.selection import solve_auto
 from nnla.types import Solution, Status
 
@@ -145,7 +143,7 @@ def solve(
         run_direct(run)
     else:
         names = {"cg": "none", "auto": "none", "jacobi": "jacobi", "ic": "ic"}
-        base = _amg(op) if method == "amg" else bind_scaling(op, names[method] if M is None else M)
+        base = bind_amg(op) if method == "amg" else bind_scaling(op, names[method] if M is None else M)
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
         run.because = run.because or "asked for"
         run.seconds["setup"] += base.seconds
@@ -179,19 +177,3 @@ def _with_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
     run_polynomial(run, M)
     if M.operator is not run.op:
         run.products_before -= M.operator.products - counted
-
-
-def _amg(op: Operator) -> Scaling:
-    try:
-        import pyamg
-    except ImportError as error:
-        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
-    if op.csr is None:
-        raise OptionError("method='amg' needs a SciPy sparse matrix")
-    started = time.perf_counter()
-    from nnla.multigrid import multigrid
-    try:
-        cycle = multigrid(op.csr)
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
-    return Scaling("amg", cycle.solve, time.perf_counter() - started, 6.0, None, cycle.native)
