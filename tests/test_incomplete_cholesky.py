@@ -1,29 +1,43 @@
-"""IC(0) against the scalar algorithm of the textbooks, and its compiled solves."""
+"""IC(0) and modified IC against the scalar algorithm of the textbooks, native and in NumPy, and their solves."""
 
 import math
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import nnla.incomplete_cholesky as module
+from nnla import kernels, level_sets
 from nnla.errors import DTypeError, NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.incomplete_cholesky import IncompleteFactorizationError, ic0
 
 
-def scalar_ic0(A):
-    """The classical algorithm (Golub and Van Loan, 4th ed., 11.5.8), one number at a time."""
+@pytest.fixture(params=["native", "numpy"], autouse=True)
+def backend(request, monkeypatch):
+    """Every test runs with the native kernels (where they were built) and without."""
+    if request.param == "numpy":
+        monkeypatch.setattr(kernels, "native", None)
+    elif kernels.native is None:
+        pytest.skip("the package was built without native kernels")
+    return request.param
+
+
+def scalar_ic0(A, modified=0.0):
+    """The classical algorithm (Golub and Van Loan, 4th ed., 11.5.8), one number at a time; Gustafsson's for MIC."""
     n, L = len(A), np.tril(A)
     pattern = L != 0
-    for j in range(n):
-        for i in range(j, n):
-            if pattern[i, j]:
-                for k in range(j):
-                    if pattern[i, k] and pattern[j, k]:
-                        L[i, j] -= L[i, k] * L[j, k]
-                L[i, j] = math.sqrt(L[j, j]) if i == j else L[i, j] / L[j, j]
+    for k in range(n):
+        L[k, k] = math.sqrt(L[k, k])
+        L[k + 1 :, k] /= L[k, k]
+        for j in range(k + 1, n):
+            for i in range(j, n):
+                fill = -L[i, k] * L[j, k]
+                if pattern[i, j]:
+                    L[i, j] += fill
+                else:
+                    L[i, i] += modified * fill
+                    L[j, j] += modified * fill
     return L
 
 
@@ -40,15 +54,18 @@ def poisson(m):
     return sp.csr_array(sp.kron(line, sp.eye_array(m)) + sp.kron(sp.eye_array(m), line))
 
 
-@settings(max_examples=60, deadline=None)
+ANY_BACKEND = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=ANY_BACKEND)
 @given(st.integers(1, 25), st.floats(0, 1), st.integers(0, 10**6), st.sampled_from([3, 50, 10**6]))
 def test_equals_the_scalar_algorithm_on_any_pattern(n, density, seed, chunk):
     A = random_spd(n, density, seed)
-    original, module._CHUNK = module._CHUNK, chunk  # small chunks cut levels into several pieces
+    original, level_sets._CHUNK = level_sets._CHUNK, chunk  # small chunks cut levels into several pieces
     try:
         ic = ic0(sp.csr_array(A))
     finally:
-        module._CHUNK = original
+        level_sets._CHUNK = original
     expected = scalar_ic0(A)
     np.testing.assert_allclose(ic.L.toarray(), expected, rtol=1e-11, atol=1e-12)
     assert ic.nnz == np.count_nonzero(expected)
@@ -57,19 +74,31 @@ def test_equals_the_scalar_algorithm_on_any_pattern(n, density, seed, chunk):
     np.testing.assert_allclose(product[A != 0], A[A != 0], rtol=1e-11, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=ANY_BACKEND)
+@given(st.integers(1, 25), st.floats(0, 1), st.integers(0, 10**6), st.sampled_from([0.5, 0.97, 1.0]))
+def test_modified_equals_the_scalar_algorithm_on_any_pattern(n, density, seed, modified):
+    A = random_spd(n, density, seed, dominance=2.0)
+    ic = ic0(sp.csr_array(A), modified=modified)
+    np.testing.assert_allclose(ic.L.toarray(), scalar_ic0(A, modified), rtol=1e-10, atol=1e-11)
+    if modified == 1.0:
+        ones = np.ones(n)
+        np.testing.assert_allclose(ic.L @ (ic.L.T @ ones), A @ ones, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=ANY_BACKEND)
 @given(st.integers(1, 30), st.floats(0, 1), st.integers(0, 10**6))
 def test_solve_is_exact_to_rounding(n, density, seed):
     ic = ic0(sp.csr_array(random_spd(n, density, seed)))
     L, rng = ic.L.toarray(), np.random.default_rng(seed)
-    for shape in [(n,), (n, 1), (n, 3)]:
+    for shape in [(n,), (n, 1), (n, 3), (n, 4), (n, 13)]:
         r = rng.standard_normal(shape)
         z = ic.solve(r)
         assert z.shape == shape
         np.testing.assert_allclose(L @ (L.T @ z), r, rtol=1e-10, atol=1e-11)
 
 
-def test_superlu_neither_pivots_nor_fills():
+def test_superlu_neither_pivots_nor_fills(monkeypatch):
+    monkeypatch.setattr(kernels, "native", None)
     ic = ic0(poisson(20))
     np.testing.assert_array_equal(ic._lu.perm_r, np.arange(ic.n))
     np.testing.assert_array_equal(ic._lu.perm_c, np.arange(ic.n))
@@ -136,7 +165,7 @@ def test_breakdown_is_named_and_auto_repairs_it():
 
 def test_auto_works_without_kept_updates(monkeypatch):
     expected = ic0(sp.csr_array(KERSHAW), shift="auto")
-    monkeypatch.setattr(module, "_KEEP", 0)
+    monkeypatch.setattr(level_sets, "_KEEP", 0)
     again = ic0(sp.csr_array(KERSHAW), shift="auto")
     assert again.shift == expected.shift
     np.testing.assert_array_equal(again.L.toarray(), expected.L.toarray())
@@ -155,6 +184,12 @@ def test_hopeless_matrices_are_refused():
 def test_bad_shift(shift):
     with pytest.raises(OptionError, match="shift"):
         ic0(poisson(3), shift=shift)
+
+
+@pytest.mark.parametrize("options", [{"modified": -0.1}, {"modified": 1.5}, {"modified": np.nan}, {"dtype": int}])
+def test_bad_options(options):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        ic0(poisson(3), **options)
 
 
 def test_bad_input():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,22 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from nnla._arrays import is_torch, norm, to_numpy
-from nnla.errors import OptionError
+from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
+from nnla.kernels import native
+from nnla.kernels.cholesky import Cholesky
 from nnla.operators import Operator
 from nnla.types import Status
 
 __all__ = ["DIRECT_LIMIT", "solve_direct"]
 
-DIRECT_LIMIT = 200_000  # unknowns of a sparse matrix beyond which fill usually exhausts memory
+DIRECT_LIMIT = 200_000  # unknowns of a sparse matrix beyond which the fill of LU usually exhausts memory
+_FLOPS_LIMIT = 1e13  # of a Cholesky factorisation: minutes
 _DENSE_LIMIT = 20_000
 _REFINEMENTS = 3
 
 
 def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:
-    """x by Cholesky (dense) or LU (sparse), with iterative refinement on the true residual.
+    """x by Cholesky, or LU of what is not positive definite, with iterative refinement on the true residual.
 
     Parameters
     ----------
@@ -37,13 +41,14 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
 
     Notes
     -----
-    Cost: one factorisation; two products and solves per refinement at most. LU finds the solution
-    of an indefinite system too, and the residual vouches for it.
+    Cost: one factorisation; two products and solves per refinement at most. A sparse matrix is factored by
+    Cholesky in the native kernels; where a pivot is not positive (or without those kernels) by SuperLU, which
+    finds the solution of an indefinite system too, and the residual vouches for it.
     """
     if op.csr is None and op.nnz is None:
         raise OptionError("method='direct' needs the entries of A; this operator is known by products only")
-    if op.n > (DIRECT_LIMIT if op.csr is not None else _DENSE_LIMIT):
-        raise OptionError(f"method='direct' is for small systems; n = {op.n} is too large, use method='auto'")
+    if op.csr is None and op.n > _DENSE_LIMIT:
+        raise _too_large(op.n)
     try:
         solve = _factor(op)
     except (RuntimeError, np.linalg.LinAlgError, MemoryError):
@@ -67,13 +72,7 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
 
 def _factor(op: Operator) -> Any:
     if op.csr is not None:
-        lu = splu(
-            sp.csc_array(op.csr),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.01,
-            options={"SymmetricMode": True},
-        )
-        return lu.solve
+        return _factor_sparse(op.csr)
     dense = op.matvec(_identity(op))
     op.products -= op.n  # reading entries is not a product
     host = to_numpy(dense)
@@ -86,6 +85,45 @@ def _factor(op: Operator) -> Any:
     if op.xp == "torch":
         return lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
     return solve
+
+
+def _too_large(n: int) -> OptionError:
+    return OptionError(f"method='direct' is for small systems; n = {n} is too large, use method='auto'")
+
+
+def _factor_sparse(csr: sp.csr_array) -> Any:
+    if native is not None:
+        try:
+            return _cholesky(csr).factor(max_bytes=_memory_limit()).solve
+        except (NotPositiveDefiniteError, NotSymmetricError):
+            pass  # LU solves with any regular matrix
+    if csr.shape[0] > DIRECT_LIMIT:
+        raise _too_large(csr.shape[0])
+    lu = splu(
+        sp.csc_array(csr),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.01,
+        options={"SymmetricMode": True},
+    )
+    return lu.solve
+
+
+def _cholesky(csr: sp.csr_array) -> Cholesky:
+    analysed = Cholesky(csr, max_flops=_FLOPS_LIMIT)
+    if not analysed.complete:
+        raise OptionError(
+            f"method='direct' would take more than {_FLOPS_LIMIT:.0e} operations for this matrix of n = "
+            f"{csr.shape[0]}; use method='auto'"
+        )
+    return analysed
+
+
+def _memory_limit() -> float:
+    """Half of the memory of this machine, in bytes."""
+    try:
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not POSIX: the allocation itself will tell
+        return float("inf")
 
 
 def _identity(op: Operator) -> Any:

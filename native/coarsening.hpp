@@ -1,0 +1,43 @@
+// The pieces of a multigrid set-up that pay in native code: strength, prolongation, Galerkin product.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace nnla {
+
+// A CSR matrix of somebody else; without data, a pattern.
+struct CsrView {
+    std::int64_t rows, columns;
+    const std::int32_t* indptr;
+    const std::int32_t* indices;
+    const double* data;
+    std::int64_t nnz() const { return indptr[rows]; }
+};
+
+struct CsrArrays {
+    std::vector<std::int32_t> indptr, indices;
+    std::vector<double> data;
+};
+
+CsrArrays transpose(const CsrView& A);
+
+// Nodes of `block` consecutive unknowns: I and J are strongly connected where
+// |A_IJ|^2 >= theta^2 |A_II| |A_JJ| in Frobenius norms. The diagonal is left out.
+CsrArrays symmetric_strength(const CsrView& A, double theta, int block);
+
+// i depends strongly on j where -a_ij >= theta max_k(-a_ik). The diagonal is left out.
+CsrArrays classical_strength(const CsrView& A, double theta);
+
+// P = (I - W F) T, T the piecewise multiple of the candidate over aggregates (-1: none), F the matrix without its
+// weak entries, which are lumped such that F candidate = A candidate, and W = 4/3 / (absolute row sum of F).
+CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int block, const std::int32_t* aggregate,
+                               const double* candidate);
+
+// Modified classical (Ruge-Stueben) interpolation to the points with splitting 1: strong F-F connections without a
+// common C-point count as weak.
+CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const std::int32_t* splitting);
+
+// P' A P for symmetric A, columns sorted.
+CsrArrays galerkin(const CsrView& A, const CsrView& P);
+
+}  // namespace nnla

@@ -1,0 +1,295 @@
+// The dense kernels over a vector type V; included by one file for each instruction set. No templates of the
+// standard library here: the linker could pick an instance of a foreign instruction set.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "panel.hpp"
+
+namespace nnla {
+namespace {
+
+using Long = std::int64_t;
+
+inline Long least(Long a, Long b) { return a < b ? a : b; }
+
+// R vectors of rows by C columns, in registers.
+template <class V, int R, int C> struct Tile {
+    typename V::type x[R][C];
+
+    void clear() {
+        for (int r = 0; r < R; ++r)
+            for (int c = 0; c < C; ++c) x[r][c] = V::zero();
+    }
+
+    // tail: entries of the last vector, V::lanes for a full one.
+    template <bool full> void load(const double* from, Long ld, int tail) {
+        for (int c = 0; c < C; ++c)
+            for (int r = 0; r < R; ++r) {
+                const double* p = from + c * ld + r * V::lanes;
+                x[r][c] = full || r < R - 1 ? V::load(p) : V::load_part(p, tail);
+            }
+    }
+
+    template <bool full> void store(double* to, Long ld, int tail) const {
+        for (int c = 0; c < C; ++c)
+            for (int r = 0; r < R; ++r) {
+                double* p = to + c * ld + r * V::lanes;
+                if (full || r < R - 1) V::store(p, x[r][c]);
+                else V::store_part(p, x[r][c], tail);
+            }
+    }
+
+    // -= A B^T over k columns; row j of B is at b + j, its columns ldb apart.
+    template <bool full> void subtract(const double* a, Long lda, const double* b, Long ldb, Long k, int tail) {
+        for (Long p = 0; p < k; ++p, a += lda, b += ldb) {
+            typename V::type column[R];
+            for (int r = 0; r < R; ++r)
+                column[r] = full || r < R - 1 ? V::load(a + r * V::lanes) : V::load_part(a + r * V::lanes, tail);
+            for (int c = 0; c < C; ++c) {
+                const typename V::type y = V::broadcast(b[c]);
+                for (int r = 0; r < R; ++r) x[r][c] = V::fnmadd(column[r], y, x[r][c]);
+            }
+        }
+    }
+};
+
+// -- factorisation ---------------------------------------------------------------------------------------
+
+// Columns j ... j + C - 1 of the panel, from row j down, less what the columns from j0 to j contribute; then the
+// triangle and the solution with it. Returns the failing column of the block or -1.
+template <class V, int C> struct Block {
+    double l[C][C];  // l[d][c] = L(j + c, j + d), c > d; the reciprocal of the diagonal for c == d
+
+    template <bool full> int diagonal(double* corner, Long ld, const double* left, Long before, int tail) {
+        Tile<V, 1, C> t;
+        t.template load<full>(corner, ld, tail);
+        t.template subtract<full>(left, ld, left, ld, before, tail);
+        alignas(64) double column[V::lanes];
+        for (int c = 0; c < C; ++c) {
+            V::store(column, t.x[0][c]);
+            const double pivot = column[c];
+            if (!(pivot > 0) || pivot > 1e308) return c;
+            const double inverse = 1 / std::sqrt(pivot);
+            t.x[0][c] = V::multiply(t.x[0][c], V::broadcast(inverse));
+            l[c][c] = inverse;
+            for (int d = c + 1; d < C; ++d) {
+                l[c][d] = column[d] * inverse;
+                t.x[0][d] = V::fnmadd(t.x[0][c], V::broadcast(l[c][d]), t.x[0][d]);
+            }
+        }
+        t.template store<full>(corner, ld, tail);
+        for (int c = 0; c < C; ++c) corner[c + c * ld] = l[c][c];
+        return -1;
+    }
+
+    template <int R, bool full>
+    void below(double* rows, Long ld, const double* left, const double* top, Long before, int tail) const {
+        Tile<V, R, C> t;
+        t.template load<full>(rows, ld, tail);
+        t.template subtract<full>(left, ld, top, ld, before, tail);
+        for (int c = 0; c < C; ++c) {
+            for (int d = 0; d < c; ++d) {
+                const typename V::type y = V::broadcast(l[d][c]);
+                for (int r = 0; r < R; ++r) t.x[r][c] = V::fnmadd(t.x[r][d], y, t.x[r][c]);
+            }
+            const typename V::type y = V::broadcast(l[c][c]);
+            for (int r = 0; r < R; ++r) t.x[r][c] = V::multiply(t.x[r][c], y);
+        }
+        t.template store<full>(rows, ld, tail);
+    }
+};
+
+template <class V, int C> int factor_block(double* panel, Long rows, Long j, Long j0) {
+    Block<V, C> block;
+    double* corner = panel + j + j * rows;
+    const double* top = panel + j + j0 * rows;
+    const Long before = j - j0, height = rows - j;
+    const int failed = height >= V::lanes
+                           ? block.template diagonal<true>(corner, rows, top, before, V::lanes)
+                           : block.template diagonal<false>(corner, rows, top, before, static_cast<int>(height));
+    if (failed >= 0) return failed;
+    Long i = V::lanes;
+    for (; i + V::rows * V::lanes <= height; i += V::rows * V::lanes)
+        block.template below<V::rows, true>(corner + i, rows, top + i, top, before, V::lanes);
+    for (; i + V::lanes <= height; i += V::lanes)
+        block.template below<1, true>(corner + i, rows, top + i, top, before, V::lanes);
+    if (i < height)
+        block.template below<1, false>(corner + i, rows, top + i, top, before, static_cast<int>(height - i));
+    return -1;
+}
+
+template <class V, int C> int factor_columns(double* panel, Long rows, Long j, Long j0, int columns) {
+    if constexpr (C > 1) {
+        if (columns < C) return factor_columns<V, C - 1>(panel, rows, j, j0, columns);
+    }
+    return factor_block<V, C>(panel, rows, j, j0);
+}
+
+// -- updates ---------------------------------------------------------------------------------------------
+
+template <class V, int R, int C, bool full>
+void update_tile(double* C_, Long ldc, const double* a, Long lda, const double* b, Long ldb, Long k, int tail,
+                 bool assign, bool padded) {
+    Tile<V, R, C> t;
+    if (assign) t.clear();
+    else t.template load<full>(C_, ldc, tail);
+    if (full || padded) t.template subtract<true>(a, lda, b, ldb, k, V::lanes);
+    else t.template subtract<full>(a, lda, b, ldb, k, tail);
+    t.template store<full>(C_, ldc, tail);
+}
+
+template <class V, int R, int C>
+void update_columns(double* C_, Long ldc, const double* a, Long lda, const double* b, Long ldb, Long k, int columns,
+                    int tail, bool assign, bool padded) {
+    if constexpr (C > 1) {
+        if (columns < C) {
+            update_columns<V, R, C - 1>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
+            return;
+        }
+    }
+    if (tail == V::lanes) update_tile<V, R, C, true>(C_, ldc, a, lda, b, ldb, k, tail, assign, padded);
+    else update_tile<V, R, C, false>(C_, ldc, a, lda, b, ldb, k, tail, assign, padded);
+}
+
+template <class V>
+void update_rows(double* C_, Long ldc, const double* a, Long lda, const double* b, Long ldb, Long k, int vectors,
+                 int columns, int tail, bool assign, bool padded) {
+    if (vectors == 1) update_columns<V, 1, V::columns>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
+    else if (vectors == 2)
+        update_columns<V, 2, V::columns>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
+    else update_columns<V, 3, V::columns>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
+}
+
+// The lower trapezoid of C, rows x cols. Strips of three vectors of rows; from `strip_step` apart they are packed.
+template <class V>
+void update_lower(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, bool assign,
+                  double* work) {
+    constexpr Long strip = 3 * V::lanes, wide = V::columns, depth = 192;
+    const bool pack = k >= 24 && rows >= 3 * strip;
+    for (Long p0 = 0; p0 < k; p0 += depth) {
+        const Long deep = pack ? least(depth, k - p0) : k;
+        if (pack) {
+            double* to = work;
+            for (Long i = 0; i < rows; i += strip) {
+                const Long height = least(strip, rows - i);
+                for (Long p = 0; p < deep; ++p, to += strip) {
+                    const double* from = a + i + (p0 + p) * lda;
+                    Long q = 0;
+                    for (; q < height; ++q) to[q] = from[q];
+                    for (; q < strip; ++q) to[q] = 0;
+                }
+            }
+        }
+        for (Long i = 0; i < rows; i += strip) {
+            const Long height = least(strip, rows - i);
+            for (Long j = 0; j < least(cols, i + height); j += wide) {
+                const Long from = j > i ? j - i : 0;  // the tile starts at the diagonal
+                const Long lines = height - from;
+                const int vectors = static_cast<int>((lines + V::lanes - 1) / V::lanes);
+                const int tail = static_cast<int>(lines - (vectors - 1) * V::lanes);
+                const int columns = static_cast<int>(least(wide, cols - j));
+                double* tile = C_ + i + from + j * ldc;
+                if (pack)
+                    update_rows<V>(tile, ldc, work + (i / strip) * strip * deep + from, strip,
+                                   work + (j / strip) * strip * deep + j % strip, strip, deep, vectors, columns, tail,
+                                   assign && p0 == 0, true);
+                else
+                    update_rows<V>(tile, ldc, a + i + from, lda, a + j, lda, deep, vectors, columns, tail, assign,
+                                   false);
+            }
+        }
+        if (!pack) break;
+    }
+}
+
+template <class V> int factor(double* panel, Long rows, Long k, double* work) {
+    constexpr Long outer = 96;
+    for (Long j0 = 0; j0 < k; j0 += outer) {
+        const Long j1 = least(k, j0 + outer);
+        for (Long j = j0; j < j1; j += V::columns) {
+            const int columns = static_cast<int>(least(V::columns, j1 - j));
+            const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns);
+            if (failed >= 0) return static_cast<int>(j) + failed;
+        }
+        if (j1 < k)
+            update_lower<V>(panel + j1 + j1 * rows, rows, panel + j1 + j0 * rows, rows, rows - j1, k - j1, j1 - j0,
+                            false, work);
+    }
+    return -1;
+}
+
+template <class V>
+void update(double* C_, Long ldc, const double* A, Long lda, Long rows, Long k, bool assign, double* work) {
+    update_lower<V>(C_, ldc, A, lda, rows, rows, k, assign, work);
+}
+
+// -- solution --------------------------------------------------------------------------------------------
+
+template <class V, int C> void forward_block(const double* corner, Long ld, Long height, double* t) {
+    double y[C];
+    for (int c = 0; c < C; ++c) {
+        double value = t[c];
+        for (int d = 0; d < c; ++d) value -= corner[c + d * ld] * y[d];
+        t[c] = y[c] = value * corner[c + c * ld];
+    }
+    typename V::type x[C];
+    for (int c = 0; c < C; ++c) x[c] = V::broadcast(y[c]);
+    Long i = C;
+    for (; i + V::lanes <= height; i += V::lanes) {
+        typename V::type sum = V::load(t + i);
+        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load(corner + i + c * ld), x[c], sum);
+        V::store(t + i, sum);
+    }
+    if (i < height) {
+        const int tail = static_cast<int>(height - i);
+        typename V::type sum = V::load_part(t + i, tail);
+        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load_part(corner + i + c * ld, tail), x[c], sum);
+        V::store_part(t + i, sum, tail);
+    }
+}
+
+template <class V, int C> void backward_block(const double* corner, Long ld, Long height, double* t) {
+    typename V::type sum[C];
+    for (int c = 0; c < C; ++c) sum[c] = V::zero();
+    Long i = C;
+    for (; i + V::lanes <= height; i += V::lanes) {
+        const typename V::type y = V::load(t + i);
+        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load(corner + i + c * ld), y, sum[c]);
+    }
+    if (i < height) {
+        const int tail = static_cast<int>(height - i);
+        const typename V::type y = V::load_part(t + i, tail);
+        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load_part(corner + i + c * ld, tail), y, sum[c]);
+    }
+    for (int c = C - 1; c >= 0; --c) {
+        double value = t[c] + V::total(sum[c]);
+        for (int d = c + 1; d < C; ++d) value -= corner[d + c * ld] * t[d];
+        t[c] = value * corner[c + c * ld];
+    }
+}
+
+template <class V> void forward(const double* panel, Long rows, Long k, double* t) {
+    Long j = 0;
+    for (; j + 4 <= k; j += 4) forward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
+    const double* corner = panel + j + j * rows;
+    if (k - j == 3) forward_block<V, 3>(corner, rows, rows - j, t + j);
+    else if (k - j == 2) forward_block<V, 2>(corner, rows, rows - j, t + j);
+    else if (k - j == 1) forward_block<V, 1>(corner, rows, rows - j, t + j);
+}
+
+template <class V> void backward(const double* panel, Long rows, Long k, double* t) {
+    Long j = k - k % 4;
+    const double* corner = panel + j + j * rows;
+    if (k - j == 3) backward_block<V, 3>(corner, rows, rows - j, t + j);
+    else if (k - j == 2) backward_block<V, 2>(corner, rows, rows - j, t + j);
+    else if (k - j == 1) backward_block<V, 1>(corner, rows, rows - j, t + j);
+    for (j -= 4; j >= 0; j -= 4) backward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
+}
+
+template <class V> constexpr PanelKernels kernels_of() {
+    return PanelKernels{factor<V>, update<V>, forward<V>, backward<V>};
+}
+
+}  // namespace
+}  // namespace nnla

@@ -1,0 +1,31 @@
+// The structure of a Cholesky factor: supernodes wide enough for dense kernels, and the rows under each of them.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "ordering.hpp"
+
+namespace nnla {
+
+// Supernode s has the columns first[s] ... first[s + 1] - 1 of L and, below them, the rows
+// rows[row_start[s]] ... rows[row_start[s + 1] - 1] in ascending order. Children come before parents, each
+// subtree contiguous. Its part of L is a dense column-major panel at panel[s], diagonal block included.
+struct Symbolic {
+    std::int32_t n = 0;
+    std::vector<std::int32_t> order, inverse;  // new to old, old to new
+    std::vector<std::int32_t> first, parent, child_count, rows;
+    std::vector<std::int64_t> row_start, panel;
+    std::int64_t stack[2] = {0, 0};  // what the fronts need at most, in numbers, at even and odd depth
+    std::vector<std::int8_t> odd;    // depth of s, modulo 2
+    std::int32_t widest = 0, longest = 0;  // columns and rows of the largest panels
+    double nnz = 0, flops = 0;             // of L itself, before supernodes were merged
+
+    std::int32_t nodes() const { return static_cast<std::int32_t>(parent.size()); }
+    std::int32_t width(std::int32_t s) const { return first[s + 1] - first[s]; }
+    std::int32_t below(std::int32_t s) const { return static_cast<std::int32_t>(row_start[s + 1] - row_start[s]); }
+    double bytes() const;  // of the factor and the fronts together
+};
+
+Symbolic analyse(const Pattern& a, const Forest& forest);
+
+}  // namespace nnla

@@ -1,0 +1,233 @@
+"""Multigrid hierarchies over PyAMG's coarsening: smoothed aggregation or classical, by a stated rule.
+
+PyAMG picks the aggregates and the C/F splitting; what its set-up spends most of its time on (spectral radii,
+interpolation, triple products) is done here, natively where the kernels are installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nnla.errors import MissingDependencyError, NNLAError, OptionError
+
+try:
+    from nnla.kernels import _native
+except ImportError:  # installed without a compiler
+    _native = None
+
+__all__ = ["Hierarchy", "Level", "build_hierarchy"]
+
+KINDS = ("auto", "aggregation", "classical")
+
+_COARSEST = 200  # a level this small is solved by a dense inverse
+_MOST_LEVELS = 30
+_AGGREGATION_THETA = 0.08
+_CLASSICAL_THETA = 0.25
+
+
+@dataclass
+class Level:
+    """One level: operator, the prolongation to it from the next (None on the last), 1 / sqrt(diagonal)."""
+
+    A: sp.csr_array
+    P: sp.csr_array | None
+    scale: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return int(self.A.shape[0])
+
+
+@dataclass
+class Hierarchy:
+    """Levels from the finest on, the kind of coarsening, and why that kind."""
+
+    levels: list[Level]
+    kind: str
+    because: str
+    block: int = 1
+
+    @property
+    def operator_complexity(self) -> float:
+        """Stored entries of all operators over those of the finest."""
+        return sum(level.A.nnz for level in self.levels) / max(self.levels[0].A.nnz, 1)
+
+
+def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True) -> Hierarchy:
+    """A hierarchy of Galerkin operators for a symmetric positive definite matrix.
+
+    Parameters
+    ----------
+    A : csr_array (n, n), float64, canonical
+    kind : "auto", "aggregation" (smoothed) or "classical" (Ruge-Stueben)
+        "auto": see `choose_kind`.
+    native : use the native kernels where they are installed
+
+    Raises
+    ------
+    MissingDependencyError
+        PyAMG is not installed.
+    NNLAError
+        A coarse operator has a diagonal that is not positive: A is not positive definite.
+    OptionError
+        Unknown kind, or a matrix with more than 2^31 entries.
+    """
+    if kind not in KINDS:
+        raise OptionError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    try:
+        from pyamg import amg_core
+    except ImportError as error:
+        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
+    if A.nnz > np.iinfo(np.int32).max:
+        raise OptionError(f"method='amg' stores 32-bit indices and A has {A.nnz} entries; use method='auto'")
+    pieces: _Pieces = _Native(amg_core) if native and _native is not None else _Scipy(amg_core)
+    A = sp.csr_array((A.data, A.indices.astype(np.int32, copy=False), A.indptr.astype(np.int32, copy=False)), A.shape)
+    block, because = 1, "asked for"
+    if kind == "auto":
+        kind, block, because = choose_kind(A)
+    elif kind == "aggregation":
+        block = block_size(A)
+    levels: list[Level] = []
+    candidate = np.ones(A.shape[0])
+    while True:
+        diagonal = A.diagonal()
+        if not np.all(diagonal > 0):
+            raise NNLAError(
+                f"level {len(levels)} of the multigrid hierarchy has a diagonal entry that is not positive: A is not "
+                "positive definite, or singular; use method='cg' or check A"
+            )
+        levels.append(Level(A, None, 1.0 / np.sqrt(diagonal)))
+        if A.shape[0] <= _COARSEST or len(levels) == _MOST_LEVELS:
+            break
+        if kind == "aggregation":
+            P, candidate = _aggregate(pieces, A, block, candidate)
+        else:
+            P = _split(pieces, A)
+        if P is None or P.shape[1] > 0.9 * P.shape[0]:
+            break
+        levels[-1].P = P
+        A = pieces.galerkin(A, P)
+    return Hierarchy(levels, kind, because, block)
+
+
+def choose_kind(A: sp.csr_array) -> tuple[str, int, str]:
+    return "aggregation", block_size(A), "?"
+
+
+def block_size(A: sp.csr_array) -> int:
+    """Unknowns that share a node: 3, 2 or 6 where consecutive rows come with the same columns, else 1."""
+    n = A.shape[0]
+    counts = np.diff(A.indptr)
+    for block in (3, 2, 6):
+        if n % block or A.nnz % block or n == block:
+            continue
+        by_node = counts.reshape(-1, block)
+        if np.mean(by_node.min(axis=1) >= 0.9 * by_node.max(axis=1)) < 0.9 or A.nnz < 6 * block * n / 2:
+            continue
+        nodes = A.indices // block
+        full = np.count_nonzero((nodes[:-1] == nodes[1:])) / A.nnz
+        if full >= 0.9 * (block - 1) / block:
+            return block
+    return 1
+
+
+def _aggregate(pieces: _Pieces, A: sp.csr_array, block: int, candidate: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Prolongation of smoothed aggregation and the candidate on the coarse level."""
+    strength = pieces.symmetric_strength(A, _AGGREGATION_THETA, block)
+    aggregate, count = pieces.aggregates(*strength)
+    if count == 0:
+        return None, candidate
+    if block > 1:
+        spread = aggregate[:, None] * block + np.arange(block, dtype=np.int32)
+        aggregate = np.where(aggregate[:, None] < 0, np.int32(-1), spread).ravel().astype(np.int32)
+        count *= block
+    P = pieces.smoothed_prolongator(A, strength, block, aggregate, candidate, count)
+    return P, np.ones(count)
+
+
+def _split(pieces: _Pieces, A: sp.csr_array) -> Any:
+    """Prolongation of classical multigrid, None where there is nothing to coarsen."""
+    strength = pieces.classical_strength(A, _CLASSICAL_THETA)
+    splitting = pieces.splitting(*strength)
+    coarse = int(np.count_nonzero(splitting))
+    if coarse in (0, A.shape[0]):
+        return None
+    return pieces.classical_prolongator(A, strength, splitting, coarse)
+
+
+Pattern = tuple[np.ndarray, np.ndarray]
+
+
+class _Pieces:
+    """What a set-up is made of. PyAMG's own compiled pieces are common to both kinds."""
+
+    def __init__(self, amg_core: Any) -> None:
+        self.core = amg_core
+
+    def aggregates(self, indptr: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, int]:
+        n = len(indptr) - 1
+        aggregate, roots = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+        count = int(self.core.standard_aggregation(n, indptr, indices, aggregate, roots))
+        return aggregate, count
+
+    def splitting(self, indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        n = len(indptr) - 1
+        splitting, influence = np.empty(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+        self.core.rs_cf_splitting(n, indptr, indices, *self.transpose(indptr, indices), influence, splitting)
+        return splitting
+
+    def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
+        raise NotImplementedError
+
+    def symmetric_strength(self, A: sp.csr_array, theta: float, block: int) -> Pattern:
+        raise NotImplementedError
+
+    def classical_strength(self, A: sp.csr_array, theta: float) -> Pattern:
+        raise NotImplementedError
+
+    def smoothed_prolongator(
+        self, A: sp.csr_array, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
+    ) -> sp.csr_array:
+        raise NotImplementedError
+
+    def classical_prolongator(
+        self, A: sp.csr_array, strength: Pattern, splitting: np.ndarray, count: int
+    ) -> sp.csr_array:
+        raise NotImplementedError
+
+    def galerkin(self, A: sp.csr_array, P: sp.csr_array) -> sp.csr_array:
+        raise NotImplementedError
+
+
+class _Native(_Pieces):
+    """In the native kernels (native/coarsening.cpp)."""
+
+    def transpose(self, indptr, indices):
+        return _native.transpose_pattern(indptr, indices, len(indptr) - 1)
+
+    def symmetric_strength(self, A, theta, block):
+        return _native.symmetric_strength(A.indptr, A.indices, A.data, theta, block)
+
+    def classical_strength(self, A, theta):
+        return _native.classical_strength(A.indptr, A.indices, A.data, theta)
+
+    def smoothed_prolongator(self, A, strength, block, aggregate, candidate, count):
+        P = _native.smoothed_prolongator(A.indptr, A.indices, A.data, *strength, block, aggregate, candidate)
+        return _csr(P, (A.shape[0], count))
+
+    def classical_prolongator(self, A, strength, splitting, count):
+        P = _native.classical_prolongator(A.indptr, A.indices, A.data, *strength, splitting)
+        return _csr(P, (A.shape[0], count))
+
+    def galerkin(self, A, P):
+        C = _native.galerkin(A.indptr, A.indices, A.data, P.indptr, P.indices, P.data, P.shape[1])
+        return _csr(C, (P.shape[1], P.shape[1]))
+
+
+def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> sp.csr_array:
+    indptr, indices, data = arrays
+    return sp.csr_array((data, indices, indptr), shape=shape)
