@@ -130,6 +130,14 @@ void bind_kernels(nb::module_& m) {
     bind_matrix<bfloat16>(m, "Matrix16", "Polynomial16");
     bind_conjugate_gradients(m);
     m.def(
+        "dot",
+        [](Input<double> x, Input<double> y) {
+            if (x.size() != y.size()) throw nb::value_error("vectors of different lengths");
+            nb::gil_scoped_release release;
+            return dot(x.size(), x.data(), y.data());
+        },
+        "x"_a.noconvert(), "y"_a.noconvert(), "x'y, summed in an order that does not depend on the threads.");
+    m.def(
         "level_structure",
         [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
             nb::gil_scoped_release release;

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._arrays import norm
 from nnla.kernels import native
 from nnla.kernels.system import NativeSystem
 from nnla.krylov import CGResult, ended_by
@@ -78,7 +79,7 @@ def native_conjugate_gradients(
                 continue
         if ending == _REACHED:
             true = true_residual(x)
-            norm = float(np.linalg.norm(true))
+            norm = float(norm(true))
             result.reductions += 1
             residual[:] = true
             if norm <= target:
