@@ -7,7 +7,8 @@
 
 Writes docs/time_to_solution.{md,json,png} and more plots beside them. Every sample is one line of
 docs/time_to_solution.partial.jsonl as soon as it is there: an interrupted run goes on, and a new version of a
-library replaces its own rows only. Each library runs in a process of its own (--python LIBRARY=PATH to give one
+library replaces its own rows only; with --solvers nnla-auto alone it is judged against what is there, in a minute but
+not interleaved. Each library runs in a process of its own (--python LIBRARY=PATH to give one
 another interpreter, say for PETSc); absent ones are named in the output. All peers in one environment, on Debian 12
 (its PETSc needs NumPy 1.26, and SuiteSparse 5 an older scikit-sparse; the page names the BLAS that CHOLMOD found):
 
