@@ -138,6 +138,17 @@ void bind_kernels(nb::module_& m) {
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "x'y, summed in an order that does not depend on the threads.");
     m.def(
+        "run_share",
+        [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
+            Csr A;
+            A.n = static_cast<std::int64_t>(indptr.size()) - 1;
+            A.indptr = indptr.data();
+            A.indices = indices.data();
+            nb::gil_scoped_release release;
+            return run_share(A);
+        },
+        "indptr"_a, "indices"_a, "Share of the entries that slices would keep in runs.");
+    m.def(
         "level_structure",
         [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
             nb::gil_scoped_release release;

@@ -12,7 +12,7 @@ from nnla.design import POLYNOMIAL_METHODS
 from nnla.errors import OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 from nnla.options import METHODS, check_numbers, check_usable
-from nnla.phases import apply_polynomial, learned_outlook, probe_by_cg, run_direct, run_polynomial
+from nnla.phases import apply_polynomial, longer_where_hard, probe_by_cg, run_direct, run_polynomial
 from nnla.registry import load
 from nnla.run import Run
 from nnla.scalings import Scaling, bind_amg, bind_scaling
@@ -159,8 +159,8 @@ def _polynomial(run: Run, base: Scaling, method: str, degree: int, steps: int | 
     run.method, run.scaling = method, base.name
     run.because = run.because or "asked for"
     run.seconds["setup"] += base.seconds
-    outlook = learned_outlook(run, degree, engine) if method == "autospec" else None
-    probe = probe_by_cg(run, base, steps, outlook)
+    extend = longer_where_hard(run, degree, engine) if method == "autospec" and steps is None else None
+    probe = probe_by_cg(run, base, steps, extend)
     if probe is None:
         run.because += "; the probe's own CG steps solved the system" if run.finished else ""
         return
