@@ -115,7 +115,10 @@ def norm(x: Any) -> Any:
     >>> norm(np.array([3e-200, 4e-200])) > 0
     True
     """
-    square = inner(x, x) if is_torch(x) else _quiet_square(x)
+    if native is not None and type(x) is np.ndarray and x.ndim == 1 and x.dtype == np.float64 and x.flags.c_contiguous:
+        square: Any = native.dot(x, x)
+    else:
+        square = inner(x, x) if is_torch(x) else _quiet_square(x)
     if x.ndim == 1:
         if _SQUARE_MIN < square < _SQUARE_MAX:
             return math.sqrt(square)

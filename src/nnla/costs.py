@@ -33,6 +33,7 @@ class Speeds:
     factor_entry, flop : of the rest of a direct solution
     fill : operations of a factorisation by the cubed width of the graph (rows by levels)
     ic_setup, ic_step : IC(0), in Jacobi-CG iterations: set-up, one iteration
+    ic_call : seconds besides, in Python
     polynomial_step : twelve products of a polynomial, in Jacobi-CG iterations: of scattered and of run columns
     polynomial_setup : layout and engine: in Jacobi-CG iterations, and in seconds
     amg_setup, amg_step : multigrid, per stored entry: set-up, one iteration
@@ -40,12 +41,13 @@ class Speeds:
 
     entry: float = 0.85e-9
     row: float = 1.2e-9
-    order_row: float = 6e-7
+    order_row: float = 3.5e-7
     factor_entry: float = 25e-9
     flop: float = 1 / 2.8e10
     fill: float = 60.0
     ic_setup: float = 12.0
     ic_step: float = 2.2
+    ic_call: float = 1.5e-4
     polynomial_step: tuple[float, float] = (6.5, 3.4)
     polynomial_setup: tuple[float, float] = (6.0, 4e-3)
     amg_setup: float = 90e-9
@@ -55,7 +57,7 @@ class Speeds:
 NATIVE = Speeds()
 # NumPy, SciPy and SuperLU alone.
 PLAIN = Speeds(
-    entry=1.0e-9, row=12e-9, order_row=2e-6, factor_entry=100e-9, flop=1 / 4e9, ic_setup=200.0, ic_step=5.0,
+    entry=1.0e-9, row=12e-9, order_row=1.2e-6, factor_entry=100e-9, flop=1 / 4e9, ic_setup=200.0, ic_step=5.0,
     polynomial_step=(13.0, 13.0), polynomial_setup=(1.0, 4e-3), amg_setup=500e-9, amg_step=25e-9,
 )  # fmt: skip
 
@@ -63,7 +65,7 @@ PLAIN = Speeds(
 # multigrid's on matrices with the signs of an M-matrix, and on others.
 IC_ITERATIONS = 0.3
 LEVEL_ITERATIONS = 1.4
-AMG_ITERATIONS = (16.0, 36.0)
+AMG_ITERATIONS = (16.0, 80.0)
 
 
 class Costs:
@@ -72,7 +74,6 @@ class Costs:
     Attributes
     ----------
     speeds : `Speeds` in use
-    levels : of a breadth-first search of the graph, an estimate of the iterations' scale; 0 where not known
     iteration : seconds of a Jacobi-CG iteration, predicted until `observe` has been told
     """
 
@@ -84,11 +85,7 @@ class Costs:
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
         self._m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
-        self.levels, self._cubed_width = 0, np.inf
-        if self._native:
-            _, self.levels, self._cubed_width = native.level_structure(op.csr.indptr, op.csr.indices)
-        elif self.sparse and op.n <= _LARGEST_LU:
-            self.levels, self._cubed_width = 1, min(float(op.n), 30.0 * np.sqrt(op.n)) ** 2
+        self._graph: tuple[int, float] | None = None
         self._runs: float | None = None
         self._csr = op.csr
         self._expected = columns * (self.speeds.entry * self.nnz + self.speeds.row * self.n)
@@ -104,12 +101,29 @@ class Costs:
         """How much slower than the reference machine this one is, as far as the iterations tell."""
         return float(np.clip(self.iteration / self._expected, 0.5, 4.0))
 
+    @property
+    def levels(self) -> int:
+        """Of a breadth-first search of the graph, the scale of CG's iterations; 0 where not known."""
+        return self._levels_and_cubed_width[0]
+
+    @property
+    def _levels_and_cubed_width(self) -> tuple[int, float]:
+        if self._graph is None:
+            if self._native and self._csr is not None:
+                _, levels, cubed_width = native.level_structure(self._csr.indptr, self._csr.indices)
+                self._graph = int(levels), float(cubed_width)
+            elif self.sparse:
+                self._graph = 0, float(self.n) ** 1.5  # as of a grid in the plane
+            else:
+                self._graph = 0, np.inf
+        return self._graph
+
     # -- methods whose cost is known beforehand ---------------------------------------------------------
 
     @property
     def flops(self) -> float:
         """Operations of a factorisation, to a factor of five either way."""
-        return self.speeds.fill * self._cubed_width
+        return self.speeds.fill * self._levels_and_cubed_width[1]
 
     def direct(self, flops: float | None = None) -> float:
         """A direct solution; ``flops`` where an analysis has counted them."""
@@ -119,7 +133,8 @@ class Costs:
         if not self._native and self.n > _LARGEST_LU:
             return np.inf
         s, flops = self.speeds, self.flops if flops is None else flops
-        return self.machine * (s.order_row * self.n + s.factor_entry * self.nnz + s.flop * flops)
+        ordering = s.order_row * self.n * (self.n / 2000) ** 0.13  # the graph leaves one cache after the other
+        return self.machine * (ordering + s.factor_entry * self.nnz + s.flop * flops)
 
     def amg(self) -> float:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""
@@ -140,7 +155,8 @@ class Costs:
         if not self.sparse or self.nnz <= self.n:
             return np.inf
         s = self.speeds
-        return self.iteration * (s.ic_setup / self.columns + s.ic_step * IC_ITERATIONS * iterations)
+        steps = s.ic_setup / self.columns + s.ic_step * IC_ITERATIONS * iterations
+        return self.machine * s.ic_call + self.iteration * steps
 
     def polynomial(self, iterations: float, degree: int) -> float:
         """CG with a polynomial of this degree where Jacobi-CG would take so many iterations."""

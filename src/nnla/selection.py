@@ -43,6 +43,7 @@ __all__ = ["iterations_left", "predict_iterations", "solve_auto"]
 
 _TINY = 100  # unknowns up to which a dense or sparse factorisation takes less time than choosing
 _FIRST_STEPS = 8
+_SHORT = 8e-3  # seconds of a direct solution below which looking at first steps costs more than it can save
 _EASY = 25  # CG iterations that nothing else is worth setting up for
 _MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
 _HARD = (150, 2.5)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy
@@ -99,6 +100,10 @@ class _Selection:
 
     def solve(self) -> None:
         run = self.run
+        if self.costs.sparse and self.steps is None and self.costs.direct() < _SHORT:
+            self._choose()
+            self._carry_out(None)
+            return
         run.method, run.scaling = self.plain, self.base.name
         self.began = time.perf_counter()
         probe = probe_by_cg(run, self.base, _FIRST_STEPS if self.steps is None else self.steps, self._look)
@@ -173,7 +178,7 @@ class _Selection:
         source = "the engine's" if self.remaining is not None else "a guess of"
         self.run.because = f"predicted {listed} for {source} {guess:.0f} more CG iterations"
 
-    def _carry_out(self, probe: SpectralProbe) -> None:
+    def _carry_out(self, probe: SpectralProbe | None) -> None:
         """Run the cheapest of what is left until one ends."""
         run = self.run
         left = dict(self.predicted)
@@ -199,7 +204,7 @@ class _Selection:
             if run.status is not Status.MAXITER:
                 run.give_up(f"{name} ended in {run.status.value}")
 
-    def _run(self, name: str, alternative: float, probe: SpectralProbe) -> bool:
+    def _run(self, name: str, alternative: float, probe: SpectralProbe | None) -> bool:
         """One method from the current iterate; whether it could run at all."""
         run, costs = self.run, self.costs
         if name == "direct":
@@ -228,6 +233,7 @@ class _Selection:
             run.method = self.plain
             self._watched(self.base, costs.iteration, alternative)
             return True
+        assert probe is not None, "a polynomial is only predicted where there is a probe"
         step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
         step *= EFFICIENCY * (self.degree + 1)
         watch = self._watch(step, alternative, start=math.ceil(1.3 * self.outer) + 5)
