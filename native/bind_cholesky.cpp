@@ -12,7 +12,6 @@ namespace nnla {
 namespace {
 
 using Indices = Input<std::int32_t>;
-using Block = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 // The factorisation and the arrays of the pattern that it reads.
 struct Held {
@@ -37,14 +36,15 @@ struct Held {
         return factor->factor(data.data());
     }
 
-    auto solve(Input<double> b) {
-        if (b.size() != static_cast<std::size_t>(factor->size())) throw std::invalid_argument("b has another length");
+    auto solve(Input<double> b, std::int64_t columns) {
+        if (columns < 1 || b.size() != static_cast<std::size_t>(factor->size()) * static_cast<std::size_t>(columns))
+            throw std::invalid_argument("b has another length");
         if (!factor->factored()) throw std::runtime_error("not factored");
         double* x;
         auto out = new_vector<double>(b.size(), &x);
         {
             nb::gil_scoped_release release;
-            factor->solve(b.data(), x);
+            factor->solve_block(b.data(), x, columns);
         }
         return out;
     }
@@ -70,7 +70,7 @@ void bind_cholesky(nb::module_& m) {
                  return array;
              })
         .def("factor", &Held::run, "data"_a)
-        .def("solve", &Held::solve, "b"_a);
+        .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }
 
 }  // namespace nnla

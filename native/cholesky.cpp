@@ -1,10 +1,14 @@
 #include "cholesky.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 
 #include "panel.hpp"
+#include "threads.hpp"
 
 namespace nnla {
 namespace {
@@ -39,12 +43,17 @@ void require_symmetric(const Pattern& a) {
         if (next[i] != a.indptr[i + 1]) throw std::invalid_argument("the pattern is not symmetric");
 }
 
+constexpr Int kOuter = 96;            // columns of a panel that are factored before the others are updated
+constexpr double kParallel = 2e7;     // operations from which threads pay for being woken
+constexpr double kParallelFront = 4e6;
+
 // The work on one front after the other, and what they leave for their parents.
 class Fronts {
   public:
-    Fronts(const Pattern& a, const Symbolic& s, const double* data, double* panels)
-        : a_(a), s_(s), data_(data), panels_(panels), local_(s.n), map_(s.longest), kernels_(panel_kernels()),
-          work_(panel_work(s.longest)), stack_{Array<double>(s.stack[0]), Array<double>(s.stack[1])} {}
+    Fronts(const Pattern& a, const Symbolic& s, const double* data, double* panels, const Long need[2], int threads)
+        : a_(a), s_(s), data_(data), panels_(panels), threads_(threads), local_(s.n), map_(s.longest),
+          kernels_(panel_kernels()), work_(panel_work(s.longest) * threads),
+          stack_{Array<double>(need[0]), Array<double>(need[1])} {}
 
     // -1, or the column whose pivot is not positive.
     Long front(Int node) {
@@ -64,33 +73,55 @@ class Fronts {
         }
         const int mine = s_.odd[node], theirs = 1 - mine;
         double* update = stack_[mine].data() + used_[mine];
-        const Int children = s_.child_count[node];
+        const std::size_t children = s_.child_count[node];
         if (children > 0) {
             for (Int j = 0; j < m; ++j) std::memset(update + static_cast<Long>(j) * m + j, 0, sizeof(double) * (m - j));
-            auto& waiting = waiting_[theirs];
-            Long size = 0;
-            for (Int c = 0; c < children; ++c) {
-                const Long below = s_.below(waiting[waiting.size() - children + c]);
-                size += below * below;
-            }
-            used_[theirs] -= size;
-            const double* from = stack_[theirs].data() + used_[theirs];
-            for (Int c = 0; c < children; ++c) {
-                const Int child = waiting[waiting.size() - children + c];
-                add(child, from, panel, r, k, update, m);
-                from += static_cast<Long>(s_.below(child)) * s_.below(child);
+            std::vector<Left>& waiting = waiting_[theirs];
+            for (std::size_t c = waiting.size() - children; c < waiting.size(); ++c) {
+                add(waiting[c].node, waiting[c].update, panel, r, k, update, m);
+                if (waiting[c].on_stack) used_[theirs] -= square(waiting[c].node);
             }
             waiting.resize(waiting.size() - children);
         }
-        if (s_.parent[node] >= 0) waiting_[mine].push_back(node);
-        const int failed = kernels_.factor(panel, r, k, work_.data());
-        if (failed >= 0) return first + failed;
-        if (m > 0) kernels_.update(update, m, panel + k, r, m, k, children == 0, work_.data());
-        used_[mine] += static_cast<Long>(m) * m;
+        for (Int j = 0; j < k; j += kOuter) {
+            const Int next = std::min(k, j + kOuter);
+            const int failed = kernels_.factor(panel, r, j, next);
+            if (failed >= 0) return first + failed;
+            if (next < k)
+                take_away(panel + next + static_cast<Long>(next) * r, r, panel + next + static_cast<Long>(j) * r, r,
+                          r - next, k - next, next - j, false);
+        }
+        if (m > 0) take_away(update, m, panel + k, r, m, m, k, children == 0);
+        used_[mine] += square(node);
+        if (s_.parent[node] >= 0) waiting_[mine].push_back({node, update, true});
         return -1;
     }
 
+    // What a node left that was not worked on here.
+    void receive(Int node, const double* update) { waiting_[s_.odd[node]].push_back({node, update, false}); }
+
+    // What the last node left, for another one to receive.
+    void give(Int node, Array<double>& update) {
+        if (update.size() > 0) std::memcpy(update.data(), stack_[s_.odd[node]].data(), update.bytes());
+        forget();
+    }
+
+    void forget() {
+        for (int side = 0; side < 2; ++side) {
+            used_[side] = 0;
+            waiting_[side].clear();
+        }
+    }
+
   private:
+    struct Left {
+        Int node;
+        const double* update;
+        bool on_stack;
+    };
+
+    Long square(Int node) const { return static_cast<Long>(s_.below(node)) * s_.below(node); }
+
     // The update that a child left is part of this front.
     void add(Int child, const double* from, double* panel, Int r, Int k, double* update, Int m) {
         const Int count = s_.below(child);
@@ -105,15 +136,87 @@ class Fronts {
         }
     }
 
+    void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign) {
+        const double operations = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
+        if (threads_ == 1 || operations < kParallelFront) {
+            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, work_.data());
+            return;
+        }
+        // Strips of about the same work; one workspace each.
+        const Long strip = kernels_.strip, strips = (rows + strip - 1) / strip;
+        std::vector<Long> bounds(threads_ + 1, rows);
+        bounds[0] = 0;
+        double done = 0;
+        const auto work_of = [&](Long i) { return static_cast<double>(std::min(columns, (i + 1) * strip)); };
+        double total = 0;
+        for (Long i = 0; i < strips; ++i) total += work_of(i);
+        int part = 1;
+        for (Long i = 0; i < strips && part < threads_; ++i) {
+            done += work_of(i);
+            if (done >= total * part / threads_) bounds[part++] = std::min(rows, (i + 1) * strip);
+        }
+        const Long share = panel_work(s_.longest);
+        parallel(threads_, [&](int t) {
+            if (bounds[t] < bounds[t + 1])
+                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign,
+                                work_.data() + t * share);
+        });
+    }
+
     const Pattern& a_;
     const Symbolic& s_;
     const double* data_;
     double* panels_;
-    std::vector<Int> local_, map_, waiting_[2];
+    int threads_;
+    std::vector<Int> local_, map_;
+    std::vector<Left> waiting_[2];
     const PanelKernels& kernels_;
     Array<double> work_, stack_[2];
     Long used_[2] = {0, 0};
 };
+
+// Subtrees that threads work on by themselves, largest first.
+struct Subtree {
+    Int begin, root;
+    double work;
+};
+
+std::vector<Subtree> choose_subtrees(const Symbolic& s, int threads) {
+    const Int nodes = s.nodes();
+    std::vector<Int> begin(nodes);
+    std::vector<double> work(nodes);
+    double total = 0;
+    for (Int i = 0; i < nodes; ++i) begin[i] = i;
+    for (Int i = 0; i < nodes; ++i) {
+        const double k = s.width(i), r = k + s.below(i);
+        work[i] += k * r * r + 8 * r * r + 2000;
+        total += k * r * r + 8 * r * r + 2000;
+        if (s.parent[i] < 0) continue;
+        work[s.parent[i]] += work[i];
+        begin[s.parent[i]] = std::min(begin[s.parent[i]], begin[i]);
+    }
+    const auto less = [](const Subtree& a, const Subtree& b) {
+        return a.work < b.work || (a.work == b.work && a.root < b.root);
+    };
+    std::vector<Subtree> heap, chosen;
+    for (Int i = 0; i < nodes; ++i)
+        if (s.parent[i] < 0) heap.push_back({begin[i], i, work[i]});
+    std::make_heap(heap.begin(), heap.end(), less);
+    // The largest one is replaced by its children until it is a small part of what there is.
+    while (!heap.empty() && heap.front().work > total / (6 * threads)) {
+        std::pop_heap(heap.begin(), heap.end(), less);
+        const Subtree top = heap.back();
+        heap.pop_back();
+        for (Int child = top.root - 1; child >= top.begin; child = begin[child] - 1) {
+            heap.push_back({begin[child], child, work[child]});
+            std::push_heap(heap.begin(), heap.end(), less);
+        }
+    }
+    for (const Subtree& t : heap)
+        if (t.work > total / (200 * threads)) chosen.push_back(t);
+    std::sort(chosen.begin(), chosen.end(), [&](const Subtree& a, const Subtree& b) { return less(b, a); });
+    return chosen;
+}
 
 }  // namespace
 
@@ -129,22 +232,74 @@ Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
 std::int64_t Cholesky::factor(const double* data) {
     factored_ = false;
     const Symbolic& s = symbolic_;
-    if (panels_.size() == 0) panels_ = Array<double>(s.panel[s.nodes()]);
-    Fronts fronts(a_, s, data, panels_.data());
-    for (Int node = 0; node < s.nodes(); ++node) {
-        const Long failed = fronts.front(node);
-        if (failed >= 0) return s.order[failed];
+    const Int nodes = s.nodes();
+    if (panels_.size() == 0) panels_ = Array<double>(s.panel[nodes]);
+    const int threads = flops_ < kParallel ? 1 : max_threads();
+    std::vector<Subtree> subtrees;
+    if (threads > 1) subtrees = choose_subtrees(s, threads);
+
+    Int failed = nodes;  // the first node that fails, whichever thread comes to it first
+    Long column = -1;
+    std::vector<Int> subtree_of(subtrees.empty() ? 0 : nodes, -1);
+    std::vector<Array<double>> left(subtrees.size());
+    if (!subtrees.empty()) {
+        Long need[2] = {0, 0};
+        for (std::size_t t = 0; t < subtrees.size(); ++t) {
+            Long mine[2];
+            s.stack_need(subtrees[t].begin, subtrees[t].root + 1, nullptr, 0, mine);
+            for (int side = 0; side < 2; ++side) need[side] = std::max(need[side], mine[side]);
+            const std::size_t rows = s.below(subtrees[t].root);
+            left[t] = Array<double>(rows * rows);
+            for (Int i = subtrees[t].begin; i <= subtrees[t].root; ++i) subtree_of[i] = static_cast<Int>(t);
+        }
+        std::vector<std::unique_ptr<Fronts>> workers;  // made here: what runs in the threads must not throw
+        for (int t = 0; t < threads; ++t)
+            workers.push_back(std::make_unique<Fronts>(a_, s, data, panels_.data(), need, 1));
+        std::atomic<std::size_t> next{0};
+        std::mutex mutex;
+        parallel(threads, [&](int worker) {
+            Fronts& fronts = *workers[worker];
+            for (std::size_t t; (t = next.fetch_add(1)) < subtrees.size();) {
+                Long bad = -1;
+                Int node = subtrees[t].begin;
+                for (; node <= subtrees[t].root; ++node)
+                    if ((bad = fronts.front(node)) >= 0) break;
+                if (bad < 0) {
+                    fronts.give(subtrees[t].root, left[t]);
+                } else {
+                    fronts.forget();
+                    std::lock_guard<std::mutex> lock(mutex);
+                    if (node < failed) {
+                        failed = node;
+                        column = bad;
+                    }
+                }
+            }
+        });
     }
+    Long need[2];
+    s.stack_need(0, nodes, subtrees.empty() ? nullptr : subtree_of.data(), -1, need);
+    Fronts fronts(a_, s, data, panels_.data(), need, threads);
+    for (Int node = 0; node < failed; ++node) {
+        const Int t = subtrees.empty() ? -1 : subtree_of[node];
+        if (t < 0) {
+            const Long bad = fronts.front(node);
+            if (bad >= 0) return s.order[bad];
+        } else {
+            node = subtrees[t].root;
+            if (node < failed && s.parent[node] >= 0) fronts.receive(node, left[t].data());
+        }
+    }
+    if (failed < nodes) return s.order[column];
     factored_ = true;
     return -1;
 }
 
-void Cholesky::solve(const double* b, double* x) const {
+void Cholesky::solve_with(double* work, const double* b, double* x, Long stride) const {
     const Symbolic& s = symbolic_;
     const PanelKernels& kernels = panel_kernels();
-    Array<double> memory(s.n + s.longest);
-    double *y = memory.data(), *t = y + s.n;
-    for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i]];
+    double *y = work, *t = y + s.n;
+    for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i] * stride];
     for (Int node = 0; node < s.nodes(); ++node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
@@ -162,7 +317,23 @@ void Cholesky::solve(const double* b, double* x) const {
         kernels.backward(panels_.data() + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
     }
-    for (Int i = 0; i < s.n; ++i) x[s.order[i]] = y[i];
+    for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
+}
+
+void Cholesky::solve(const double* b, double* x) const {
+    Array<double> work(a_.n + symbolic_.longest);
+    solve_with(work.data(), b, x, 1);
+}
+
+void Cholesky::solve_block(const double* b, double* x, Long count) const {
+    const Long size = a_.n + symbolic_.longest;
+    const int parts = nnz_ * static_cast<double>(count) > 1e6
+                          ? static_cast<int>(std::min<Long>(count, max_threads()))
+                          : 1;
+    Array<double> work(size * parts);
+    parallel(parts, [&](int part) {
+        for (Long j = part; j < count; j += parts) solve_with(work.data() + part * size, b + j, x + j, count);
+    });
 }
 
 }  // namespace nnla

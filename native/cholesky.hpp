@@ -19,7 +19,7 @@ class Cholesky {
     bool complete() const { return complete_; }
     double flops() const { return flops_; }  // sum of the squared column counts of L; a lower bound if given up
     double nnz() const { return nnz_; }      // entries of L; likewise
-    double bytes() const { return symbolic_.bytes(); }  // memory that factor() will take
+    double bytes() const { return symbolic_.bytes; }  // memory that factor() will take
     const Symbolic& symbolic() const { return symbolic_; }
     bool factored() const { return factored_; }
     std::int32_t size() const { return a_.n; }
@@ -31,7 +31,13 @@ class Cholesky {
     // x = A^-1 b; x may be b. Needs factored(). Reentrant.
     void solve(const double* b, double* x) const;
 
+    // The same for the columns of n x count row-major blocks.
+    void solve_block(const double* b, double* x, std::int64_t count) const;
+
   private:
+    // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
+    void solve_with(double* work, const double* b, double* x, std::int64_t stride) const;
+
     Pattern a_;
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;

@@ -5,20 +5,25 @@
 namespace nnla {
 
 struct PanelKernels {
-    // Factors the leading k columns of the panel (rows x k, leading dimension rows) in place: L with the
-    // reciprocals of its diagonal on the diagonal; what is above it is not touched meaningfully. work: see
-    // panel_work. Returns the column whose pivot is not positive, or -1.
-    int (*factor)(double* panel, std::int64_t rows, std::int64_t k, double* work);
+    // Factors the columns j0 ... j1 - 1 of the panel (column-major, leading dimension rows) in place, from which
+    // the contributions of the columns before j0 have been taken away: L, with the reciprocals of its diagonal on
+    // the diagonal and nothing of meaning above it. Returns the column whose pivot is not positive, or -1.
+    int (*factor)(double* panel, std::int64_t rows, std::int64_t j0, std::int64_t j1);
 
-    // C -= A A^T, or C = -A A^T, in its lower part: C is rows x rows (leading dimension ldc), A rows x k.
-    void (*update)(double* C, std::int64_t ldc, const double* A, std::int64_t lda, std::int64_t rows, std::int64_t k,
-                   bool assign, double* work);
+    // C -= A A^T, or C = -A A^T, in the rows begin ... end - 1 and the first `columns` columns of the lower part of
+    // C: C has `rows` rows and leading dimension ldc, A has k columns. begin is a multiple of strip; every entry is
+    // the same whichever rows are computed together. work: panel_work(rows) numbers.
+    void (*update)(double* C, std::int64_t ldc, const double* A, std::int64_t lda, std::int64_t rows,
+                   std::int64_t columns, std::int64_t k, std::int64_t begin, std::int64_t end, bool assign,
+                   double* work);
 
     // t := L^-1 t in its first k entries, and the rest less what those contribute.
     void (*forward)(const double* panel, std::int64_t rows, std::int64_t k, double* t);
 
     // The first k entries of t := L^-T (those less what the rest contributes).
     void (*backward)(const double* panel, std::int64_t rows, std::int64_t k, double* t);
+
+    int strip;  // rows that update() treats together
 };
 
 const PanelKernels& panel_kernels();  // the best for this processor

@@ -166,17 +166,21 @@ void update_rows(double* C_, Long ldc, const double* a, Long lda, const double* 
     else update_columns<V, 3, V::columns>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
 }
 
-// The lower trapezoid of C, rows x cols. Strips of three vectors of rows; from `strip_step` apart they are packed.
+// Strips of three vectors of rows; packed, where the panel is large, so that they are read in order.
 template <class V>
-void update_lower(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, bool assign,
-                  double* work) {
+void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, Long begin, Long end,
+            bool assign, double* work) {
     constexpr Long strip = 3 * V::lanes, wide = V::columns, depth = 192;
     const bool pack = k >= 24 && rows >= 3 * strip;
     for (Long p0 = 0; p0 < k; p0 += depth) {
         const Long deep = pack ? least(depth, k - p0) : k;
         if (pack) {
             double* to = work;
-            for (Long i = 0; i < rows; i += strip) {
+            for (Long i = 0; i < end; i += strip) {
+                if (i >= cols && i < begin) {
+                    to += strip * deep;
+                    continue;
+                }
                 const Long height = least(strip, rows - i);
                 for (Long p = 0; p < deep; ++p, to += strip) {
                     const double* from = a + i + (p0 + p) * lda;
@@ -186,7 +190,7 @@ void update_lower(double* C_, Long ldc, const double* a, Long lda, Long rows, Lo
                 }
             }
         }
-        for (Long i = 0; i < rows; i += strip) {
+        for (Long i = begin; i < end; i += strip) {
             const Long height = least(strip, rows - i);
             for (Long j = 0; j < least(cols, i + height); j += wide) {
                 const Long from = j > i ? j - i : 0;  // the tile starts at the diagonal
@@ -208,25 +212,13 @@ void update_lower(double* C_, Long ldc, const double* a, Long lda, Long rows, Lo
     }
 }
 
-template <class V> int factor(double* panel, Long rows, Long k, double* work) {
-    constexpr Long outer = 96;
-    for (Long j0 = 0; j0 < k; j0 += outer) {
-        const Long j1 = least(k, j0 + outer);
-        for (Long j = j0; j < j1; j += V::columns) {
-            const int columns = static_cast<int>(least(V::columns, j1 - j));
-            const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns);
-            if (failed >= 0) return static_cast<int>(j) + failed;
-        }
-        if (j1 < k)
-            update_lower<V>(panel + j1 + j1 * rows, rows, panel + j1 + j0 * rows, rows, rows - j1, k - j1, j1 - j0,
-                            false, work);
+template <class V> int factor(double* panel, Long rows, Long j0, Long j1) {
+    for (Long j = j0; j < j1; j += V::columns) {
+        const int columns = static_cast<int>(least(V::columns, j1 - j));
+        const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns);
+        if (failed >= 0) return static_cast<int>(j) + failed;
     }
     return -1;
-}
-
-template <class V>
-void update(double* C_, Long ldc, const double* A, Long lda, Long rows, Long k, bool assign, double* work) {
-    update_lower<V>(C_, ldc, A, lda, rows, rows, k, assign, work);
 }
 
 // -- solution --------------------------------------------------------------------------------------------
@@ -293,7 +285,7 @@ template <class V> void backward(const double* panel, Long rows, Long k, double*
 }
 
 template <class V> constexpr PanelKernels kernels_of() {
-    return PanelKernels{factor<V>, update<V>, forward<V>, backward<V>};
+    return PanelKernels{factor<V>, update<V>, forward<V>, backward<V>, 3 * V::lanes};
 }
 
 }  // namespace

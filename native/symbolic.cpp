@@ -80,9 +80,19 @@ std::vector<Int> postorder(Merged& m) {
 
 }  // namespace
 
-double Symbolic::bytes() const {
-    const double panels = panel.empty() ? 0 : static_cast<double>(panel.back());
-    return 8 * (panels + static_cast<double>(stack[0]) + static_cast<double>(stack[1])) + 4.0 * rows.size();
+void Symbolic::stack_need(Int begin, Int end, const Int* marks, Int mark, Long need[2]) const {
+    std::vector<Long> left(end - begin, 0);  // by the children of a node
+    Long used[2] = {0, 0};
+    need[0] = need[1] = 0;
+    for (Int s = begin; s < end; ++s) {
+        if (marks != nullptr && marks[s] != mark) continue;
+        const int mine = odd[s];
+        const Long size = static_cast<Long>(below(s)) * below(s);
+        used[mine] += size;
+        need[mine] = std::max(need[mine], used[mine]);
+        used[1 - mine] -= left[s - begin];
+        if (parent[s] >= 0 && parent[s] < end) left[parent[s] - begin] += size;
+    }
 }
 
 Symbolic analyse(const Pattern& a, const Forest& forest) {
@@ -164,16 +174,9 @@ Symbolic analyse(const Pattern& a, const Forest& forest) {
         out.odd[s] = !out.odd[out.parent[s]];
         ++out.child_count[out.parent[s]];
     }
-    std::vector<Long> left(nodes, 0);  // by the children of a node
-    Long used[2] = {0, 0};
-    for (Int s = 0; s < nodes; ++s) {
-        const int mine = out.odd[s];
-        const Long m2 = static_cast<Long>(out.below(s)) * out.below(s);
-        used[mine] += m2;
-        out.stack[mine] = std::max(out.stack[mine], used[mine]);
-        used[1 - mine] -= left[s];
-        if (out.parent[s] >= 0) left[out.parent[s]] += m2;
-    }
+    Long need[2];
+    out.stack_need(0, nodes, nullptr, 0, need);
+    out.bytes = 8.0 * static_cast<double>(out.panel[nodes] + need[0] + need[1]) + 4.0 * static_cast<double>(to);
     return out;
 }
 

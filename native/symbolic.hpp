@@ -15,15 +15,18 @@ struct Symbolic {
     std::vector<std::int32_t> order, inverse;  // new to old, old to new
     std::vector<std::int32_t> first, parent, child_count, rows;
     std::vector<std::int64_t> row_start, panel;
-    std::int64_t stack[2] = {0, 0};  // what the fronts need at most, in numbers, at even and odd depth
-    std::vector<std::int8_t> odd;    // depth of s, modulo 2
+    std::vector<std::int8_t> odd;  // depth of s, modulo 2
     std::int32_t widest = 0, longest = 0;  // columns and rows of the largest panels
     double nnz = 0, flops = 0;             // of L itself, before supernodes were merged
 
     std::int32_t nodes() const { return static_cast<std::int32_t>(parent.size()); }
     std::int32_t width(std::int32_t s) const { return first[s + 1] - first[s]; }
     std::int32_t below(std::int32_t s) const { return static_cast<std::int32_t>(row_start[s + 1] - row_start[s]); }
-    double bytes() const;  // of the factor and the fronts together
+    // What the nodes `begin` ... `end` - 1 leave for each other at most, in numbers, at even and odd depth.
+    // Nodes with a mark other than `mark` stay out of it (marks: null for none).
+    void stack_need(std::int32_t begin, std::int32_t end, const std::int32_t* marks, std::int32_t mark,
+                    std::int64_t need[2]) const;
+    double bytes = 0;  // of the factor and of the fronts
 };
 
 Symbolic analyse(const Pattern& a, const Forest& forest);

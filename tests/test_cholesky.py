@@ -154,7 +154,7 @@ def fill_ratio(A):
 def test_real_matrices_to_rounding_error(real_matrix, name):
     A = real_matrix(name)
     b = A @ np.ones(A.shape[0])
-    assert backward_error(A, Cholesky(A).factor().solve(b), b) < 1e-15
+    assert backward_error(A, Cholesky(A).factor().solve(b), b) < 2e-15
 
 
 def test_another_matrix_of_the_same_pattern():
@@ -162,8 +162,8 @@ def test_another_matrix_of_the_same_pattern():
     factor = Cholesky(A).factor()
     b = np.arange(400.0)
     shifted = canonical(A + sp.eye_array(400))
-    assert backward_error(shifted, factor.factor(shifted.data).solve(b), b) < 1e-15
-    assert backward_error(A, factor.factor().solve(b), b) < 1e-15
+    assert backward_error(shifted, factor.factor(shifted.data).solve(b), b) < 2e-15
+    assert backward_error(A, factor.factor().solve(b), b) < 2e-15
 
 
 @pytest.mark.parametrize("row", [0, 57, 399])

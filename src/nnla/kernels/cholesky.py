@@ -151,9 +151,7 @@ class Cholesky:
             raise ShapeError(f"a right-hand side of shape {b.shape} does not fit a matrix of order {self.n}")
         if not self._native.factored:
             raise OptionError("there is no factor yet; call factor() first")
-        if b.ndim == 1:
-            return self._native.solve(np.ascontiguousarray(b))
-        x = np.empty(b.shape)
-        for j in range(b.shape[1]):
-            x[:, j] = self._native.solve(np.ascontiguousarray(b[:, j]))
-        return x
+        if b.size == 0:
+            return np.empty(b.shape)
+        columns = 1 if b.ndim == 1 else b.shape[1]
+        return self._native.solve(np.ascontiguousarray(b).ravel(), columns).reshape(b.shape)
