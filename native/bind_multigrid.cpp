@@ -135,6 +135,17 @@ void bind_multigrid(nb::module_& m) {
         }
         return nb::make_tuple(t.positive, t.weak, t.uniform);
     });
+    m.def("balancing_signs", [](Index indptr, Index indices, Values data, double theta) {
+        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+        double* signs;
+        auto out = new_vector<double>(static_cast<std::size_t>(A.rows), &signs);
+        double positive;
+        {
+            nb::gil_scoped_release release;
+            positive = balancing_signs(A, theta, signs);
+        }
+        return nb::make_tuple(out, positive);
+    });
     m.def("transpose_pattern", [](Index indptr, Index indices, std::int64_t columns) {
         const CsrView A = pattern(indptr, indices, columns);
         return give(unlocked([&] { return transpose(A); }), false);

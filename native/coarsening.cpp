@@ -192,19 +192,55 @@ CsrArrays symmetric_strength(const CsrView& A, double theta, int block) {
     return C;
 }
 
+double balancing_signs(const CsrView& A, double theta, double* signs) {
+    const CsrArrays C = classical_strength(A, theta);
+    std::fill(signs, signs + A.rows, 0.0);
+    std::vector<std::int32_t> queue;
+    queue.reserve(static_cast<std::size_t>(A.rows));
+    // The entries of C are a subsequence of those of A: both are walked at once.
+    for (std::int64_t root = 0; root < A.rows; ++root) {
+        if (signs[root] != 0) continue;
+        signs[root] = 1.0;
+        std::size_t head = queue.size();
+        queue.push_back(static_cast<std::int32_t>(root));
+        for (; head < queue.size(); ++head) {
+            const std::int32_t i = queue[head];
+            std::int32_t k = A.indptr[i];
+            for (std::int32_t q = C.indptr[i]; q < C.indptr[i + 1]; ++q, ++k) {
+                const std::int32_t j = C.indices[q];
+                while (A.indices[k] != j) ++k;
+                if (signs[j] != 0) continue;
+                signs[j] = A.data[k] < 0 ? signs[i] : -signs[i];
+                queue.push_back(j);
+            }
+        }
+    }
+    const std::vector<double> d = diagonal(A);
+    double positive = 0, total = 0;
+    for (std::int64_t i = 0; i < A.rows; ++i)
+        for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+            const std::int32_t j = A.indices[k];
+            if (j == i) continue;
+            const double a = signs[i] * signs[j] * A.data[k] / std::sqrt(std::abs(d[i] * d[j]));
+            total += std::abs(a);
+            if (a > 0) positive += a;
+        }
+    return total > 0 ? positive / total : 0.0;
+}
+
 CsrArrays classical_strength(const CsrView& A, double theta) {
     CsrArrays C;
     C.indptr.reserve(static_cast<std::size_t>(A.rows) + 1);
     C.indices.reserve(static_cast<std::size_t>(A.nnz()));
     C.indptr.push_back(0);
     for (std::int64_t i = 0; i < A.rows; ++i) {
-        double smallest = 0;
+        double largest = 0;
         for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k)
-            if (A.indices[k] != i) smallest = std::min(smallest, A.data[k]);
-        const double bound = theta * smallest;
-        if (smallest < 0)
+            if (A.indices[k] != i) largest = std::max(largest, std::abs(A.data[k]));
+        const double bound = theta * largest;
+        if (largest > 0)
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k)
-                if (A.indices[k] != i && A.data[k] < 0 && A.data[k] <= bound) C.indices.push_back(A.indices[k]);
+                if (A.indices[k] != i && std::abs(A.data[k]) >= bound) C.indices.push_back(A.indices[k]);
         C.indptr.push_back(checked(C.indices.size()));
     }
     return C;

@@ -33,7 +33,11 @@ Traits traits(const CsrView& A, double theta);
 // |A_IJ|^2 >= theta^2 |A_II| |A_JJ| in Frobenius norms. The diagonal is left out.
 CsrArrays symmetric_strength(const CsrView& A, double theta, int block);
 
-// i depends strongly on j where -a_ij >= theta max_k(-a_ik). The diagonal is left out.
+// Signs s such that, along a spanning forest of the strong connections (theta as in classical_strength),
+// s_i a_ij s_j < 0. Returns the share of positive entries in the absolute off-diagonal sum of S A S.
+double balancing_signs(const CsrView& A, double theta, double* signs);
+
+// i depends strongly on j where |a_ij| >= theta max_k |a_ik|. The diagonal is left out.
 CsrArrays classical_strength(const CsrView& A, double theta);
 
 // P = (I - W F) T, T the piecewise multiple of the candidate over aggregates (-1: none), F the matrix without its

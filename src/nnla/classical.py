@@ -140,6 +140,15 @@ def chebyshev4_optimised(b: float, degree: int) -> Recurrence:
     return Recurrence.from_function(lambda x: (1.0 - residual(x)) / x, 0.0, b, degree)
 
 
+def _root(f: Any, low: float, high: float, xtol: float) -> float:
+    return float(brentq(f, low, high, xtol=xtol))  # type: ignore[arg-type]
+
+
+def _turning(R: Any, gamma: float) -> Any:
+    slope = R.deriv()
+    return lambda x: 2 * slope(x) * (1 + gamma * x) + gamma * R(x)
+
+
 @lru_cache(maxsize=64)
 def _optimised_residual(m: int) -> tuple[np.ndarray, float]:
     """R on [0, 1] as a Chebyshev series, and gamma = 1 / sup x R^2 / (1 - R^2).
@@ -160,25 +169,26 @@ def _optimised_residual(m: int) -> tuple[np.ndarray, float]:
         coefficients = np.linalg.solve(basis, signs / np.sqrt(1 + gamma * points))
         return np.polynomial.chebyshev.Chebyshev(coefficients, domain=[0.0, 1.0])
 
+    gamma = guess
+    R = series(gamma)
     for _ in range(100):
-        gamma = brentq(lambda g: float(series(g).deriv()(0.0)) + g / 2, 0.5 * guess, 2.0 * guess, xtol=1e-14 * guess)
+        gamma = _root(lambda g: float(series(g).deriv()(0.0)) + g / 2, 0.5 * guess, 2.0 * guess, xtol=1e-14 * guess)
         R = series(gamma)
-        slope = R.deriv()
         # (f^2)' = R (2 R' (1 + gamma x) + gamma R), of which the second factor vanishes at the extrema
-        g = 2 * slope(grid**2) * (1 + gamma * grid**2) + gamma * R(grid**2)
+        turning = _turning(R, gamma)
+        g = turning(grid**2)
         crossing = np.flatnonzero(g[:-1] * g[1:] < 0)
         moved = points.copy()
         if len(crossing) != m - 1:
             raise OptionError(f"the optimised weights of degree {m - 1} could not be computed; use chebyshev4")
         for k, at in enumerate(crossing):
-            left, right = grid[at] ** 2, grid[at + 1] ** 2
-            moved[k + 1] = brentq(lambda x: 2 * slope(x) * (1 + gamma * x) + gamma * R(x), left, right, xtol=1e-15)
+            moved[k + 1] = _root(turning, grid[at] ** 2, grid[at + 1] ** 2, xtol=1e-15)
         change = np.max(np.abs(moved - points))
         points = moved
         if change < 1e-13:
             break
     R.coef.flags.writeable = False
-    return R.coef, float(gamma)
+    return R.coef, gamma
 
 
 def richardson(b: float, degree: int, a: float = 0.0) -> Recurrence:

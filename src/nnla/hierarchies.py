@@ -14,8 +14,9 @@ import scipy.sparse as sp
 
 from nnla.errors import MissingDependencyError, NNLAError, OptionError
 
+_native: Any
 try:
-    from nnla.kernels import _native
+    from nnla.kernels import _native  # type: ignore[no-redef]
 except ImportError:  # installed without a compiler
     _native = None
 
@@ -29,14 +30,17 @@ _MOST_LEVELS = 30
 _AGGREGATION_THETA, _THETA_DECAY = 0.05, 0.8
 _CLASSICAL_THETA = 0.25
 _SHORT_ROWS = 5.5
+_SMALL_QUOTIENT = 0.1
+_FEW_POSITIVE = 0.05
+_RELAXATIONS = 6
 
 
 @dataclass
 class Level:
     """One level: operator, the prolongation to it from the next (None on the last), 1 / sqrt(diagonal)."""
 
-    A: sp.csr_array
-    P: sp.csr_array | None
+    A: Any
+    P: Any
     scale: np.ndarray
 
     @property
@@ -59,7 +63,7 @@ class Hierarchy:
         return sum(level.A.nnz for level in self.levels) / max(self.levels[0].A.nnz, 1)
 
 
-def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True) -> Hierarchy:
+def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hierarchy:
     """A hierarchy of Galerkin operators for a symmetric positive definite matrix.
 
     Parameters
@@ -90,7 +94,7 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
     elif kind == "aggregation":
         block = block_size(A)
     levels: list[Level] = []
-    candidate = np.ones(A.shape[0])
+    candidate = near_kernel(A, pieces) if kind == "aggregation" and block == 1 else np.ones(A.shape[0])
     while True:
         diagonal = A.diagonal()
         if not np.all(diagonal > 0):
@@ -102,7 +106,8 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
         if A.shape[0] <= _COARSEST or len(levels) == _MOST_LEVELS:
             break
         if kind == "aggregation":
-            P, candidate = _aggregate(pieces, A, block, candidate, _AGGREGATION_THETA * _THETA_DECAY ** (len(levels) - 1))
+            theta = _AGGREGATION_THETA * _THETA_DECAY ** (len(levels) - 1)
+            P, candidate = _aggregate(pieces, A, block, candidate, theta)
         else:
             P = _split(pieces, A)
         if P is None or P.shape[1] > 0.9 * P.shape[0]:
@@ -112,7 +117,7 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
     return Hierarchy(levels, kind, because, block)
 
 
-def choose_kind(A: sp.csr_array, native: bool = True) -> tuple[str, int, str]:
+def choose_kind(A: Any, native: bool = True) -> tuple[str, int, str]:
     """The kind of coarsening, the block size and the reason, from the matrix alone.
 
     Classical coarsening converges better where coefficients are constant in pieces with large jumps between
@@ -131,7 +136,7 @@ def choose_kind(A: sp.csr_array, native: bool = True) -> tuple[str, int, str]:
     return "aggregation", 1, f"{uniform:.0%} uniform rows, {weak:.1%} weak connections"
 
 
-def block_size(A: sp.csr_array) -> int:
+def block_size(A: Any) -> int:
     """Unknowns that share a node: 3, 2 or 6 where consecutive rows come with the same columns, else 1."""
     n = A.shape[0]
     counts = np.diff(A.indptr)
@@ -142,13 +147,41 @@ def block_size(A: sp.csr_array) -> int:
         if np.mean(by_node.min(axis=1) >= 0.9 * by_node.max(axis=1)) < 0.9 or A.nnz < 6 * block * n / 2:
             continue
         nodes = A.indices // block
-        full = np.count_nonzero((nodes[:-1] == nodes[1:])) / A.nnz
+        full = np.count_nonzero(nodes[:-1] == nodes[1:]) / A.nnz
         if full >= 0.9 * (block - 1) / block:
             return block
     return 1
 
 
-def _aggregate(pieces: _Pieces, A: sp.csr_array, block: int, candidate: np.ndarray, theta: float) -> tuple[Any, np.ndarray]:
+def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
+    """The vector whose piecewise multiples an aggregation interpolates: one that A nearly annihilates.
+
+    Ones, unless a small Rayleigh quotient x'Ax / x'Dx is found for another: ones with signs that make the strong
+    connections negative, the same over the root of the diagonal (a symmetric scaling D A D turns ones into that),
+    or what a few damped Jacobi steps make of the best of these.
+    """
+    diagonal = A.diagonal()
+    ones = np.ones(A.shape[0])
+    quotient = float(np.sum(A @ ones) / np.sum(diagonal))
+    if quotient < _SMALL_QUOTIENT:
+        return ones
+    signs, positive = pieces.balancing_signs(A)
+    if positive > _FEW_POSITIVE:
+        signs = ones
+    best = ones
+    for x in (signs, signs / np.sqrt(diagonal / diagonal.max())):
+        value = _quotient(A, diagonal, x)
+        if value < quotient:
+            best, quotient = x, value
+    x = best
+    for _ in range(_RELAXATIONS):
+        x = x - (0.5 / diagonal) * (A @ x)
+    if _quotient(A, diagonal, x) < quotient:
+        best = x
+    return best / np.max(np.abs(best))
+
+
+def _aggregate(pieces: _Pieces, A: Any, block: int, candidate: np.ndarray, theta: float) -> tuple[Any, np.ndarray]:
     """Prolongation of smoothed aggregation and the candidate on the coarse level."""
     strength = pieces.symmetric_strength(A, theta, block)
     aggregate, count = pieces.aggregates(*strength)
@@ -162,7 +195,7 @@ def _aggregate(pieces: _Pieces, A: sp.csr_array, block: int, candidate: np.ndarr
     return P, np.ones(count)
 
 
-def _split(pieces: _Pieces, A: sp.csr_array) -> Any:
+def _split(pieces: _Pieces, A: Any) -> Any:
     """Prolongation of classical multigrid, None where there is nothing to coarsen."""
     strength = pieces.classical_strength(A, _CLASSICAL_THETA)
     splitting = pieces.splitting(*strength)
@@ -201,29 +234,30 @@ class _Pieces:
         self.core.rs_cf_splitting(n, indptr, indices, *self.transpose(indptr, indices), influence, splitting)
         return splitting
 
-    def traits(self, A: sp.csr_array, theta: float) -> tuple[float, float, float]:
+    def traits(self, A: Any, theta: float) -> tuple[float, float, float]:
+        raise NotImplementedError
+
+    def balancing_signs(self, A: Any) -> tuple[np.ndarray, float]:
         raise NotImplementedError
 
     def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
         raise NotImplementedError
 
-    def symmetric_strength(self, A: sp.csr_array, theta: float, block: int) -> Pattern:
+    def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
         raise NotImplementedError
 
-    def classical_strength(self, A: sp.csr_array, theta: float) -> Pattern:
+    def classical_strength(self, A: Any, theta: float) -> Pattern:
         raise NotImplementedError
 
     def smoothed_prolongator(
-        self, A: sp.csr_array, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
+        self, A: Any, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
     ) -> sp.csr_array:
         raise NotImplementedError
 
-    def classical_prolongator(
-        self, A: sp.csr_array, strength: Pattern, splitting: np.ndarray, count: int
-    ) -> sp.csr_array:
+    def classical_prolongator(self, A: Any, strength: Pattern, splitting: np.ndarray, count: int) -> sp.csr_array:
         raise NotImplementedError
 
-    def galerkin(self, A: sp.csr_array, P: sp.csr_array) -> sp.csr_array:
+    def galerkin(self, A: Any, P: Any) -> sp.csr_array:
         raise NotImplementedError
 
 
@@ -232,6 +266,9 @@ class _Native(_Pieces):
 
     def traits(self, A, theta):
         return _native.coarsening_traits(A.indptr, A.indices, A.data, theta)
+
+    def balancing_signs(self, A):
+        return _native.balancing_signs(A.indptr, A.indices, A.data, _CLASSICAL_THETA)
 
     def transpose(self, indptr, indices):
         return _native.transpose_pattern(indptr, indices, len(indptr) - 1)
@@ -277,6 +314,28 @@ class _Scipy(_Pieces):
         weak = float(np.mean(size < theta)) if len(size) else 0.0
         return positive, weak, float(np.mean(smallest >= 0.9 * largest))
 
+    def balancing_signs(self, A):
+        indptr, indices = (part.tolist() for part in self.classical_strength(A, _CLASSICAL_THETA))
+        coo = A.tocoo()
+        entry = dict(zip(zip(coo.row.tolist(), coo.col.tolist(), strict=True), coo.data.tolist(), strict=True))
+        signs = [0.0] * A.shape[0]
+        for root in range(len(signs)):
+            if signs[root] != 0:
+                continue
+            signs[root] = 1.0
+            queue = [root]
+            for i in queue:
+                for j in indices[indptr[i] : indptr[i + 1]]:
+                    if signs[j] == 0:
+                        signs[j] = signs[i] if entry[i, j] < 0 else -signs[i]
+                        queue.append(j)
+        s = np.array(signs)
+        d = np.sqrt(np.abs(A.diagonal()))
+        off = coo.row != coo.col
+        a = (s[coo.row] * s[coo.col] * coo.data / (d[coo.row] * d[coo.col]))[off]
+        total = np.abs(a).sum()
+        return s, float(a[a > 0].sum() / total) if total > 0 else 0.0
+
     def transpose(self, indptr, indices):
         n = len(indptr) - 1
         T = sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=(n, n)).T.tocsr()
@@ -296,11 +355,11 @@ class _Scipy(_Pieces):
 
     def classical_strength(self, A, theta):
         coo = A.tocoo()
-        off = (coo.row != coo.col) & (coo.data < 0)
-        i, j, a = coo.row[off], coo.col[off], coo.data[off]
-        smallest = np.zeros(A.shape[0])
-        np.minimum.at(smallest, i, a)
-        keep = a <= theta * smallest[i]
+        off = (coo.row != coo.col) & (coo.data != 0)
+        i, j, a = coo.row[off], coo.col[off], np.abs(coo.data[off])
+        largest = np.zeros(A.shape[0])
+        np.maximum.at(largest, i, a)
+        keep = a >= theta * largest[i]
         return _pattern(i[keep], j[keep], A.shape[0])
 
     def smoothed_prolongator(self, A, strength, block, aggregate, candidate, count):

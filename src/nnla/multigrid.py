@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from nnla.classical import chebyshev4, chebyshev4_optimised
 from nnla.errors import OptionError
-from nnla.hierarchies import Hierarchy, Level, _native, build_hierarchy
+from nnla.hierarchies import Hierarchy, _native, build_hierarchy
 from nnla.recurrences import Recurrence
 
 __all__ = ["Multigrid", "SmootherLevel", "default_smoother", "multigrid"]
