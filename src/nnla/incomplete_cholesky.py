@@ -115,8 +115,8 @@ def ic0(
         0.98 where few entries off the diagonal are positive (grids, circuits, diffusion: a third to two thirds
         fewer iterations) and that factor exists, else 0.
     dtype
-        Precision in which the solves hold L and compute, float64 or float32 (half the memory and time; as good a
-        preconditioner). The factorisation is float64 always. Without native kernels: float64.
+        Precision in which the solves hold L, float64 or float32 (less memory and time, and as good a
+        preconditioner). All computations are float64. Without native kernels: float64.
     triangle
         Which one is read, ``"lower"`` or ``"upper"``; the upper one of a matrix stored by rows is faster.
 

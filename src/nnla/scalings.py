@@ -79,7 +79,7 @@ def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
         from nnla.incomplete_cholesky import ic0
 
         started = time.perf_counter()
-        # As good in float32 as in float64, whatever CG or the polynomial around it computes in.
+        # A factor rounded to float32 is still symmetric positive definite, and as good.
         factor = ic0(op.csr, shift="auto", modified="auto", dtype=np.float32, triangle="upper")
         cost = 1.0 if factor.native is not None else 2.5
         return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native)
