@@ -39,6 +39,7 @@ def library(name):
 
 def build(folder, sanitizers):
     configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DCMAKE_CXX_COMPILER=g++"]
+    configure += ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"]
     configure += [f"-DPython_EXECUTABLE={sys.executable}", f"-DNNLA_SANITIZE={sanitizers}"]
     for command in (configure, ["cmake", "--build", str(folder)]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
