@@ -21,7 +21,7 @@ def markdown(rows: list[dict[str, Any]], meta: dict[str, Any], stem: str) -> str
         "",
         f"`x NumPy`: time of one application of a polynomial of degree {meta['degree']} by in-place NumPy and SciPy's",
         "products, divided by the native one's (median over the rounds). `GB/s`: bytes that have to move if each",
-        "vector is streamed once a step and the matrix once a product; `triad`: the same against a = b + q c on 32 MB",
+        "vector is streamed once a step and the matrix once a product; `triad`: the same against a = b + q c on 128 MB",
         "vectors, measured in the same rounds. Above 1: the caches serve the rest. `fused`: one pass a step;",
         "`blocked`: several steps a pass where that fits the cache.",
         "",

@@ -58,7 +58,7 @@ class Kernel:
         self.samples: list[float] = []
 
 
-def triad(n: int, threads: int) -> tuple[Kernel, str]:
+def triad(n: int) -> tuple[Kernel, str]:
     """a = b + q c on vectors of n entries, natively where there is such a kernel, else BLAS: y = y + q x."""
     b, c, a = np.ones(n), np.full(n, 2.0), np.zeros(n)
     own = getattr(native, "triad", None)
@@ -175,11 +175,14 @@ def measure(table: dict[str, Kernel], threads: int, rounds: int) -> None:
             table[name].samples.append(seconds(table[name].run, threads))
 
 
-def rows_of(name: str, order: str, A: Any, threads: int, rounds: int) -> list[dict[str, Any]]:
+def rows_of(
+    name: str, order: str, A: Any, threads: int, rounds: int, stream_size: int = 16_000_000
+) -> list[dict[str, Any]]:
+    """All measurements of one matrix; the triad's vectors have `stream_size` entries, far beyond the caches."""
     top = float(abs(A).sum(axis=1).max())
     recurrence = nnla.Recurrence.chebyshev(1e-3 * top, top, DEGREE)
     table = kernels(A, recurrence)
-    stream, source = triad(4_000_000, threads)
+    stream, source = triad(stream_size)
     table["triad"] = stream
     rows = []
     for count in range(1, threads + 1):

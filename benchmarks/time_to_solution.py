@@ -7,8 +7,18 @@
 
 Writes docs/time_to_solution.{md,json,png} and more plots beside them. Every sample is one line of
 docs/time_to_solution.partial.jsonl as soon as it is there: an interrupted run goes on, and a new version of a
-library replaces its own rows only. Each library runs in a process of its own (--python LIBRARY=PATH to give one
-another interpreter, say for PETSc); absent ones are named in the output.
+library replaces its own rows only; with --solvers nnla-auto alone it is judged against what is there, in a minute but
+not interleaved. Each library runs in a process of its own (--python LIBRARY=PATH to give one
+another interpreter, say for PETSc); absent ones are named in the output. All peers in one environment, on Debian 12
+(its PETSc needs NumPy 1.26, and SuiteSparse 5 an older scikit-sparse; the page names the BLAS that CHOLMOD found):
+
+    apt-get install --no-install-recommends python3-petsc4py libsuitesparse-dev libopenblas0-pthread
+    python3.11 -m venv peers
+    peers/bin/pip install 'numpy==1.26.4' 'scipy==1.15.3' pyamg 'scikit-sparse<0.4.16' matplotlib .
+    export PETSC_DIR=/usr/lib/petscdir/petsc3.18/x86_64-linux-gnu-real
+    PYTHONPATH=$PETSC_DIR/lib/python3/dist-packages peers/bin/python benchmarks/time_to_solution.py --matrices FOLDER
+
+--clock cpu judges by CPU time, on a machine that others use, too: a page says which one it shows.
 """
 
 from __future__ import annotations
@@ -106,7 +116,8 @@ def main(words: list[str] | None = None) -> None:
     partial = stem.with_suffix(".partial.jsonl")
     if args.fresh:
         partial.unlink(missing_ok=True)
-    pool = Pool(list(families(solvers)), dict(p.split("=", 1) for p in args.python), args.threads, args.memory)
+    pythons = dict(word.split("=", 1) for word in args.python)
+    pool = Pool(list(families(solvers)), pythons, args.threads, args.memory, args.clock)
     try:
         for library, why in pool.absent.items():
             print(f"absent: {library} ({why})", flush=True)

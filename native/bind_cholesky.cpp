@@ -1,5 +1,6 @@
 // Cholesky in Python; nnla.kernels.cholesky checks what it hands over.
 #include <limits>
+#include <memory>
 #include <stdexcept>
 
 #include "bind.hpp"

@@ -16,11 +16,12 @@ namespace {
 using Made = std::tuple<std::unique_ptr<IncompleteCholesky>, std::int32_t, bool, double, double>;
 
 Made factor(Input<std::int32_t> start, Input<std::int32_t> column, Input<double> value, double modified, double shift,
-            bool automatic, bool single) {
+            bool automatic, bool single, bool upper) {
     if (start.shape(0) == 0 || column.shape(0) != value.shape(0)) throw std::invalid_argument("not CSR arrays");
-    const SymmetricRows A{static_cast<std::int32_t>(start.shape(0) - 1), start.data(), column.data(), value.data()};
+    const SymmetricRows A{static_cast<std::int32_t>(start.shape(0) - 1), start.data(), column.data(), value.data(),
+                          upper};
     nb::gil_scoped_release release;
-    UnitFactor f;
+    IncompleteFactor f;
     const FactorOutcome o = factor_incomplete(A, modified, shift, automatic, f);
     std::unique_ptr<IncompleteCholesky> made;
     if (o.bad_row < 0) made = make_incomplete_cholesky(std::move(f), single);
@@ -74,8 +75,9 @@ nb::tuple lower(const IncompleteCholesky& self) {
 }  // namespace
 
 void bind_incomplete_cholesky(nb::module_& m) {
-    nb::class_<IncompleteCholesky, Preconditioner>(m, "IncompleteCholesky", "Incomplete Cholesky factor and its solves.")
+    nb::class_<IncompleteCholesky, Preconditioner>(m, "IncompleteCholesky", "Incomplete Cholesky and its solves.")
         .def_prop_ro("shift", &IncompleteCholesky::shift)
+        .def_prop_ro("modified", &IncompleteCholesky::modified)
         .def_prop_ro("nnz", &IncompleteCholesky::nnz)
         .def_prop_ro("nbytes", &IncompleteCholesky::bytes)
         .def_prop_ro("itemsize", &IncompleteCholesky::value_size)
@@ -85,7 +87,8 @@ void bind_incomplete_cholesky(nb::module_& m) {
         .def("solve32", &solve32, "r"_a, "z"_a, "The same for float32 vectors.")
         .def("solve_block", &solve_block, "r"_a, "z"_a, "The same for (n, k).");
     m.def("factor_incomplete", &factor, "indptr"_a, "indices"_a, "data"_a, "modified"_a, "shift"_a, "automatic"_a,
-          "single"_a, "(factor or None, bad row or -1, whether its diagonal entry is bad, pivot, shift tried last).");
+          "single"_a, "upper"_a,
+          "(factor or None, bad row or -1, whether its diagonal entry is bad, pivot, shift tried last).");
 }
 
 }  // namespace nnla

@@ -71,13 +71,16 @@ void bind_multigrid(nb::module_& m) {
                  require(A.rows == A.columns, "the scale of a level does not fit its matrix");
                  mg.add_coarsest(A, scale.data());
              })
-        .def("set_inverse",
-             [](Multigrid& mg, nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu> inverse) {
-                 const std::int64_t n = mg.levels() ? mg.rows(mg.levels() - 1) : -1;
-                 require(static_cast<std::int64_t>(inverse.shape(0)) == n &&
-                             static_cast<std::int64_t>(inverse.shape(1)) == n,
-                         "the inverse does not fit the coarsest level");
-                 mg.set_inverse(inverse.data());
+        .def("invert",
+             [](Multigrid& mg) {
+                 require(mg.levels() > 0, "there is no level");
+                 nb::gil_scoped_release release;
+                 mg.invert();
+             })
+        .def("gershgorin",
+             [](const Multigrid& mg, int level) {
+                 require(level >= 0 && level < mg.levels(), "there is no such level");
+                 return mg.gershgorin(level);
              })
         .def("set_smoother",
              [](Multigrid& mg, int level, Values rho, Values gamma, Values eta, Values alpha, Values beta, double shift,
@@ -123,6 +126,15 @@ void bind_multigrid(nb::module_& m) {
             nb::gil_scoped_release release;
             mg.apply(from, to);
         });
+    m.def("coarsening_traits", [](Index indptr, Index indices, Values data, double theta) {
+        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+        Traits t;
+        {
+            nb::gil_scoped_release release;
+            t = traits(A, theta);
+        }
+        return nb::make_tuple(t.positive, t.weak, t.uniform);
+    });
     m.def("transpose_pattern", [](Index indptr, Index indices, std::int64_t columns) {
         const CsrView A = pattern(indptr, indices, columns);
         return give(unlocked([&] { return transpose(A); }), false);

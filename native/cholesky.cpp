@@ -44,9 +44,7 @@ class Fronts {
   public:
     Fronts(const Pattern& a, const Symbolic& s, const double* data, double* panels)
         : a_(a), s_(s), data_(data), panels_(panels), local_(s.n), map_(s.longest), kernels_(panel_kernels()),
-          work_(new double[panel_work(s.longest)]) {
-        for (int side = 0; side < 2; ++side) stack_[side].reset(new double[s.stack[side]]);
-    }
+          work_(panel_work(s.longest)), stack_{Array<double>(s.stack[0]), Array<double>(s.stack[1])} {}
 
     // -1, or the column whose pivot is not positive.
     Long front(Int node) {
@@ -65,7 +63,7 @@ class Fronts {
             }
         }
         const int mine = s_.odd[node], theirs = 1 - mine;
-        double* update = stack_[mine].get() + used_[mine];
+        double* update = stack_[mine].data() + used_[mine];
         const Int children = s_.child_count[node];
         if (children > 0) {
             for (Int j = 0; j < m; ++j) std::memset(update + static_cast<Long>(j) * m + j, 0, sizeof(double) * (m - j));
@@ -76,7 +74,7 @@ class Fronts {
                 size += below * below;
             }
             used_[theirs] -= size;
-            const double* from = stack_[theirs].get() + used_[theirs];
+            const double* from = stack_[theirs].data() + used_[theirs];
             for (Int c = 0; c < children; ++c) {
                 const Int child = waiting[waiting.size() - children + c];
                 add(child, from, panel, r, k, update, m);
@@ -85,9 +83,9 @@ class Fronts {
             waiting.resize(waiting.size() - children);
         }
         if (s_.parent[node] >= 0) waiting_[mine].push_back(node);
-        const int failed = kernels_.factor(panel, r, k, work_.get());
+        const int failed = kernels_.factor(panel, r, k, work_.data());
         if (failed >= 0) return first + failed;
-        if (m > 0) kernels_.update(update, m, panel + k, r, m, k, children == 0, work_.get());
+        if (m > 0) kernels_.update(update, m, panel + k, r, m, k, children == 0, work_.data());
         used_[mine] += static_cast<Long>(m) * m;
         return -1;
     }
@@ -113,7 +111,7 @@ class Fronts {
     double* panels_;
     std::vector<Int> local_, map_, waiting_[2];
     const PanelKernels& kernels_;
-    std::unique_ptr<double[]> work_, stack_[2];
+    Array<double> work_, stack_[2];
     Long used_[2] = {0, 0};
 };
 
@@ -131,8 +129,8 @@ Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
 std::int64_t Cholesky::factor(const double* data) {
     factored_ = false;
     const Symbolic& s = symbolic_;
-    if (!panels_) panels_.reset(new double[s.panel[s.nodes()]]);
-    Fronts fronts(a_, s, data, panels_.get());
+    if (panels_.size() == 0) panels_ = Array<double>(s.panel[s.nodes()]);
+    Fronts fronts(a_, s, data, panels_.data());
     for (Int node = 0; node < s.nodes(); ++node) {
         const Long failed = fronts.front(node);
         if (failed >= 0) return s.order[failed];
@@ -144,15 +142,15 @@ std::int64_t Cholesky::factor(const double* data) {
 void Cholesky::solve(const double* b, double* x) const {
     const Symbolic& s = symbolic_;
     const PanelKernels& kernels = panel_kernels();
-    std::unique_ptr<double[]> memory(new double[s.n + s.longest]);
-    double *y = memory.get(), *t = y + s.n;
+    Array<double> memory(s.n + s.longest);
+    double *y = memory.data(), *t = y + s.n;
     for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i]];
     for (Int node = 0; node < s.nodes(); ++node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.forward(panels_.get() + s.panel[node], k + m, k, t);
+        kernels.forward(panels_.data() + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
         for (Int i = 0; i < m; ++i) y[rows[i]] = t[k + i];
     }
@@ -161,7 +159,7 @@ void Cholesky::solve(const double* b, double* x) const {
         const Int* rows = s.rows.data() + s.row_start[node];
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.backward(panels_.get() + s.panel[node], k + m, k, t);
+        kernels.backward(panels_.data() + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
     }
     for (Int i = 0; i < s.n; ++i) x[s.order[i]] = y[i];

@@ -1,9 +1,9 @@
 // Sparse Cholesky factorisation A = P^T L L^T P by fronts (multifrontal), and solution with it.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "memory.hpp"
 #include "ordering.hpp"
 #include "symbolic.hpp"
 
@@ -36,7 +36,7 @@ class Cholesky {
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;
     bool complete_ = false, factored_ = false;
-    std::unique_ptr<double[]> panels_;
+    Array<double> panels_;
 };
 
 }  // namespace nnla

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <memory>
 #include <stdexcept>
+#include <utility>
 
 namespace nnla {
 namespace {
@@ -16,35 +19,74 @@ std::int32_t checked(std::size_t nnz) {
     return static_cast<std::int32_t>(nnz);
 }
 
-// Row by row, C = A B: Gustavson's algorithm.
-CsrArrays multiply(const CsrView& A, const CsrView& B) {
-    CsrArrays C;
-    C.indptr.reserve(static_cast<std::size_t>(A.rows) + 1);
-    C.indptr.push_back(0);
-    C.indices.reserve(static_cast<std::size_t>(A.nnz()));
-    C.data.reserve(static_cast<std::size_t>(A.nnz()));
+// Entries under way: room that grows without being filled, unlike std::vector's.
+struct Room {
+    std::unique_ptr<std::int32_t[]> indices;
+    std::unique_ptr<double[]> data;
+    std::size_t size = 0, capacity = 0;
+
+    void need(std::size_t more) {
+        if (size + more <= capacity) return;
+        const std::size_t wanted = std::max(size + more, capacity + capacity / 2);
+        std::unique_ptr<std::int32_t[]> j(new std::int32_t[wanted]);
+        std::unique_ptr<double[]> a(new double[wanted]);
+        if (size > 0) {
+            std::memcpy(j.get(), indices.get(), size * sizeof(std::int32_t));
+            std::memcpy(a.get(), data.get(), size * sizeof(double));
+        }
+        indices = std::move(j);
+        data = std::move(a);
+        capacity = wanted;
+    }
+};
+
+struct Product {
+    std::vector<std::int32_t> indptr;
+    Room room;
+};
+
+// C = A B row by row (Gustavson). Whether a column is new to its row is as good as random: no branch depends on it.
+Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
+    Product C;
+    C.indptr.resize(static_cast<std::size_t>(A.rows) + 1);
+    C.indptr[0] = 0;
+    C.room.need(expected);
     // Where column j of the row under way is stored; positions of earlier rows are smaller than its start.
     std::vector<std::int32_t> place(static_cast<std::size_t>(B.columns), -1);
+    std::int32_t* at = place.data();
     for (std::int64_t i = 0; i < A.rows; ++i) {
-        const std::int32_t start = C.indptr.back();
-        for (std::int32_t p = A.indptr[i]; p < A.indptr[i + 1]; ++p) {
+        const std::int32_t begin = A.indptr[i], end = A.indptr[i + 1];
+        std::size_t most = 0;
+        for (std::int32_t p = begin; p < end; ++p) most += B.indptr[A.indices[p] + 1] - B.indptr[A.indices[p]];
+        checked(C.room.size + most);
+        C.room.need(most + 1);
+        std::int32_t* indices = C.room.indices.get();
+        double* data = C.room.data.get();
+        const auto start = static_cast<std::int32_t>(C.room.size);
+        std::int32_t size = start;
+        for (std::int32_t p = begin; p < end; ++p) {
             const double a = A.data[p];
-            const std::int32_t k = A.indices[p];
-            for (std::int32_t q = B.indptr[k]; q < B.indptr[k + 1]; ++q) {
-                const std::int32_t j = B.indices[q];
-                const double value = a * B.data[q];
-                if (place[j] < start) {
-                    place[j] = static_cast<std::int32_t>(C.indices.size());
-                    C.indices.push_back(j);
-                    C.data.push_back(value);
-                } else {
-                    C.data[place[j]] += value;
-                }
+            const std::int32_t k = A.indices[p], stop = B.indptr[k + 1];
+            for (std::int32_t q = B.indptr[k]; q < stop; ++q) {
+                const std::int32_t j = B.indices[q], known = at[j];
+                const bool fresh = known < start;
+                const std::int32_t here = fresh ? size : known;
+                const double before = fresh ? 0.0 : data[here];
+                data[here] = before + a * B.data[q];
+                indices[here] = j;
+                at[j] = here;
+                size += fresh;
             }
         }
-        C.indptr.push_back(checked(C.indices.size()));
+        C.room.size = static_cast<std::size_t>(size);
+        C.indptr[i + 1] = size;
     }
     return C;
+}
+
+CsrView view(const Product& A, std::int64_t columns) {
+    return {static_cast<std::int64_t>(A.indptr.size()) - 1, columns, A.indptr.data(), A.room.indices.get(),
+            A.room.data.get()};
 }
 
 std::vector<double> diagonal(const CsrView& A) {
@@ -73,6 +115,34 @@ CsrArrays transpose(const CsrView& A) {
             if (A.data != nullptr) B.data[at] = A.data[k];
         }
     return B;
+}
+
+Traits traits(const CsrView& A, double theta) {
+    const std::vector<double> d = diagonal(A);
+    double positive = 0, total = 0;
+    std::int64_t weak = 0, entries = 0, uniform = 0;
+    for (std::int64_t i = 0; i < A.rows; ++i) {
+        double smallest = HUGE_VAL, largest = 0;
+        for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+            const std::int32_t j = A.indices[k];
+            const double a = A.data[k];
+            if (j == i || a == 0) continue;
+            const double square = a * a / std::abs(d[i] * d[j]);
+            const double size = std::sqrt(square);
+            total += size;
+            if (a > 0) positive += size;
+            weak += square < theta * theta;
+            ++entries;
+            smallest = std::min(smallest, std::abs(a));
+            largest = std::max(largest, std::abs(a));
+        }
+        uniform += smallest >= 0.9 * largest;
+    }
+    Traits t;
+    t.positive = total > 0 ? positive / total : 0.0;
+    t.weak = entries > 0 ? static_cast<double>(weak) / static_cast<double>(entries) : 0.0;
+    t.uniform = A.rows > 0 ? static_cast<double>(uniform) / static_cast<double>(A.rows) : 1.0;
+    return t;
 }
 
 CsrArrays symmetric_strength(const CsrView& A, double theta, int block) {
@@ -256,9 +326,9 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
 }
 
 CsrArrays galerkin(const CsrView& A, const CsrView& P) {
-    const CsrArrays AP = multiply(A, P);
     const CsrArrays R = transpose(P);
-    const CsrArrays C = multiply(view(R, P.rows), view(AP, P.columns));
+    const Product AP = multiply(A, P, static_cast<std::size_t>(A.nnz()));
+    const Product C = multiply(view(R, P.rows), view(AP, P.columns), static_cast<std::size_t>(AP.room.size));
     return transpose(view(C, P.columns));  // symmetric: the transpose is the same with its columns sorted
 }
 

@@ -21,6 +21,14 @@ struct CsrArrays {
 
 CsrArrays transpose(const CsrView& A);
 
+// What the choice between aggregation and classical coarsening looks at.
+struct Traits {
+    double positive = 0;  // share of positive off-diagonal entries in the absolute off-diagonal sum, diagonal scaled
+    double weak = 0;      // share of off-diagonal entries with a_ij^2 < theta^2 a_ii a_jj
+    double uniform = 0;   // share of the rows whose off-diagonal entries differ by less than 10 %
+};
+Traits traits(const CsrView& A, double theta);
+
 // Nodes of `block` consecutive unknowns: I and J are strongly connected where
 // |A_IJ|^2 >= theta^2 |A_II| |A_JJ| in Frobenius norms. The diagonal is left out.
 CsrArrays symmetric_strength(const CsrView& A, double theta, int block);

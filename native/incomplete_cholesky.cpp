@@ -12,18 +12,30 @@
 namespace nnla {
 namespace {
 
-// A triangle by rows, in solving order.
+// Rows with more entries than this (on average, left of the diagonal) hide by themselves the wait of one row for the
+// other. They stay in the matrix's order, and one triangle serves both directions.
+constexpr double kLongRow = 8.0;
+
+// A triangle of N or N^T by rows, columns ascending in the order of the unknowns.
 template <class T> struct Triangle {
+    void allocate(std::int32_t n, std::int32_t nnz) {
+        start.reset(new std::int32_t[n + 1]());
+        column.reset(new std::int32_t[nnz]);
+        value.reset(new T[nnz]);
+    }
     std::unique_ptr<std::int32_t[]> start, column;
     std::unique_ptr<T[]> value;
 };
 
 template <class T> class Substitution final : public IncompleteCholesky {
   public:
-    explicit Substitution(UnitFactor&& f) : n_(f.n), order_(independent_order(f)) {
+    explicit Substitution(IncompleteFactor&& f) : n_(f.n), scattered_(f.start[f.n] > kLongRow * f.n) {
         shift_ = f.shift;
+        modified_ = f.modified;
         nnz_ = static_cast<std::int64_t>(f.start[n_]) + n_;
-        store(f);
+        if (!scattered_) order_ = independent_order(f);
+        store_upper(f);
+        if (!scattered_) store_lower();
         grow(1);
     }
 
@@ -31,8 +43,9 @@ template <class T> class Substitution final : public IncompleteCholesky {
     int value_size() const override { return sizeof(T); }
     bool reordered() const override { return !order_.empty(); }
     std::int64_t bytes() const override {
-        const std::int64_t each = 2 * (sizeof(T) + 4), row = 8 + 8 + 4 * (order_.empty() ? 0 : 1);
-        return (nnz_ - n_) * each + n_ * (row + static_cast<std::int64_t>(sizeof(T)) * width_);
+        const std::int64_t triangles = scattered_ ? 1 : 2, entry = sizeof(T) + 4;
+        const std::int64_t row = 4 * triangles + 8 + (order_.empty() ? 0 : 4), work = sizeof(T) * width_;
+        return triangles * (nnz_ - n_) * entry + n_ * (row + work);
     }
 
     void apply(const double* r, double* z) override { solve<1>(r, z, 1); }
@@ -46,56 +59,71 @@ template <class T> class Substitution final : public IncompleteCholesky {
     }
 
     void export_lower(std::int32_t* start, std::int32_t* column, double* value) const override {
-        // L = V D (I + N), and V D = 1 / T.
-        start[0] = 0;
-        for (std::int32_t s = 0; s < n_; ++s) start[unknown(s) + 1] = lower_.start[s + 1] - lower_.start[s] + 1;
-        for (std::int32_t i = 0; i < n_; ++i) start[i + 1] += start[i];
-        for (std::int32_t s = 0; s < n_; ++s) {
-            const double diagonal = 1.0 / scale_[s];
-            std::int32_t q = start[unknown(s)];
-            for (std::int32_t p = lower_.start[s]; p < lower_.start[s + 1]; ++p, ++q) {
-                column[q] = unknown(lower_.column[p]);
-                value[q] = diagonal * lower_.value[p];
+        // L = V P^1/2 (I + N), and V P^1/2 = 1 / T. The transpose of the upper triangle, unknown by unknown.
+        std::vector<std::int32_t> position(n_);
+        for (std::int32_t s = 0; s < n_; ++s) position[unknown(s)] = s;
+        std::fill_n(start, n_ + 1, 0);
+        for (std::int32_t p = 0; p < upper_.start[n_]; ++p) ++start[unknown(upper_.column[p]) + 1];
+        for (std::int32_t i = 0; i < n_; ++i) start[i + 1] += start[i] + 1;
+        std::vector<std::int32_t> next(start, start + n_);
+        for (std::int32_t k = 0; k < n_; ++k) {
+            const std::int32_t s = position[k];
+            for (std::int32_t p = upper_.start[s]; p < upper_.start[s + 1]; ++p) {
+                const std::int32_t q = next[unknown(upper_.column[p])]++;
+                column[q] = k;
+                value[q] = upper_.value[p] / scale_[upper_.column[p]];
             }
-            column[q] = unknown(s);
-            value[q] = diagonal;
+            column[start[k + 1] - 1] = k;
+            value[start[k + 1] - 1] = 1.0 / scale_[s];
         }
     }
 
   private:
     std::int32_t unknown(std::int32_t s) const { return order_.empty() ? s : order_[s]; }
 
-    void store(UnitFactor& f) {
-        const std::int32_t nnz = f.start[n_];
-        std::vector<std::int32_t> position(n_), next(n_);
-        for (std::int32_t s = 0; s < n_; ++s) position[unknown(s)] = s;
-        for (Triangle<T>* t : {&lower_, &upper_}) {
-            t->start.reset(new std::int32_t[n_ + 1]());
-            t->column.reset(new std::int32_t[nnz]);
-            t->value.reset(new T[nnz]);
+    void store_upper(IncompleteFactor& f) {
+        const double* inverse_root = f.inverse_root.get();
+        if (order_.empty()) {
+            upper_.start = std::move(f.start);
+            upper_.column = std::move(f.row);
+            scale_ = std::move(f.scale);
+            upper_.value.reset(new T[upper_.start[n_]]);
+            for (std::int32_t k = 0; k < n_; ++k)
+                for (std::int32_t p = upper_.start[k]; p < upper_.start[k + 1]; ++p)
+                    upper_.value[p] = static_cast<T>(f.value[p] * inverse_root[k] * inverse_root[upper_.column[p]]);
+            f.value.reset();
+            return;
         }
+        upper_.allocate(n_, f.start[n_]);
         scale_.reset(new double[n_]);
-        for (std::int32_t p = 0; p < nnz; ++p) ++lower_.start[position[f.row[p]] + 1];
-        for (std::int32_t s = 0; s < n_; ++s) lower_.start[s + 1] += lower_.start[s];
-        std::copy_n(lower_.start.get(), n_, next.begin());
-        // Rows of the lower triangle: columns ascend, so that what was computed last is needed last.
-        for (std::int32_t k = 0; k < n_; ++k)
-            for (std::int32_t p = f.start[k]; p < f.start[k + 1]; ++p) {
-                const std::int32_t q = next[position[f.row[p]]]++;
-                lower_.column[q] = position[k];
-                lower_.value[q] = static_cast<T>(f.value[p]);
-            }
-        // Rows of the upper triangle, solved from the end: descending for the same reason.
+        std::vector<std::int32_t> position(n_);
+        for (std::int32_t s = 0; s < n_; ++s) position[order_[s]] = s;
         std::int32_t q = 0;
         for (std::int32_t s = 0; s < n_; ++s) {
-            const std::int32_t k = unknown(s);
+            const std::int32_t k = order_[s];
             scale_[s] = f.scale[k];
-            for (std::int32_t p = f.start[k + 1]; p-- > f.start[k]; ++q) {
+            for (std::int32_t p = f.start[k]; p < f.start[k + 1]; ++p, ++q) {
                 upper_.column[q] = position[f.row[p]];
-                upper_.value[q] = static_cast<T>(f.value[p]);
+                upper_.value[q] = static_cast<T>(f.value[p] * inverse_root[k] * inverse_root[f.row[p]]);
             }
             upper_.start[s + 1] = q;
         }
+        f = IncompleteFactor();
+    }
+
+    // The transpose of the upper triangle.
+    void store_lower() {
+        const std::int32_t nnz = upper_.start[n_];
+        lower_.allocate(n_, nnz);
+        for (std::int32_t p = 0; p < nnz; ++p) ++lower_.start[upper_.column[p] + 1];
+        for (std::int32_t s = 0; s < n_; ++s) lower_.start[s + 1] += lower_.start[s];
+        std::vector<std::int32_t> next(lower_.start.get(), lower_.start.get() + n_);
+        for (std::int32_t s = 0; s < n_; ++s)
+            for (std::int32_t p = upper_.start[s]; p < upper_.start[s + 1]; ++p) {
+                const std::int32_t q = next[upper_.column[p]]++;
+                lower_.column[q] = s;
+                lower_.value[q] = upper_.value[p];
+            }
     }
 
     void grow(std::int64_t width) {
@@ -127,7 +155,10 @@ template <class T> class Substitution final : public IncompleteCholesky {
     template <int K, bool Permuted, class V> void substitute(const V* r, V* z, std::int64_t stride) {
         double largest[K];
         for (;;) {
-            forward<K, Permuted>(r, stride, largest);
+            if (scattered_)
+                forward_scattered<K>(r, stride, largest);
+            else
+                forward<K, Permuted>(r, stride, largest);
             bool good = true;
             for (int c = 0; c < K; ++c) good = in_range(largest[c], factor_[c]) && good;
             if (good) break;
@@ -160,6 +191,30 @@ template <class T> class Substitution final : public IncompleteCholesky {
         for (int c = 0; c < K; ++c) largest[c] = most[c];
     }
 
+    // The same by columns: with rows of the upper triangle.
+    template <int K, class V> void forward_scattered(const V* r, std::int64_t stride, double* largest) {
+        const std::int32_t *start = upper_.start.get(), *column = upper_.column.get();
+        const T* value = upper_.value.get();
+        const double* scale = scale_.get();
+        T* y = work_.get();
+        for (int c = 0; c < K; ++c) largest[c] = 0.0;
+        for (std::int32_t s = 0; s < n_; ++s)
+            for (int c = 0; c < K; ++c) {
+                const double v = factor_[c] * (scale[s] * r[s * stride + c]), size = std::fabs(v);
+                largest[c] = size > largest[c] ? size : largest[c];
+                y[static_cast<std::int64_t>(s) * K + c] = static_cast<T>(v);
+            }
+        for (std::int32_t s = 0; s < n_; ++s) {
+            T own[K];
+            for (int c = 0; c < K; ++c) own[c] = y[static_cast<std::int64_t>(s) * K + c];
+            for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
+                const T v = value[p];
+                T* x = y + static_cast<std::int64_t>(column[p]) * K;
+                for (int c = 0; c < K; ++c) x[c] -= v * own[c];
+            }
+        }
+    }
+
     template <int K, bool Permuted, class V> void backward(V* z, std::int64_t stride) {
         const std::int32_t *order = order_.data(), *start = upper_.start.get(), *column = upper_.column.get();
         const T* value = upper_.value.get();
@@ -170,7 +225,7 @@ template <class T> class Substitution final : public IncompleteCholesky {
         for (std::int32_t s = n_; s-- > 0;) {
             T sum[K];
             for (int c = 0; c < K; ++c) sum[c] = y[static_cast<std::int64_t>(s) * K + c];
-            for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
+            for (std::int32_t p = start[s + 1], begin = start[s]; p-- > begin;) {
                 const T v = value[p];
                 const T* x = y + static_cast<std::int64_t>(column[p]) * K;
                 for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
@@ -184,6 +239,7 @@ template <class T> class Substitution final : public IncompleteCholesky {
     }
 
     std::int32_t n_;
+    bool scattered_;
     std::vector<std::int32_t> order_;
     Triangle<T> lower_, upper_;
     std::unique_ptr<double[]> scale_;
@@ -195,8 +251,8 @@ template <class T> class Substitution final : public IncompleteCholesky {
 
 }  // namespace
 
-std::unique_ptr<IncompleteCholesky> make_incomplete_cholesky(UnitFactor&& factor, bool single) {
-    UnitFactor f = std::move(factor);
+std::unique_ptr<IncompleteCholesky> make_incomplete_cholesky(IncompleteFactor&& factor, bool single) {
+    IncompleteFactor f = std::move(factor);
     if (single) return std::make_unique<Substitution<float>>(std::move(f));
     return std::make_unique<Substitution<double>>(std::move(f));
 }

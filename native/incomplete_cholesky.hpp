@@ -11,6 +11,7 @@ namespace nnla {
 class IncompleteCholesky : public Preconditioner {
   public:
     double shift() const { return shift_; }
+    double modified() const { return modified_; }
     std::int64_t nnz() const { return nnz_; }  // of L, the diagonal included
     virtual std::int64_t bytes() const = 0;    // held, work space included
     virtual int value_size() const = 0;        // 4: float32 inside, 8: float64
@@ -25,11 +26,11 @@ class IncompleteCholesky : public Preconditioner {
     virtual void export_lower(std::int32_t* start, std::int32_t* column, double* value) const = 0;
 
   protected:
-    double shift_ = 0.0;
+    double shift_ = 0.0, modified_ = 0.0;
     std::int64_t nnz_ = 0;
 };
 
 // Stores the factor in float32 (`single`) or float64, and releases it.
-std::unique_ptr<IncompleteCholesky> make_incomplete_cholesky(UnitFactor&& factor, bool single);
+std::unique_ptr<IncompleteCholesky> make_incomplete_cholesky(IncompleteFactor&& factor, bool single);
 
 }  // namespace nnla

@@ -1,22 +1,22 @@
 #include "incomplete_order.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace nnla {
 namespace {
 
-// Windows tried, shortest first, until levels hold kWidth rows on average.
+// Windows tried, shortest first, until levels hold kWidth rows on average; kIrregularWidth where rows differ in
+// length by kIrregular entries on average, so that many of equal length come together.
 constexpr std::int32_t kWindows[] = {128, 256, 512, 1024, 2048, 4096, 8192};
 constexpr std::int32_t kLongest = 8192;
-constexpr double kWidth = 4.0;
-// Rows with more entries than this (on average, left of the diagonal) hide the wait by themselves.
-constexpr double kLongRow = 8.0;
+constexpr double kWidth = 4.0, kIrregularWidth = 16.0, kIrregular = 1.0;
 // Windows looked at to choose their length.
 constexpr std::int32_t kSamples = 16;
 
 class Levels {
   public:
-    explicit Levels(const UnitFactor& factor) : f_(factor), level_(kLongest), key_(kLongest), rank_(kLongest) {}
+    explicit Levels(const IncompleteFactor& factor) : f_(factor), level_(kLongest), key_(kLongest), rank_(kLongest) {}
 
     // Levels of rows first .. last - 1 counting only dependencies among them; returns how many there are.
     std::int32_t find(std::int32_t first, std::int32_t last) {
@@ -61,15 +61,21 @@ class Levels {
         std::copy_n(rank_.begin(), count, order);
     }
 
-    const UnitFactor& f_;
+    const IncompleteFactor& f_;
     std::vector<std::int32_t> level_, key_, rank_, begin_;
 };
 
 }  // namespace
 
-std::vector<std::int32_t> independent_order(const UnitFactor& f) {
+std::vector<std::int32_t> independent_order(const IncompleteFactor& f) {
     const std::int32_t n = f.n, nnz = f.start[n];
-    if (nnz == 0 || nnz > kLongRow * n) return {};
+    if (nnz == 0) return {};
+    std::vector<std::int32_t> left(n, 0);
+    for (std::int32_t p = 0; p < nnz; ++p) ++left[f.row[p]];
+    const double mean = static_cast<double>(nnz) / n;
+    double deviation = 0.0;
+    for (std::int32_t k = 0; k < n; ++k) deviation += std::fabs(left[k] - mean);
+    const double width = deviation > kIrregular * n ? kIrregularWidth : kWidth;
     Levels levels(f);
     std::int32_t window = 0;
     for (const std::int32_t candidate : kWindows) {
@@ -83,11 +89,10 @@ std::vector<std::int32_t> independent_order(const UnitFactor& f) {
             rows += last - first;
             depth += levels.find(first, last);
         }
-        if (rows >= kWidth * depth) break;
+        if (rows >= width * depth) break;
     }
     if (window == 0) return {};
-    std::vector<std::int32_t> left(n, 0), order(n);
-    for (std::int32_t p = 0; p < nnz; ++p) ++left[f.row[p]];
+    std::vector<std::int32_t> order(n);
     for (std::int32_t first = 0; first < n; first += window)
         levels.sort(first, std::min(n, first + window), left, order.data() + first);
     return order;

@@ -14,6 +14,6 @@ namespace nnla {
 //
 // Why: row after row of a grid waits for its predecessor, some ten cycles each, three times what the row's arithmetic
 // takes. Four independent rows side by side hide that; many more only cost locality.
-std::vector<std::int32_t> independent_order(const UnitFactor& factor);
+std::vector<std::int32_t> independent_order(const IncompleteFactor& factor);
 
 }  // namespace nnla

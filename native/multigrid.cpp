@@ -115,6 +115,7 @@ template <class T> struct Level {
     Csr<T> A, P, R;
     Layers smoother;
     std::vector<T> x, r, t, u, v, w;
+    double gershgorin = 0;
     bool smooths = false;
 
     // P(A) is a number, as for one sweep of damped Jacobi: then nothing but residuals need a pass.
@@ -125,6 +126,32 @@ template <class T> struct Level {
         return true;
     }
 };
+
+// The inverse of a symmetric semidefinite matrix with a diagonal of ones, in place, by Gauss-Jordan sweeps. A pivot
+// that is lost to rounding is left out: the result is then a symmetric semidefinite generalised inverse.
+void sweep(std::vector<double>& B, std::size_t n) {
+    std::vector<double> row(n);
+    std::vector<char> out(n, 0);
+    for (std::size_t k = 0; k < n; ++k) {
+        const double pivot = B[k * n + k];
+        if (!(pivot > 1e-12)) {
+            out[k] = 1;
+            continue;
+        }
+        for (std::size_t j = 0; j < n; ++j) row[j] = B[k * n + j];
+        for (std::size_t i = 0; i < n; ++i) {
+            double* b = B.data() + i * n;
+            const double factor = row[i] / pivot;
+            if (i == k || factor == 0) continue;
+            for (std::size_t j = 0; j < n; ++j) b[j] -= factor * row[j];
+            b[k] = factor;
+        }
+        for (std::size_t j = 0; j < n; ++j) B[k * n + j] = row[j] / pivot;
+        B[k * n + k] = -1.0 / pivot;
+    }
+    for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t j = 0; j < n; ++j) B[i * n + j] = out[i] || out[j] ? 0.0 : -B[i * n + j];
+}
 
 template <class T> class MultigridOf final : public Multigrid {
   public:
@@ -138,9 +165,14 @@ template <class T> class MultigridOf final : public Multigrid {
 
     void add_coarsest(const CsrView& A, const double* scale) override { add(A, scale); }
 
-    void set_inverse(const double* inverse) override {
-        const std::size_t n = static_cast<std::size_t>(levels_.back().A.rows);
-        inverse_.assign(inverse, inverse + n * n);
+    void invert() override {
+        const Csr<T>& A = levels_.back().A;
+        const std::size_t n = static_cast<std::size_t>(A.rows);
+        std::vector<double> B(n * n, 0.0);
+        for (std::size_t i = 0; i < n; ++i)
+            for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) B[i * n + A.indices[k]] += A.data[k];
+        sweep(B, n);
+        inverse_.assign(B.begin(), B.end());
     }
 
     void set_smoother(int index, const Layers& layers) override {
@@ -176,18 +208,22 @@ template <class T> class MultigridOf final : public Multigrid {
         for (std::int64_t i = 0; i < n; ++i) z[i] = scale_[i] * static_cast<double>(top.x[i]) * up;
     }
 
+    double gershgorin(int level) const override { return levels_[static_cast<std::size_t>(level)].gershgorin; }
+
     int lanczos(int index, int steps, double* alpha, double* beta) const override {
         const Csr<T>& A = levels_[static_cast<std::size_t>(index)].A;
         const std::size_t n = static_cast<std::size_t>(A.rows);
         std::vector<T> v(n), before(n), w(n);
-        std::uint64_t state = 0x9E3779B97F4A7C15ull;  // a fixed start: the same estimate in every run
+        // A fixed start, the same estimate in every run: splitmix64 of the row number.
         double size = 0;
-        for (auto& x : v) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            x = static_cast<T>(static_cast<double>(state >> 11) * 0x1p-52 - 1.0);
-            size += static_cast<double>(x) * x;
+        for (std::size_t i = 0; i < n; ++i) {
+            std::uint64_t hash = (static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15ull;
+            hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9ull;
+            hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBull;
+            hash ^= hash >> 31;
+            const double x = std::ldexp(static_cast<double>(hash >> 11), -52) - 1.0;
+            v[i] = static_cast<T>(x);
+            size += x * x;
         }
         for (auto& x : v) x = static_cast<T>(x / std::sqrt(size));
         double previous = 0;
@@ -216,6 +252,11 @@ template <class T> class MultigridOf final : public Multigrid {
         levels_.emplace_back();
         Level<T>& level = levels_.back();
         level.A = scaled(A, scale, scale);
+        for (std::int64_t i = 0; i < A.rows; ++i) {
+            double sum = 0;
+            for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) sum += std::abs(A.data[k]);
+            level.gershgorin = std::max(level.gershgorin, sum * scale[i] * scale[i]);
+        }
         for (auto* vector : {&level.x, &level.r, &level.t}) vector->resize(static_cast<std::size_t>(A.rows));
         if (levels_.size() == 1) scale_.assign(scale, scale + A.rows);
         return level;

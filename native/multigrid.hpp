@@ -26,14 +26,17 @@ class Multigrid : public Preconditioner {
   public:
     // From the finest level on. scale is 1 / sqrt(diagonal), coarse_scale that of the next level.
     virtual void add_level(const CsrView& A, const double* scale, const CsrView& P, const double* coarse_scale) = 0;
-    // The last level: its scaled operator, then either set_inverse or, where that would be too large, set_smoother.
+    // The last level: its operator, then either invert or, where that would be too large, set_smoother.
     virtual void add_coarsest(const CsrView& A, const double* scale) = 0;
-    virtual void set_inverse(const double* inverse) = 0;
+    // Solve the last level by its inverse; what is singular in it is left out. Cost: n^3.
+    virtual void invert() = 0;
     virtual void set_smoother(int level, const Layers& layers) = 0;
     virtual int levels() const = 0;
     virtual std::int64_t rows(int level) const = 0;
     // Whether every level has what the cycle needs of it.
     virtual bool complete() const = 0;
+    // An upper bound of the scaled operator's spectrum from its row sums.
+    virtual double gershgorin(int level) const = 0;
     // Lanczos coefficients of a level's scaled operator from a fixed start; returns the steps done.
     virtual int lanczos(int level, int steps, double* alpha, double* beta) const = 0;
 };

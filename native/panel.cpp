@@ -31,6 +31,16 @@ struct Generic {
         for (int i = 0; i < 4; ++i) out.x[i] = a.x[i] * b.x[i];
         return out;
     }
+    static type subtract(const type& a, const type& b) {
+        type out;
+        for (int i = 0; i < 4; ++i) out.x[i] = a.x[i] - b.x[i];
+        return out;
+    }
+    static type fmadd(const type& a, const type& b, const type& c) {
+        type out;
+        for (int i = 0; i < 4; ++i) out.x[i] = c.x[i] + a.x[i] * b.x[i];
+        return out;
+    }
     static type fnmadd(const type& a, const type& b, const type& c) {
         type out;
         for (int i = 0; i < 4; ++i) out.x[i] = c.x[i] - a.x[i] * b.x[i];

@@ -26,6 +26,8 @@ struct Avx2 {
         for (int i = 0; i < count; ++i) p[i] = part[i];
     }
     static type multiply(type a, type b) { return _mm256_mul_pd(a, b); }
+    static type subtract(type a, type b) { return _mm256_sub_pd(a, b); }
+    static type fmadd(type a, type b, type c) { return _mm256_fmadd_pd(a, b, c); }
     static type fnmadd(type a, type b, type c) { return _mm256_fnmadd_pd(a, b, c); }
     static double total(type x) {
         alignas(32) double part[4];

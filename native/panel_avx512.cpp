@@ -18,6 +18,8 @@ struct Avx512 {
     static void store(double* p, type x) { _mm512_storeu_pd(p, x); }
     static void store_part(double* p, type x, int count) { _mm512_mask_storeu_pd(p, mask(count), x); }
     static type multiply(type a, type b) { return _mm512_mul_pd(a, b); }
+    static type subtract(type a, type b) { return _mm512_sub_pd(a, b); }
+    static type fmadd(type a, type b, type c) { return _mm512_fmadd_pd(a, b, c); }
     static type fnmadd(type a, type b, type c) { return _mm512_fnmadd_pd(a, b, c); }
     static double total(type x) { return _mm512_reduce_add_pd(x); }
 };

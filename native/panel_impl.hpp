@@ -13,21 +13,31 @@ using Long = std::int64_t;
 
 inline Long least(Long a, Long b) { return a < b ? a : b; }
 
-// R vectors of rows by C columns, in registers.
+// R vectors of rows by C columns, in registers. `tail`: entries of the last vector; V::lanes if `full`.
 template <class V, int R, int C> struct Tile {
     typename V::type x[R][C];
 
-    void clear() {
+    // A B^T over k columns; row j of B is at b + j, its columns ldb apart.
+    template <bool full> void product(const double* a, Long lda, const double* b, Long ldb, Long k, int tail) {
         for (int r = 0; r < R; ++r)
             for (int c = 0; c < C; ++c) x[r][c] = V::zero();
+        for (Long p = 0; p < k; ++p, a += lda, b += ldb) {
+            typename V::type column[R];
+            for (int r = 0; r < R; ++r)
+                column[r] = full || r < R - 1 ? V::load(a + r * V::lanes) : V::load_part(a + r * V::lanes, tail);
+            for (int c = 0; c < C; ++c) {
+                const typename V::type y = V::broadcast(b[c]);
+                for (int r = 0; r < R; ++r) x[r][c] = V::fmadd(column[r], y, x[r][c]);
+            }
+        }
     }
 
-    // tail: entries of the last vector, V::lanes for a full one.
-    template <bool full> void load(const double* from, Long ld, int tail) {
+    // x := what is at `from`, less x.
+    template <bool full> void subtract_from(const double* from, Long ld, int tail) {
         for (int c = 0; c < C; ++c)
             for (int r = 0; r < R; ++r) {
                 const double* p = from + c * ld + r * V::lanes;
-                x[r][c] = full || r < R - 1 ? V::load(p) : V::load_part(p, tail);
+                x[r][c] = V::subtract(full || r < R - 1 ? V::load(p) : V::load_part(p, tail), x[r][c]);
             }
     }
 
@@ -40,17 +50,14 @@ template <class V, int R, int C> struct Tile {
             }
     }
 
-    // -= A B^T over k columns; row j of B is at b + j, its columns ldb apart.
-    template <bool full> void subtract(const double* a, Long lda, const double* b, Long ldb, Long k, int tail) {
-        for (Long p = 0; p < k; ++p, a += lda, b += ldb) {
-            typename V::type column[R];
-            for (int r = 0; r < R; ++r)
-                column[r] = full || r < R - 1 ? V::load(a + r * V::lanes) : V::load_part(a + r * V::lanes, tail);
-            for (int c = 0; c < C; ++c) {
-                const typename V::type y = V::broadcast(b[c]);
-                for (int r = 0; r < R; ++r) x[r][c] = V::fnmadd(column[r], y, x[r][c]);
+    // to := -x, or what is there less x.
+    template <bool full> void take_away(double* to, Long ld, int tail, bool assign) const {
+        for (int c = 0; c < C; ++c)
+            for (int r = 0; r < R; ++r) {
+                double* p = to + c * ld + r * V::lanes;
+                if (full || r < R - 1) V::store(p, V::subtract(assign ? V::zero() : V::load(p), x[r][c]));
+                else V::store_part(p, V::subtract(assign ? V::zero() : V::load_part(p, tail), x[r][c]), tail);
             }
-        }
     }
 };
 
@@ -63,8 +70,8 @@ template <class V, int C> struct Block {
 
     template <bool full> int diagonal(double* corner, Long ld, const double* left, Long before, int tail) {
         Tile<V, 1, C> t;
-        t.template load<full>(corner, ld, tail);
-        t.template subtract<full>(left, ld, left, ld, before, tail);
+        t.template product<full>(left, ld, left, ld, before, tail);
+        t.template subtract_from<full>(corner, ld, tail);
         alignas(64) double column[V::lanes];
         for (int c = 0; c < C; ++c) {
             V::store(column, t.x[0][c]);
@@ -86,8 +93,8 @@ template <class V, int C> struct Block {
     template <int R, bool full>
     void below(double* rows, Long ld, const double* left, const double* top, Long before, int tail) const {
         Tile<V, R, C> t;
-        t.template load<full>(rows, ld, tail);
-        t.template subtract<full>(left, ld, top, ld, before, tail);
+        t.template product<full>(left, ld, top, ld, before, tail);
+        t.template subtract_from<full>(rows, ld, tail);
         for (int c = 0; c < C; ++c) {
             for (int d = 0; d < c; ++d) {
                 const typename V::type y = V::broadcast(l[d][c]);
@@ -132,11 +139,9 @@ template <class V, int R, int C, bool full>
 void update_tile(double* C_, Long ldc, const double* a, Long lda, const double* b, Long ldb, Long k, int tail,
                  bool assign, bool padded) {
     Tile<V, R, C> t;
-    if (assign) t.clear();
-    else t.template load<full>(C_, ldc, tail);
-    if (full || padded) t.template subtract<true>(a, lda, b, ldb, k, V::lanes);
-    else t.template subtract<full>(a, lda, b, ldb, k, tail);
-    t.template store<full>(C_, ldc, tail);
+    if (full || padded) t.template product<true>(a, lda, b, ldb, k, V::lanes);
+    else t.template product<full>(a, lda, b, ldb, k, tail);
+    t.template take_away<full>(C_, ldc, tail, assign);
 }
 
 template <class V, int R, int C>

@@ -86,7 +86,9 @@ void count_offsets(const Csr& A, std::int64_t row0, int rows, OffsetTable& table
     }
 }
 
-bool worth_looking_for_runs(const Csr& A) {
+}  // namespace
+
+double run_share(const Csr& A) {
     OffsetTable table;
     std::size_t in_runs = 0, entries = 0;
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
@@ -102,8 +104,10 @@ bool worth_looking_for_runs(const Csr& A) {
         }
         entries += static_cast<std::size_t>(A.indptr[row0 + rows] - A.indptr[row0]);
     }
-    return static_cast<double>(in_runs) > kRunShare * static_cast<double>(entries);
+    return entries == 0 ? 0.0 : static_cast<double>(in_runs) / static_cast<double>(entries);
 }
+
+namespace {
 
 // The slices of one part, laid out by one thread.
 template <class V> struct Part {
@@ -296,7 +300,7 @@ template <class V> Sliced<V>::Sliced(const Csr& A, const double* scale) : n_(A.n
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
     const std::size_t count = (static_cast<std::size_t>(slices) + kPartSlices - 1) / kPartSlices;
     const Entries entries(A, scale);
-    const bool look = worth_looking_for_runs(A);
+    const bool look = run_share(A) > kRunShare;
     std::vector<Part<V>> parts(count);
     parallel(static_cast<int>(count), [&](int p) {
         const std::int64_t first = p * static_cast<std::int64_t>(kPartSlices);

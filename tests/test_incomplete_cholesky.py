@@ -186,7 +186,9 @@ def test_bad_shift(shift):
         ic0(poisson(3), shift=shift)
 
 
-@pytest.mark.parametrize("options", [{"modified": -0.1}, {"modified": 1.5}, {"modified": np.nan}, {"dtype": int}])
+@pytest.mark.parametrize(
+    "options", [{"modified": -0.1}, {"modified": 1.5}, {"modified": np.nan}, {"modified": "on"}, {"dtype": int}]
+)
 def test_bad_options(options):
     with pytest.raises(OptionError, match=next(iter(options))):
         ic0(poisson(3), **options)

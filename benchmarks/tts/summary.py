@@ -41,7 +41,7 @@ def _medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
     out["iterations"] = facts.get("iterations")
     if not out["ok"]:
         out["reason"] = next(r["reason"] for r in rows if not r["ok"])
-    if last["solver"].startswith("nnla-"):
+    if last["solver"] == AUTO:
         out["facts"] = facts
     return out
 

@@ -46,7 +46,6 @@ def timed(solve: catalogue.Solver, A: Any, b: np.ndarray, setting: float, inner:
 def answer(request: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "hello":
         state["solvers"], versions = catalogue.load(request["library"])
-        state["name"] = state["system"] = None
         return {"versions": versions, "module": getattr(sys.modules.get("nnla"), "__file__", None)}
     if request["do"] == "warm":
         from scipy.sparse import diags_array
@@ -56,9 +55,10 @@ def answer(request: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
         state["solvers"][request["solver"]](A, np.ones(m), 1e-8)
         return {}
-    if state["name"] != request["folder"]:
-        state["system"] = None
-        state["system"], state["name"] = load_system(request["folder"]), request["folder"]
+    if request["do"] == "load":
+        state["system"] = None  # never two at a time
+        state["system"] = load_system(request["folder"])
+        return {}
     A, b = state["system"]
     return timed(state["solvers"][request["solver"]], A, b, request["setting"], request["inner"])
 

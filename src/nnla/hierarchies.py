@@ -25,8 +25,10 @@ KINDS = ("auto", "aggregation", "classical")
 
 _COARSEST = 200  # a level this small is solved by a dense inverse
 _MOST_LEVELS = 30
-_AGGREGATION_THETA = 0.08
+# Later levels of an aggregation have wider stencils of smaller entries: the threshold follows.
+_AGGREGATION_THETA, _THETA_DECAY = 0.05, 0.8
 _CLASSICAL_THETA = 0.25
+_SHORT_ROWS = 5.5
 
 
 @dataclass
@@ -78,17 +80,13 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
     """
     if kind not in KINDS:
         raise OptionError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    try:
-        from pyamg import amg_core
-    except ImportError as error:
-        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
     if A.nnz > np.iinfo(np.int32).max:
         raise OptionError(f"method='amg' stores 32-bit indices and A has {A.nnz} entries; use method='auto'")
-    pieces: _Pieces = _Native(amg_core) if native and _native is not None else _Scipy(amg_core)
+    pieces = _pieces(native)
     A = sp.csr_array((A.data, A.indices.astype(np.int32, copy=False), A.indptr.astype(np.int32, copy=False)), A.shape)
     block, because = 1, "asked for"
     if kind == "auto":
-        kind, block, because = choose_kind(A)
+        kind, block, because = choose_kind(A, native)
     elif kind == "aggregation":
         block = block_size(A)
     levels: list[Level] = []
@@ -104,7 +102,7 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
         if A.shape[0] <= _COARSEST or len(levels) == _MOST_LEVELS:
             break
         if kind == "aggregation":
-            P, candidate = _aggregate(pieces, A, block, candidate)
+            P, candidate = _aggregate(pieces, A, block, candidate, _AGGREGATION_THETA * _THETA_DECAY ** (len(levels) - 1))
         else:
             P = _split(pieces, A)
         if P is None or P.shape[1] > 0.9 * P.shape[0]:
@@ -114,8 +112,23 @@ def build_hierarchy(A: sp.csr_array, kind: str = "auto", *, native: bool = True)
     return Hierarchy(levels, kind, because, block)
 
 
-def choose_kind(A: sp.csr_array) -> tuple[str, int, str]:
-    return "aggregation", block_size(A), "?"
+def choose_kind(A: sp.csr_array, native: bool = True) -> tuple[str, int, str]:
+    """The kind of coarsening, the block size and the reason, from the matrix alone.
+
+    Classical coarsening converges better where coefficients are constant in pieces with large jumps between
+    them, and its set-up and coarse operators stay cheap for short rows without positive entries. Everywhere
+    else smoothed aggregation, with a threshold, is as good or better, and cheaper.
+    """
+    block = block_size(A)
+    if block > 1:
+        return "aggregation", block, f"{block} unknowns a node"
+    if A.nnz > _SHORT_ROWS * A.shape[0]:
+        return "aggregation", 1, f"{A.nnz / A.shape[0]:.1f} entries a row"
+    pieces = _pieces(native)
+    positive, weak, uniform = pieces.traits(A, _AGGREGATION_THETA)
+    if positive < 0.01 and weak > 0.001 and uniform > 0.5:
+        return "classical", 1, f"coefficients jump between uniform pieces ({weak:.1%} weak connections)"
+    return "aggregation", 1, f"{uniform:.0%} uniform rows, {weak:.1%} weak connections"
 
 
 def block_size(A: sp.csr_array) -> int:
@@ -135,9 +148,9 @@ def block_size(A: sp.csr_array) -> int:
     return 1
 
 
-def _aggregate(pieces: _Pieces, A: sp.csr_array, block: int, candidate: np.ndarray) -> tuple[Any, np.ndarray]:
+def _aggregate(pieces: _Pieces, A: sp.csr_array, block: int, candidate: np.ndarray, theta: float) -> tuple[Any, np.ndarray]:
     """Prolongation of smoothed aggregation and the candidate on the coarse level."""
-    strength = pieces.symmetric_strength(A, _AGGREGATION_THETA, block)
+    strength = pieces.symmetric_strength(A, theta, block)
     aggregate, count = pieces.aggregates(*strength)
     if count == 0:
         return None, candidate
@@ -157,6 +170,14 @@ def _split(pieces: _Pieces, A: sp.csr_array) -> Any:
     if coarse in (0, A.shape[0]):
         return None
     return pieces.classical_prolongator(A, strength, splitting, coarse)
+
+
+def _pieces(native: bool) -> _Pieces:
+    try:
+        from pyamg import amg_core
+    except ImportError as error:
+        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
+    return _Native(amg_core) if native and _native is not None else _Scipy(amg_core)
 
 
 Pattern = tuple[np.ndarray, np.ndarray]
@@ -179,6 +200,9 @@ class _Pieces:
         splitting, influence = np.empty(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
         self.core.rs_cf_splitting(n, indptr, indices, *self.transpose(indptr, indices), influence, splitting)
         return splitting
+
+    def traits(self, A: sp.csr_array, theta: float) -> tuple[float, float, float]:
+        raise NotImplementedError
 
     def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
         raise NotImplementedError
@@ -206,6 +230,9 @@ class _Pieces:
 class _Native(_Pieces):
     """In the native kernels (native/coarsening.cpp)."""
 
+    def traits(self, A, theta):
+        return _native.coarsening_traits(A.indptr, A.indices, A.data, theta)
+
     def transpose(self, indptr, indices):
         return _native.transpose_pattern(indptr, indices, len(indptr) - 1)
 
@@ -231,3 +258,82 @@ class _Native(_Pieces):
 def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> sp.csr_array:
     indptr, indices, data = arrays
     return sp.csr_array((data, indices, indptr), shape=shape)
+
+
+class _Scipy(_Pieces):
+    """The same in NumPy and SciPy."""
+
+    def traits(self, A, theta):
+        coo = A.tocoo()
+        off = (coo.row != coo.col) & (coo.data != 0)
+        i, j, a = coo.row[off], coo.col[off], coo.data[off]
+        d = A.diagonal()
+        size = np.abs(a) / np.sqrt(np.abs(d[i] * d[j]))
+        total = size.sum()
+        smallest, largest = np.full(A.shape[0], np.inf), np.zeros(A.shape[0])
+        np.minimum.at(smallest, i, np.abs(a))
+        np.maximum.at(largest, i, np.abs(a))
+        positive = float(size[a > 0].sum() / total) if total > 0 else 0.0
+        weak = float(np.mean(size < theta)) if len(size) else 0.0
+        return positive, weak, float(np.mean(smallest >= 0.9 * largest))
+
+    def transpose(self, indptr, indices):
+        n = len(indptr) - 1
+        T = sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=(n, n)).T.tocsr()
+        return T.indptr, T.indices
+
+    def symmetric_strength(self, A, theta, block):
+        if block > 1:
+            nodes = A.shape[0] // block
+            coo = A.tocoo()
+            squares = sp.coo_array((coo.data**2, (coo.row // block, coo.col // block)), shape=(nodes, nodes)).tocsr()
+            d = np.sqrt(squares.diagonal())
+        else:
+            squares, d = A.power(2), np.abs(A.diagonal())
+        coo = squares.tocoo()
+        keep = (coo.row != coo.col) & (coo.data != 0) & (coo.data >= theta**2 * d[coo.row] * d[coo.col])
+        return _pattern(coo.row[keep], coo.col[keep], squares.shape[0])
+
+    def classical_strength(self, A, theta):
+        coo = A.tocoo()
+        off = (coo.row != coo.col) & (coo.data < 0)
+        i, j, a = coo.row[off], coo.col[off], coo.data[off]
+        smallest = np.zeros(A.shape[0])
+        np.minimum.at(smallest, i, a)
+        keep = a <= theta * smallest[i]
+        return _pattern(i[keep], j[keep], A.shape[0])
+
+    def smoothed_prolongator(self, A, strength, block, aggregate, candidate, count):
+        n = A.shape[0]
+        indptr, indices = strength
+        nodes = len(indptr) - 1
+        C = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=(nodes, nodes))
+        C = sp.csr_array(C + sp.eye_array(nodes))
+        strong = sp.kron(C, np.ones((block, block)), format="csr") if block > 1 else C
+        F = sp.csr_array(A.multiply(strong))
+        F.sum_duplicates()
+        d = A.diagonal()
+        lumped = d + ((A - F) @ candidate) / np.where(candidate != 0, candidate, 1.0)
+        diagonal = np.where((candidate != 0) & (lumped > 0.1 * d) & (lumped < 10 * d), lumped, d)
+        F.setdiag(diagonal)
+        weight = 4.0 / 3.0 / np.asarray(abs(F).sum(axis=1)).ravel()
+        at = np.flatnonzero(aggregate >= 0)
+        T = sp.csr_array((candidate[at], (at, aggregate[at])), shape=(n, count))
+        return sp.csr_array(T - sp.diags_array(weight) @ (F @ T))
+
+    def classical_prolongator(self, A, strength, splitting, count):
+        from pyamg.classical.interpolate import classical_interpolation
+
+        indptr, indices = strength
+        C = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=A.shape)
+        return sp.csr_array(classical_interpolation(A, C, splitting))
+
+    def galerkin(self, A, P):
+        C = sp.csr_array(P.T.tocsr() @ A @ P)
+        C.sort_indices()
+        return C
+
+
+def _pattern(i: np.ndarray, j: np.ndarray, n: int) -> Pattern:
+    C = sp.csr_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(n, n))
+    return C.indptr.astype(np.int32, copy=False), C.indices.astype(np.int32, copy=False)

@@ -119,6 +119,11 @@ class LevelSets:
             start = stop
         self.kept = kept
 
+    def positive_share(self) -> float:
+        """Of the entries below the diagonal of the scaled matrix, by size."""
+        total = np.abs(self.values).sum() - self.n
+        return 0.5 * (1.0 + (self.values.sum() - self.n) / total) if total > 0 else 0.0
+
     def factor(self, shift: float, modified: float = 0.0) -> tuple[sp.csr_array | None, int, float]:
         """(L of the matrix A + shift diag(A), -1, 0), or (None, row of the first bad pivot, that pivot)."""
         values = self.values.copy()

@@ -82,6 +82,11 @@ class Cholesky:
         state = "factored" if self._native.factored else "analysed" if self.complete else "given up"
         return f"<Cholesky n={self.n}, nnz={self.nnz:.3g}, flops={self.flops:.3g}, {state}>"
 
+    @staticmethod
+    def available() -> bool:
+        """Whether the native kernels are there."""
+        return native is not None
+
     @property
     def complete(self) -> bool:
         return self._native.complete
