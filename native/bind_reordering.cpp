@@ -13,15 +13,15 @@ namespace {
 
 using Ints = Input<std::int32_t>;
 
-Pattern pattern(const Ints& indptr, const Ints& indices) {
-    return Pattern{static_cast<std::int64_t>(indptr.size()) - 1, indptr.data(), indices.data()};
+CsrPattern pattern(const Ints& indptr, const Ints& indices) {
+    return CsrPattern{static_cast<std::int64_t>(indptr.size()) - 1, indptr.data(), indices.data()};
 }
 
 template <class V> void bind_permute(nb::module_& m, const char* name) {
     m.def(
         name,
         [](Ints indptr, Ints indices, Input<double> data, Ints order) {
-            const Pattern A = pattern(indptr, indices);
+            const CsrPattern A = pattern(indptr, indices);
             std::int32_t *new_indptr, *new_indices;
             V* new_data;
             const std::size_t nnz = static_cast<std::size_t>(A.indptr[A.n]);

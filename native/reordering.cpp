@@ -27,7 +27,7 @@ struct Component {
 // pattern, where neighbours are near in memory: in a random order this one pass is the expensive one.
 class Breadth {
   public:
-    explicit Breadth(const Pattern& A) : A_(A), order_(make_array(A.n + 1)), number_(make_array(A.n)) {
+    explicit Breadth(const CsrPattern& A) : A_(A), order_(make_array(A.n + 1)), number_(make_array(A.n)) {
         std::fill(number_.get(), number_.get() + A.n, Index{-1});
         std::int64_t filled = 0;
         for (std::int64_t root = 0; root < A.n; ++root) {
@@ -97,7 +97,7 @@ class Breadth {
         return filled;
     }
 
-    const Pattern A_;
+    const CsrPattern A_;
     Array order_, number_;
     std::vector<Component> components_;
 };
@@ -105,7 +105,7 @@ class Breadth {
 // Cuthill-McKee orders, one component after the other.
 class CuthillMcKee {
   public:
-    explicit CuthillMcKee(const Pattern& A)
+    explicit CuthillMcKee(const CsrPattern& A)
         : A_(A), place_(make_array(A.n)), best_(make_array(A.n + 1)), other_(make_array(A.n + 1)) {}
 
     // Writes the order of a component to the same range of order().
@@ -194,7 +194,7 @@ class CuthillMcKee {
         return found;
     }
 
-    const Pattern A_;
+    const CsrPattern A_;
     Array place_, best_, other_;
 };
 
@@ -226,19 +226,19 @@ template <class V> void place_row(const Index* columns, const double* values, In
 
 }  // namespace
 
-void reverse_cuthill_mckee(const Pattern& A, std::int32_t* order) {
+void reverse_cuthill_mckee(const CsrPattern& A, std::int32_t* order) {
     if (A.n == 0) return;
     const Breadth breadth(A);
     std::vector<Index> indptr;
     Array indices;
     breadth.renumber(indptr, indices);
-    CuthillMcKee ordering(Pattern{A.n, indptr.data(), indices.get()});
+    CuthillMcKee ordering(CsrPattern{A.n, indptr.data(), indices.get()});
     for (const Component& c : breadth.components()) ordering.run(c);
     for (std::int64_t k = 0; k < A.n; ++k) order[A.n - 1 - k] = breadth.order()[ordering.order()[k]];
 }
 
 template <class V>
-void permute_symmetric(const Pattern& A, const double* data, const std::int32_t* order, std::int32_t* new_indptr,
+void permute_symmetric(const CsrPattern& A, const double* data, const std::int32_t* order, std::int32_t* new_indptr,
                        std::int32_t* new_indices, V* new_data) {
     Array number = make_array(A.n);
     new_indptr[0] = 0;
@@ -268,12 +268,12 @@ void permute_symmetric(const Pattern& A, const double* data, const std::int32_t*
     });
 }
 
-template void permute_symmetric<double>(const Pattern&, const double*, const std::int32_t*, std::int32_t*,
+template void permute_symmetric<double>(const CsrPattern&, const double*, const std::int32_t*, std::int32_t*,
                                         std::int32_t*, double*);
-template void permute_symmetric<float>(const Pattern&, const double*, const std::int32_t*, std::int32_t*, std::int32_t*,
+template void permute_symmetric<float>(const CsrPattern&, const double*, const std::int32_t*, std::int32_t*, std::int32_t*,
                                        float*);
 
-Locality locality(const Pattern& A, int per_line) {
+Locality locality(const CsrPattern& A, int per_line) {
     Locality found;
     for (std::int64_t i = 0; i < A.n; ++i) {
         if (A.indptr[i] == A.indptr[i + 1]) continue;

@@ -5,7 +5,7 @@
 namespace nnla {
 
 // The pattern of a CSR matrix. Orders are meant for symmetric patterns; for others they are still permutations.
-struct Pattern {
+struct CsrPattern {
     std::int64_t n = 0;
     const std::int32_t* indptr = nullptr;
     const std::int32_t* indices = nullptr;
@@ -13,11 +13,11 @@ struct Pattern {
 
 // order[k]: the old number of the node that comes k-th. Every component starts from a pseudo-peripheral node
 // (George and Liu 1979). Time and memory linear in the entries; no randomness.
-void reverse_cuthill_mckee(const Pattern& A, std::int32_t* order);
+void reverse_cuthill_mckee(const CsrPattern& A, std::int32_t* order);
 
 // B = A[order][:, order] with sorted columns; V is double or float. indptr: n + 1 entries.
 template <class V>
-void permute_symmetric(const Pattern& A, const double* data, const std::int32_t* order, std::int32_t* new_indptr,
+void permute_symmetric(const CsrPattern& A, const double* data, const std::int32_t* order, std::int32_t* new_indptr,
                        std::int32_t* new_indices, V* new_data);
 
 // Of slices of 16 rows, a sample of them for large matrices: the mean distance from the first to the last column,
@@ -26,6 +26,6 @@ struct Locality {
     double span = 0, lines = 0;
     std::int64_t bandwidth = 0;
 };
-Locality locality(const Pattern& A, int per_line);
+Locality locality(const CsrPattern& A, int per_line);
 
 }  // namespace nnla
