@@ -46,7 +46,8 @@ _FIRST_STEPS = 8
 _SHORT = 8e-3  # seconds of a direct solution below which looking at first steps costs more than it can save
 _EASY = 25  # CG iterations that nothing else is worth setting up for
 _MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
-_HARD = (150, 2.5)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy
+_HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy
+_WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
 
@@ -130,12 +131,14 @@ class _Selection:
             return done
         left = iterations_left(result.first, self._target)
         known = min(costs.direct(), costs.amg())
-        if left <= _EASY or left * costs.iteration <= 0.5 * known:
-            if costs.jacobi(left) <= 1.1 * min(costs.ic(left), costs.polynomial(left, self.degree)):
-                return done + int(min(left + 2, max(done, _FIRST_STEPS)))
+        easy = left <= _EASY or left * costs.iteration <= 0.5 * known
+        if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), costs.polynomial(left, self.degree)):
+            return done + int(min(left + 2, max(done, _FIRST_STEPS)))
         optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
-        cheapest = min(costs.ic(optimistic), costs.polynomial(optimistic, self.degree), costs.jacobi(optimistic))
-        if known < cheapest or done >= PROBE_STEPS or min(cheapest, known) < _MUCH * costs.machine:
+        probing = max(PROBE_STEPS - done, 0) * costs.iteration
+        polynomial = probing + costs.polynomial(optimistic, self.degree)
+        others = min(costs.ic(optimistic), costs.jacobi(optimistic), known)
+        if others < polynomial or done >= PROBE_STEPS or polynomial < _MUCH * costs.machine:
             if done >= PROBE_STEPS and self.remaining is None:
                 probe = make_probe(result)
                 if check_probe(probe).ok:
@@ -186,11 +189,13 @@ class _Selection:
             if run.maxiter is not None and run.iterations >= run.maxiter:
                 return
             name = min(left, key=lambda key: left[key])
-            alternative = min((s for other, s in left.items() if other in ("direct", "amg") and other != name),
-                              default=np.inf)  # fmt: skip
-            del left[name]
+            # what is certain needs less of a reason to switch to than multigrid on a matrix it may not suit
+            alternative = min(left.get("direct", np.inf) * 1.3, left.get("amg", np.inf) * 2.5)
+            if name in ("direct", "amg"):
+                alternative = left.get("direct", np.inf) * 1.3 if name == "amg" else np.inf
+            seconds = left.pop(name)
             before = run.method if run.iterations else None
-            if not self._run(name, alternative, probe):
+            if not self._run(name, seconds, alternative, probe):
                 continue
             if before is not None and before != run.method:
                 run.because += f"; switched from {before} to {run.method}"
@@ -204,14 +209,16 @@ class _Selection:
             if run.status is not Status.MAXITER:
                 run.give_up(f"{name} ended in {run.status.value}")
 
-    def _run(self, name: str, alternative: float, probe: SpectralProbe | None) -> bool:
-        """One method from the current iterate; whether it could run at all."""
+    def _run(self, name: str, seconds: float, alternative: float, probe: SpectralProbe | None) -> bool:
+        """One method from the current iterate, of which so many seconds are expected; whether it could run at all."""
         run, costs = self.run, self.costs
         if name == "direct":
             return self._direct()
         if name == "amg":
-            return self._amg()
+            return self._amg(seconds)
         run.design = run.degree = run.precision = None
+        if self.predicted.get(name, 0.0) > _WORTH_REORDERING * costs.iteration and run.reorder():
+            self.base = bind_scaling(run.op, self.base.name)
         if name == "ic" or name.endswith("+ic"):
             try:
                 base = bind_scaling(run.op, "ic")
@@ -222,7 +229,7 @@ class _Selection:
             run.scaling = "ic"
             if name == "ic":
                 run.method = "ic"
-                self._watched(base, costs.speeds.ic_step * costs.iteration, alternative)
+                self._watched(base, costs.ic_step * costs.iteration, seconds, alternative)
                 return True
             again = probe_by_cg(run, base, 20)
             if again is not None:
@@ -231,32 +238,37 @@ class _Selection:
         run.scaling = self.base.name
         if name == self.plain:
             run.method = self.plain
-            self._watched(self.base, costs.iteration, alternative)
+            self._watched(self.base, costs.iteration, seconds, alternative)
             return True
         assert probe is not None, "a polynomial is only predicted where there is a probe"
         step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
         step *= EFFICIENCY * (self.degree + 1)
-        watch = self._watch(step, alternative, start=math.ceil(1.3 * self.outer) + 5)
+        watch = self._watch(step, seconds, alternative)
         apply_polynomial(run, self.base, probe, self.polynomial, self.degree, self.engine, **watch)
         return True
 
-    def _watched(self, base: Scaling, step: float, alternative: float) -> None:
-        self.run.iterate(base, **self._watch(step, alternative, start=_PATIENCE))
+    def _watched(self, base: Scaling, step: float, seconds: float, alternative: float) -> None:
+        self.run.iterate(base, **self._watch(step, seconds, alternative))
 
-    def _watch(self, step: float, alternative: float, start: int) -> dict[str, Any]:
-        """Options of `Run.iterate` that stop CG where the rest would take longer than the alternative."""
+    def _watch(self, step: float, seconds: float, alternative: float) -> dict[str, Any]:
+        """Options of `Run.iterate` that stop CG where the rest will take longer than the alternative.
+
+        CG often gets faster, so the rate so far is believed at once only where it is hopeless, and else after the
+        time that was predicted.
+        """
         if not alternative < np.inf:
             return {}
         run = self.run
         most = math.inf if run.maxiter is None else run.maxiter - run.iterations
 
         def look(result: CGResult) -> int:
-            left = iterations_left(result.first[-4 * _PATIENCE :], self._target)
-            if left * step > 1.1 * alternative:
+            left = iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
+            late = result.iterations * step > seconds
+            if left > alternative * (1.0 if late else 4.0):
                 return result.iterations
-            return int(min(result.iterations + max(_PATIENCE, min(left / 2, 500)), most))
+            return int(min(result.iterations + max(_PATIENCE, result.iterations // 4), most))
 
-        return {"limit": int(min(start, most)), "extend": look}
+        return {"limit": int(min(_PATIENCE, most)), "extend": look}
 
     def _direct(self) -> bool:
         """Factor, unless the ordering finds that it would take far more than predicted."""
@@ -279,7 +291,7 @@ class _Selection:
         run_direct(run, self.analysed)
         return True
 
-    def _amg(self) -> bool:
+    def _amg(self, seconds: float) -> bool:
         run = self.run
         run.design = run.degree = run.precision = None
         try:
@@ -289,9 +301,9 @@ class _Selection:
             return False
         run.seconds["setup"] += base.seconds
         run.method, run.scaling = "amg", "amg"
-        alternative = self.predicted.get("direct", np.inf)
+        alternative = 1.3 * self.predicted.get("direct", np.inf)
         cycle = self.costs.machine * self.costs.nnz * self.costs.speeds.amg_step
-        self._watched(base, cycle, alternative)
+        self._watched(base, cycle, seconds, alternative)
         return True
 
 
