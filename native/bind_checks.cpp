@@ -13,7 +13,7 @@ template <class Index, class Look>
 nb::object look_at(Input<Index> indptr, Input<Index> indices, Input<double> data, Look look) {
     if (indptr.size() == 0) throw std::invalid_argument("indptr needs n + 1 entries");
     const auto n = static_cast<std::int64_t>(indptr.size()) - 1;
-    const Csr<Index> A{n, static_cast<std::int64_t>(std::min(indices.size(), data.size())), indptr.data(),
+    const CsrArrays<Index> A{n, static_cast<std::int64_t>(std::min(indices.size(), data.size())), indptr.data(),
                        indices.data(), data.data()};
     CsrFacts facts;
     double* values;
@@ -32,7 +32,7 @@ template <class Index> void bind_for(nb::module_& m) {
     m.def(
         "check_spd",
         [](Input<Index> indptr, Input<Index> indices, Input<double> data, double rtol) {
-            return look_at<Index>(indptr, indices, data, [rtol](const Csr<Index>& A, double* d, CsrFacts& facts) {
+            return look_at<Index>(indptr, indices, data, [rtol](const CsrArrays<Index>& A, double* d, CsrFacts& facts) {
                 return check_spd(A, rtol, d, facts);
             });
         },
@@ -41,7 +41,7 @@ template <class Index> void bind_for(nb::module_& m) {
     m.def(
         "describe_csr",
         [](Input<Index> indptr, Input<Index> indices, Input<double> data) {
-            return look_at<Index>(indptr, indices, data, [](const Csr<Index>& A, double* d, CsrFacts& facts) {
+            return look_at<Index>(indptr, indices, data, [](const CsrArrays<Index>& A, double* d, CsrFacts& facts) {
                 return describe(A, d, facts);
             });
         },

@@ -5,7 +5,6 @@
 
 #include "bind.hpp"
 #include "cholesky.hpp"
-#include "levels.hpp"
 
 using namespace nb::literals;
 
@@ -21,14 +20,6 @@ Pattern sound(const Indices& p, const Indices& i) {
     if (p.data()[p.size() - 1] != static_cast<std::int64_t>(i.size()))
         throw std::invalid_argument("indptr does not fit the indices");
     return Pattern{static_cast<std::int32_t>(p.size() - 1), p.data(), i.data()};
-}
-
-double guess(Indices p, Indices i) {
-    const Pattern pattern = sound(p, i);
-    nb::gil_scoped_release release;
-    for (std::size_t k = 0; k < i.size(); ++k)
-        if (i.data()[k] < 0 || i.data()[k] >= pattern.n) throw std::invalid_argument("a column is out of range");
-    return guess_flops(pattern);
 }
 
 // The factorisation and the arrays of the pattern that it reads.
@@ -66,7 +57,6 @@ struct Held {
 }  // namespace
 
 void bind_cholesky(nb::module_& m) {
-    m.def("guess_cholesky_flops", &guess, "indptr"_a, "indices"_a);
     nb::class_<Held>(m, "Cholesky", "Sparse Cholesky factorisation; see nnla.kernels.cholesky.")
         .def(nb::init<Indices, Indices, double>(), "indptr"_a, "indices"_a,
              "max_flops"_a = std::numeric_limits<double>::infinity())

@@ -10,6 +10,7 @@
 
 #include "bind.hpp"
 #include "conjugate_gradients.hpp"
+#include "levels.hpp"
 #include "recurrence.hpp"
 
 using namespace nb::literals;
@@ -128,6 +129,33 @@ void bind_kernels(nb::module_& m) {
     bind_matrix<float>(m, "Matrix32", "Polynomial32");
     bind_matrix<bfloat16>(m, "Matrix16", "Polynomial16");
     bind_conjugate_gradients(m);
+    m.def(
+        "dot",
+        [](Input<double> x, Input<double> y) {
+            if (x.size() != y.size()) throw nb::value_error("vectors of different lengths");
+            nb::gil_scoped_release release;
+            return dot(x.size(), x.data(), y.data());
+        },
+        "x"_a.noconvert(), "y"_a.noconvert(), "x'y, summed in an order that does not depend on the threads.");
+    m.def(
+        "run_share",
+        [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
+            Csr A;
+            A.n = static_cast<std::int64_t>(indptr.size()) - 1;
+            A.indptr = indptr.data();
+            A.indices = indices.data();
+            nb::gil_scoped_release release;
+            return run_share(A);
+        },
+        "indptr"_a, "indices"_a, "Share of the entries that slices would keep in runs.");
+    m.def(
+        "level_structure",
+        [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
+            nb::gil_scoped_release release;
+            const Levels l = level_structure(static_cast<std::int64_t>(indptr.size()) - 1, indptr.data(), indices.data());
+            return std::make_tuple(l.components, l.longest, l.cubed_width);
+        },
+        "indptr"_a, "indices"_a, "(components, levels of the longest, sum of (rows / levels)^3) of the graph.");
 }
 
 }  // namespace nnla

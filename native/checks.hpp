@@ -22,14 +22,14 @@ struct CsrFacts {
     bool exactly_symmetric = false;
 };
 
-template <class Index> struct Csr {
+template <class Index> struct CsrArrays {
     std::int64_t n, capacity;  // rows; entries that `indices` and `data` have room for
     const Index *indptr, *indices;
     const double* data;
 };
 
 // indptr starts at 0, never decreases and ends within the arrays; fills in what it tells.
-template <class Index> bool sound_rows(const Csr<Index>& A, CsrFacts& facts) {
+template <class Index> bool sound_rows(const CsrArrays<Index>& A, CsrFacts& facts) {
     if (A.indptr[0] != 0) return false;
     Index shortest = A.n > 0 ? A.indptr[1] : 0, longest = 0;
     std::int64_t slots = 0;
@@ -57,7 +57,7 @@ template <class Index> bool sound_rows(const Csr<Index>& A, CsrFacts& facts) {
 // when the first difference turns up: most matrices have none.
 template <class Index> class Rounding {
   public:
-    Rounding(const Csr<Index>& A, double rtol) : A_(A), rtol_(rtol) {}
+    Rounding(const CsrArrays<Index>& A, double rtol) : A_(A), rtol_(rtol) {}
 
     bool explains(std::int64_t i, std::int64_t j, double upper, double lower) {
         if (!std::isfinite(lower)) return false;
@@ -74,13 +74,13 @@ template <class Index> class Rounding {
                 if (A_.indices[k] == i) root_[i] = std::sqrt(std::fabs(A_.data[k]));
     }
 
-    const Csr<Index>& A_;
+    const CsrArrays<Index>& A_;
     double rtol_;
     std::unique_ptr<double[]> root_;
 };
 
 // Whether the rows' entries are far from one another, beyond what a second-level cache holds of their mirrors.
-template <class Index> bool scattered(const Csr<Index>& A) {
+template <class Index> bool scattered(const CsrArrays<Index>& A) {
     constexpr std::int64_t kFar = 1 << 16;
     if (A.n <= 2 * kFar) return false;
     std::int64_t sampled = 0, far = 0;
@@ -100,7 +100,7 @@ template <class Index> bool scattered(const Csr<Index>& A) {
 // Every stored entry is touched once. Rows are visited in order, and row j's cursor stands at its first lower
 // entry that has not met its mirror: the upper entry (i, j) must find column i there. So when row i's turn
 // comes, its lower entries have all been seen, in increasing order, and its cursor stands at the diagonal.
-template <class Index> bool check_spd(const Csr<Index>& A, double rtol, double* diagonal, CsrFacts& facts) {
+template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, double* diagonal, CsrFacts& facts) {
     if (!sound_rows(A, facts)) return false;
     constexpr std::int64_t kAhead = 8;
     const std::int64_t n = A.n;
@@ -160,7 +160,7 @@ template <class Index> bool check_spd(const Csr<Index>& A, double rtol, double* 
 }
 
 // The same facts without a verdict on values or symmetry; false where the matrix is not canonical.
-template <class Index> bool describe(const Csr<Index>& A, double* diagonal, CsrFacts& facts) {
+template <class Index> bool describe(const CsrArrays<Index>& A, double* diagonal, CsrFacts& facts) {
     if (!sound_rows(A, facts)) return false;
     for (std::int64_t i = 0; i < A.n; ++i) {
         double pivot = 0;

@@ -12,7 +12,25 @@ namespace {
 constexpr std::size_t kEntriesPerPart = 65536;  // of a matrix, a thread at a time
 constexpr std::size_t kRowsPerPart = 16384;
 
+// job(part, first row, last row) for all parts.
+template <class F> void over_rows(std::size_t n, F job) {
+    const std::size_t parts = (n + kRowsPerPart - 1) / kRowsPerPart;
+    parallel(static_cast<int>(parts), [&](int index) {
+        const std::size_t p = static_cast<std::size_t>(index);
+        job(p, p * kRowsPerPart, std::min(n, (p + 1) * kRowsPerPart));
+    });
+}
+
 }  // namespace
+
+double dot(std::size_t n, const double* a, const double* b) {
+    if (n <= kRowsPerPart) return isa().vectors.dot(0, n, a, b);
+    std::vector<double> sums((n + kRowsPerPart - 1) / kRowsPerPart, 0.0);
+    over_rows(n, [&](std::size_t p, std::size_t lo, std::size_t hi) { sums[p] = isa().vectors.dot(lo, hi, a, b); });
+    double sum = 0;
+    for (double s : sums) sum += s;
+    return sum;
+}
 
 CsrProduct::CsrProduct(const Csr& A) : A_(A) {
     borders_.push_back(0);
@@ -59,19 +77,7 @@ ConjugateGradients::ConjugateGradients(const Product& A, Preconditioner* M, cons
 }
 
 template <class F> void ConjugateGradients::over(F job) const {
-    const std::size_t parts = (n_ + kRowsPerPart - 1) / kRowsPerPart;
-    parallel(static_cast<int>(parts), [&](int index) {
-        const std::size_t p = static_cast<std::size_t>(index);
-        job(p, p * kRowsPerPart, std::min(n_, (p + 1) * kRowsPerPart));
-    });
-}
-
-double ConjugateGradients::dot(const double* a, const double* b) const {
-    std::vector<double> sums((n_ + kRowsPerPart - 1) / kRowsPerPart, 0.0);
-    over([&](std::size_t p, std::size_t lo, std::size_t hi) { sums[p] = isa().vectors.dot(lo, hi, a, b); });
-    double sum = 0;
-    for (double s : sums) sum += s;
-    return sum;
+    over_rows(n_, job);
 }
 
 // u = M r, with r'u in ru_.
@@ -79,7 +85,7 @@ const double* ConjugateGradients::preconditioned() {
     if (M_ != nullptr) {
         M_->apply(r_.data(), u_.data());
         ++applies;
-        ru_ = dot(r_.data(), u_.data());
+        ru_ = dot(n_, r_.data(), u_.data());
         return u_.data();
     }
     if (inverse_.empty()) {
@@ -90,7 +96,7 @@ const double* ConjugateGradients::preconditioned() {
         over([&](std::size_t, std::size_t lo, std::size_t hi) {
             for (std::size_t i = lo; i < hi; ++i) u_.data()[i] = inverse_[i] * r_.data()[i];
         });
-        ru_ = dot(r_.data(), u_.data());
+        ru_ = dot(n_, r_.data(), u_.data());
     }
     return u_.data();
 }
@@ -113,7 +119,7 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
             if (w_.size() == 0) w_ = PaddedVector<double>(n_);
             s_.zero();
         }
-        rr_ = dot(r_.data(), r_.data());
+        rr_ = dot(n_, r_.data(), r_.data());
         if (best_ == 0) best_ = HUGE_VAL;
     }
     std::vector<double> sums(2 * ((n_ + kRowsPerPart - 1) / kRowsPerPart), 0.0);

@@ -39,6 +39,9 @@ class SlicedProduct : public Product {
     std::shared_ptr<const Sliced<double>> A_;
 };
 
+// a'b of length n, summed part by part.
+double dot(std::size_t n, const double* a, const double* b);
+
 enum class Ending { reached = 0, iterations = 1, not_finite = 2, curvature = 3, preconditioner = 4, stalled = 5 };
 
 class ConjugateGradients {
@@ -63,7 +66,6 @@ class ConjugateGradients {
     double next_beta();
 
   private:
-    double dot(const double* a, const double* b) const;
     const double* preconditioned();
     template <class F> void over(F job) const;
 

@@ -1,12 +1,17 @@
-// A guess of what factoring costs, from the level sets of a breadth-first search: cheap enough to ask first.
+// How wide a sparse matrix is as a graph: what predicts the fill of a direct solver without an ordering.
 #pragma once
-#include "ordering.hpp"
+#include <cstdint>
 
 namespace nnla {
 
-// Operations of a Cholesky factorisation, roughly: those of dissection by the narrowest level set that leaves a third
-// of the unknowns on either side. Measured over minimum degree's: 0.1 to 5 times on grids and regular meshes, up to
-// 100 times on random triangulations, 1000 times on trees and networks. The pattern must be symmetric, with columns in range.
-double guess_flops(const Pattern& a);
+struct Levels {
+    std::int64_t components = 0;
+    std::int64_t longest = 0;   // levels of a breadth-first search from the rim of the component that has most
+    double cubed_width = 0;     // sum over the components of (rows / levels)^3
+};
+
+// Two breadth-first searches in every component: one finds a rim, the second counts levels from there. Time linear
+// in the entries.
+Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::int32_t* indices);
 
 }  // namespace nnla

@@ -9,9 +9,13 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace nnla {
+void bind_bandwidth(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
+void bind_incomplete_cholesky(nb::module_& m);
 void bind_kernels(nb::module_& m);
+void bind_multigrid(nb::module_& m);
+void bind_reordering(nb::module_& m);
 }  // namespace nnla
 
 NB_MODULE(_native, m) {
@@ -22,6 +26,10 @@ NB_MODULE(_native, m) {
     nnla::bind_kernels(m);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
+    nnla::bind_bandwidth(m);
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
+    nnla::bind_incomplete_cholesky(m);
+    nnla::bind_multigrid(m);
+    nnla::bind_reordering(m);
 }

@@ -1,6 +1,7 @@
 #include "sliced.hpp"
 
 #include <algorithm>
+#include <memory>
 
 #include "threads.hpp"
 
@@ -9,7 +10,7 @@ namespace {
 
 // A run column of so many rows is cheaper than these entries in gathered columns (one contiguous load against
 // 16 gathered ones); a gathered column of so many rows is cheaper than single entries.
-constexpr int kRunRows = 6;
+constexpr int kRunRows = 8;
 constexpr int kGatherRows = 5;
 constexpr std::size_t kPartSlices = 4096;  // slices that one thread lays out at a time
 constexpr int kSampleEvery = 61;           // one slice in so many decides whether runs are looked for at all
@@ -29,129 +30,84 @@ inline void convert(double value, bfloat16* out) {
     out->bits = static_cast<std::uint16_t>(bits >> 16);
 }
 
-// The layout of one slice, decided once and used to count and to fill.
-struct Layout {
-    std::vector<std::int32_t> constants, runs;  // offsets
-    std::vector<double> scalars;
-    std::vector<std::int32_t> offsets;  // candidates while deciding
-    std::vector<std::uint16_t> hits;
-};
-
-class Slicer {
+// Entries of D A D by their place in A's arrays.
+class Entries {
   public:
-    Slicer(const Csr& A, const double* scale, bool look_for_runs)
-        : A_(A), scale_(scale), look_for_runs_(look_for_runs) {}
-
+    Entries(const Csr& A, const double* scale) : A_(A), scale_(scale) {}
     double value(std::int64_t row, std::int32_t k) const {
         const double a = A_.data[k];
         return scale_ == nullptr ? a : (scale_[row] * scale_[A_.indices[k]]) * a;
     }
 
-    // Offsets shared by enough rows of the slice, split into constant and varying values.
-    void find_runs(std::int64_t row0, int rows, Layout& out) const {
-        out.constants.clear();
-        out.runs.clear();
-        out.scalars.clear();
-        if (!look_for_runs_) return;
-        candidates(row0, rows, out.offsets);
-        out.hits.assign(out.offsets.size(), 0);
-        for (int lane = 0; lane < rows; ++lane) {
-            std::size_t c = 0;
-            const std::int32_t row = static_cast<std::int32_t>(row0 + lane);
-            for (std::int32_t k = A_.indptr[row]; k < A_.indptr[row + 1]; ++k) {
-                const std::int32_t offset = A_.indices[k] - row;
-                while (c < out.offsets.size() && out.offsets[c] < offset) ++c;
-                if (c == out.offsets.size()) break;
-                if (out.offsets[c] == offset) ++out.hits[c++];
-            }
-        }
-        std::size_t kept = 0;
-        for (std::size_t c = 0; c < out.offsets.size(); ++c)
-            if (out.hits[c] >= std::min(kRunRows, rows)) {
-                out.hits[kept] = out.hits[c];
-                out.offsets[kept++] = out.offsets[c];
-            }
-        out.offsets.resize(kept);
-        for (std::size_t c = 0; c < kept; ++c) {
-            double common;
-            if (out.hits[c] == kLanes && is_constant(row0, out.offsets[c], &common)) {
-                out.constants.push_back(out.offsets[c]);
-                out.scalars.push_back(common);
-            } else {
-                out.runs.push_back(out.offsets[c]);
-            }
-        }
-    }
+  private:
+    Csr A_;
+    const double* scale_;
+};
 
-    // Visits the entries of a row: on_run(index of the constant or run, value, is constant) or on_rest(k).
-    template <class OnRun, class OnRest>
-    void visit(std::int64_t row, const Layout& layout, OnRun on_run, OnRest on_rest) const {
-        std::size_t c = 0, r = 0;
-        for (std::int32_t k = A_.indptr[row]; k < A_.indptr[row + 1]; ++k) {
-            const std::int32_t offset = A_.indices[k] - static_cast<std::int32_t>(row);
-            while (c < layout.constants.size() && layout.constants[c] < offset) ++c;
-            if (c < layout.constants.size() && layout.constants[c] == offset) continue;
-            while (r < layout.runs.size() && layout.runs[r] < offset) ++r;
-            if (r < layout.runs.size() && layout.runs[r] == offset)
-                on_run(r, k);
-            else
-                on_rest(k);
-        }
+// How many rows of a slice share an offset column - row, for offsets of 16 bits (runs further away are left to the
+// gathered columns). Direct addressing: two touches of a table per entry, and no sorting.
+class OffsetTable {
+  public:
+    OffsetTable() : cells_(65536, Cell{0, 0, kNone}) {}
+
+    void next_slice() { ++slice_; }
+    void count(std::int32_t offset) {
+        if (!near(offset)) return;
+        Cell& cell = at(offset);
+        if (cell.slice != slice_) cell = Cell{slice_, 0, kNone};
+        ++cell.rows;
+    }
+    // The number of the run that the offset belongs to, a new one (`runs`, which grows) where it is the first; or -1.
+    std::int32_t run(std::int32_t offset, int fewest, std::int32_t& runs) {
+        if (!near(offset)) return -1;
+        Cell& cell = at(offset);
+        if (cell.rows < fewest) return -1;
+        if (cell.run == kNone) cell.run = static_cast<std::uint16_t>(runs++);
+        return cell.run;
     }
 
   private:
-    // The offsets of the first, middle and last row: an offset that many rows share is in one of them nearly
-    // always, and missing one costs speed only.
-    void candidates(std::int64_t row0, int rows, std::vector<std::int32_t>& out) const {
-        out.clear();
-        const int lanes[] = {0, rows / 2, rows - 1};
-        for (int i = 0; i < 3; ++i) {
-            if (i > 0 && lanes[i] == lanes[i - 1]) continue;
-            const std::int64_t row = row0 + lanes[i];
-            const std::size_t middle = out.size();
-            for (std::int32_t k = A_.indptr[row]; k < A_.indptr[row + 1]; ++k)
-                out.push_back(A_.indices[k] - static_cast<std::int32_t>(row));
-            std::inplace_merge(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(middle), out.end());
-            out.erase(std::unique(out.begin(), out.end()), out.end());
-        }
-    }
-
-    bool is_constant(std::int64_t row0, std::int32_t offset, double* common) const {
-        for (int lane = 0; lane < kLanes; ++lane) {
-            const std::int64_t row = row0 + lane;
-            const std::int32_t* from = A_.indices + A_.indptr[row];
-            const std::int32_t* to = A_.indices + A_.indptr[row + 1];
-            const std::int32_t* at = std::lower_bound(from, to, static_cast<std::int32_t>(row) + offset);
-            const double v = value(row, static_cast<std::int32_t>(at - A_.indices));
-            if (lane == 0)
-                *common = v;
-            else if (!(v == *common))
-                return false;
-        }
-        return true;
-    }
-
-    Csr A_;
-    const double* scale_;
-    bool look_for_runs_;
+    static constexpr std::uint16_t kNone = 0xffff;
+    struct Cell {
+        std::uint32_t slice;
+        std::uint16_t rows, run;  // fewer than 65,535 runs: as many offsets there are, less the diagonal's
+    };
+    static bool near(std::int32_t offset) { return offset >= -32767 && offset <= 32767; }
+    Cell& at(std::int32_t offset) { return cells_[static_cast<std::size_t>(offset + 32767)]; }
+    std::vector<Cell> cells_;
+    std::uint32_t slice_ = 0;
 };
 
-bool worth_looking_for_runs(const Csr& A, const double* scale) {
-    const Slicer slicer(A, scale, true);
-    Layout layout;
+void count_offsets(const Csr& A, std::int64_t row0, int rows, OffsetTable& table) {
+    table.next_slice();
+    for (int lane = 0; lane < rows; ++lane) {
+        const std::int32_t row = static_cast<std::int32_t>(row0 + lane);
+        for (std::int32_t k = A.indptr[row]; k < A.indptr[row + 1]; ++k) table.count(A.indices[k] - row);
+    }
+}
+
+}  // namespace
+
+double run_share(const Csr& A) {
+    OffsetTable table;
     std::size_t in_runs = 0, entries = 0;
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
     for (std::int64_t s = 0; s < slices; s += slices > 16 * kSampleEvery ? kSampleEvery : 1) {
         const std::int64_t row0 = s * kLanes;
         const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));
-        slicer.find_runs(row0, rows, layout);
-        in_runs += layout.constants.size() * kLanes;
-        for (int lane = 0; lane < rows; ++lane)
-            slicer.visit(row0 + lane, layout, [&](std::size_t, std::int32_t) { ++in_runs; }, [](std::int32_t) {});
+        count_offsets(A, row0, rows, table);
+        std::int32_t runs = 0;
+        for (int lane = 0; lane < rows; ++lane) {
+            const std::int32_t row = static_cast<std::int32_t>(row0 + lane);
+            for (std::int32_t k = A.indptr[row]; k < A.indptr[row + 1]; ++k)
+                in_runs += table.run(A.indices[k] - row, std::min(kRunRows, rows), runs) >= 0;
+        }
         entries += static_cast<std::size_t>(A.indptr[row0 + rows] - A.indptr[row0]);
     }
-    return static_cast<double>(in_runs) > kRunShare * static_cast<double>(entries);
+    return entries == 0 ? 0.0 : static_cast<double>(in_runs) / static_cast<double>(entries);
 }
+
+namespace {
 
 // The slices of one part, laid out by one thread.
 template <class V> struct Part {
@@ -163,15 +119,61 @@ template <class V> struct Part {
     std::vector<std::int32_t> lowest, highest;  // columns touched by each slice
 };
 
-template <class V> void lay_out(const Slicer& slicer, const Csr& A, std::int64_t first, std::int64_t last, Part<V>& out) {
-    Layout layout;
-    std::vector<std::int32_t> rest[kLanes];
-    const std::size_t entries = static_cast<std::size_t>(A.indptr[std::min(last * kLanes, A.n)] - A.indptr[first * kLanes]);
-    out.values.reserve(entries + entries / 8 + 16 * kLanes);
+// The common case on grids: 16 rows of equal length and offsets, so that nothing has to be searched for.
+constexpr std::int32_t kLongestUniform = 64;
+
+inline bool is_uniform(const Csr& A, std::int64_t row0) {
+    const std::int32_t begin = A.indptr[row0], length = A.indptr[row0 + 1] - begin;
+    if (length > kLongestUniform) return false;
+    for (int lane = 1; lane < kLanes; ++lane)
+        if (A.indptr[row0 + lane + 1] - A.indptr[row0 + lane] != length) return false;
+    const std::int32_t* first = A.indices + begin;
+    for (int lane = 1; lane < kLanes; ++lane) {
+        const std::int32_t* row = first + lane * length;
+        std::int32_t differs = 0;
+        for (std::int32_t j = 0; j < length; ++j) differs |= row[j] - lane - first[j];
+        if (differs != 0) return false;
+    }
+    return true;
+}
+
+template <class V> void lay_out_uniform(const Entries& entries, const Csr& A, std::int64_t row0, Part<V>& out, Slice& head) {
+    const std::int32_t begin = A.indptr[row0], length = A.indptr[row0 + 1] - begin;
+    double values[kLongestUniform][kLanes];
+    bool constant[kLongestUniform];
+    for (int lane = 0; lane < kLanes; ++lane)
+        for (std::int32_t j = 0; j < length; ++j) values[j][lane] = entries.value(row0 + lane, begin + lane * length + j);
+    for (std::int32_t j = 0; j < length; ++j) {
+        constant[j] = true;
+        for (int lane = 1; lane < kLanes; ++lane) constant[j] = constant[j] && values[j][lane] == values[j][0];
+        head.constants += constant[j];
+    }
+    head.runs = static_cast<std::uint32_t>(length) - head.constants;
+    for (const bool wanted : {true, false})
+        for (std::int32_t j = 0; j < length; ++j) {
+            if (constant[j] != wanted) continue;
+            out.deltas.push_back(A.indices[begin + j] - static_cast<std::int32_t>(row0));
+            const std::size_t count = wanted ? 1 : kLanes;
+            std::vector<V>& target = wanted ? out.scalars : out.values;
+            const std::size_t at = target.size();
+            target.resize(at + count);
+            for (std::size_t lane = 0; lane < count; ++lane) convert(values[j][lane], &target[at + lane]);
+        }
+}
+
+// table: null where runs are not worth looking for
+template <class V>
+void lay_out(const Entries& entries, const Csr& A, std::int64_t first, std::int64_t last, OffsetTable* table, Part<V>& out) {
+    std::vector<std::int32_t> store;  // entries of the slice that are not in runs, row by row
+    const std::size_t count = static_cast<std::size_t>(A.indptr[std::min(last * kLanes, A.n)] - A.indptr[first * kLanes]);
+    out.heads.reserve(static_cast<std::size_t>(last - first));
+    if (table == nullptr) {
+        out.values.reserve(count + count / 4);
+        out.shorts.reserve(count + count / 4);
+    }
     for (std::int64_t s = first; s < last; ++s) {
         const std::int64_t row0 = s * kLanes;
         const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));
-        slicer.find_runs(row0, rows, layout);
         Slice head{};
         head.scalar = static_cast<std::uint32_t>(out.scalars.size());
         head.delta = static_cast<std::uint32_t>(out.deltas.size());
@@ -179,83 +181,113 @@ template <class V> void lay_out(const Slicer& slicer, const Csr& A, std::int64_t
         head.shorts = static_cast<std::uint32_t>(out.shorts.size() / kLanes);
         head.wide = static_cast<std::uint32_t>(out.wides.size() / kLanes);
         head.tail = static_cast<std::uint32_t>(out.tail_columns.size());
-
-        // -- constants and runs
-        head.constants = static_cast<std::uint32_t>(layout.constants.size());
-        head.runs = static_cast<std::uint32_t>(layout.runs.size());
-        for (double v : layout.scalars) {
-            out.scalars.emplace_back();
-            convert(v, &out.scalars.back());
-        }
-        out.deltas.insert(out.deltas.end(), layout.constants.begin(), layout.constants.end());
-        out.deltas.insert(out.deltas.end(), layout.runs.begin(), layout.runs.end());
-        const std::size_t run_values = out.values.size();
-        out.values.resize(run_values + layout.runs.size() * kLanes, V{});
         std::int32_t lowest = static_cast<std::int32_t>(row0), highest = static_cast<std::int32_t>(row0);
         for (int lane = 0; lane < rows; ++lane) {
             const std::int64_t row = row0 + lane;
-            rest[lane].clear();
-            if (A.indptr[row] < A.indptr[row + 1]) {
-                lowest = std::min(lowest, A.indices[A.indptr[row]]);
-                highest = std::max(highest, A.indices[A.indptr[row + 1] - 1]);
-            }
-            slicer.visit(
-                row, layout,
-                [&](std::size_t r, std::int32_t k) {
-                    convert(slicer.value(row, k), &out.values[run_values + r * kLanes + static_cast<std::size_t>(lane)]);
-                },
-                [&](std::int32_t k) { rest[lane].push_back(k); });
+            if (A.indptr[row] == A.indptr[row + 1]) continue;
+            lowest = std::min(lowest, A.indices[A.indptr[row]]);
+            highest = std::max(highest, A.indices[A.indptr[row + 1] - 1]);
         }
         out.lowest.push_back(lowest);
         out.highest.push_back(highest);
+        if (rows == kLanes && table != nullptr && is_uniform(A, row0)) {
+            lay_out_uniform(entries, A, row0, out, head);
+            out.heads.push_back(head);
+            continue;
+        }
+
+        // -- runs
+        std::size_t begin[kLanes + 1] = {};
+        const bool all_rest = table == nullptr;
+        if (all_rest) {
+            for (int lane = 0; lane < kLanes; ++lane)
+                begin[lane + 1] = lane < rows ? static_cast<std::size_t>(A.indptr[row0 + lane + 1] - A.indptr[row0])
+                                              : begin[lane];
+        } else {
+            count_offsets(A, row0, rows, *table);
+            const int fewest = std::min(kRunRows, rows);
+            const std::size_t run_values = out.values.size();
+            std::int32_t runs = 0;
+            store.clear();
+            for (int lane = 0; lane < kLanes; ++lane) {
+                const std::int32_t row = static_cast<std::int32_t>(row0 + lane);
+                for (std::int32_t k = lane < rows ? A.indptr[row] : 0; lane < rows && k < A.indptr[row + 1]; ++k) {
+                    const std::int32_t known = runs, offset = A.indices[k] - row;
+                    const std::int32_t run = table->run(offset, fewest, runs);
+                    if (run < 0) {
+                        store.push_back(k);
+                        continue;
+                    }
+                    if (runs > known) {
+                        out.deltas.push_back(offset);
+                        out.values.resize(out.values.size() + kLanes, V{});
+                    }
+                    convert(entries.value(row, k),
+                            &out.values[run_values + static_cast<std::size_t>(run) * kLanes + static_cast<std::size_t>(lane)]);
+                }
+                begin[lane + 1] = store.size();
+            }
+            head.runs = static_cast<std::uint32_t>(runs);
+        }
+        const std::int32_t slice_begin = A.indptr[row0];
+        const auto size = [&](int lane) { return begin[lane + 1] - begin[lane]; };
+        const auto entry = [&](int lane, std::size_t j) {
+            return all_rest ? slice_begin + static_cast<std::int32_t>(begin[lane] + j) : store[begin[lane] + j];
+        };
 
         // -- gathered columns: as many as enough rows have, those with short offsets first
         std::size_t width = 0;
         for (;; ++width) {
             int having = 0;
-            for (int lane = 0; lane < rows; ++lane) having += rest[lane].size() > width;
+            for (int lane = 0; lane < rows; ++lane) having += size(lane) > width;
             if (having < std::min(kGatherRows, rows) || having == 0) break;
         }
-        for (int wide = 0; wide < 2; ++wide)
+        bool all_short = true;
+        for (int lane = 0; lane < rows && all_short; ++lane)
+            all_short = row0 + lane - lowest <= 32767 && highest - (row0 + lane) <= 32767;
+        for (int wide = 0; wide < (all_short ? 1 : 2); ++wide)
             for (std::size_t j = 0; j < width; ++j) {
                 std::int32_t offsets[kLanes];
+                double values[kLanes];
                 bool fits = true;
                 for (int lane = 0; lane < kLanes; ++lane) {
-                    const bool has = lane < rows && j < rest[lane].size();
-                    offsets[lane] = has ? A.indices[rest[lane][j]] - static_cast<std::int32_t>(row0 + lane) : 0;
                     // padding reads x of its own row; of rows after the last it reads the guard
+                    offsets[lane] = 0;
+                    values[lane] = 0.0;
+                    if (lane >= rows || j >= size(lane)) continue;
+                    const std::int32_t k = entry(lane, j);
+                    offsets[lane] = A.indices[k] - static_cast<std::int32_t>(row0 + lane);
+                    values[lane] = entries.value(row0 + lane, k);
                     fits = fits && offsets[lane] >= -32768 && offsets[lane] <= 32767;
                 }
                 if (fits == (wide == 1)) continue;
-                for (int lane = 0; lane < kLanes; ++lane) {
-                    const bool has = lane < rows && j < rest[lane].size();
-                    out.values.emplace_back();
-                    convert(has ? slicer.value(row0 + lane, rest[lane][j]) : 0.0, &out.values.back());
-                    if (wide == 1)
-                        out.wides.push_back(offsets[lane]);
-                    else
-                        out.shorts.push_back(static_cast<std::int16_t>(offsets[lane]));
+                const std::size_t at = out.values.size();
+                out.values.resize(at + kLanes);
+                for (std::size_t lane = 0; lane < kLanes; ++lane) convert(values[lane], &out.values[at + lane]);
+                if (wide == 1) {
+                    out.wides.insert(out.wides.end(), offsets, offsets + kLanes);
+                    ++head.wide_count;
+                } else {
+                    const std::size_t where = out.shorts.size();
+                    out.shorts.resize(where + kLanes);
+                    for (std::size_t lane = 0; lane < kLanes; ++lane)
+                        out.shorts[where + lane] = static_cast<std::int16_t>(offsets[lane]);
+                    ++head.short_count;
                 }
-                ++(wide == 1 ? head.wide_count : head.short_count);
             }
 
         // -- what sticks out
         for (int lane = 0; lane < rows; ++lane)
-            for (std::size_t j = width; j < rest[lane].size(); ++j) {
+            for (std::size_t j = width; j < size(lane); ++j) {
+                const std::int32_t k = entry(lane, j);
                 out.tail_values.emplace_back();
-                convert(slicer.value(row0 + lane, rest[lane][j]), &out.tail_values.back());
-                out.tail_columns.push_back(A.indices[rest[lane][j]]);
+                convert(entries.value(row0 + lane, k), &out.tail_values.back());
+                out.tail_columns.push_back(A.indices[k]);
                 out.tail_lanes.push_back(static_cast<std::uint8_t>(lane));
                 ++head.tails;
             }
         out.heads.push_back(head);
     }
-}
-
-template <class T> std::size_t total(const std::vector<Part<T>>& parts, std::size_t (*size)(const Part<T>&)) {
-    std::size_t sum = 0;
-    for (const auto& part : parts) sum += size(part);
-    return sum;
 }
 
 template <class T> void copy_to(Array<T>& target, std::size_t at, const std::vector<T>& source) {
@@ -267,11 +299,14 @@ template <class T> void copy_to(Array<T>& target, std::size_t at, const std::vec
 template <class V> Sliced<V>::Sliced(const Csr& A, const double* scale) : n_(A.n) {
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
     const std::size_t count = (static_cast<std::size_t>(slices) + kPartSlices - 1) / kPartSlices;
-    const Slicer slicer(A, scale, worth_looking_for_runs(A, scale));
+    const Entries entries(A, scale);
+    const bool look = run_share(A) > kRunShare;
     std::vector<Part<V>> parts(count);
     parallel(static_cast<int>(count), [&](int p) {
         const std::int64_t first = p * static_cast<std::int64_t>(kPartSlices);
-        lay_out(slicer, A, first, std::min<std::int64_t>(slices, first + kPartSlices), parts[static_cast<std::size_t>(p)]);
+        std::unique_ptr<OffsetTable> table(look ? new OffsetTable : nullptr);
+        lay_out(entries, A, first, std::min<std::int64_t>(slices, first + kPartSlices), table.get(),
+                parts[static_cast<std::size_t>(p)]);
     });
 
     // -- the parts behind one another

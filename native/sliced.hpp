@@ -43,6 +43,9 @@ struct Slice {
     std::uint32_t constants, runs, short_count, wide_count, tails;
 };
 
+// The share of the entries that would lie in constants and runs, from a sample of the slices.
+double run_share(const Csr& A);
+
 template <class V> class Sliced {
   public:
     // D A D for the diagonal matrix D of the entries of `scale` (null: A). Entries that overflow V are the

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import splu
 import nnla
 from nnla.errors import DTypeError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native
-from nnla.kernels.cholesky import Cholesky, guess_flops
+from nnla.kernels.cholesky import Cholesky
 from nnla.problems import poisson2d, poisson3d
 
 pytestmark = pytest.mark.skipif(native is None, reason="the native kernels are not built")
@@ -202,19 +202,6 @@ def test_the_analysis_gives_up_beyond_its_budget():
         given_up.factor()
 
 
-@pytest.mark.parametrize("A", [poisson2d(40), poisson2d(15, 400), poisson3d(14), poisson2d(90)])
-def test_the_guess_is_near_on_grids(A):
-    assert 0.1 < guess_flops(A) / Cholesky(A).flops < 10
-
-
-def test_the_guess_takes_parts_one_by_one():
-    A = poisson2d(30)
-    twice = canonical(sp.block_diag([A, A, sp.eye_array(4)]))
-    assert 2 * guess_flops(A) <= guess_flops(twice) <= 2 * guess_flops(A) + 100
-    with pytest.raises(ShapeError, match="square"):
-        guess_flops(sp.csr_array(np.ones((2, 3))))
-
-
 def test_memory_beyond_the_limit_is_refused():
     factor = Cholesky(poisson2d(30))
     assert factor.nbytes >= 8 * factor.nnz
@@ -250,7 +237,6 @@ def test_bitwise_the_same_in_every_run_and_for_any_number_of_threads():
 def test_patterns_that_are_not_symmetric_and_sorted(A):
     with pytest.raises(NotSymmetricError, match=r"symmetric|sorted"):
         Cholesky(A)
-    assert guess_flops(A) >= 0  # says nothing, but stays within the arrays
 
 
 @settings(max_examples=60, deadline=None)

@@ -303,6 +303,23 @@ def test_doctor():
     assert "numpy" in text
 
 
+def test_doctor_on_the_kernels(monkeypatch):
+    from nnla import kernels
+
+    if kernels.native is not None:
+        facts = json.loads(run("doctor", "--json").stdout)["kernels"]
+        assert facts["native kernels"] == "yes"
+        assert facts["instruction set"] == kernels.native.isa()
+        assert facts["kernel threads"] >= 1
+    monkeypatch.setattr(kernels, "native", None)
+    monkeypatch.setattr(kernels, "why_not", "the moon is full")
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "no, NumPy and SciPy: the moon is full" in result.stdout
+    assert "instruction set" not in result.stdout
+    assert "caches" in result.stdout
+
+
 def test_doctor_finds_broken_weights(monkeypatch):
     from nnla.errors import WeightsError
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from nnla.kernels import native
+
 __all__ = ["as_row", "inner", "is_torch", "namespace", "norm", "to_numpy", "zeros_like"]
 
 # Squares outside of these bounds have lost digits to underflow or overflow.
@@ -87,6 +89,9 @@ def inner(x: Any, y: Any) -> Any:
             return float(x @ y)
         return (x * y).sum(dim=0).cpu().numpy().astype(np.float64, copy=False)
     if x.ndim == 1:
+        # Not BLAS: its threads would fight with those of the kernels, and its sums depend on their number.
+        if native is not None and x.dtype == y.dtype == np.float64 and x.flags.c_contiguous and y.flags.c_contiguous:
+            return native.dot(x, y)
         return float(np.dot(x, y))
     return np.einsum("ij,ij->j", x, y, dtype=np.float64)
 
@@ -110,7 +115,10 @@ def norm(x: Any) -> Any:
     >>> norm(np.array([3e-200, 4e-200])) > 0
     True
     """
-    square = inner(x, x) if is_torch(x) else _quiet_square(x)
+    if native is not None and type(x) is np.ndarray and x.ndim == 1 and x.dtype == np.float64 and x.flags.c_contiguous:
+        square: Any = native.dot(x, x)
+    else:
+        square = inner(x, x) if is_torch(x) else _quiet_square(x)
     if x.ndim == 1:
         if _SQUARE_MIN < square < _SQUARE_MAX:
             return math.sqrt(square)

@@ -57,7 +57,7 @@ class PolynomialPreconditioner(LinearOperator):
         seconds: float = 0.0,
     ) -> None:
         self.operator, self.base, self.design, self.probe = operator, base, design, probe
-        self.name = self.scaling = base.name
+        self.name, self.scaling = "polynomial", base.name
         self.inverse = None
         self.applies = self.products = 0
         self.seconds = seconds

@@ -25,7 +25,7 @@ _DENSE_LIMIT = 20_000
 _REFINEMENTS = 3
 
 
-def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:
+def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) -> tuple[Any, Status, int]:
     """x by Cholesky, or LU of what is not positive definite, with iterative refinement on the true residual.
 
     Parameters
@@ -33,6 +33,7 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
     op : Operator with entries (not known by products only)
     b : (n,) or (n, k)
     targets : absolute residual norms to reach
+    factor : the Cholesky analysis of the matrix, where it has been made already
 
     Returns
     -------
@@ -50,7 +51,7 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
     if op.csr is None and op.n > _DENSE_LIMIT:
         raise _too_large(op.n)
     try:
-        solve = _factor(op)
+        solve = _factor(op, factor)
     except (RuntimeError, np.linalg.LinAlgError, MemoryError):
         return b * 0, Status.BREAKDOWN, 0  # exactly singular, or fill beyond memory
     with np.errstate(all="ignore"):
@@ -70,9 +71,9 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray) -> tuple[Any, Status
     return best, Status.STAGNATION, _REFINEMENTS
 
 
-def _factor(op: Operator) -> Any:
+def _factor(op: Operator, analysed: Cholesky | None) -> Any:
     if op.csr is not None:
-        return _factor_sparse(op.csr, op.n)
+        return _factor_sparse(op.csr, op.n, analysed)
     dense = op.matvec(_identity(op))
     op.products -= op.n  # reading entries is not a product
     host = to_numpy(dense)
@@ -91,10 +92,10 @@ def _too_large(n: int) -> OptionError:
     return OptionError(f"method='direct' is for small systems; n = {n} is too large, use method='auto'")
 
 
-def _factor_sparse(csr: sp.csr_array, n: int) -> Any:
+def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> Any:
     if native is not None:
         try:
-            return _cholesky(csr).factor(max_bytes=_memory_limit()).solve
+            return (analysed or _cholesky(csr)).factor(max_bytes=_memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
             pass  # LU solves with any regular matrix
     if n > DIRECT_LIMIT:

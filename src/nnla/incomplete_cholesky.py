@@ -1,29 +1,27 @@
-"""Incomplete Cholesky without fill, IC(0): the classical preconditioner to beat, in NumPy and SciPy alone.
+"""Incomplete Cholesky without fill, IC(0) and modified IC(0): the classical preconditioner to beat.
 
-The factorisation runs over the levels of the column dependency graph, each in a handful of vectorised
-operations; the triangular solves are SuperLU's compiled ones.
+Native where the package was built with a compiler (native/incomplete_*.cpp); else the factorisation runs in NumPy
+(`nnla.level_sets`) and the triangular solves are SuperLU's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
+from nnla import kernels
 from nnla.errors import DTypeError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.level_sets import LevelSets
 
 __all__ = ["IncompleteCholesky", "IncompleteFactorizationError", "ic0"]
 
-# Candidates (i, j, k) handled at once, and how many may be kept for retries with another shift.
-_CHUNK = 1_000_000
-_KEEP = 20_000_000
-# Pivots of the matrix scaled to unit diagonal; below this nothing but rounding error is left of them.
-_SMALLEST_PIVOT = np.finfo(np.float64).eps
 _FIRST_SHIFT, _LAST_SHIFT = 1e-3, 1.0
+# modified="auto", as in native/incomplete_factor.cpp: the share, and for which matrices.
+_RELAXATION, _POSITIVE = 0.98, 0.15
 
 
 class IncompleteFactorizationError(NotPositiveDefiniteError):
@@ -38,47 +36,89 @@ class IncompleteCholesky:
     L : lower triangular float64 ``csr_array``, with the pattern of the lower triangle of A
     n, nnz : order, and stored entries of `L`
     shift : L factors A + shift * diag(A)
+    modified : share of the dropped entries that was moved to the diagonal (what "auto" chose)
+    dtype : precision in which the solves hold L
+    native : the ``nnla.kernels.native`` object for use by other native kernels, or None
     seconds : wall time of the factorisation and of the preparation of the solves
     """
 
-    def __init__(self, L: Any, shift: float, seconds: float) -> None:
+    def __init__(self, factor: Any, shift: float, modified: float, seconds: float) -> None:
         start = time.perf_counter()
-        self.L: sp.csr_array = L
-        self.n = int(L.shape[0])
-        self.nnz = int(L.nnz)
-        self.shift = shift
-        # The LU factors of a lower triangular matrix are the matrix itself, its columns divided by the
-        # diagonal, and the diagonal: nothing to eliminate, no fill, and SuperLU's compiled substitutions come
-        # for free. Threshold 0 keeps every pivot on the diagonal; relax=1 keeps zeros out of the supernodes.
-        options = {"Equil": False, "SymmetricMode": False}
-        self._lu = splu(L.tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0, relax=1, panel_size=1, options=options)
+        self.shift, self.modified = shift, modified
+        self.native: Any = None
+        self._L: sp.csr_array | None = None
+        if sp.issparse(factor):
+            self._L = factor
+            self.n, self.nnz, self.dtype = int(factor.shape[0]), int(factor.nnz), np.dtype(np.float64)
+            # The LU factors of a lower triangular matrix are the matrix itself, its columns divided by the
+            # diagonal, and the diagonal: nothing to eliminate, no fill, and SuperLU's compiled substitutions come
+            # for free. Threshold 0 keeps every pivot on the diagonal; relax=1 keeps zeros out of the supernodes.
+            options = {"Equil": False, "SymmetricMode": False}
+            self._lu = splu(
+                factor.tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0, relax=1, panel_size=1, options=options
+            )
+        else:
+            self.native = factor
+            self.n, self.nnz = factor.size, factor.nnz
+            self.dtype = np.dtype(np.float32 if factor.itemsize == 4 else np.float64)
         self.seconds = seconds + time.perf_counter() - start
 
     def __repr__(self) -> str:
         return f"<IncompleteCholesky {self.n}x{self.n}, nnz={self.nnz}, shift={self.shift:g}>"
 
+    @property
+    def L(self) -> sp.csr_array:
+        if self._L is None:
+            indptr, indices, data = self.native.lower()
+            self._L = sp.csr_array((data, indices, indptr), shape=(self.n, self.n))
+        return self._L
+
     def solve(self, r: Any) -> np.ndarray:
         """``(L L^T)^-1 r`` for `r` of shape (n,) or (n, k), as a new float64 array of that shape.
 
-        Cost: 4 nnz flops per column, the time of a few products with A.
+        Cost: 4 nnz flops per column, the time of about one product with A (several without native kernels).
         """
-        r = np.asarray(r, dtype=np.float64)
+        r = np.ascontiguousarray(r, dtype=np.float64)
         if r.ndim not in (1, 2) or r.shape[0] != self.n:
             raise ShapeError(f"r has shape {r.shape}; it must be ({self.n},) or ({self.n}, k)")
-        return self._lu.solve(self._lu.solve(r), "T")
+        if self.native is None:
+            return self._lu.solve(self._lu.solve(r), "T")
+        z = np.empty_like(r)
+        if r.ndim == 1:
+            self.native.solve(r, z)
+        else:
+            self.native.solve_block(r, z)
+        return z
 
 
-def ic0(A: Any, *, shift: float | str = 0.0) -> IncompleteCholesky:
+def ic0(
+    A: Any,
+    *,
+    shift: float | str = 0.0,
+    modified: float | str = 0.0,
+    dtype: str | np.dtype | type = np.float64,
+    triangle: str = "lower",
+) -> IncompleteCholesky:
     """Incomplete Cholesky factorisation of a symmetric positive definite matrix, without fill.
 
     Parameters
     ----------
     A
-        SciPy sparse matrix or array (n, n); only its lower triangle is read, and all its stored entries,
-        zero or not, are the pattern. Never modified.
+        SciPy sparse matrix or array (n, n); only one triangle is read, and all its stored entries, zero or not,
+        are the pattern. Never modified.
     shift
         Factor A + shift * diag(A). ``"auto"`` takes the first of 0, 1e-3, 2e-3, 4e-3, ... up to 1 for which
         the factorisation exists (Manteuffel's remedy).
+    modified
+        The share, in 0..1, of every dropped entry (i, j) that is moved to the diagonal entries of rows i and j:
+        0 is IC(0), 1 is modified IC (Gustafsson), whose L L^T has the row sums of A + shift diag(A). ``"auto"`` is
+        0.98 where few entries off the diagonal are positive (grids, circuits, diffusion: a third to two thirds
+        fewer iterations) and that factor exists, else 0.
+    dtype
+        Precision in which the solves hold L, float64 or float32 (less memory and time, and as good a
+        preconditioner). All computations are float64. Without native kernels: float64.
+    triangle
+        Which one is read, ``"lower"`` or ``"upper"``; the upper one of a matrix stored by rows is faster.
 
     Returns
     -------
@@ -87,19 +127,19 @@ def ic0(A: Any, *, shift: float | str = 0.0) -> IncompleteCholesky:
     Raises
     ------
     IncompleteFactorizationError
-        A pivot is not positive: always possible unless A is an M- or H-matrix.
+        A pivot is not positive: always possible unless A is an M- or H-matrix and `modified` is 0.
 
-    Cost: no products with A. Flops proportional to the triplets k < j < i with (i, j), (i, k), (j, k) in the
-    pattern, found among sum over (i, j) of min(row i, row j) candidates; some ten NumPy calls for each level
-    of the dependency graph (the longest chain of columns: 2 sqrt(n) for a grid, n for a tridiagonal matrix).
-    Memory: a few copies of the lower triangle, and at most 0.4 GB of triplets.
+    Cost: no products with A, the time of some ten. Flops proportional to the sum over columns of (entries below
+    the diagonal)². Memory: 12 bytes for each entry of L, and the result's 16 (float32) or 24; without native
+    kernels more, up to 0.4 GB of index triplets, and some ten NumPy calls for each level of the dependency graph.
 
-    Validity: ``(L L^T)_ij = a_ij`` on the pattern, to rounding. The factors of D A D are D L for every
-    diagonal D, so scaling does not matter.
+    Validity: ``(L L^T)_ij = a_ij`` off the diagonal of the pattern (and on it where `modified` is 0), to rounding.
+    The factors of D A D are D L for every diagonal D, so scaling does not matter (where `modified` is 0).
 
     References
     ----------
-    Meijerink and van der Vorst, Math. Comp. 31 (1977) 148-162. Manteuffel, Math. Comp. 34 (1980) 473-497.
+    Meijerink and van der Vorst, Math. Comp. 31 (1977) 148-162. Gustafsson, BIT 18 (1978) 142-156. Manteuffel,
+    Math. Comp. 34 (1980) 473-497.
 
     Examples
     --------
@@ -114,167 +154,75 @@ def ic0(A: Any, *, shift: float | str = 0.0) -> IncompleteCholesky:
             raise OptionError(f"shift={shift!r} is not known; pass 'auto' or a number >= 0")
     elif not 0.0 <= shift < np.inf:
         raise OptionError(f"shift={shift} must be a finite number >= 0, or 'auto'")
-    factory = _Factory(A)
-    tried = float(shift) if shift != "auto" else 0.0
+    if isinstance(modified, str):
+        if modified != "auto":
+            raise OptionError(f"modified={modified!r} is not known; pass 'auto' or a number from 0 to 1")
+    elif not 0.0 <= modified <= 1.0:
+        raise OptionError(f"modified={modified} must be a number from 0 to 1, or 'auto'")
+    if triangle not in ("lower", "upper"):
+        raise OptionError(f"triangle={triangle!r} must be 'lower' or 'upper'")
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise OptionError(f"dtype={dtype} must be float32 or float64")
+    automatic, first = shift == "auto", 0.0 if isinstance(shift, str) else float(shift)
+    share = -1.0 if isinstance(modified, str) else float(modified)
+    rows, upper = _rows(A), triangle == "upper"
+    if kernels.native is not None and rows.indices.dtype == np.int32:
+        single = np.dtype(dtype) == np.float32
+        factor, row, bad_diagonal, pivot, tried = kernels.native.factor_incomplete(
+            rows.indptr, rows.indices, rows.data, share, first, automatic, single, upper
+        )
+        share = factor.modified if factor is not None else share
+    else:
+        lower = sp.csr_array(sp.triu(rows).T if upper else sp.tril(rows), dtype=np.float64)
+        factor, row, bad_diagonal, pivot, tried, share = _factor_levels(lower, share, first, automatic)
+    if bad_diagonal:
+        raise IncompleteFactorizationError(
+            f"no incomplete Cholesky factor: the diagonal entry in row {row} (from 0) is {pivot:.6g} "
+            "and must be positive"
+        )
+    if factor is None:
+        raise IncompleteFactorizationError(
+            f"no incomplete Cholesky factor: at shift {tried:g} the pivot of row {row} (from 0) is {pivot:.3g} times "
+            "its diagonal entry; pass shift='auto' or a larger shift"
+        )
+    return IncompleteCholesky(factor, tried, share, time.perf_counter() - start)
+
+
+def _rows(A: Any) -> sp.csr_array:
+    """A by rows in float64, with sorted indices and no duplicates; not a copy where it is so already."""
+    if not sp.issparse(A):
+        raise DTypeError(f"ic0 needs a SciPy sparse matrix, not {type(A).__name__}")
+    if A.ndim != 2 or A.shape[0] != A.shape[1] or A.shape[0] == 0:
+        raise ShapeError(f"A has shape {A.shape}; a square matrix is needed")
+    if A.dtype.kind not in "iuf":
+        raise DTypeError(f"A has dtype {A.dtype}; a real matrix is needed")
+    rows = sp.csr_array(A, dtype=np.float64)
+    if A.format == "csr" and A.has_canonical_format:  # what A knows need not be checked once more
+        rows.has_canonical_format = True
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    if rows.indices.dtype != np.int32 and rows.nnz <= np.iinfo(np.int32).max:
+        small = (rows.data, rows.indices.astype(np.int32), rows.indptr.astype(np.int32))
+        rows = sp.csr_array(small, shape=rows.shape)
+    return rows
+
+
+def _factor_levels(lower: sp.csr_array, modified: float, shift: float, automatic: bool) -> tuple:
+    """What the native ``factor_incomplete`` returns, with L as a matrix, and the share that was used."""
+    diagonal = lower.diagonal()
+    bad = np.flatnonzero(~((diagonal > 0) & (diagonal < np.inf)))
+    if len(bad):
+        return None, int(bad[0]), True, float(diagonal[bad[0]]), shift, modified
+    levels = LevelSets(lower)
+    choose = modified < 0
+    if choose:
+        modified = _RELAXATION if levels.positive_share() <= _POSITIVE else 0.0
     while True:
-        try:
-            L = factory.factor(tried)
-        except IncompleteFactorizationError:
-            if shift != "auto" or tried >= _LAST_SHIFT:
-                raise
-            tried = min(2 * tried, _LAST_SHIFT) if tried else _FIRST_SHIFT
+        L, row, pivot = levels.factor(shift, modified)
+        if L is None and choose and modified:
+            modified = 0.0
+        elif L is not None or not automatic or shift >= _LAST_SHIFT:
+            return L, row, False, pivot, shift, modified
         else:
-            return IncompleteCholesky(L, tried, time.perf_counter() - start)
-
-
-class _Factory:
-    """What depends on the pattern only: levels, storage order, and the list of updates.
-
-    Entries are stored column by column, in the order of the columns' levels, the diagonal first in each
-    column. So a level is one contiguous range, and everything that updates it comes from earlier ranges.
-    """
-
-    def __init__(self, A: Any) -> None:
-        if not sp.issparse(A):
-            raise DTypeError(f"ic0 needs a SciPy sparse matrix, not {type(A).__name__}")
-        if A.ndim != 2 or A.shape[0] != A.shape[1] or A.shape[0] == 0:
-            raise ShapeError(f"A has shape {A.shape}; a square matrix is needed")
-        if A.dtype.kind not in "iuf":
-            raise DTypeError(f"A has dtype {A.dtype}; a real matrix is needed")
-        self.n = n = int(A.shape[0])
-        lower: Any = sp.csr_array(sp.tril(sp.csr_array(A, dtype=np.float64), format="csr"))
-        lower.sum_duplicates()  # of the copy that tril made; sorts too
-        self.lower = lower
-        nnz = lower.nnz
-        self.indptr = lower.indptr.astype(np.int64)
-        self.indices = lower.indices.astype(np.int64)
-        row = np.repeat(np.arange(n), np.diff(self.indptr))
-        diagonal = lower.diagonal()
-        bad = np.flatnonzero(~((diagonal > 0) & (diagonal < np.inf)))
-        if len(bad):
-            raise IncompleteFactorizationError(
-                f"no incomplete Cholesky factor: the diagonal entry in row {bad[0]} (from 0) is "
-                f"{diagonal[bad[0]]:.6g} and must be positive"
-            )
-        # A positive diagonal is stored, and in a sorted lower triangle it ends its row.
-        self.root = np.sqrt(diagonal)
-        scaled = lower.data / self.root[row] / self.root[self.indices]
-        scaled[self.indptr[1:] - 1] = 1.0
-
-        level = self._levels()
-        columns = np.argsort(level, kind="stable")
-        count = np.bincount(self.indices, minlength=n)
-        first = np.empty(n, dtype=np.int64)
-        first[columns] = np.cumsum(count[columns]) - count[columns]
-        by_column: Any = sp.csr_array((np.arange(nnz), lower.indices, lower.indptr), shape=(n, n)).tocsc()
-        csr_of_csc = by_column.data  # position in CSR of every entry in CSC order, diagonal first in its column
-        column = self.indices[csr_of_csc]
-        position = first[column] + np.arange(nnz) - by_column.indptr[column]
-        self.csr_of = np.empty(nnz, dtype=np.int64)
-        self.csr_of[position] = csr_of_csc
-        self.position_of = np.empty(nnz, dtype=np.int64)  # inverse of csr_of
-        self.position_of[csr_of_csc] = position
-        self.values = scaled[self.csr_of]
-        self.columns = columns
-        self.diagonals = first[columns]
-        # The column of each entry, numbered in storage order.
-        self.rank = np.repeat(np.arange(n), count[columns])
-        self.level_columns = np.concatenate([[0], np.cumsum(np.bincount(level))])
-        self.level_entries = np.append(self.diagonals, nnz)[self.level_columns]
-
-        # Entry (i, j) is updated by all k < j in both row i and row j; the shorter of the two is walked.
-        i, j = row[self.csr_of], self.indices[self.csr_of]
-        from_i, from_j = self.csr_of - self.indptr[i], self.indptr[j + 1] - 1 - self.indptr[j]
-        self.candidates = np.minimum(from_i, from_j)
-        self.walked = np.where(from_i <= from_j, self.indptr[i], self.indptr[j])
-        self.searched = np.where(from_i <= from_j, j, i) * n
-        self.keys = row * n + self.indices
-        self.kept: list[tuple[int, int, tuple[np.ndarray, ...]]] | None = None
-
-    def _levels(self) -> np.ndarray:
-        # level(j) = 1 + max over the k < j of row j. A recurrence down the rows: plain Python, on lists, is
-        # some 50 ns for each entry, and spares a sweep over the graph for every level.
-        indptr, indices = self.indptr.tolist(), self.indices.tolist()
-        level = [0] * self.n
-        for j in range(self.n):
-            start, end = indptr[j], indptr[j + 1] - 1
-            if end > start:
-                level[j] = 1 + max([level[k] for k in indices[start:end]])
-        return np.array(level)
-
-    def _updates(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions (t, p, q), sorted by t, of all updates v[t] -= v[p] v[q] of the entries start..stop."""
-        count = self.candidates[start:stop]
-        ends = np.cumsum(count)
-        target = np.repeat(np.arange(start, stop), count)
-        walked = np.arange(len(target)) + np.repeat(self.walked[start:stop] - (ends - count), count)
-        key = self.searched[target] + self.indices[walked]
-        other = np.searchsorted(self.keys, key)
-        found = np.flatnonzero(self.keys[other] == key)
-        position = self.position_of
-        small = np.int32 if len(position) <= np.iinfo(np.int32).max else np.int64
-        parts = (target[found], position[walked[found]], position[other[found]])
-        return tuple(part.astype(small) for part in parts)  # type: ignore[return-value]
-
-    def _batches(self) -> Iterator[tuple[int, int, tuple[np.ndarray, ...]]]:
-        """(start, stop, updates) of consecutive ranges of entries with about `_CHUNK` candidates each.
-
-        Ranges end with a level, unless one level alone is larger than that.
-        """
-        if self.kept is not None:
-            yield from self.kept
-            return
-        total = np.concatenate([[0], np.cumsum(self.candidates)])
-        nnz = len(self.values)
-        kept = [] if total[-1] <= _KEEP else None
-        start = 0
-        while start < nnz:
-            # The last entry within the budget, moved back to the end of a level where there is one.
-            stop = max(int(np.searchsorted(total, total[start] + _CHUNK, side="right")) - 1, start + 1)
-            end = int(self.level_entries[np.searchsorted(self.level_entries, stop, side="right") - 1])
-            stop = end if end > start else stop
-            batch = (start, stop, self._updates(start, stop))
-            if kept is not None:
-                kept.append(batch)
-            yield batch
-            start = stop
-        self.kept = kept
-
-    def factor(self, shift: float) -> sp.csr_array:
-        """L of the matrix A + shift diag(A), or `IncompleteFactorizationError`."""
-        values = self.values.copy()
-        values[self.diagonals] += shift
-        columns, entries = self.level_columns.tolist(), self.level_entries.tolist()
-        level = 0
-        for start, stop, (target, p, q) in self._batches():
-            last = int(np.searchsorted(self.level_entries, stop, side="left"))  # levels that begin before stop
-            bounds = np.clip(self.level_entries[level : last + 1], start, stop)
-            cuts = np.searchsorted(target, bounds).tolist()
-            for step, ell in enumerate(range(level, last)):
-                lo, hi = max(entries[ell], start), min(entries[ell + 1], stop)
-                t0, t1 = cuts[step], cuts[step + 1]
-                if t1 > t0:
-                    products = values[p[t0:t1]] * values[q[t0:t1]]
-                    values[lo:hi] -= np.bincount(target[t0:t1] - lo, products, minlength=hi - lo)
-                if hi == entries[ell + 1]:
-                    self._finish(values, ell, columns[ell], columns[ell + 1], entries[ell], hi, shift)
-            level = last if entries[last] == stop else last - 1
-        data = np.empty_like(values)
-        data[self.csr_of] = values
-        data *= np.repeat(self.root, np.diff(self.indptr))
-        return sp.csr_array((data, self.lower.indices, self.lower.indptr), shape=(self.n, self.n))
-
-    def _finish(self, values: np.ndarray, ell: int, c0: int, c1: int, lo: int, hi: int, shift: float) -> None:
-        """Turn the updated columns c0..c1 (entries lo..hi) of one level into columns of L."""
-        at = self.diagonals[c0:c1]
-        pivots = values[at]
-        good = pivots > _SMALLEST_PIVOT
-        if not good.all():
-            c = int(np.argmin(good))
-            raise IncompleteFactorizationError(
-                f"no incomplete Cholesky factor: at shift {shift:g} the pivot of row {self.columns[c0 + c]} "
-                f"(from 0) is {pivots[c]:.3g} times its diagonal entry; pass shift='auto' or a larger shift"
-            )
-        root = np.sqrt(pivots)
-        values[lo:hi] /= root[self.rank[lo:hi] - c0]
-        values[at] = root
+            shift = min(2 * shift, _LAST_SHIFT) if shift else _FIRST_SHIFT

@@ -78,8 +78,8 @@ def conjugate_gradients(
     stall : give up on a column when its residual has not fallen by 10 % in so many iterations
     sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
-    extend : called once when ``maxiter`` is reached, with the result so far; returns the iterations to do in
-        all, so that a probe can go on where it has not seen enough, without a restart
+    extend : called when ``maxiter`` is reached, with the result so far; returns the iterations to do in all, and
+        is asked again there, so that a probe can go on where it has not seen enough, without a restart
 
     Returns
     -------
@@ -158,7 +158,7 @@ def conjugate_gradients(
             targets, gamma, alpha, fresh = targets[keep], gamma[keep], alpha[keep], fresh[keep]
             last_true, best, best_at = last_true[keep], best[keep], best_at[keep]
         if k == maxiter and extend is not None:
-            maxiter, extend = max(maxiter, extend(result)), None
+            maxiter = max(maxiter, extend(result))
         if k == maxiter:
             note(Status.MAXITER)
             break

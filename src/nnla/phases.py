@@ -22,7 +22,7 @@ from nnla.types import SpectralProbe, Status
 __all__ = [
     "apply_polynomial",
     "go_on_without",
-    "learned_outlook",
+    "longer_where_hard",
     "probe_by_cg",
     "probe_length",
     "run_direct",
@@ -41,32 +41,37 @@ def probe_length(ahead: float) -> int:
     return int(min(ahead / _PROBE_SHARE, _LONGEST_PROBE))
 
 
-def learned_outlook(run: Run, degree: int, engine: Any) -> Callable[[SpectralProbe], float] | None:
-    """What the engine expects of a probe: plain CG iterations left. None where its weights fail."""
+def longer_where_hard(
+    run: Run, degree: int, engine: Any
+) -> Callable[[CGResult, Callable[[CGResult], SpectralProbe]], int] | None:
+    """Extends a probe where the engine expects many iterations. None where its weights fail."""
     try:
         trained = learned_engine(engine, "autospec")
     except WeightsError:  # reported where the polynomial is designed
         return None
 
-    def outlook(probe: SpectralProbe) -> float:
+    def extend(result: CGResult, make_probe: Callable[[CGResult], SpectralProbe]) -> int:
+        if len(result.alpha) < 3 or len(result.alpha) > PROBE_STEPS or not check_probe(probe := make_probe(result)).ok:
+            return 0
         choice = trained.choose(probe, degree=degree, rtol=run.rtol_left)
-        return choice.predicted_iterations * (degree + 1) * EFFICIENCY
+        return probe_length(choice.predicted_iterations * (degree + 1) * EFFICIENCY)
 
-    return outlook
+    return extend
 
 
 def probe_by_cg(
     run: Run,
     base: Scaling,
     steps: int | None = None,
-    outlook: Callable[[SpectralProbe], float] | None = None,
+    extend: Callable[[CGResult, Callable[[CGResult], SpectralProbe]], int] | None = None,
 ) -> SpectralProbe | None:
     """The first CG steps of a solve, and the probe they amount to; None when nothing is left to do.
 
     Parameters
     ----------
-    steps : CG steps; by default `PROBE_STEPS`, and more where ``outlook`` expects many iterations
-    outlook : predicts from a first probe how many plain CG iterations are left
+    steps : CG steps, `PROBE_STEPS` by default
+    extend : is asked after them, with the result and a function that makes a probe of it, how many steps to do in
+        all, and again after those
     """
     before = run.products
     start = np.atleast_1d(norm(run.residual))
@@ -76,22 +81,20 @@ def probe_by_cg(
         users = np.array(result.first)[: alpha.size] / start[result.lead]
         return SpectralProbe(alpha, beta, run.op.n, base.name, None, run.products - before, users)
 
-    def extend(result: CGResult) -> int:
-        if outlook is None or len(result.alpha) < 3 or not check_probe(seen := probe_of(result)).ok:
-            return 0
-        return min(probe_length(outlook(seen)), run.op.n)
-
     limit = min(PROBE_STEPS if steps is None else steps, run.op.n)
-    later = extend if steps is None else None
+    later = None if extend is None else lambda result: min(extend(result, probe_of), run.op.n)
     result = run.iterate(base, limit=limit, one_reduction=True, probing=True, extend=later)
     run.products_probe += run.products - before
     return None if run.finished or not result.alpha else probe_of(result)
 
 
 def apply_polynomial(
-    run: Run, base: Scaling, probe: SpectralProbe, method: str, degree: int, engine: Any = None
+    run: Run, base: Scaling, probe: SpectralProbe, method: str, degree: int, engine: Any = None, **watch: Any
 ) -> None:
-    """Second phase: design the polynomial from the probe and run CG with it, guarded."""
+    """Second phase: design the polynomial from the probe and run CG with it, guarded.
+
+    watch : ``limit`` and ``extend`` of `Run.iterate`, for a caller who may want to stop it
+    """
     verdict = check_probe(probe)
     if not verdict.ok:
         go_on_without(run, base, verdict.reason)
@@ -101,31 +104,31 @@ def apply_polynomial(
     design = design_polynomial(probe, method=method, degree=degree, rtol=run.rtol_left, engine=engine)
     M = PolynomialPreconditioner(run.op, base, design, probe, dtype=run.dtype or quick_dtype(run.op, base))
     run.seconds["setup"] += time.perf_counter() - started
-    run_polynomial(run, M)
+    run_polynomial(run, M, **watch)
 
 
-def run_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
+def run_polynomial(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
     run.design, run.degree = M.design, M.recurrence.degree
     if M.design.fallback is not None:
         run.give_up(M.design.fallback)
     run.method = M.design.method
-    _iterate(run, M)
+    _iterate(run, M, **watch)
     if M.precision != "float64" and run.dtype is None and run.status in _LOST and not run.finished:
         # What stops in low precision may go on in high: rounding makes the polynomial of an ill-conditioned
         # matrix indefinite, or no longer the same from one application to the next.
         run.give_up(f"CG with the polynomial in {M.precision} ended in {run.status.value}; float64 instead")
-        _iterate(run, M.in_precision("float64"))
+        _iterate(run, M.in_precision("float64"), **watch)
     if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
         go_on_without(run, M.base, f"CG with the polynomial ended in {run.status.value}")
 
 
-def _iterate(run: Run, M: PolynomialPreconditioner) -> None:
+def _iterate(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
     applies = M.applies
     run.precision = M.precision
     # Chronopoulos and Gear's form also suffers most from a polynomial rounded to float32: nos6 takes 24 outer
     # iterations instead of 18, bcsstk28 845 instead of 584.
     one_reduction = M.precision == "float64" and not _ill_conditioned(M.probe)
-    run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=one_reduction)
+    run.iterate(M, products_each=M.recurrence.products + 1, one_reduction=one_reduction, **watch)
     run.applies += M.applies - applies
 
 
@@ -142,10 +145,11 @@ def go_on_without(run: Run, base: Scaling, why: str) -> None:
     run.iterate(base)
 
 
-def run_direct(run: Run) -> None:
+def run_direct(run: Run, factor: Any = None) -> None:
+    """Direct solution of what is left; ``factor`` is an analysis made before."""
     run.method, run.because = "direct", run.because or "asked for"
     started = time.perf_counter()
-    correction, run.status, run.iterations = solve_direct(run.op, run.residual, run.targets)
+    correction, run.status, run.iterations = solve_direct(run.op, run.residual, run.targets, factor)
     residual = run.residual - run.op.matvec(correction)
     better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(run.residual))
     keep = as_row(better.astype(float), run.x)

@@ -54,6 +54,7 @@ class Run:
     seed: int | None = None
     dtype: str | None = None  # that the user asked for inside a polynomial
     precision: str | None = None  # and that it got
+    predicted_seconds: dict[str, float] | None = None
     degree: int | None = None
     iterations: int = 0
     probe_iterations: int = 0
@@ -240,6 +241,7 @@ class Run:
             seed=self.seed,
             residual_history=self.history,
             interval=None if d is None else d.interval,
+            predicted_seconds=self.predicted_seconds,
             predicted_iterations=None if d is None else d.predicted_iterations,
             versions={
                 "nnla": __version__,

@@ -1,84 +1,298 @@
-"""``method="auto"``: start as CG, look at what it saw, take the cheapest way to the end, say why."""
+"""``method="auto"``: start as CG, look at what it sees, take the cheapest way to the end, keep watching, say why.
+
+The decisions, in their order:
+
+1. A few steps of CG (over the diagonal where it varies). A system that they nearly solve is left to them.
+2. Direct and multigrid solutions have a cost that is known beforehand (`nnla.costs`). Where that is below even an
+   optimistic guess for iterating, one of them runs.
+3. Where much time is at stake, CG goes on to a full probe and the learned engine predicts the iterations; else
+   IC(0) starts at once.
+4. Whatever iterates is watched: where it falls behind its prediction so far that a known cost is lower, it stops
+   and the other goes on from its iterate.
+"""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nnla._arrays import zeros_like
 from nnla.approximations import choose_scaling
+from nnla.costs import LEVEL_ITERATIONS, Costs
 from nnla.design import EFFICIENCY, learned_engine
 from nnla.errors import NNLAError, WeightsError
 from nnla.guards import check_probe
-from nnla.phases import apply_polynomial, go_on_without, learned_outlook, probe_by_cg, run_direct
+from nnla.kernels.cholesky import Cholesky
+from nnla.krylov import CGResult
+from nnla.phases import (
+    PROBE_STEPS,
+    apply_polynomial,
+    probe_by_cg,
+    probe_length,
+    run_direct,
+)
 from nnla.run import Run
-from nnla.scalings import Scaling, bind_scaling
+from nnla.scalings import Scaling, bind_amg, bind_scaling
 from nnla.simulated_choice import dos_interval
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["predict_costs", "predict_iterations", "solve_auto"]
+__all__ = ["iterations_left", "predict_iterations", "solve_auto"]
 
-_SMALL = 1500  # unknowns up to which factoring takes milliseconds
-_SMALL_DENSITY = 60  # ... at so many entries a row
-_RESCUE = 50_000  # unknowns up to which a failed iteration is worth a factorisation
-# Medians over the generated suite, printed by benchmarks/selection_constants.py: vector updates' worth of
-# one recurrence step beside its product; IC(0) against Jacobi: iterations, one solve in products with A,
-# set-up in seconds per stored entry.
-_STEP_VECTORS = 3.4
-_IC_ITERATIONS, _IC_SOLVE, _IC_SETUP = 0.3, 5.7, 2.3e-7
+_TINY = 100  # unknowns up to which a dense or sparse factorisation takes less time than choosing
+_FIRST_STEPS = 8
+_SHORT = 8e-3  # seconds of a direct solution below which looking at first steps costs more than it can save
+_EASY = 25  # CG iterations that nothing else is worth setting up for
+_MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
+_HARD = (150, 2.5)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy
+_PATIENCE = 20  # iterations between looks at what runs
+_RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
 
 
 def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> None:
-    """Choose among direct, plain, Jacobi, IC, the polynomial over each; keep the iterate when switching."""
-    op = run.op
-    factorable = op.csr is not None or (op.nnz is not None and op.n <= 4000)
-    if factorable and op.n <= _SMALL and (op.csr is None or op.csr.nnz <= _SMALL_DENSITY * op.n):
-        run.because = f"n = {op.n} is small: factoring is faster than iterating"
+    """Choose among direct, plain, Jacobi, IC, AMG and the polynomial; keep the iterate when switching."""
+    columns = 1 if run.b.ndim == 1 else run.b.shape[1]
+    costs = Costs(run.op, columns)
+    if run.op.n <= _TINY and costs.direct() < np.inf:
+        run.because = f"n = {run.op.n} is small: factoring is faster than iterating"
         run_direct(run)
-        return
-
-    base = bind_scaling(op, choose_scaling(op))
-    plain = "jacobi" if base.name == "jacobi" else "cg"
-    run.method, run.scaling = plain, base.name
-    probe = probe_by_cg(run, base, steps, learned_outlook(run, degree, engine))
-    if run.finished:
-        run.because = f"easy: the first {run.probe_iterations} {plain} steps solved it"
-        return
-    if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
-        run.because = f"{plain}-CG ended in {run.status.value} during the probe"
-    elif not check_probe(probe).ok:
-        run.because = "the probe found a negative Ritz value"
-        run.status = Status.INDEFINITE
     else:
-        polynomial, outer = predict_iterations(run, probe, degree, engine)
-        costs, remaining = predict_costs(run, base, polynomial, outer, degree)
-        choice = min(costs, key=lambda name: costs[name])
-        ordered = sorted(costs.items(), key=lambda item: item[1])
-        listed = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in ordered)
-        run.because = f"predicted {listed} for about {remaining:.0f} more CG iterations"
-        if choice in ("ic", f"{polynomial}+ic"):
-            try:
-                base = bind_scaling(op, "ic")
-                run.seconds["setup"] += base.seconds
-                run.scaling = "ic"
-            except NNLAError as error:
-                choice = plain if choice == "ic" else polynomial
-                run.give_up(f"ic: {error}; {choice} over {base.name} scaling instead")
-        if choice == polynomial:
-            apply_polynomial(run, base, probe, polynomial, degree, engine)
-        elif choice == f"{polynomial}+ic" and (again := probe_by_cg(run, base, 20)) is not None:
-            apply_polynomial(run, base, again, polynomial, degree, engine)
-        elif not run.finished:
-            run.method = choice if choice == "ic" else plain
-            run.iterate(base)
-        if run.status is Status.BREAKDOWN and base.name == "ic":
-            go_on_without(run, bind_scaling(op, choose_scaling(op)), "CG over IC broke down")
-    if not run.finished and factorable and op.n <= _RESCUE and run.maxiter is None:
+        _Selection(run, costs, degree, steps, engine).solve()
+    if not run.finished and run.maxiter is None and run.method != "direct" and costs.direct() < _RESCUE:
         run.give_up(f"{run.method} ended in {run.status.value}; direct instead")
-        run.design = run.degree = None
+        run.design = run.degree = run.precision = None
         run_direct(run)
+
+
+def iterations_left(norms: list[float], target: float) -> float:
+    """CG iterations to the target at the rate of the second half of those done; infinite without progress.
+
+    >>> iterations_left([1.0, 0.1, 0.01, 0.001], 1e-5)
+    2.0
+    """
+    half = len(norms) // 2
+    if half < 2:
+        return math.inf
+    best = np.minimum.accumulate(np.maximum(norms, 1e-300))
+    gain = math.log(best[half - 1] / best[-1])
+    if gain <= 0:
+        return math.inf
+    return max(0.0, round(math.log(best[-1] / max(target, 1e-300)) / gain * (len(norms) - half), 9))
+
+
+class _Selection:
+    """One selection under way."""
+
+    def __init__(self, run: Run, costs: Costs, degree: int, steps: int | None, engine: Any) -> None:
+        self.run, self.costs, self.degree, self.steps, self.engine = run, costs, degree, steps, engine
+        self.base = bind_scaling(run.op, choose_scaling(run.op))
+        self.plain = "jacobi" if self.base.name == "jacobi" else "cg"
+        self.predicted: dict[str, float] = {}
+        self.polynomial = "autospec"
+        self.outer = 0.0  # iterations of the polynomial that the engine predicts
+        self.remaining: float | None = None  # CG iterations that it predicts
+        self.analysed: Cholesky | None = None
+        self.began = 0.0
+
+    # -- first steps ------------------------------------------------------------------------------------------
+
+    def solve(self) -> None:
+        run = self.run
+        if self.costs.sparse and self.steps is None and self.costs.direct() < _SHORT:
+            self._choose()
+            self._carry_out(None)
+            return
+        run.method, run.scaling = self.plain, self.base.name
+        self.began = time.perf_counter()
+        probe = probe_by_cg(run, self.base, _FIRST_STEPS if self.steps is None else self.steps, self._look)
+        if run.finished:
+            run.because = f"easy: the first {run.probe_iterations} {self.plain} steps solved it"
+            return
+        if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
+            run.because = f"{self.plain}-CG ended in {run.status.value} during the probe"
+            return
+        if not check_probe(probe).ok:
+            run.because = "the probe found a negative Ritz value"
+            run.status = Status.INDEFINITE
+            return
+        if self.remaining is None and (self.steps is not None or not self.costs.sparse):
+            self._ask_engine(probe)
+        self._choose()
+        self._carry_out(probe)
+
+    def _look(self, result: CGResult, make_probe: Callable[[CGResult], SpectralProbe]) -> int:
+        """How many CG steps to do in all, seen what the first ones did."""
+        done, costs = result.iterations, self.costs
+        costs.observe(time.perf_counter() - self.began, done)
+        if self.steps is not None:
+            return done
+        left = iterations_left(result.first, self._target)
+        known = min(costs.direct(), costs.amg())
+        if left <= _EASY or left * costs.iteration <= 0.5 * known:
+            if costs.jacobi(left) <= 1.1 * min(costs.ic(left), costs.polynomial(left, self.degree)):
+                return done + int(min(left + 2, max(done, _FIRST_STEPS)))
+        optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
+        cheapest = min(costs.ic(optimistic), costs.polynomial(optimistic, self.degree), costs.jacobi(optimistic))
+        if known < cheapest or done >= PROBE_STEPS or min(cheapest, known) < _MUCH * costs.machine:
+            if done >= PROBE_STEPS and self.remaining is None:
+                probe = make_probe(result)
+                if check_probe(probe).ok:
+                    self._ask_engine(probe)
+                    return min(probe_length(self.remaining or 0.0), self.run.op.n)
+            return done
+        return min(PROBE_STEPS, self.run.op.n)
+
+    @property
+    def _target(self) -> float:
+        return float(np.min(self.run.targets))
+
+    def _ask_engine(self, probe: SpectralProbe) -> None:
+        if not check_probe(probe).ok or len(probe.alpha) < 3:
+            return
+        self.polynomial, self.outer = predict_iterations(self.run, probe, self.degree, self.engine)
+        self.remaining = max(1.0, self.outer * (self.degree + 1) * EFFICIENCY)
+
+    # -- choice -------------------------------------------------------------------------------------------------
+
+    def _choose(self) -> None:
+        costs, guess = self.costs, self.remaining
+        if guess is None:
+            guess = max(_HARD[0], _HARD[1] * costs.levels)
+        self.predicted = {
+            self.plain: costs.jacobi(guess),
+            "ic": costs.ic(guess),
+            "direct": costs.direct(),
+            "amg": costs.amg(),
+        }
+        if self.remaining is not None:  # without a full probe there is no polynomial
+            self.predicted[self.polynomial] = costs.polynomial(guess, self.degree)
+            self.predicted[f"{self.polynomial}+ic"] = costs.polynomial_over_ic(guess)
+        self.predicted = {name: seconds for name, seconds in self.predicted.items() if seconds < np.inf}
+        # A direct solution takes what it takes; multigrid may need twice the iterations on a matrix with jumps.
+        if self.predicted.get("direct", np.inf) < 1.25 * self.predicted.get("amg", 0.0):
+            del self.predicted["amg"]
+        self.run.predicted_seconds = dict(self.predicted)
+        listed = ", ".join(f"{name} {s:.2g} s" for name, s in sorted(self.predicted.items(), key=lambda p: p[1]))
+        source = "the engine's" if self.remaining is not None else "a guess of"
+        self.run.because = f"predicted {listed} for {source} {guess:.0f} more CG iterations"
+
+    def _carry_out(self, probe: SpectralProbe | None) -> None:
+        """Run the cheapest of what is left until one ends."""
+        run = self.run
+        left = dict(self.predicted)
+        while left and not run.finished:
+            if run.maxiter is not None and run.iterations >= run.maxiter:
+                return
+            name = min(left, key=lambda key: left[key])
+            alternative = min((s for other, s in left.items() if other in ("direct", "amg") and other != name),
+                              default=np.inf)  # fmt: skip
+            del left[name]
+            before = run.method if run.iterations else None
+            if not self._run(name, alternative, probe):
+                continue
+            if before is not None and before != run.method:
+                run.because += f"; switched from {before} to {run.method}"
+            if run.status in (Status.INDEFINITE, Status.CONVERGED) or not left:
+                break
+            if run.status is Status.MAXITER and run.maxiter is not None and run.iterations >= run.maxiter:
+                break
+            left = {key: s for key, s in left.items() if key in ("direct", "amg")} or {self.plain: 0.0}
+            if name == self.plain and self.plain in left:
+                break
+            if run.status is not Status.MAXITER:
+                run.give_up(f"{name} ended in {run.status.value}")
+
+    def _run(self, name: str, alternative: float, probe: SpectralProbe | None) -> bool:
+        """One method from the current iterate; whether it could run at all."""
+        run, costs = self.run, self.costs
+        if name == "direct":
+            return self._direct()
+        if name == "amg":
+            return self._amg()
+        run.design = run.degree = run.precision = None
+        if name == "ic" or name.endswith("+ic"):
+            try:
+                base = bind_scaling(run.op, "ic")
+            except NNLAError as error:
+                run.give_up(f"ic: {error}")
+                return False
+            run.seconds["setup"] += base.seconds
+            run.scaling = "ic"
+            if name == "ic":
+                run.method = "ic"
+                self._watched(base, costs.speeds.ic_step * costs.iteration, alternative)
+                return True
+            again = probe_by_cg(run, base, 20)
+            if again is not None:
+                apply_polynomial(run, base, again, self.polynomial, self.degree, self.engine)
+            return True
+        run.scaling = self.base.name
+        if name == self.plain:
+            run.method = self.plain
+            self._watched(self.base, costs.iteration, alternative)
+            return True
+        assert probe is not None, "a polynomial is only predicted where there is a probe"
+        step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
+        step *= EFFICIENCY * (self.degree + 1)
+        watch = self._watch(step, alternative, start=math.ceil(1.3 * self.outer) + 5)
+        apply_polynomial(run, self.base, probe, self.polynomial, self.degree, self.engine, **watch)
+        return True
+
+    def _watched(self, base: Scaling, step: float, alternative: float) -> None:
+        self.run.iterate(base, **self._watch(step, alternative, start=_PATIENCE))
+
+    def _watch(self, step: float, alternative: float, start: int) -> dict[str, Any]:
+        """Options of `Run.iterate` that stop CG where the rest would take longer than the alternative."""
+        if not alternative < np.inf:
+            return {}
+        run = self.run
+        most = math.inf if run.maxiter is None else run.maxiter - run.iterations
+
+        def look(result: CGResult) -> int:
+            left = iterations_left(result.first[-4 * _PATIENCE :], self._target)
+            if left * step > 1.1 * alternative:
+                return result.iterations
+            return int(min(result.iterations + max(_PATIENCE, min(left / 2, 500)), most))
+
+        return {"limit": int(min(start, most)), "extend": look}
+
+    def _direct(self) -> bool:
+        """Factor, unless the ordering finds that it would take far more than predicted."""
+        run, costs = self.run, self.costs
+        if self.costs.sparse and Cholesky.available():
+            others = [s for name, s in self.predicted.items() if name != "direct"]
+            allowed = max(4 * costs.direct(), 2 * min(others, default=np.inf))
+            budget = max((allowed - costs.direct(0.0)) / (costs.machine * costs.speeds.flop), 1e6)
+            started = time.perf_counter()
+            try:
+                self.analysed = Cholesky(run.op.csr, max_flops=budget)
+            except NNLAError:  # LU takes what this does not
+                self.analysed = None
+            run.seconds["setup"] += time.perf_counter() - started
+            if self.analysed is not None and not self.analysed.complete:
+                run.give_up(f"direct: more than {budget:.0e} operations")
+                return False
+        run.design = run.degree = run.precision = None
+        run.scaling = "none"
+        run_direct(run, self.analysed)
+        return True
+
+    def _amg(self) -> bool:
+        run = self.run
+        run.design = run.degree = run.precision = None
+        try:
+            base = bind_amg(run.op)
+        except NNLAError as error:
+            run.give_up(f"amg: {error}")
+            return False
+        run.seconds["setup"] += base.seconds
+        run.method, run.scaling = "amg", "amg"
+        alternative = self.predicted.get("direct", np.inf)
+        cycle = self.costs.machine * self.costs.nnz * self.costs.speeds.amg_step
+        self._watched(base, cycle, alternative)
+        return True
 
 
 def predict_iterations(run: Run, probe: SpectralProbe, degree: int, engine: Any = None) -> tuple[str, float]:
@@ -96,51 +310,3 @@ def predict_iterations(run: Run, probe: SpectralProbe, degree: int, engine: Any 
         condition = probe.upper_bound / max(probe.lambda_min, 1e-15 * probe.upper_bound)
         outer = 0.5 * np.sqrt(condition) * np.log(2 / rtol) / (degree + 1)
     return "chebyshev", float(outer)
-
-
-def predict_costs(
-    run: Run, base: Scaling, polynomial: str, outer: float, degree: int
-) -> tuple[dict[str, float], float]:
-    """Predicted seconds of each way to finish, and the plain CG iterations expected to remain.
-
-    The probe's own steps, two products (counted) and a vector update are timed on this machine.
-    """
-    op = run.op
-    m = degree + 1
-    remaining = max(1.0, outer * m * EFFICIENCY)
-    step = run.seconds["probe"] / max(1, run.probe_iterations)
-    vector, product = _time_vector_update(run.x), _time_product(run)
-    overhead = max(step - product, 0.0)  # inner products, updates and the interpreter, once an iteration
-    plain = "jacobi" if base.name == "jacobi" else "cg"
-    costs = {
-        plain: remaining * step,
-        polynomial: outer * (m * product + degree * _STEP_VECTORS * vector + overhead),
-    }
-    if op.csr is not None and op.csr.nnz > op.n:
-        solve = _IC_SOLVE * product
-        set_up = _IC_SETUP * op.csr.nnz
-        costs["ic"] = set_up + _IC_ITERATIONS * remaining * (step + solve)
-        inner_steps = _IC_ITERATIONS * remaining / EFFICIENCY
-        costs[f"{polynomial}+ic"] = set_up + inner_steps * (product + solve + _STEP_VECTORS * vector)
-    return costs, remaining
-
-
-def _time_product(run: Run) -> float:
-    """Seconds of one product with A: the better of two."""
-    best = np.inf
-    for _ in range(2):
-        started = time.perf_counter()
-        run.op.matvec(run.x)
-        best = min(best, time.perf_counter() - started)
-    return float(best)
-
-
-def _time_vector_update(x: object) -> float:
-    """Seconds of one y += a x on vectors like x: the best of three."""
-    y, z = zeros_like(x), zeros_like(x)
-    best = np.inf
-    for _ in range(3):
-        started = time.perf_counter()
-        y += 0.5 * z
-        best = min(best, time.perf_counter() - started)
-    return float(best)

@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
 from nnla.design import POLYNOMIAL_METHODS
-from nnla.errors import MissingDependencyError, NNLAError, OptionError, ShapeError
+from nnla.errors import OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 from nnla.options import METHODS, check_numbers, check_usable
-from nnla.phases import apply_polynomial, learned_outlook, probe_by_cg, run_direct, run_polynomial
+from nnla.phases import apply_polynomial, longer_where_hard, probe_by_cg, run_direct, run_polynomial
 from nnla.registry import load
 from nnla.run import Run
-from nnla.scalings import Scaling, bind_scaling
+from nnla.scalings import Scaling, bind_amg, bind_scaling
 from nnla.selection import solve_auto
 from nnla.types import Solution, Status
 
@@ -145,7 +143,7 @@ def solve(
         run_direct(run)
     else:
         names = {"cg": "none", "auto": "none", "jacobi": "jacobi", "ic": "ic"}
-        base = _amg(op) if method == "amg" else bind_scaling(op, names[method] if M is None else M)
+        base = bind_amg(op) if method == "amg" else bind_scaling(op, names[method] if M is None else M)
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
         run.because = run.because or "asked for"
         run.seconds["setup"] += base.seconds
@@ -161,8 +159,8 @@ def _polynomial(run: Run, base: Scaling, method: str, degree: int, steps: int | 
     run.method, run.scaling = method, base.name
     run.because = run.because or "asked for"
     run.seconds["setup"] += base.seconds
-    outlook = learned_outlook(run, degree, engine) if method == "autospec" else None
-    probe = probe_by_cg(run, base, steps, outlook)
+    extend = longer_where_hard(run, degree, engine) if method == "autospec" and steps is None else None
+    probe = probe_by_cg(run, base, steps, extend)
     if probe is None:
         run.because += "; the probe's own CG steps solved the system" if run.finished else ""
         return
@@ -179,23 +177,3 @@ def _with_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
     run_polynomial(run, M)
     if M.operator is not run.op:
         run.products_before -= M.operator.products - counted
-
-
-def _amg(op: Operator) -> Scaling:
-    try:
-        import pyamg
-    except ImportError as error:
-        raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
-    if op.csr is None:
-        raise OptionError("method='amg' needs a SciPy sparse matrix")
-    started = time.perf_counter()
-    try:
-        hierarchy = pyamg.smoothed_aggregation_solver(op.csr.copy())
-        cycle = hierarchy.aspreconditioner()
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise NNLAError(f"PyAMG could not build a hierarchy for this matrix ({error}); use method='auto'") from error
-
-    def apply(r: Any) -> Any:
-        return cycle @ r if r.ndim == 1 else np.stack([cycle @ column for column in r.T], axis=1)
-
-    return Scaling("amg", apply, time.perf_counter() - started, 6.0)

@@ -233,6 +233,7 @@ class Report:
     residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
         probe iterations first
     interval : [a, b] of the polynomial, or None
+    predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
     predicted_iterations : outer iterations that the engine expected, or None
     versions : versions of the libraries
     """
@@ -260,6 +261,7 @@ class Report:
     seed: int | None = None
     residual_history: list[float] = field(default_factory=list)
     interval: tuple[float, float] | None = None
+    predicted_seconds: dict[str, float] | None = None
     predicted_iterations: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
 

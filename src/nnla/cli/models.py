@@ -172,8 +172,9 @@ def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def doctor(as_json: bool) -> int:
-    """Check the installation: versions, optional libraries, threads, weights, and a small solve."""
-    facts = {"versions": _versions(), "optional": _optional(), "threads": _threads()}
+    """Check the installation: versions, optional libraries, kernels, threads, weights, and a small solve."""
+    facts: dict[str, Any] = {"versions": _versions(), "optional": _optional(), "threads": _threads()}
+    facts["kernels"] = _kernels()
     facts |= {"weights": _weights_ok(), "self_test": _self_test()}
     healthy = all(text == "ok" for text in facts["weights"].values()) and facts["self_test"]["ok"]
     facts["ok"] = healthy
@@ -183,6 +184,7 @@ def doctor(as_json: bool) -> int:
     pairs = list(facts["versions"].items())
     pairs += [(key, value or "not installed") for key, value in facts["optional"].items()]
     pairs += [(key, str(value)) for key, value in facts["threads"].items() if value is not None]
+    pairs += [(key, str(value)) for key, value in facts["kernels"].items() if value is not None]
     pairs += [(f"weights {key}", value) for key, value in facts["weights"].items()]
     show_pairs([*pairs, ("self-test", facts["self_test"]["text"])])
     say("all is well" if healthy else "something is wrong: see above; reinstalling nnla usually helps")
@@ -207,7 +209,7 @@ def _optional() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {}
-    for name in ("torch", "matplotlib", "pyamg"):
+    for name in ("torch", "matplotlib", "pyamg", "scikit-sparse"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -229,6 +231,18 @@ def _threads() -> dict[str, Any]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         facts[name] = os.environ.get(name)
     return facts
+
+
+def _kernels() -> dict[str, Any]:
+    """Whether products run in native code, on what, and why not."""
+    from nnla.kernels import native, why_not
+    from nnla.kernels.machine import cache_sizes
+
+    caches = ", ".join(f"L{level} {size >> 10} KiB" for level, size in cache_sizes().items())
+    facts: dict[str, Any] = {"native kernels": "yes" if native is not None else f"no, NumPy and SciPy: {why_not}"}
+    if native is not None:
+        facts |= {"instruction set": native.isa(), "kernel threads": native.max_threads()}
+    return facts | {"caches": caches or "unknown"}
 
 
 def _weights_ok() -> dict[str, str]:

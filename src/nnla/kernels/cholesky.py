@@ -10,32 +10,9 @@ import numpy as np
 from nnla.errors import DTypeError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native, why_not
 
-__all__ = ["Cholesky", "guess_flops"]
+__all__ = ["Cholesky"]
 
 _INT32_MAX = np.iinfo(np.int32).max
-
-
-def guess_flops(A: Any) -> float:
-    """A guess at `Cholesky(A).flops` that costs two breadth-first searches, about one product with A.
-
-    Parameters
-    ----------
-    A : ``csr_array`` (n, n) with a symmetric pattern
-
-    Returns
-    -------
-    float
-        On grids and regular meshes 0.1 to 5 times the flops; too high on others, by up to 100 times on random
-        triangulations and 1000 times on trees and networks. So a guess far beyond a budget says that
-        ordering is not worth trying; what is not far beyond it, `Cholesky` with `max_flops` answers.
-
-    Examples
-    --------
-    >>> from nnla.problems import poisson2d, poisson3d
-    >>> guess_flops(poisson2d(125)) < guess_flops(poisson3d(25)) / 10
-    True
-    """
-    return float(_native_module().guess_cholesky_flops(*_pattern(A)))
 
 
 class Cholesky:
@@ -84,20 +61,26 @@ class Cholesky:
     """
 
     def __init__(self, A: Any, *, max_flops: float = math.inf) -> None:
+        if native is None:
+            raise OptionError(f"the native Cholesky factorisation is not available: {why_not}")
         indptr, indices = _pattern(A)
         if not max_flops >= 0:
             raise OptionError(f"max_flops must not be negative, got {max_flops}")
         self.n = int(A.shape[0])
         self._data = A.data[: A.nnz]
-        module = _native_module()
         try:
-            self._native: Any = module.Cholesky(indptr, indices, float(max_flops))
+            self._native: Any = native.Cholesky(indptr, indices, float(max_flops))
         except ValueError as error:  # std::invalid_argument, std::length_error
             raise NotSymmetricError(f"this pattern cannot be factored: {error}") from None
 
     def __repr__(self) -> str:
         state = "factored" if self._native.factored else "analysed" if self.complete else "given up"
         return f"<Cholesky n={self.n}, nnz={self.nnz:.3g}, flops={self.flops:.3g}, {state}>"
+
+    @staticmethod
+    def available() -> bool:
+        """Whether the native kernels are there."""
+        return native is not None
 
     @property
     def complete(self) -> bool:
@@ -167,12 +150,6 @@ class Cholesky:
             return np.empty(b.shape)
         columns = 1 if b.ndim == 1 else b.shape[1]
         return self._native.solve(np.ascontiguousarray(b).ravel(), columns).reshape(b.shape)
-
-
-def _native_module() -> Any:
-    if native is None:
-        raise OptionError(f"the native Cholesky factorisation is not available: {why_not}")
-    return native
 
 
 def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:

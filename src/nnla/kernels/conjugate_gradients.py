@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._arrays import norm
 from nnla.kernels import native
 from nnla.kernels.system import NativeSystem
 from nnla.krylov import CGResult, ended_by
@@ -73,20 +74,20 @@ def native_conjugate_gradients(
             continue
         if ending == _ITERATIONS and extend is not None:
             _collect(result, cg, size)
-            maxiter, extend = max(maxiter, extend(result)), None
+            maxiter = max(maxiter, extend(result))
             if done < maxiter:
                 continue
         if ending == _REACHED:
             true = true_residual(x)
-            norm = float(np.linalg.norm(true))
+            size_now = float(norm(true))
             result.reductions += 1
             residual[:] = true
-            if norm <= target:
+            if size_now <= target:
                 break
-            if not norm < 0.5 * last_true:
+            if not size_now < 0.5 * last_true:
                 status = Status.STAGNATION
                 break
-            last_true, restart = norm, True
+            last_true, restart = size_now, True
             continue
         if ending == _ITERATIONS:
             status = Status.MAXITER

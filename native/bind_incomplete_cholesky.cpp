@@ -1,0 +1,94 @@
+// nnla.kernels._native: incomplete Cholesky. Shapes are validated by nnla.incomplete_cholesky.
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+
+#include <stdexcept>
+#include <tuple>
+
+#include "bind.hpp"
+#include "incomplete_cholesky.hpp"
+
+using namespace nb::literals;
+
+namespace nnla {
+namespace {
+
+using Made = std::tuple<std::unique_ptr<IncompleteCholesky>, std::int32_t, bool, double, double>;
+
+Made factor(Input<std::int32_t> start, Input<std::int32_t> column, Input<double> value, double modified, double shift,
+            bool automatic, bool single, bool upper) {
+    if (start.shape(0) == 0 || column.shape(0) != value.shape(0)) throw std::invalid_argument("not CSR arrays");
+    const SymmetricRows A{static_cast<std::int32_t>(start.shape(0) - 1), start.data(), column.data(), value.data(),
+                          upper};
+    nb::gil_scoped_release release;
+    IncompleteFactor f;
+    const FactorOutcome o = factor_incomplete(A, modified, shift, automatic, f);
+    std::unique_ptr<IncompleteCholesky> made;
+    if (o.bad_row < 0) made = make_incomplete_cholesky(std::move(f), single);
+    return {std::move(made), o.bad_row, o.bad_diagonal, o.pivot, o.shift};
+}
+
+inline void check(const IncompleteCholesky& self, std::size_t r, std::size_t z) {
+    if (static_cast<std::int64_t>(r) != self.size() || r != z) throw std::invalid_argument("wrong length");
+}
+
+void solve(IncompleteCholesky& self, Input<double> r, Output<double> z) {
+    check(self, r.shape(0), z.shape(0));
+    const double* in = r.data();
+    double* out = z.data();
+    nb::gil_scoped_release release;
+    self.apply(in, out);
+}
+
+void solve32(IncompleteCholesky& self, Input<float> r, Output<float> z) {
+    check(self, r.shape(0), z.shape(0));
+    const float* in = r.data();
+    float* out = z.data();
+    nb::gil_scoped_release release;
+    self.apply32(in, out);
+}
+
+using BlockIn = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using BlockOut = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void solve_block(IncompleteCholesky& self, BlockIn r, BlockOut z) {
+    check(self, r.shape(0), z.shape(0));
+    if (r.shape(1) != z.shape(1)) throw std::invalid_argument("wrong number of columns");
+    const double* in = r.data();
+    double* out = z.data();
+    const std::int64_t k = static_cast<std::int64_t>(r.shape(1));
+    nb::gil_scoped_release release;
+    self.apply_block(in, out, k);
+}
+
+// (indptr, indices, data) of L.
+nb::tuple lower(const IncompleteCholesky& self) {
+    std::int32_t *start, *column;
+    double* value;
+    auto starts = new_vector<std::int32_t>(self.size() + 1, &start);
+    auto columns = new_vector<std::int32_t>(self.nnz(), &column);
+    auto values = new_vector<double>(self.nnz(), &value);
+    self.export_lower(start, column, value);
+    return nb::make_tuple(starts, columns, values);
+}
+
+}  // namespace
+
+void bind_incomplete_cholesky(nb::module_& m) {
+    nb::class_<IncompleteCholesky, Preconditioner>(m, "IncompleteCholesky", "Incomplete Cholesky and its solves.")
+        .def_prop_ro("shift", &IncompleteCholesky::shift)
+        .def_prop_ro("modified", &IncompleteCholesky::modified)
+        .def_prop_ro("nnz", &IncompleteCholesky::nnz)
+        .def_prop_ro("nbytes", &IncompleteCholesky::bytes)
+        .def_prop_ro("itemsize", &IncompleteCholesky::value_size)
+        .def_prop_ro("reordered", &IncompleteCholesky::reordered)
+        .def("lower", &lower, "L as (indptr, indices, data).")
+        .def("solve", &solve, "r"_a, "z"_a, "z = (L L^T)^-1 r; z may be r.")
+        .def("solve32", &solve32, "r"_a, "z"_a, "The same for float32 vectors.")
+        .def("solve_block", &solve_block, "r"_a, "z"_a, "The same for (n, k).");
+    m.def("factor_incomplete", &factor, "indptr"_a, "indices"_a, "data"_a, "modified"_a, "shift"_a, "automatic"_a,
+          "single"_a, "upper"_a,
+          "(factor or None, bad row or -1, whether its diagonal entry is bad, pivot, shift tried last).");
+}
+
+}  // namespace nnla

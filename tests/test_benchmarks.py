@@ -1,0 +1,183 @@
+"""The benchmarks: a run on two tiny systems, and the arithmetic of what they claim."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.io import mmwrite
+
+import nnla
+import nnla.kernels
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_time_to_solution_on_two_systems(tmp_path, monkeypatch):
+    from time_to_solution import main
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(nnla.__file__).parents[1]))
+    systems = {"grid": nnla.problems.poisson2d(8), "line": nnla.problems.poisson1d(30)}
+    systems["indefinite"] = systems["line"] - 2.0 * nnla.problems.poisson1d(30).trace() / 30 * np.eye(30)
+    for name, A in systems.items():
+        with gzip.open(tmp_path / f"{name}.mtx.gz", "wb") as stream:
+            mmwrite(stream, A, symmetry="symmetric")
+    with gzip.open(tmp_path / "line_b.mtx.gz", "wb") as stream:
+        mmwrite(stream, np.ones((30, 1)))
+    words = ("--matrices", tmp_path, "--no-generated", "--solvers", "scipy-jacobi,nnla-auto", "--budget", 0.01)
+    words += ("--cache", tmp_path / "cache", "--out", tmp_path / "out")
+    main(list(map(str, words)))
+    data = json.loads((tmp_path / "out" / "time_to_solution.json").read_text())
+    assert set(data["systems"]) == {"grid", "line", "indefinite"}
+    assert data["systems"]["indefinite"]["excluded"]
+    assert np.array_equal(np.load(tmp_path / "cache" / "line" / "b.npy"), np.ones(30))
+    for name in ("grid", "line"):
+        assert set(data["medians"][name]) == {"scipy-jacobi", "nnla-auto"}
+        for solver in data["medians"][name].values():
+            assert solver["ok"]
+            assert solver["residual"] <= 1.001e-8
+            assert solver["wall"] > 0
+    page = (tmp_path / "out" / "time_to_solution.md").read_text()
+    assert "nnla-auto" in page
+    assert str(tmp_path) not in page
+    lines = (tmp_path / "out" / "time_to_solution.partial.jsonl").read_text()
+    main([*map(str, words), "--no-plots"])
+    assert (tmp_path / "out" / "time_to_solution.partial.jsonl").read_text() == lines, "nothing new to measure"
+
+
+class FakeWorker:
+    """Solvers whose time and accuracy are known."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def run(self, solver, folder, setting, inner, limit):
+        self.asked.append((solver, setting, limit))
+        return self.answers(solver, setting)
+
+
+class FakePool:
+    def __init__(self, answers, version="1"):
+        from tts.solvers import LIBRARIES
+
+        self.worker, self.absent, self.version = FakeWorker(answers), {}, version
+        self.workers = dict.fromkeys(LIBRARIES.values(), self.worker)
+
+    def key(self, library):
+        return self.version if library == "nnla" else "peer"
+
+
+def measure(answers, solvers, old=(), version="1", label="now"):
+    from tts.measure import Plan, Session
+
+    pool, records = FakePool(answers, version), list(old)
+    Session("m", Path("nowhere"), pool, Plan(), records.append, label, old=list(old)).measure(solvers)
+    return records[len(old) :], pool.worker.asked
+
+
+def sample(seconds, residual=1e-9, **facts):
+    return {"wall": seconds, "cpu": seconds, "residual": residual, "facts": facts}
+
+
+def test_a_peer_that_misses_the_residual_is_tightened_until_it_meets_it():
+    records, _ = measure(lambda solver, setting: sample(1.0, 30 * setting), ["pyamg-sa"])
+    assert [r["ok"] for r in records] == [False, True, True, True]
+    assert records[0]["residual"] == pytest.approx(3e-7)
+    assert records[1]["setting"] < 1e-8 / 30
+    assert not records[0]["final"], "only the time of the setting that succeeds counts"
+
+
+def test_a_peer_that_cannot_meet_the_residual_fails_with_the_reason():
+    records, _ = measure(lambda solver, setting: sample(1.0, 1e-6), ["pyamg-sa"])
+    assert records[-1]["final"]
+    assert not records[-1]["ok"]
+    assert "1.0e-06" in records[-1]["reason"]
+    assert len(records) == 2, "a tighter tolerance that changes nothing ends it"
+
+
+def test_repeats_interleave_and_a_slow_solver_gets_few():
+    times = {"scipy-jacobi": 0.5, "petsc-icc": 0.4, "cholmod": 20.0}
+    _, asked = measure(lambda solver, setting: sample(times[solver]), list(times))
+    order = [solver for solver, _, _ in asked]
+    assert order[:3] == ["petsc-icc", "cholmod", "scipy-jacobi"]
+    assert order.count("cholmod") == 1
+    assert order.count("petsc-icc") == order.count("scipy-jacobi") == 3
+    assert order[3:] != sorted(order[3:])
+    limits = {solver: limit for solver, _, limit in asked}
+    assert limits["cholmod"] == pytest.approx(15 * 0.4)
+    assert limits["scipy-jacobi"] == 300.0, "never stopped early: the geometric mean is against it"
+
+
+def test_a_new_version_of_nnla_is_measured_again_with_its_rivals():
+    times = {"scipy-jacobi": 3.0, "petsc-icc": 1.0, "pyamg-rs": 1.5, "pyamg-sa": 9.0, "nnla-auto": 1.0}
+    first, _ = measure(lambda solver, setting: sample(times[solver]), list(times), label="first")
+    _, asked = measure(lambda solver, setting: sample(times[solver]), list(times), first, label="second")
+    assert not asked, "everything is cached"
+    again, asked = measure(lambda s, _: sample(times[s]), list(times), first, version="2", label="third")
+    assert {solver for solver, _, _ in asked} == {"nnla-auto", "petsc-icc", "pyamg-rs", "scipy-jacobi"}
+    from tts.summary import digest
+
+    keys = {s: "2" if s.startswith("nnla") else "peer" for s in times}
+    medians = digest(first + again, rtol=1e-8, threads=1, keys=keys)["m"]
+    assert set(medians) == set(times)
+    assert digest(first, rtol=1e-8, threads=1, keys=keys)["m"].keys() == set(times) - {"nnla-auto"}
+
+
+def test_judge_counts_failures_against_auto():
+    from tts.summary import judge, totals
+
+    good = {"ok": True, "wall": 2.0}
+    bad = {"ok": False, "wall": 50.0, "reason": "stopped after 50 s"}
+    won = judge("won", {"nnla-auto": {"ok": True, "wall": 1.0}, "petsc-icc": good, "scipy-jacobi": bad}, "wall")
+    assert won["ratio"] == 0.5
+    assert won["jacobi_ratio"] == 50.0
+    assert won["jacobi_stopped"]
+    lost = judge("lost", {"nnla-auto": bad, "petsc-icc": good}, "wall")
+    assert math.isinf(lost["ratio"])
+    alone = judge("alone", {"nnla-auto": good, "petsc-icc": bad}, "wall")
+    assert alone["ratio"] == 0.0
+    figures = totals([won, lost, alone], {"won": 100_000, "lost": 10, "alone": 10})
+    assert figures["auto within 1.25x of the best peer"] == pytest.approx(2 / 3)
+    assert figures["auto / best peer, worst"] == [math.inf, "lost"]
+    assert figures["SciPy Jacobi-CG / auto for n >= 50,000, geometric mean"] == pytest.approx(50)
+
+
+def test_the_catalogue_is_symmetric_positive_definite():
+    from tts.cases import not_spd
+    from tts.catalogue import CATALOGUE, QUICK
+
+    assert len(CATALOGUE) >= 20
+    assert set(QUICK) <= set(CATALOGUE)
+    for name in ("circuit_pads_60", "scale_free_2000", "wendland_3000", "biharmonic_32", "fem3d_5000", "truss_6"):
+        assert not_spd(CATALOGUE[name][1]()) is None
+    assert not_spd(nnla.problems.poisson2d(9) - 0.5 * sparse.eye_array(81)) == "a pivot is not positive"
+
+
+@pytest.mark.parametrize("order", ["natural", "random", "RCM"])
+def test_kernels_of_one_small_system(order):
+    from kernel_tables import markdown
+    from kernels import ordered, rows_of
+
+    A = nnla.problems.poisson2d(24)
+    B = ordered(A, order)
+    assert np.allclose(np.linalg.eigvalsh(B.toarray()), np.linalg.eigvalsh(A.toarray()))
+    rows = rows_of("grid", order, B, threads=1, rounds=2, stream_size=1000)
+    kernels = {row["kernel"] for row in rows}
+    assert {"NumPy recurrence", "SciPy product", "triad"} <= kernels
+    if nnla.kernels.native is not None:
+        assert {"fused float64", "blocked float32", "product bfloat16", "cg sliced, Jacobi"} <= kernels
+        assert all(row["speedup"] > 0 for row in rows if row["kernel"].startswith(("fused", "blocked")))
+    assert all(row["ms"] > 0 and row["gbs"] > 0 for row in rows)
+    meta = {"command": "x", "date": "d", "hardware": "h", "isa": "i", "load": None, "rounds": 2, "degree": 11}
+    page = markdown(rows, meta, "kernels")
+    assert all(f"| {row['kernel']} |" in page for row in rows)
