@@ -193,7 +193,8 @@ def incomplete_cholesky(native, A, rng):
         assert np.allclose(made.solve(b), columns, rtol=1e-3, atol=1e-5)
         made.native.solve32(b[:, 0].astype(np.float32), np.empty(n, np.float32))
         made.native.lower()
-    assert native.factor_incomplete(A.indptr, A.indices, -A.data, 0.0, 0.0, True, False)[0] is None
+    for upper in (False, True):
+        assert native.factor_incomplete(A.indptr, A.indices, -A.data, 0.0, 0.0, True, False, upper)[0] is None
 
 
 @exercise(
