@@ -181,6 +181,10 @@ def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
     return best / np.max(np.abs(best))
 
 
+def _quotient(A: Any, diagonal: np.ndarray, x: np.ndarray) -> float:
+    return float(x @ (A @ x) / (x @ (diagonal * x)))
+
+
 def _aggregate(pieces: _Pieces, A: Any, block: int, candidate: np.ndarray, theta: float) -> tuple[Any, np.ndarray]:
     """Prolongation of smoothed aggregation and the candidate on the coarse level."""
     strength = pieces.symmetric_strength(A, theta, block)
@@ -346,12 +350,12 @@ class _Scipy(_Pieces):
             nodes = A.shape[0] // block
             coo = A.tocoo()
             squares = sp.coo_array((coo.data**2, (coo.row // block, coo.col // block)), shape=(nodes, nodes)).tocsr()
-            d = np.sqrt(squares.diagonal())
+            d = np.sqrt(squares.diagonal())  # type: ignore[index]
         else:
             squares, d = A.power(2), np.abs(A.diagonal())
         coo = squares.tocoo()
         keep = (coo.row != coo.col) & (coo.data != 0) & (coo.data >= theta**2 * d[coo.row] * d[coo.col])
-        return _pattern(coo.row[keep], coo.col[keep], squares.shape[0])
+        return _pattern(coo.row[keep], coo.col[keep], len(d))
 
     def classical_strength(self, A, theta):
         coo = A.tocoo()
