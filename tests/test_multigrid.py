@@ -116,12 +116,11 @@ def test_cycle_is_symmetric_positive_definite(name, native):
     assert np.max(np.abs(G - G.T)) < 1e-10 * np.max(np.abs(G))
     assert np.linalg.eigvalsh((G + G.T) / 2)[0] > 0
     # and it is contracting: the smoothers' bounds hold, so no eigenvalue of M A exceeds 1
+    size = lambda V: np.sqrt(np.sum(V * (A @ V), axis=0))  # noqa: E731
     V = U
     for _ in range(15):
-        V = M.solve(A @ V)
-        V /= np.linalg.norm(V, axis=0)
-    largest = np.linalg.norm(M.solve(A @ V), axis=0).max()
-    assert largest < 1 + 1e-6
+        V = M.solve(A @ (V / size(V)))
+    assert np.max(size(V)) < 1 + 1e-8
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -229,9 +228,9 @@ def test_work_is_not_above_that_of_pyamg_by_default(name):
     for make in (pyamg.smoothed_aggregation_solver, pyamg.ruge_stuben_solver):
         try:
             hierarchy = make(sp.csr_array(A))
-        except ValueError:  # Ruge-Stueben on elasticity: its interpolation fails
+            count = iterations(A, hierarchy.aspreconditioner().matvec)
+        except ValueError:  # Ruge-Stueben on elasticity: NaN in its coarse operators
             continue
-        count = iterations(A, hierarchy.aspreconditioner().matvec)
         # symmetric Gauss-Seidel before and after: four sweeps, and a residual
         peers.append(count * (5 * hierarchy.operator_complexity() + 1))
     assert ours <= 1.5 * min(peers)  # in products, of which ours are of half the bytes
@@ -274,7 +273,6 @@ def test_signs_and_scales_are_found(native):
     A = gallery.poisson2d(40)
     plain = near_kernel(A, _pieces(native))
     np.testing.assert_array_equal(plain, 1.0)
-    D = np.sign(flipped(A).toarray()[0, 0]) * np.ones(1600)
     D = np.where(np.random.default_rng(0).random(1600) < 0.5, 1.0, -1.0)
     x = near_kernel(flipped(A), _pieces(native)) * D
     assert np.all(x > 0) or np.all(x < 0)
