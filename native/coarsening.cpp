@@ -118,7 +118,8 @@ CsrArrays transpose(const CsrView& A) {
 }
 
 Traits traits(const CsrView& A, double theta) {
-    const std::vector<double> d = diagonal(A);
+    std::vector<double> s = diagonal(A);
+    for (double& x : s) x = 1.0 / std::sqrt(std::abs(x));
     double positive = 0, total = 0;
     std::int64_t weak = 0, entries = 0, uniform = 0;
     for (std::int64_t i = 0; i < A.rows; ++i) {
@@ -127,11 +128,10 @@ Traits traits(const CsrView& A, double theta) {
             const std::int32_t j = A.indices[k];
             const double a = A.data[k];
             if (j == i || a == 0) continue;
-            const double square = a * a / std::abs(d[i] * d[j]);
-            const double size = std::sqrt(square);
+            const double size = std::abs(a) * s[i] * s[j];
             total += size;
             if (a > 0) positive += size;
-            weak += square < theta * theta;
+            weak += size < theta;
             ++entries;
             smallest = std::min(smallest, std::abs(a));
             largest = std::max(largest, std::abs(a));
@@ -255,15 +255,19 @@ CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int bl
     for (std::int64_t i = 0; i < A.rows; ++i) columns = std::max(columns, aggregate[i] + 1);
     std::vector<std::int32_t> place(static_cast<std::size_t>(columns), -1);
     std::vector<std::int32_t> strong(static_cast<std::size_t>(strength.rows), -1);
+    P.indices.resize(static_cast<std::size_t>(A.nnz() + A.rows) + 1);
+    P.data.resize(P.indices.size());
+    std::int32_t stored = 0;
     const auto add = [&](std::int32_t column, double value, std::int32_t start) {
-        if (place[column] < start) {
-            place[column] = static_cast<std::int32_t>(P.indices.size());
-            P.indices.push_back(column);
-            P.data.push_back(value);
-        } else {
-            P.data[place[column]] += value;
-        }
+        const std::int32_t known = place[column];
+        const bool fresh = known < start;
+        const std::int32_t here = fresh ? stored : known;
+        P.data[here] = (fresh ? 0.0 : P.data[here]) + value;
+        P.indices[here] = column;
+        place[column] = here;
+        stored += fresh;
     };
+    checked(P.indices.size());
     for (std::int64_t i = 0; i < A.rows; ++i) {
         const std::int32_t start = P.indptr.back();
         const auto I = static_cast<std::int32_t>(i / block);
@@ -290,8 +294,10 @@ CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int bl
                 add(aggregate[j], -weight * A.data[k] * candidate[j], start);
         }
         if (aggregate[i] >= 0) add(aggregate[i], (1 - weight * d) * candidate[i], start);
-        P.indptr.push_back(checked(P.indices.size()));
+        P.indptr.push_back(stored);
     }
+    P.indices.resize(static_cast<std::size_t>(stored));
+    P.data.resize(static_cast<std::size_t>(stored));
     return P;
 }
 
@@ -305,6 +311,7 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
     for (std::int64_t i = 0; i < n; ++i)
         if (splitting[i]) number[i] = columns++;
     const std::vector<double> d = diagonal(A);
+    std::vector<std::pair<std::int32_t, double>> hits;
     // place[j] >= start: where the weight of the C-point j of this row is; strong[j] == i: j is a strong F-point.
     std::vector<std::int32_t> place(static_cast<std::size_t>(n), -1), strong(static_cast<std::size_t>(n), -1);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -336,18 +343,22 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
                 continue;
             }
             if (!splitting[j] && strong[j] == row) {
-                // Distribute over the common C-points, by the entries of row j of the sign that couples.
+                // Distribute over the common C-points, by the entries of row j of the sign that couples. Only
+                // strong C-points of row i have a place in it; no branch depends on the search.
+                const std::int32_t begin = A.indptr[j], end = A.indptr[j + 1];
+                if (hits.size() < static_cast<std::size_t>(end - begin) + 1) hits.resize(static_cast<std::size_t>(end - begin) + 1);
+                std::size_t count = 0;
                 double sum = 0;
-                for (std::int32_t q = A.indptr[j]; q < A.indptr[j + 1]; ++q) {
-                    const std::int32_t c = A.indices[q];
-                    if (splitting[c] && place[c] >= start && A.data[q] * d[j] < 0) sum += A.data[q];
+                for (std::int32_t q = begin; q < end; ++q) {
+                    const std::int32_t at = place[A.indices[q]];
+                    const bool hit = at >= start && A.data[q] * d[j] < 0;
+                    hits[count] = {at, A.data[q]};
+                    count += hit;
+                    sum += hit ? A.data[q] : 0.0;
                 }
                 if (sum != 0) {
                     const double share = a / sum;
-                    for (std::int32_t q = A.indptr[j]; q < A.indptr[j + 1]; ++q) {
-                        const std::int32_t c = A.indices[q];
-                        if (splitting[c] && place[c] >= start && A.data[q] * d[j] < 0) P.data[place[c]] += share * A.data[q];
-                    }
+                    for (std::size_t h = 0; h < count; ++h) P.data[hits[h].first] += share * hits[h].second;
                     continue;
                 }
             }

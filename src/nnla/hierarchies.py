@@ -30,6 +30,7 @@ _MOST_LEVELS = 30
 _AGGREGATION_THETA, _THETA_DECAY = 0.05, 0.8
 _CLASSICAL_THETA = 0.25
 _SHORT_ROWS = 5.5
+_SAMPLED_NODES = 4000
 _SMALL_QUOTIENT = 0.1
 _FEW_POSITIVE = 0.05
 _RELAXATIONS = 6
@@ -139,18 +140,26 @@ def choose_kind(A: Any, native: bool = True) -> tuple[str, int, str]:
 def block_size(A: Any) -> int:
     """Unknowns that share a node: 3, 2 or 6 where consecutive rows come with the same columns, else 1."""
     n = A.shape[0]
-    counts = np.diff(A.indptr)
     for block in (3, 2, 6):
-        if n % block or A.nnz % block or n == block:
+        if n % block or n == block:
             continue
-        by_node = counts.reshape(-1, block)
-        if np.mean(by_node.min(axis=1) >= 0.9 * by_node.max(axis=1)) < 0.9 or A.nnz < 6 * block * n / 2:
-            continue
-        nodes = A.indices // block
-        full = np.count_nonzero(nodes[:-1] == nodes[1:]) / A.nnz
-        if full >= 0.9 * (block - 1) / block:
+        nodes = n // block
+        width = min(nodes, _SAMPLED_NODES // 4)
+        starts = np.unique(np.linspace(0, nodes - width, 4).astype(int)) if nodes > width else [0]
+        if all(_comes_in_blocks(A, block, int(k), int(k) + width) for k in starts):
             return block
     return 1
+
+
+def _comes_in_blocks(A: Any, block: int, first: int, last: int) -> bool:
+    """Whether nodes first to last have rows of one length with columns in whole blocks, up to a tenth."""
+    indptr = A.indptr[first * block : last * block + 1]
+    counts = np.diff(indptr).reshape(-1, block)
+    stored = int(indptr[-1] - indptr[0])
+    if stored < 3 * block * len(counts) * block or np.mean(counts.min(axis=1) >= 0.9 * counts.max(axis=1)) < 0.9:
+        return False
+    nodes = A.indices[indptr[0] : indptr[-1]] // block
+    return bool(np.count_nonzero(nodes[:-1] == nodes[1:]) >= 0.9 * stored * (block - 1) / block)
 
 
 def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
