@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <utility>
 
+#include "threads.hpp"
+
 namespace nnla {
 namespace {
+
+// Below this many entries a second thread costs more than it saves.
+constexpr std::int64_t kSerial = 100000;
 
 CsrView view(const CsrArrays& A, std::int64_t columns) {
     return {static_cast<std::int64_t>(A.indptr.size()) - 1, columns, A.indptr.data(), A.indices.data(), A.data.data()};
@@ -46,15 +52,15 @@ struct Product {
 };
 
 // C = A B row by row (Gustavson). Whether a column is new to its row is as good as random: no branch depends on it.
-Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
+Product multiply_rows(const CsrView& A, const CsrView& B, std::int64_t first, std::int64_t last, std::size_t expected) {
     Product C;
-    C.indptr.resize(static_cast<std::size_t>(A.rows) + 1);
+    C.indptr.resize(static_cast<std::size_t>(last - first) + 1);
     C.indptr[0] = 0;
     C.room.need(expected);
     // Where column j of the row under way is stored; positions of earlier rows are smaller than its start.
     std::vector<std::int32_t> place(static_cast<std::size_t>(B.columns), -1);
     std::int32_t* at = place.data();
-    for (std::int64_t i = 0; i < A.rows; ++i) {
+    for (std::int64_t i = first; i < last; ++i) {
         const std::int32_t begin = A.indptr[i], end = A.indptr[i + 1];
         std::size_t most = 0;
         for (std::int32_t p = begin; p < end; ++p) most += B.indptr[A.indices[p] + 1] - B.indptr[A.indices[p]];
@@ -79,7 +85,40 @@ Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
             }
         }
         C.room.size = static_cast<std::size_t>(size);
-        C.indptr[i + 1] = size;
+        C.indptr[i - first + 1] = size;
+    }
+    return C;
+}
+
+// The same on several threads; rows do not depend on one another, so the result does not depend on the threads.
+Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
+    const int parts = A.nnz() < kSerial ? 1 : max_threads();
+    if (parts == 1) return multiply_rows(A, B, 0, A.rows, expected);
+    std::vector<Product> pieces(static_cast<std::size_t>(parts));
+    std::vector<std::exception_ptr> failures(static_cast<std::size_t>(parts));
+    parallel(parts, [&](int part) {
+        try {
+            pieces[part] = multiply_rows(A, B, A.rows * part / parts, A.rows * (part + 1) / parts, expected / parts + 1);
+        } catch (...) {
+            failures[part] = std::current_exception();
+        }
+    });
+    std::size_t total = 0;
+    for (int part = 0; part < parts; ++part) {
+        if (failures[part]) std::rethrow_exception(failures[part]);
+        total += pieces[part].room.size;
+    }
+    checked(total);
+    Product C;
+    C.room.need(total + 1);
+    C.indptr.reserve(static_cast<std::size_t>(A.rows) + 1);
+    C.indptr.push_back(0);
+    for (const Product& piece : pieces) {
+        const auto before = static_cast<std::int32_t>(C.room.size);
+        std::copy_n(piece.room.indices.get(), piece.room.size, C.room.indices.get() + before);
+        std::copy_n(piece.room.data.get(), piece.room.size, C.room.data.get() + before);
+        for (std::size_t k = 1; k < piece.indptr.size(); ++k) C.indptr.push_back(before + piece.indptr[k]);
+        C.room.size += piece.room.size;
     }
     return C;
 }
