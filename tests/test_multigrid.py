@@ -281,6 +281,11 @@ def test_signs_and_scales_are_found(native):
     assert iterations(rescaled(A), multigrid(rescaled(A), native=native).solve) <= 2 * bound + 2
 
 
+def test_ties_to_ground_do_not_spoil_the_candidate(native):
+    A = gallery.power_grid(60, 60, seed=2)  # a few supply rows with a thousand times the diagonal of the others
+    assert iterations(A, multigrid(A, native=native).solve) <= 20
+
+
 @needs_native
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_native_pieces_are_the_scipy_pieces(name):

@@ -166,8 +166,8 @@ def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
     """The vector whose piecewise multiples an aggregation interpolates: one that A nearly annihilates.
 
     Ones, unless a small Rayleigh quotient x'Ax / x'Dx is found for another: ones with signs that make the strong
-    connections negative, the same over the root of the diagonal (a symmetric scaling D A D turns ones into that),
-    or what a few damped Jacobi steps make of the best of these.
+    connections negative, or the same over the root of the diagonal (a symmetric scaling D A D turns ones into
+    that), both after a few damped Jacobi steps.
     """
     diagonal = A.diagonal()
     ones = np.ones(A.shape[0])
@@ -179,19 +179,12 @@ def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
         signs = ones
     best = ones
     for x in (signs, signs / np.sqrt(diagonal / diagonal.max())):
-        value = _quotient(A, diagonal, x)
-        if value < quotient:
+        for _ in range(_RELAXATIONS):  # before the comparison: a few rows tied to ground must not decide it
+            x = x - (0.5 / diagonal) * (A @ x)
+        value = float(x @ (A @ x) / (x @ (diagonal * x)))
+        if value < 0.5 * quotient:
             best, quotient = x, value
-    x = best
-    for _ in range(_RELAXATIONS):
-        x = x - (0.5 / diagonal) * (A @ x)
-    if _quotient(A, diagonal, x) < quotient:
-        best = x
     return best / np.max(np.abs(best))
-
-
-def _quotient(A: Any, diagonal: np.ndarray, x: np.ndarray) -> float:
-    return float(x @ (A @ x) / (x @ (diagonal * x)))
 
 
 def _aggregate(pieces: _Pieces, A: Any, block: int, candidate: np.ndarray, theta: float) -> tuple[Any, np.ndarray]:
