@@ -25,6 +25,7 @@ _LANCZOS_STEPS = 10
 _MARGIN = 1.05
 _LARGEST_INVERSE = 800  # a last level larger than this is smoothed, not solved
 _COARSEST_DEGREE = 15
+_MOST_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ def default_smoother(level: SmootherLevel) -> Recurrence:
     """Fourth-kind Chebyshev with optimised weights, of a degree that grows on coarser levels.
 
     Steps are cheap on coarse levels, and the errors of a V-cycle accumulate there: one step more a level spares
-    outer iterations at next to no work. Classical coarsening has larger coarse operators and a better
-    correction, and gets one step less.
+    outer iterations at next to no work. Classical coarsening has a better correction, and a second level as costly
+    as the first: it starts from one step, and later.
     """
-    steps = min(level.index + (2 if level.kind == "aggregation" else 1), 4)
+    steps = level.index + 2 if level.kind == "aggregation" else max(level.index, 1)
+    steps = min(steps, _MOST_STEPS)
     return chebyshev4_optimised(level.bound, steps - 1)
 
 
