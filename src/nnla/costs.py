@@ -8,6 +8,7 @@ own first iterations, so nothing has to be calibrated beforehand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -19,6 +20,7 @@ from nnla.operators import Operator
 __all__ = ["Costs", "Speeds"]
 
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
+_HUB = 30  # longest by mean row
 _WORTH_THREADS = 200_000  # stored entries
 _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
 
@@ -66,7 +68,12 @@ PLAIN = Speeds(
 # matrices with the signs of an M-matrix and on others; Jacobi's by the levels of the graph, on a Laplacian.
 IC_ITERATIONS = (0.15, 0.28)
 LEVEL_ITERATIONS = 1.4
-AMG_ITERATIONS = (22.0, 80.0)
+AMG_ITERATIONS = (22.0, 120.0)
+
+
+@cache
+def _has_pyamg() -> bool:
+    return find_spec("pyamg") is not None
 
 
 class Costs:
@@ -86,6 +93,8 @@ class Costs:
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
         self._m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
+        # Rows a hundred times longer than the others (networks): what works row against row takes their square.
+        self._hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
         self._graph: tuple[int, float] | None = None
         self._runs: float | None = None
         self._csr = op.csr
@@ -103,7 +112,7 @@ class Costs:
     @property
     def machine(self) -> float:
         """How much slower than the reference machine this one is, as far as the iterations tell."""
-        return float(np.clip(self.iteration / self._expected, 0.5, 4.0))
+        return min(max(self.iteration / self._expected, 0.5), 4.0)
 
     @property
     def levels(self) -> int:
@@ -142,7 +151,7 @@ class Costs:
 
     def amg(self) -> float:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""
-        if not self.sparse or self.n < _WORTH_COARSENING or find_spec("pyamg") is None:
+        if not self.sparse or self.n < _WORTH_COARSENING or self._hubs or not _has_pyamg():
             return np.inf
         iterations = AMG_ITERATIONS[0 if self._m_matrix else 1]
         s = self.speeds
@@ -156,7 +165,7 @@ class Costs:
 
     def ic(self, iterations: float) -> float:
         """CG with IC(0) where Jacobi-CG would take so many iterations."""
-        if not self.sparse or self.nnz <= self.n:
+        if not self.sparse or self.nnz <= self.n or self._hubs:
             return np.inf
         s = self.speeds
         share = IC_ITERATIONS[0 if self._m_matrix else 1]

@@ -49,6 +49,7 @@ _MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
 _HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy
 _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
+_GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
 _RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
 
 
@@ -83,6 +84,19 @@ def iterations_left(norms: list[float], target: float) -> float:
     return max(0.0, round(math.log(best[-1] / max(target, 1e-300)) / gain * (len(norms) - half), 9))
 
 
+def _steady(norms: list[float]) -> bool:
+    """Whether the residual falls as fast in the second half of the steps as in the first.
+
+    That of an ill-conditioned system falls like a power of the steps: fast at first, as the rough part of the error
+    goes, and then slower and slower.
+    """
+    half = len(norms) // 2
+    if half < 2:
+        return False
+    first, second = math.log(norms[0] / norms[half]), math.log(norms[half] / norms[-1])
+    return second > 0.8 * first * (len(norms) - 1 - half) / half > 0
+
+
 class _Selection:
     """One selection under way."""
 
@@ -94,6 +108,7 @@ class _Selection:
         self.polynomial = "autospec"
         self.outer = 0.0  # iterations of the polynomial that the engine predicts
         self.remaining: float | None = None  # CG iterations that it predicts
+        self.steady = math.inf  # iterations left at a rate that has not slowed down
         self.analysed: Cholesky | None = None
         self.began = 0.0
 
@@ -130,11 +145,15 @@ class _Selection:
         if self.steps is not None:
             return done
         left = iterations_left(result.first, self._target)
-        known = min(costs.direct(), costs.amg())
+        known = 0.0 if left <= _EASY else min(costs.direct(), costs.amg())
         easy = left <= _EASY or left * costs.iteration <= 0.5 * known
         if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), costs.polynomial(left, self.degree)):
             return done + int(min(left + 2, max(done, _FIRST_STEPS)))
+        known = min(costs.direct(), costs.amg())
         optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
+        if _steady(result.first):
+            self.steady = 1.3 * left
+            optimistic = min(optimistic, self.steady)
         probing = max(PROBE_STEPS - done, 0) * costs.iteration
         polynomial = probing + costs.polynomial(optimistic, self.degree)
         others = min(costs.ic(optimistic), costs.jacobi(optimistic), known)
@@ -162,7 +181,7 @@ class _Selection:
     def _choose(self) -> None:
         costs, guess = self.costs, self.remaining
         if guess is None:
-            guess = max(_HARD[0], _HARD[1] * costs.levels)
+            guess = min(max(_HARD[0], _HARD[1] * costs.levels), self.steady)
         self.predicted = {
             self.plain: costs.jacobi(guess),
             "ic": costs.ic(guess),
@@ -262,7 +281,7 @@ class _Selection:
         most = math.inf if run.maxiter is None else run.maxiter - run.iterations
 
         def look(result: CGResult) -> int:
-            left = iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
+            left = _GETS_FASTER * iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
             late = result.iterations * step > seconds
             if left > alternative * (1.0 if late else 4.0):
                 return result.iterations
