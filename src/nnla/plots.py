@@ -92,7 +92,7 @@ def plot_convergence(
     _residuals(
         axes[1],
         reports,
-        "global reductions\n(the probe and polynomials: one an iteration, others: two)",
+        "global reductions\n(the probe: one an iteration, polynomials: one or two, others: two)",
         _reductions,
     )
     most = max(r.reductions for r in reports.values())
@@ -232,8 +232,11 @@ def _reductions(r: Report) -> np.ndarray:
     """Global reductions up to each entry of the history: one fused group, or two of textbook CG."""
     each = np.full(len(r.residual_history), 2.0)
     each[: r.probe_iterations] = 1.0
-    if r.degree is not None:
-        each[r.probe_iterations : r.probe_iterations + _outer(r)] = 1.0
+    if r.degree is not None and (outer := _outer(r)):
+        # One with a polynomial in float64, two in float32 or for bad conditioning: the total tells.
+        plain = len(r.residual_history) - r.probe_iterations - outer
+        of_polynomial = (r.reductions - r.probe_iterations - 2 * plain) / outer
+        each[r.probe_iterations : r.probe_iterations + outer] = 1.0 if of_polynomial < 1.5 else 2.0
     return np.cumsum(each)
 
 
