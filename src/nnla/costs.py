@@ -82,6 +82,7 @@ class Costs:
     Attributes
     ----------
     speeds : `Speeds` in use
+    hubs : some rows are far longer than the others, as in networks
     iteration : seconds of a Jacobi-CG iteration, predicted until `observe` has been told
     """
 
@@ -94,7 +95,7 @@ class Costs:
         structure = op.structure if self.sparse else None
         self._m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
         # Rows a hundred times longer than the others (networks): what works row against row takes their square.
-        self._hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
+        self.hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
         self._graph: tuple[int, float] | None = None
         self._runs: float | None = None
         self._csr = op.csr
@@ -146,12 +147,16 @@ class Costs:
         if not self._native and self.n > _LARGEST_LU:
             return np.inf
         s, flops = self.speeds, self.flops if flops is None else flops
-        ordering = s.order_row * self.n * (self.n / 2000) ** 0.13  # the graph leaves one cache after the other
-        return self.machine * (ordering + s.factor_entry * self.nnz + s.flop * flops)
+        return self.ordering() + self.machine * (s.factor_entry * self.nnz + s.flop * flops)
+
+    def ordering(self) -> float:
+        """The minimum degree ordering, with what follows it in proportion."""
+        # the graph leaves one cache after the other
+        return self.machine * self.speeds.order_row * self.n * (self.n / 2000) ** 0.13
 
     def amg(self) -> float:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""
-        if not self.sparse or self.n < _WORTH_COARSENING or self._hubs or not _has_pyamg():
+        if not self.sparse or self.n < _WORTH_COARSENING or self.hubs or not _has_pyamg():
             return np.inf
         iterations = AMG_ITERATIONS[0 if self._m_matrix else 1]
         s = self.speeds
@@ -165,7 +170,7 @@ class Costs:
 
     def ic(self, iterations: float) -> float:
         """CG with IC(0) where Jacobi-CG would take so many iterations."""
-        if not self.sparse or self.nnz <= self.n or self._hubs:
+        if not self.sparse or self.nnz <= self.n or self.hubs:
             return np.inf
         s = self.speeds
         share = IC_ITERATIONS[0 if self._m_matrix else 1]

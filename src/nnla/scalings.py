@@ -35,6 +35,7 @@ class Scaling:
     cost : work of one solve in products with A, roughly
     inverse : (n,) the diagonal of B where B is diagonal, for the native kernels; else None
     native : B as a native preconditioner, or None
+    note : what the report should say of it
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scaling:
     cost: float = 0.0
     inverse: np.ndarray | None = None
     native: Any = None
+    note: str = ""
 
     def __call__(self, r: Any) -> Any:
         """B r."""
@@ -99,7 +101,7 @@ def bind_amg(op: Operator) -> Scaling:
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
     cycle = multigrid(op.csr)
-    return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native)
+    return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native, cycle.describe())
 
 
 def _jacobi(op: Operator) -> Scaling:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ _HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what
 _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
+_DOUBT = 4.0  # the fill predicted from the graph is right to such a factor
+_AFFORDABLE = 0.2  # share of the time ahead that the ordering may take for knowing better
 _RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
 
 
@@ -110,6 +113,7 @@ class _Selection:
         self.remaining: float | None = None  # CG iterations that it predicts
         self.steady = math.inf  # iterations left at a rate that has not slowed down
         self.analysed: Cholesky | None = None
+        self.others: set[str] = set()  # what there would be instead of what runs
         self.began = 0.0
 
     # -- first steps ------------------------------------------------------------------------------------------
@@ -147,14 +151,14 @@ class _Selection:
         left = iterations_left(result.first, self._target)
         known = 0.0 if left <= _EASY else min(costs.direct(), costs.amg())
         easy = left <= _EASY or left * costs.iteration <= 0.5 * known
-        if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), costs.polynomial(left, self.degree)):
+        probing = max(PROBE_STEPS - done, 0) * costs.iteration
+        if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), probing + costs.polynomial(left, self.degree)):
             return done + int(min(left + 2, max(done, _FIRST_STEPS)))
         known = min(costs.direct(), costs.amg())
         optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
         if _steady(result.first):
             self.steady = 1.3 * left
             optimistic = min(optimistic, self.steady)
-        probing = max(PROBE_STEPS - done, 0) * costs.iteration
         polynomial = probing + costs.polynomial(optimistic, self.degree)
         others = min(costs.ic(optimistic), costs.jacobi(optimistic), known)
         if others < polynomial or done >= PROBE_STEPS or polynomial < _MUCH * costs.machine:
@@ -192,6 +196,7 @@ class _Selection:
             self.predicted[self.polynomial] = costs.polynomial(guess, self.degree)
             self.predicted[f"{self.polynomial}+ic"] = costs.polynomial_over_ic(guess)
         self.predicted = {name: seconds for name, seconds in self.predicted.items() if seconds < np.inf}
+        self._count_operations()
         # A direct solution takes what it takes; multigrid may need twice the iterations on a matrix with jumps.
         if self.predicted.get("direct", np.inf) < 1.25 * self.predicted.get("amg", 0.0):
             del self.predicted["amg"]
@@ -199,6 +204,27 @@ class _Selection:
         listed = ", ".join(f"{name} {s:.2g} s" for name, s in sorted(self.predicted.items(), key=lambda p: p[1]))
         source = "the engine's" if self.remaining is not None else "a guess of"
         self.run.because = f"predicted {listed} for {source} {guess:.0f} more CG iterations"
+
+    def _count_operations(self) -> None:
+        """Order the unknowns where it costs little beside what is predicted, and know what a factorisation takes."""
+        costs, best = self.costs, min(self.predicted.values(), default=np.inf)
+        direct = self.predicted.get("direct", np.inf)
+        if direct > _DOUBT * best or costs.ordering() > _AFFORDABLE * best or direct < _SHORT:
+            return
+        budget = max((_DOUBT * best - costs.direct(0.0)) / (costs.machine * costs.speeds.flop), 1e6)
+        self._analyse(budget)
+        if self.analysed is not None:
+            # given up: at least so many
+            self.predicted["direct"] = costs.direct(self.analysed.flops * (1.0 if self.analysed.complete else 2.0))
+
+    def _analyse(self, budget: float) -> None:
+        if self.analysed is not None and (self.analysed.complete or self.analysed.flops >= budget):
+            return
+        started = time.perf_counter()
+        if Cholesky.available():
+            with suppress(NNLAError):  # LU takes what this does not
+                self.analysed = Cholesky(self.run.op.csr, max_flops=budget)
+        self.run.seconds["setup"] += time.perf_counter() - started
 
     def _carry_out(self, probe: SpectralProbe | None) -> None:
         """Run the cheapest of what is left until one ends."""
@@ -208,13 +234,10 @@ class _Selection:
             if run.maxiter is not None and run.iterations >= run.maxiter:
                 return
             name = min(left, key=lambda key: left[key])
-            # what is certain needs less of a reason to switch to than multigrid on a matrix it may not suit
-            alternative = min(left.get("direct", np.inf) * 1.3, left.get("amg", np.inf) * 2.5)
-            if name in ("direct", "amg"):
-                alternative = left.get("direct", np.inf) * 1.3 if name == "amg" else np.inf
             seconds = left.pop(name)
+            self.others = {key for key in left if key in ("direct", "amg")}
             before = run.method if run.iterations else None
-            if not self._run(name, seconds, alternative, probe):
+            if not self._run(name, seconds, probe):
                 continue
             if before is not None and before != run.method:
                 run.because += f"; switched from {before} to {run.method}"
@@ -228,7 +251,7 @@ class _Selection:
             if run.status is not Status.MAXITER:
                 run.give_up(f"{name} ended in {run.status.value}")
 
-    def _run(self, name: str, seconds: float, alternative: float, probe: SpectralProbe | None) -> bool:
+    def _run(self, name: str, seconds: float, probe: SpectralProbe | None) -> bool:
         """One method from the current iterate, of which so many seconds are expected; whether it could run at all."""
         run, costs = self.run, self.costs
         if name == "direct":
@@ -236,7 +259,7 @@ class _Selection:
         if name == "amg":
             return self._amg(seconds)
         run.design = run.degree = run.precision = None
-        if self.predicted.get(name, 0.0) > _WORTH_REORDERING * costs.iteration and run.reorder():
+        if not costs.hubs and self.predicted.get(name, 0.0) > _WORTH_REORDERING * costs.iteration and run.reorder():
             self.base = bind_scaling(run.op, self.base.name)
         if name == "ic" or name.endswith("+ic"):
             try:
@@ -248,7 +271,7 @@ class _Selection:
             run.scaling = "ic"
             if name == "ic":
                 run.method = "ic"
-                self._watched(base, costs.ic_step * costs.iteration, seconds, alternative)
+                self._watched(base, costs.ic_step * costs.iteration, seconds)
                 return True
             again = probe_by_cg(run, base, 20)
             if again is not None:
@@ -257,25 +280,25 @@ class _Selection:
         run.scaling = self.base.name
         if name == self.plain:
             run.method = self.plain
-            self._watched(self.base, costs.iteration, seconds, alternative)
+            self._watched(self.base, costs.iteration, seconds)
             return True
         assert probe is not None, "a polynomial is only predicted where there is a probe"
         step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
         step *= EFFICIENCY * (self.degree + 1)
-        watch = self._watch(step, seconds, alternative)
+        watch = self._watch(step, seconds)
         apply_polynomial(run, self.base, probe, self.polynomial, self.degree, self.engine, **watch)
         return True
 
-    def _watched(self, base: Scaling, step: float, seconds: float, alternative: float) -> None:
+    def _watched(self, base: Scaling, step: float, seconds: float) -> None:
         self.run.iterate(base, **self._watch(step, seconds, alternative))
 
-    def _watch(self, step: float, seconds: float, alternative: float) -> dict[str, Any]:
+    def _watch(self, step: float, seconds: float) -> dict[str, Any]:
         """Options of `Run.iterate` that stop CG where the rest will take longer than the alternative.
 
         CG often gets faster, so the rate so far is believed at once only where it is hopeless, and else after the
         time that was predicted.
         """
-        if not alternative < np.inf:
+        if not self._alternative() < np.inf:
             return {}
         run = self.run
         most = math.inf if run.maxiter is None else run.maxiter - run.iterations
@@ -283,25 +306,40 @@ class _Selection:
         def look(result: CGResult) -> int:
             left = _GETS_FASTER * iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
             late = result.iterations * step > seconds
-            if left > alternative * (1.0 if late else 4.0):
-                return result.iterations
+            patience = 1.0 if late else 4.0
+            if left > patience * self._alternative():
+                self._check_direct(left / patience)
+                if left > patience * self._alternative():
+                    return result.iterations
             return int(min(result.iterations + max(_PATIENCE, result.iterations // 4), most))
 
         return {"limit": int(min(_PATIENCE, most)), "extend": look}
 
+    def _alternative(self) -> float:
+        """Seconds that what runs is measured against: of a direct solution, which are certain, or of multigrid, which
+        may not suit the matrix."""
+        seconds = {key: self.predicted.get(key, np.inf) for key in self.others}
+        return min(1.3 * seconds.get("direct", np.inf), 2.5 * seconds.get("amg", np.inf))
+
+    def _check_direct(self, seconds: float) -> None:
+        """Before something is stopped for a direct solution: count the operations, up to so many seconds' worth."""
+        if "direct" not in self.others or self.run.order is not None:
+            return
+        costs = self.costs
+        self._analyse(max((seconds - costs.direct(0.0)) / (costs.machine * costs.speeds.flop), 1e6))
+        if self.analysed is not None:
+            self.predicted["direct"] = costs.direct(self.analysed.flops * (1.0 if self.analysed.complete else 2.0))
+
     def _direct(self) -> bool:
         """Factor, unless the ordering finds that it would take far more than predicted."""
         run, costs = self.run, self.costs
+        if self.run.order is not None:
+            self.analysed = None  # of the matrix in its old order
         if self.costs.sparse and Cholesky.available():
             others = [s for name, s in self.predicted.items() if name != "direct"]
             allowed = max(4 * costs.direct(), 2 * min(others, default=np.inf))
             budget = max((allowed - costs.direct(0.0)) / (costs.machine * costs.speeds.flop), 1e6)
-            started = time.perf_counter()
-            try:
-                self.analysed = Cholesky(run.op.csr, max_flops=budget)
-            except NNLAError:  # LU takes what this does not
-                self.analysed = None
-            run.seconds["setup"] += time.perf_counter() - started
+            self._analyse(budget)
             if self.analysed is not None and not self.analysed.complete:
                 run.give_up(f"direct: more than {budget:.0e} operations")
                 return False
@@ -320,9 +358,9 @@ class _Selection:
             return False
         run.seconds["setup"] += base.seconds
         run.method, run.scaling = "amg", "amg"
-        alternative = 1.3 * self.predicted.get("direct", np.inf)
+        run.because += f"; {base.note}"
         cycle = self.costs.machine * self.costs.nnz * self.costs.speeds.amg_step
-        self._watched(base, cycle, seconds, alternative)
+        self._watched(base, cycle, seconds)
         return True
 
 

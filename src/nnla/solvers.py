@@ -147,7 +147,7 @@ def solve(
             run.reorder()
         base = bind_amg(op) if method == "amg" else bind_scaling(run.op, names[method] if M is None else M)
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
-        run.because = "asked for" + run.because
+        run.because = "asked for" + run.because + (f"; {base.note}" if base.note else "")
         run.seconds["setup"] += base.seconds
         run.iterate(base)
     return run.solution()
