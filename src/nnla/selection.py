@@ -290,7 +290,7 @@ class _Selection:
         return True
 
     def _watched(self, base: Scaling, step: float, seconds: float) -> None:
-        self.run.iterate(base, **self._watch(step, seconds, alternative))
+        self.run.iterate(base, **self._watch(step, seconds))
 
     def _watch(self, step: float, seconds: float) -> dict[str, Any]:
         """Options of `Run.iterate` that stop CG where the rest will take longer than the alternative.
