@@ -234,10 +234,10 @@ class _Selection:
             if run.maxiter is not None and run.iterations >= run.maxiter:
                 return
             name = min(left, key=lambda key: left[key])
-            seconds = left.pop(name)
+            del left[name]
             self.others = {key for key in left if key in ("direct", "amg")}
             before = run.method if run.iterations else None
-            if not self._run(name, seconds, probe):
+            if not self._run(name, probe):
                 continue
             if before is not None and before != run.method:
                 run.because += f"; switched from {before} to {run.method}"
@@ -251,13 +251,13 @@ class _Selection:
             if run.status is not Status.MAXITER:
                 run.give_up(f"{name} ended in {run.status.value}")
 
-    def _run(self, name: str, seconds: float, probe: SpectralProbe | None) -> bool:
-        """One method from the current iterate, of which so many seconds are expected; whether it could run at all."""
+    def _run(self, name: str, probe: SpectralProbe | None) -> bool:
+        """One method from the current iterate; whether it could run at all."""
         run, costs = self.run, self.costs
         if name == "direct":
             return self._direct()
         if name == "amg":
-            return self._amg(seconds)
+            return self._amg()
         run.design = run.degree = run.precision = None
         if not costs.hubs and self.predicted.get(name, 0.0) > _WORTH_REORDERING * costs.iteration and run.reorder():
             self.base = bind_scaling(run.op, self.base.name)
@@ -271,7 +271,7 @@ class _Selection:
             run.scaling = "ic"
             if name == "ic":
                 run.method = "ic"
-                self._watched(base, costs.ic_step * costs.iteration, seconds)
+                self._watched(base, costs.ic_step * costs.iteration)
                 return True
             again = probe_by_cg(run, base, 20)
             if again is not None:
@@ -280,23 +280,23 @@ class _Selection:
         run.scaling = self.base.name
         if name == self.plain:
             run.method = self.plain
-            self._watched(self.base, costs.iteration, seconds)
+            self._watched(self.base, costs.iteration)
             return True
         assert probe is not None, "a polynomial is only predicted where there is a probe"
         step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
         step *= EFFICIENCY * (self.degree + 1)
-        watch = self._watch(step, seconds)
+        watch = self._watch(step)
         apply_polynomial(run, self.base, probe, self.polynomial, self.degree, self.engine, **watch)
         return True
 
-    def _watched(self, base: Scaling, step: float, seconds: float) -> None:
-        self.run.iterate(base, **self._watch(step, seconds))
+    def _watched(self, base: Scaling, step: float) -> None:
+        self.run.iterate(base, **self._watch(step))
 
-    def _watch(self, step: float, seconds: float) -> dict[str, Any]:
+    def _watch(self, step: float) -> dict[str, Any]:
         """Options of `Run.iterate` that stop CG where the rest will take longer than the alternative.
 
-        CG often gets faster, so the rate so far is believed at once only where it is hopeless, and else after the
-        time that was predicted.
+        CG often gets faster, and often makes no progress at first, so the rate so far is believed the more, the more
+        has been spent: nothing is stopped for what a seventh of the alternative's time has shown.
         """
         if not self._alternative() < np.inf:
             return {}
@@ -305,15 +305,20 @@ class _Selection:
 
         def look(result: CGResult) -> int:
             left = _GETS_FASTER * iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
-            late = result.iterations * step > seconds
-            patience = 1.0 if late else 4.0
-            if left > patience * self._alternative():
-                self._check_direct(left / patience)
-                if left > patience * self._alternative():
+            spent = result.iterations * step
+            if self._hopeless(spent, left):
+                self._check_direct(left)
+                if self._hopeless(spent, left):
                     return result.iterations
             return int(min(result.iterations + max(_PATIENCE, result.iterations // 4), most))
 
         return {"limit": int(min(_PATIENCE, most)), "extend": look}
+
+    def _hopeless(self, spent: float, left: float) -> bool:
+        alternative = self._alternative()
+        if spent < alternative / 7:
+            return False
+        return left > alternative * (4.0 if spent < 0.4 * alternative else 1.2)
 
     def _alternative(self) -> float:
         """Seconds that what runs is measured against: of a direct solution, which are certain, or of multigrid, which
@@ -348,7 +353,7 @@ class _Selection:
         run_direct(run, self.analysed)
         return True
 
-    def _amg(self, seconds: float) -> bool:
+    def _amg(self) -> bool:
         run = self.run
         run.design = run.degree = run.precision = None
         try:
@@ -360,7 +365,7 @@ class _Selection:
         run.method, run.scaling = "amg", "amg"
         run.because += f"; {base.note}"
         cycle = self.costs.machine * self.costs.nnz * self.costs.speeds.amg_step
-        self._watched(base, cycle, seconds)
+        self._watched(base, cycle)
         return True
 
 

@@ -136,8 +136,10 @@ def locality(csr: Any, itemsize: int = 8) -> Locality:
 
 
 def better_order(csr: Any) -> tuple[np.ndarray, sp.csr_array] | None:
-    """Reverse Cuthill-McKee where it pays: the vector fills a good part of the second-level cache, products scatter over it, and
-    the new order at least halves the cache lines that they touch: the order and the permuted matrix. Else None.
+    """Reverse Cuthill-McKee where it pays: the order and the permuted matrix. Else None.
+
+    It pays where the vector fills a good part of the second-level cache, products scatter over it, and the new order
+    at least halves the cache lines that they touch.
 
     Cost: a product's time to find that it does not pay; some twenty to reorder.
     """
