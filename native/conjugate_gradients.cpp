@@ -145,23 +145,26 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
             failed_value = gamma;
             return leave(Ending::preconditioner);
         }
-        double beta = fresh_ ? 0.0 : gamma / gamma_;
+        const double beta = fresh_ ? 0.0 : gamma / gamma_;
         double curvature;
+        bool asked = false;
+        const auto ask = [&] {  // p and s = A p themselves
+            over([&](std::size_t, std::size_t lo, std::size_t hi) { vectors.direction(lo, hi, beta, u, p_.data()); });
+            curvature = A_->multiply(p_.data(), s_.data());
+            ++products;
+            asked = true;
+        };
         if (one_reduction) {
             const double uw = A_->multiply(u, w_.data());
             ++products;
             curvature = fresh_ ? uw : uw - beta * gamma / alpha_;
-            if (!(curvature > 0) && !fresh_) {  // cancellation, or an indefinite A: start anew from u, which tells
-                beta = 0.0;
-                curvature = uw;
-                p_.zero();
-                s_.zero();
+            if (!(curvature > 0) && !fresh_) {  // cancellation, or an indefinite A: ask directly
+                ask();
+                ++reductions;
             }
             ++reductions;
         } else {
-            over([&](std::size_t, std::size_t lo, std::size_t hi) { vectors.direction(lo, hi, beta, u, p_.data()); });
-            curvature = A_->multiply(p_.data(), s_.data());
-            ++products;
+            ask();
             reductions += 2;
         }
         if (!(curvature > 0)) {
@@ -171,7 +174,7 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
         const double alpha = gamma / curvature;
         over([&](std::size_t p, std::size_t lo, std::size_t hi) {
             double* u_target = u_.size() == 0 ? nullptr : u_.data();
-            if (one_reduction)
+            if (!asked)
                 vectors.both(lo, hi, beta, alpha, w_.data(), p_.data(), s_.data(), x, r_.data(), inverse, u_target,
                              &sums[2 * p]);
             else

@@ -192,6 +192,7 @@ PolynomialPreconditioner<V>::PolynomialPreconditioner(std::shared_ptr<const Slic
 }
 
 template <class V> void PolynomialPreconditioner<V>::apply(const double* r, double* z) {
+    const std::lock_guard<std::mutex> mine(in_use_);
     T* input = runner_.input();
     const std::size_t n = static_cast<std::size_t>(size());
     const double* scale = scale_.empty() ? nullptr : scale_.data();
@@ -213,6 +214,7 @@ template <class V> void PolynomialPreconditioner<V>::apply(const double* r, doub
 }
 
 template <class V> void PolynomialPreconditioner<V>::apply_block(const double* r, double* z, int columns) {
+    const std::lock_guard<std::mutex> mine(in_use_);
     const std::size_t n = static_cast<std::size_t>(size()), k = static_cast<std::size_t>(columns);
     for (std::size_t from = 0; from < k;) {
         const std::size_t left = k - from;

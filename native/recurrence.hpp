@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "preconditioner.hpp"
@@ -59,7 +60,8 @@ template <class V> class RecurrenceRunner {
     PaddedVector<T> z_, work_[2], acc_;
 };
 
-// M = S P(S A S) S, a preconditioner for float64 CG whose inside is in V's arithmetic.
+// M = S P(S A S) S, a preconditioner for float64 CG whose inside is in V's arithmetic. It owns its work vectors:
+// threads that share one take turns.
 template <class V> class PolynomialPreconditioner : public Preconditioner {
   public:
     using T = typename arithmetic<V>::type;
@@ -78,6 +80,7 @@ template <class V> class PolynomialPreconditioner : public Preconditioner {
     CacheBudget budget_;
     RecurrenceRunner<V> runner_;
     std::unique_ptr<RecurrenceRunner<V>> block_;
+    std::mutex in_use_;
     std::vector<double> scale_;
     double unit_ = 1;  // a power of two that brings the largest entry of S to about 1: float32 keeps its range
 };
