@@ -20,6 +20,7 @@ from nnla.operators import Operator
 __all__ = ["Costs", "Speeds"]
 
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
+_MANY = 150  # Jacobi-CG iterations from which on modified IC shows
 _HUB = 30  # longest by mean row
 _WORTH_THREADS = 200_000  # stored entries
 _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
@@ -82,6 +83,7 @@ class Costs:
     Attributes
     ----------
     speeds : `Speeds` in use
+    m_matrix : no entry off the diagonal is positive
     hubs : some rows are far longer than the others, as in networks
     iteration : seconds of a Jacobi-CG iteration, predicted until `observe` has been told
     """
@@ -93,7 +95,7 @@ class Costs:
         self._native = native is not None and op.csr is not None and op.csr.indices.dtype == np.int32
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
-        self._m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
+        self.m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
         # Rows a hundred times longer than the others (networks): what works row against row takes their square.
         self.hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
         self._graph: tuple[int, float] | None = None
@@ -158,7 +160,7 @@ class Costs:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""
         if not self.sparse or self.n < _WORTH_COARSENING or self.hubs or not _has_pyamg():
             return np.inf
-        iterations = AMG_ITERATIONS[0 if self._m_matrix else 1]
+        iterations = AMG_ITERATIONS[0 if self.m_matrix else 1]
         s = self.speeds
         return self.machine * self.nnz * (s.amg_setup + self.columns * iterations * s.amg_step)
 
@@ -173,8 +175,11 @@ class Costs:
         if not self.sparse or self.nnz <= self.n or self.hubs:
             return np.inf
         s = self.speeds
-        share = IC_ITERATIONS[0 if self._m_matrix else 1]
-        steps = s.ic_setup / self.columns + self.ic_step * share * iterations
+        better, usual = IC_ITERATIONS
+        share = usual * iterations
+        if self.m_matrix:  # what modified IC gains grows with the iterations
+            share = max(better * iterations, min(share, usual * _MANY))
+        steps = s.ic_setup / self.columns + self.ic_step * share
         return self.machine * s.ic_call + self.iteration * steps
 
     @property

@@ -40,7 +40,7 @@ from nnla.scalings import Scaling, bind_amg, bind_scaling
 from nnla.simulated_choice import dos_interval
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["iterations_left", "predict_iterations", "solve_auto"]
+__all__ = ["energy_left", "iterations_left", "predict_iterations", "solve_auto"]
 
 _TINY = 100  # unknowns up to which a dense or sparse factorisation takes less time than choosing
 _FIRST_STEPS = 8
@@ -85,6 +85,29 @@ def iterations_left(norms: list[float], target: float) -> float:
     if gain <= 0:
         return math.inf
     return max(0.0, round(math.log(best[-1] / max(target, 1e-300)) / gain * (len(norms) - half), 9))
+
+
+def energy_left(result: CGResult, target: float) -> float:
+    """The same at the rate at which CG's steps in the energy norm get shorter.
+
+    The energy norm of the error falls with every step, by sqrt(alpha_k r_k'z_k) in the sense of Pythagoras, where the
+    2-norm of the residual of a stiff structure may stay where it is for hundreds of steps.
+
+    References
+    ----------
+    Strakos, Tichy, On error estimation in the conjugate gradient method, ETNA 13 (2002), eq. (3.5).
+    """
+    alpha, beta = np.array(result.alpha[-4 * _PATIENCE :]), np.array(result.beta[-4 * _PATIENCE + 1 :])
+    half = alpha.size // 2
+    if half < 4 or beta.size != alpha.size - 1 or not np.all(beta > 0) or not np.all(alpha > 0):
+        return math.inf
+    steps = np.log(alpha) + np.append(0.0, np.cumsum(np.log(beta)))  # of alpha_k r_k'z_k, to a constant
+    top = steps.max()
+    early, late = (math.log(float(np.exp(part - top).sum()) + 1e-300) for part in (steps[:half], steps[-half:]))
+    if early <= late:
+        return math.inf
+    now = min(result.first)
+    return max(0.0, math.log(now / max(target, 1e-300)) / (0.5 * (early - late)) * (alpha.size - half))
 
 
 def _steady(norms: list[float]) -> bool:
@@ -304,7 +327,8 @@ class _Selection:
         most = math.inf if run.maxiter is None else run.maxiter - run.iterations
 
         def look(result: CGResult) -> int:
-            left = _GETS_FASTER * iterations_left(result.first[-4 * _PATIENCE :], self._target) * step
+            left = min(iterations_left(result.first[-4 * _PATIENCE :], self._target), energy_left(result, self._target))
+            left *= _GETS_FASTER * step
             spent = result.iterations * step
             if self._hopeless(spent, left):
                 self._check_direct(left)
@@ -316,7 +340,7 @@ class _Selection:
 
     def _hopeless(self, spent: float, left: float) -> bool:
         alternative = self._alternative()
-        if spent < alternative / 7:
+        if spent < alternative / 7 or (left == math.inf and spent < alternative / 2):
             return False
         return left > alternative * (4.0 if spent < 0.4 * alternative else 1.2)
 
@@ -324,7 +348,9 @@ class _Selection:
         """Seconds that what runs is measured against: of a direct solution, which are certain, or of multigrid, which
         may not suit the matrix."""
         seconds = {key: self.predicted.get(key, np.inf) for key in self.others}
-        return min(1.3 * seconds.get("direct", np.inf), 2.5 * seconds.get("amg", np.inf))
+        return min(
+            1.3 * seconds.get("direct", np.inf), (1.3 if self.costs.m_matrix else 2.5) * seconds.get("amg", np.inf)
+        )
 
     def _check_direct(self, seconds: float) -> None:
         """Before something is stopped for a direct solution: count the operations, up to so many seconds' worth."""
