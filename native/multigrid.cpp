@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <utility>
 
 #include "threads.hpp"
@@ -196,6 +197,7 @@ template <class T> class MultigridOf final : public Multigrid {
     }
 
     void apply(const double* r, double* z) override {
+        const std::lock_guard<std::mutex> mine(in_use_);  // the levels own their vectors
         Level<T>& top = levels_.front();
         const std::int64_t n = top.A.rows;
         double largest = 0;
@@ -346,6 +348,7 @@ template <class T> class MultigridOf final : public Multigrid {
         }
     }
 
+    std::mutex in_use_;
     std::vector<Level<T>> levels_;
     std::vector<double> scale_;
     std::vector<T> inverse_;

@@ -67,6 +67,7 @@ def make_engine():
 @pytest.fixture
 def no_weights(monkeypatch):
     """An installation whose weights are damaged."""
+    import nnla.solvers  # which takes the loader along when it is first imported  # noqa: F401
     from nnla.errors import WeightsError
 
     def broken(name):

@@ -166,6 +166,7 @@ def test_the_catalogue_is_symmetric_positive_definite():
 @pytest.mark.parametrize("order", ["natural", "random", "RCM"])
 def test_kernels_of_one_small_system(order):
     from kernel_tables import markdown
+
     from kernels import ordered, rows_of
 
     A = nnla.problems.poisson2d(24)

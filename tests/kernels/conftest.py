@@ -50,7 +50,7 @@ def _pattern_matrix(pattern: str, n: int, seed: int, zeros: bool = False) -> sp.
         rows, columns = np.append(coo.coords[0], a), np.append(coo.coords[1], b)
         A = sp.csr_array((np.append(coo.data, np.zeros(2 * n)), (rows, columns)), shape=(n, n))
     A.sum_duplicates()
-    A.data /= 2.0 * max(float(weights.max(initial=0.0)), 0.5)
+    A.data /= 2.0 * float(weights.max(initial=0.0)) + 0.1  # at most the largest row sum
     A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
     return A
 
