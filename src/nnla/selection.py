@@ -51,6 +51,7 @@ _HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what
 _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
+_SHIFTED = 8.0  # how much longer than predicted CG takes over a factorisation of the shifted matrix, at times
 _DOUBT = 4.0  # the fill predicted from the graph is right to such a factor
 _AFFORDABLE = 0.2  # share of the time ahead that the ordering may take for knowing better
 _RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
@@ -291,6 +292,9 @@ class _Selection:
                 run.give_up(f"ic: {error}")
                 return False
             run.seconds["setup"] += base.seconds
+            if base.shift > 0 and self.predicted.get("direct", np.inf) < _SHIFTED * self.predicted[name]:
+                run.give_up(f"ic: needed a shift of {base.shift:g}")
+                return False
             run.scaling = "ic"
             if name == "ic":
                 run.method = "ic"
