@@ -262,6 +262,8 @@ class _Selection:
             self.others = {key for key in left if key in ("direct", "amg")}
             before = run.method if run.iterations else None
             if not self._run(name, probe):
+                if name == "ic" and "direct" in left:  # too ill-conditioned for the diagonal alone
+                    left.pop(self.plain, None)
                 continue
             if before is not None and before != run.method:
                 run.because += f"; switched from {before} to {run.method}"
