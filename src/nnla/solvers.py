@@ -85,13 +85,19 @@ def solve(
     -----
     Cost: the products in ``report.products``, everything included.
 
-    Memory, beside A, b and x0: at most v arrays of b's shape and d vectors of length n, with (v, d) =
+    Memory, beside A, b and x0, in NumPy: at most v arrays of b's shape and d vectors of length n, with (v, d) =
 
     * (8, 0) for "cg", (9, 1) for "jacobi",
     * (13, 0) for a polynomial of any degree, (15, 1) for one over Jacobi scaling,
 
-    v + 1 with x0, and v + 3 while some columns of a block have converged and others have not. "ic", "amg" and
-    "direct" add their factors.
+    v + 1 with x0, and v + 3 while some columns of a block have converged and others have not. With the native
+    kernels and one right-hand side, at most so many vectors of length n:
+
+    * 10 for "cg", 13 for "jacobi",
+    * 15 for a polynomial in float32, 19 for one over Jacobi scaling; 18 and 23 in float64,
+
+    and A once more, by 4 to 8 bytes an entry in float32 and 8 to 12 in float64, for polynomials and where "cg" or
+    "jacobi" take more than 30 iterations. "ic", "amg" and "direct" add their factors.
 
     Guaranteed: ``converged`` means that
     the true residual meets the tolerance; a polynomial that turns out indefinite is given up for plain
