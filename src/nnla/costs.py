@@ -20,6 +20,7 @@ from nnla.operators import Operator
 __all__ = ["Costs", "Speeds"]
 
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
+_LAST_LEVEL = 32 << 20  # bytes
 _MANY = 150  # Jacobi-CG iterations from which on modified IC shows
 _HUB = 30  # longest by mean row
 _WORTH_THREADS = 200_000  # stored entries
@@ -37,39 +38,42 @@ class Speeds:
     factor_entry, flop : of the rest of a direct solution
     fill : operations of a factorisation by the cubed width of the graph (rows by levels)
     ic_setup, ic_step : IC(0), in Jacobi-CG iterations: set-up, one iteration
+    sliced : a Jacobi-CG iteration from slices of runs, by one from CSR, beyond the cache
     ic_call : seconds besides, in Python
     polynomial_step : twelve products of a polynomial, in Jacobi-CG iterations: of scattered and of run columns
     polynomial_setup : layout and engine: in Jacobi-CG iterations, and in seconds
     amg_setup, amg_step : multigrid, per stored entry: set-up, one iteration
     """
 
-    entry: float = 0.85e-9
-    row: float = 1.2e-9
-    order_row: float = 3.5e-7
-    factor_entry: float = 25e-9
-    flop: float = 1 / 2.8e10
+    entry: float = 6e-10
+    row: float = 9e-10
+    order_row: float = 3.7e-7
+    factor_entry: float = 12e-9
+    flop: float = 3.1e-11
     fill: float = 60.0
     ic_setup: float = 12.0
-    ic_step: float = 2.2
+    ic_step: float = 2.4
+    sliced: float = 0.6
     ic_call: float = 1.5e-4
-    polynomial_step: tuple[float, float] = (6.5, 3.4)
+    polynomial_step: tuple[float, float] = (7.2, 3.7)
     polynomial_setup: tuple[float, float] = (6.0, 4e-3)
-    amg_setup: float = 90e-9
+    amg_setup: float = 120e-9
     amg_step: float = 5.5e-9
 
 
 NATIVE = Speeds()
 # NumPy, SciPy and SuperLU alone.
 PLAIN = Speeds(
-    entry=1.0e-9, row=12e-9, order_row=1.2e-6, factor_entry=100e-9, flop=1 / 4e9, ic_setup=200.0, ic_step=5.0,
+    entry=1.0e-9, row=12e-9, order_row=1.2e-6, factor_entry=100e-9, flop=1 / 4e9, ic_setup=200.0, ic_step=5.0, sliced=1.0,
     polynomial_step=(13.0, 13.0), polynomial_setup=(1.0, 4e-3), amg_setup=500e-9, amg_step=25e-9,
 )  # fmt: skip
 
 # Medians over the same families: (modified) IC(0)'s iterations by Jacobi's and multigrid's iterations, each on
-# matrices with the signs of an M-matrix and on others; Jacobi's by the levels of the graph, on a Laplacian.
-IC_ITERATIONS = (0.15, 0.28)
+# matrices with the signs of an M-matrix and on others (of multigrid's the unlucky ones: on solids and frames it may
+# take hundreds); Jacobi's by the levels of the graph, on a Laplacian.
+IC_ITERATIONS = (0.17, 0.27)
 LEVEL_ITERATIONS = 1.4
-AMG_ITERATIONS = (22.0, 120.0)
+AMG_ITERATIONS = (12.0, 100.0)
 
 
 @cache
@@ -166,9 +170,15 @@ class Costs:
 
     # -- methods whose cost depends on the iterations -----------------------------------------------------
 
+    @property
+    def sliced(self) -> float:
+        """A Jacobi-CG iteration from slices, by one from CSR: runs beyond the cache halve the traffic."""
+        beyond = self._native and 12 * self.nnz > _LAST_LEVEL and self.runs > 0.5
+        return self.speeds.sliced if beyond else 1.0
+
     def jacobi(self, iterations: float) -> float:
         """So many more iterations of Jacobi-CG."""
-        return iterations * self.iteration
+        return iterations * self.iteration * self.sliced
 
     def ic(self, iterations: float) -> float:
         """CG with IC(0) where Jacobi-CG would take so many iterations."""
@@ -185,13 +195,14 @@ class Costs:
     @property
     def ic_step(self) -> float:
         """One iteration with IC(0), whose substitutions run on one thread, in Jacobi-CG iterations."""
-        return 1.0 + (self.speeds.ic_step - 1.0) * self._speedup
+        return self.sliced + (self.speeds.ic_step - 1.0) * self._speedup
 
     def polynomial(self, iterations: float, degree: int) -> float:
         """CG with a polynomial of this degree where Jacobi-CG would take so many iterations."""
         s = self.speeds
         scattered, runs = s.polynomial_step
         step = 1.0 + (scattered + (runs - scattered) * self.runs - 1.0) * (degree + 1) / 12
+        step *= self.sliced
         outer = max(1.0, iterations / (EFFICIENCY * (degree + 1)))
         setup = s.polynomial_setup[0] * self.iteration / self.columns + self.machine * s.polynomial_setup[1]
         return setup + outer * step * self.iteration

@@ -51,6 +51,8 @@ _HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what
 _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
+_RISK = 2.0
+_TRUSTED = 120  # CG iterations up to which a steady rate of the first steps is believed
 _SHIFTED = 8.0  # how much longer than predicted CG takes over a factorisation of the shifted matrix, at times
 _DOUBT = 4.0  # the fill predicted from the graph is right to such a factor
 _AFFORDABLE = 0.2  # share of the time ahead that the ordering may take for knowing better
@@ -180,7 +182,7 @@ class _Selection:
             return done + int(min(left + 2, max(done, _FIRST_STEPS)))
         known = min(costs.direct(), costs.amg())
         optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
-        if _steady(result.first):
+        if _steady(result.first) and 1.3 * left < _TRUSTED:
             self.steady = 1.3 * left
             optimistic = min(optimistic, self.steady)
         polynomial = probing + costs.polynomial(optimistic, self.degree)
@@ -211,7 +213,8 @@ class _Selection:
         if guess is None:
             guess = min(max(_HARD[0], _HARD[1] * costs.levels), self.steady)
         self.predicted = {
-            self.plain: costs.jacobi(guess),
+            # a guess that is wrong hurts most here
+            self.plain: costs.jacobi(guess * (1.0 if self.remaining is not None else _RISK)),
             "ic": costs.ic(guess),
             "direct": costs.direct(),
             "amg": costs.amg(),
@@ -245,7 +248,7 @@ class _Selection:
         if self.analysed is not None and (self.analysed.complete or self.analysed.flops >= budget):
             return
         started = time.perf_counter()
-        if Cholesky.available():
+        if Cholesky.available() and self.costs.sparse:
             with suppress(NNLAError):  # LU takes what this does not
                 self.analysed = Cholesky(self.run.op.csr, max_flops=budget)
         self.run.seconds["setup"] += time.perf_counter() - started
@@ -271,7 +274,10 @@ class _Selection:
                 break
             if run.status is Status.MAXITER and run.maxiter is not None and run.iterations >= run.maxiter:
                 break
-            left = {key: s for key, s in left.items() if key in ("direct", "amg")} or {self.plain: 0.0}
+            left = {
+                key: s * (_RISK if key == "ic" else 1.0) for key, s in left.items() if key in ("ic", "direct", "amg")
+            }
+            left = left or {self.plain: 0.0}
             if name == self.plain and self.plain in left:
                 break
             if run.status is not Status.MAXITER:
