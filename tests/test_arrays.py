@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nnla._arrays import inner, is_torch, namespace, norm, to_numpy, zeros_like
+from nnla.kernels import native
 
 KINDS = ["numpy", "torch"]
 
@@ -75,6 +76,52 @@ def test_norm_neither_overflows_nor_underflows(convert, scale):
     assert norm(convert(x)) == pytest.approx(5.0 * scale, rel=1e-14)
     block = norm(convert(np.stack([x, [1.0, 0.0]], axis=1)))
     np.testing.assert_allclose(block, [5.0 * scale, 1.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 1000, 16_384, 16_385, 50_001])
+def test_inner_of_any_length(n, rng):
+    x, y = rng.standard_normal((2, n))
+    assert inner(x, y) == pytest.approx(float(x @ y), rel=1e-12, abs=1e-12 * max(n, 1) ** 0.5)
+    assert norm(x) == pytest.approx(float(np.sqrt(x @ x)), rel=1e-14)
+
+
+def test_inner_does_not_depend_on_the_threads_nor_on_the_alignment(rng):
+    if native is None:
+        pytest.skip("the native kernels are not there")
+    x, y = rng.standard_normal((2, 100_003))
+    try:
+        found = []
+        for threads in (1, 2, 3, 7):
+            native.set_threads(threads)
+            found += [inner(x, y), inner(np.append(0.0, x)[1:], np.append([0.0] * 3, y)[3:])]
+    finally:
+        native.set_threads(0)
+    assert len(set(found)) == 1
+
+
+def test_what_native_code_cannot_take_goes_another_way(rng, monkeypatch):
+    x, y = rng.standard_normal((2, 101))
+    expected = float(x @ y)
+    twice = np.repeat(x, 2)
+    assert inner(twice[::2], y) == pytest.approx(expected, rel=1e-13)  # strided
+    assert inner(x[::-1], y[::-1]) == pytest.approx(expected, rel=1e-13)
+    assert inner(x.astype(np.float32), y.astype(np.float32)) == pytest.approx(expected, rel=1e-4)
+    assert inner(x.astype(np.float32), y) == pytest.approx(expected, rel=1e-4)
+    assert norm(twice[::2]) == pytest.approx(norm(x), rel=1e-14)
+    assert norm(x.astype(np.float32)) == pytest.approx(norm(x), rel=1e-5)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    assert inner(frozen, y) == pytest.approx(expected, rel=1e-13)
+    monkeypatch.setattr("nnla._arrays.native", None)
+    assert inner(x, y) == pytest.approx(expected, rel=1e-13)
+    assert norm(1e200 * x) == pytest.approx(1e200 * norm(x), rel=1e-13)
+
+
+def test_native_inner_refuses_different_lengths():
+    if native is None:
+        pytest.skip("the native kernels are not there")
+    with pytest.raises(ValueError, match="lengths"):
+        native.dot(np.ones(3), np.ones(4))
 
 
 def test_norm_of_zero_and_of_non_finite(convert):
