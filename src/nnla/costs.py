@@ -64,9 +64,19 @@ class Speeds:
 NATIVE = Speeds()
 # NumPy, SciPy and SuperLU alone.
 PLAIN = Speeds(
-    entry=1.0e-9, row=12e-9, order_row=1.2e-6, factor_entry=100e-9, flop=1 / 4e9, ic_setup=200.0, ic_step=5.0, sliced=1.0,
-    polynomial_step=(13.0, 13.0), polynomial_setup=(1.0, 4e-3), amg_setup=500e-9, amg_step=25e-9,
-)  # fmt: skip
+    entry=1.0e-9,
+    row=12e-9,
+    order_row=1.2e-6,
+    factor_entry=100e-9,
+    flop=1 / 4e9,
+    ic_setup=200.0,
+    ic_step=5.0,
+    sliced=1.0,
+    polynomial_step=(13.0, 13.0),
+    polynomial_setup=(1.0, 4e-3),
+    amg_setup=500e-9,
+    amg_step=25e-9,
+)
 
 # Medians over the same families: (modified) IC(0)'s iterations by Jacobi's and multigrid's iterations, each on
 # matrices with the signs of an M-matrix and on others (of multigrid's the unlucky ones: on solids and frames it may
@@ -106,7 +116,7 @@ class Costs:
         self._runs: float | None = None
         self._csr = op.csr
         # Threads speed up what is beyond the cache.
-        threads = native.max_threads() if self._native and self.nnz > _WORTH_THREADS else 1
+        threads = native.max_threads() if native is not None and self._native and self.nnz > _WORTH_THREADS else 1
         self._speedup = 1.0 + 0.7 * (threads - 1)
         self._expected = columns * (self.speeds.entry * self.nnz + self.speeds.row * self.n) / self._speedup
         self.iteration = self._expected
@@ -215,5 +225,7 @@ class Costs:
     def runs(self) -> float:
         """Share of the entries that lie in run columns, from a sample of the slices."""
         if self._runs is None:
-            self._runs = native.run_share(self._csr.indptr, self._csr.indices) if self._native else 0.0
+            self._runs = 0.0
+            if native is not None and self._native and self._csr is not None:
+                self._runs = float(native.run_share(self._csr.indptr, self._csr.indices))
         return self._runs
