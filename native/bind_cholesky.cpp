@@ -13,18 +13,22 @@ namespace {
 
 using Indices = Input<std::int32_t>;
 
+Pattern sound(const Indices& p, const Indices& i) {
+    if (p.size() == 0 || p.data()[0] != 0) throw std::invalid_argument("indptr must start with 0");
+    for (std::size_t k = 1; k < p.size(); ++k)
+        if (p.data()[k] < p.data()[k - 1]) throw std::invalid_argument("indptr must not decrease");
+    if (p.data()[p.size() - 1] != static_cast<std::int64_t>(i.size()))
+        throw std::invalid_argument("indptr does not fit the indices");
+    return Pattern{static_cast<std::int32_t>(p.size() - 1), p.data(), i.data()};
+}
+
 // The factorisation and the arrays of the pattern that it reads.
 struct Held {
     Indices indptr, indices;
     std::unique_ptr<Cholesky> factor;
 
     Held(Indices p, Indices i, double max_flops) : indptr(p), indices(i) {
-        if (p.size() == 0 || p.data()[0] != 0) throw std::invalid_argument("indptr must start with 0");
-        for (std::size_t k = 1; k < p.size(); ++k)
-            if (p.data()[k] < p.data()[k - 1]) throw std::invalid_argument("indptr must not decrease");
-        if (p.data()[p.size() - 1] != static_cast<std::int64_t>(i.size()))
-            throw std::invalid_argument("indptr does not fit the indices");
-        const Pattern pattern{static_cast<std::int32_t>(p.size() - 1), p.data(), i.data()};
+        const Pattern pattern = sound(p, i);
         nb::gil_scoped_release release;
         factor = std::make_unique<Cholesky>(pattern, max_flops);
     }

@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <utility>
 
+#include "threads.hpp"
+
 namespace nnla {
 namespace {
+
+// Below this many entries a second thread costs more than it saves.
+constexpr std::int64_t kSerial = 100000;
 
 CsrView view(const CsrArrays& A, std::int64_t columns) {
     return {static_cast<std::int64_t>(A.indptr.size()) - 1, columns, A.indptr.data(), A.indices.data(), A.data.data()};
@@ -46,15 +52,15 @@ struct Product {
 };
 
 // C = A B row by row (Gustavson). Whether a column is new to its row is as good as random: no branch depends on it.
-Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
+Product multiply_rows(const CsrView& A, const CsrView& B, std::int64_t first, std::int64_t last, std::size_t expected) {
     Product C;
-    C.indptr.resize(static_cast<std::size_t>(A.rows) + 1);
+    C.indptr.resize(static_cast<std::size_t>(last - first) + 1);
     C.indptr[0] = 0;
     C.room.need(expected);
     // Where column j of the row under way is stored; positions of earlier rows are smaller than its start.
     std::vector<std::int32_t> place(static_cast<std::size_t>(B.columns), -1);
     std::int32_t* at = place.data();
-    for (std::int64_t i = 0; i < A.rows; ++i) {
+    for (std::int64_t i = first; i < last; ++i) {
         const std::int32_t begin = A.indptr[i], end = A.indptr[i + 1];
         std::size_t most = 0;
         for (std::int32_t p = begin; p < end; ++p) most += B.indptr[A.indices[p] + 1] - B.indptr[A.indices[p]];
@@ -79,7 +85,40 @@ Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
             }
         }
         C.room.size = static_cast<std::size_t>(size);
-        C.indptr[i + 1] = size;
+        C.indptr[i - first + 1] = size;
+    }
+    return C;
+}
+
+// The same on several threads; rows do not depend on one another, so the result does not depend on the threads.
+Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
+    const int parts = A.nnz() < kSerial ? 1 : max_threads();
+    if (parts == 1) return multiply_rows(A, B, 0, A.rows, expected);
+    std::vector<Product> pieces(static_cast<std::size_t>(parts));
+    std::vector<std::exception_ptr> failures(static_cast<std::size_t>(parts));
+    parallel(parts, [&](int part) {
+        try {
+            pieces[part] = multiply_rows(A, B, A.rows * part / parts, A.rows * (part + 1) / parts, expected / parts + 1);
+        } catch (...) {
+            failures[part] = std::current_exception();
+        }
+    });
+    std::size_t total = 0;
+    for (int part = 0; part < parts; ++part) {
+        if (failures[part]) std::rethrow_exception(failures[part]);
+        total += pieces[part].room.size;
+    }
+    checked(total);
+    Product C;
+    C.room.need(total + 1);
+    C.indptr.reserve(static_cast<std::size_t>(A.rows) + 1);
+    C.indptr.push_back(0);
+    for (const Product& piece : pieces) {
+        const auto before = static_cast<std::int32_t>(C.room.size);
+        std::copy_n(piece.room.indices.get(), piece.room.size, C.room.indices.get() + before);
+        std::copy_n(piece.room.data.get(), piece.room.size, C.room.data.get() + before);
+        for (std::size_t k = 1; k < piece.indptr.size(); ++k) C.indptr.push_back(before + piece.indptr[k]);
+        C.room.size += piece.room.size;
     }
     return C;
 }
@@ -118,7 +157,8 @@ CsrArrays transpose(const CsrView& A) {
 }
 
 Traits traits(const CsrView& A, double theta) {
-    const std::vector<double> d = diagonal(A);
+    std::vector<double> s = diagonal(A);
+    for (double& x : s) x = 1.0 / std::sqrt(std::abs(x));
     double positive = 0, total = 0;
     std::int64_t weak = 0, entries = 0, uniform = 0;
     for (std::int64_t i = 0; i < A.rows; ++i) {
@@ -127,11 +167,10 @@ Traits traits(const CsrView& A, double theta) {
             const std::int32_t j = A.indices[k];
             const double a = A.data[k];
             if (j == i || a == 0) continue;
-            const double square = a * a / std::abs(d[i] * d[j]);
-            const double size = std::sqrt(square);
+            const double size = std::abs(a) * s[i] * s[j];
             total += size;
             if (a > 0) positive += size;
-            weak += square < theta * theta;
+            weak += size < theta;
             ++entries;
             smallest = std::min(smallest, std::abs(a));
             largest = std::max(largest, std::abs(a));
@@ -255,15 +294,19 @@ CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int bl
     for (std::int64_t i = 0; i < A.rows; ++i) columns = std::max(columns, aggregate[i] + 1);
     std::vector<std::int32_t> place(static_cast<std::size_t>(columns), -1);
     std::vector<std::int32_t> strong(static_cast<std::size_t>(strength.rows), -1);
+    P.indices.resize(static_cast<std::size_t>(A.nnz() + A.rows) + 1);
+    P.data.resize(P.indices.size());
+    std::int32_t stored = 0;
     const auto add = [&](std::int32_t column, double value, std::int32_t start) {
-        if (place[column] < start) {
-            place[column] = static_cast<std::int32_t>(P.indices.size());
-            P.indices.push_back(column);
-            P.data.push_back(value);
-        } else {
-            P.data[place[column]] += value;
-        }
+        const std::int32_t known = place[column];
+        const bool fresh = known < start;
+        const std::int32_t here = fresh ? stored : known;
+        P.data[here] = (fresh ? 0.0 : P.data[here]) + value;
+        P.indices[here] = column;
+        place[column] = here;
+        stored += fresh;
     };
+    checked(P.indices.size());
     for (std::int64_t i = 0; i < A.rows; ++i) {
         const std::int32_t start = P.indptr.back();
         const auto I = static_cast<std::int32_t>(i / block);
@@ -290,8 +333,10 @@ CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int bl
                 add(aggregate[j], -weight * A.data[k] * candidate[j], start);
         }
         if (aggregate[i] >= 0) add(aggregate[i], (1 - weight * d) * candidate[i], start);
-        P.indptr.push_back(checked(P.indices.size()));
+        P.indptr.push_back(stored);
     }
+    P.indices.resize(static_cast<std::size_t>(stored));
+    P.data.resize(static_cast<std::size_t>(stored));
     return P;
 }
 
@@ -305,6 +350,7 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
     for (std::int64_t i = 0; i < n; ++i)
         if (splitting[i]) number[i] = columns++;
     const std::vector<double> d = diagonal(A);
+    std::vector<std::pair<std::int32_t, double>> hits;
     // place[j] >= start: where the weight of the C-point j of this row is; strong[j] == i: j is a strong F-point.
     std::vector<std::int32_t> place(static_cast<std::size_t>(n), -1), strong(static_cast<std::size_t>(n), -1);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -336,18 +382,22 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
                 continue;
             }
             if (!splitting[j] && strong[j] == row) {
-                // Distribute over the common C-points, by the entries of row j of the sign that couples.
+                // Distribute over the common C-points, by the entries of row j of the sign that couples. Only
+                // strong C-points of row i have a place in it; no branch depends on the search.
+                const std::int32_t begin = A.indptr[j], end = A.indptr[j + 1];
+                if (hits.size() < static_cast<std::size_t>(end - begin) + 1) hits.resize(static_cast<std::size_t>(end - begin) + 1);
+                std::size_t count = 0;
                 double sum = 0;
-                for (std::int32_t q = A.indptr[j]; q < A.indptr[j + 1]; ++q) {
-                    const std::int32_t c = A.indices[q];
-                    if (splitting[c] && place[c] >= start && A.data[q] * d[j] < 0) sum += A.data[q];
+                for (std::int32_t q = begin; q < end; ++q) {
+                    const std::int32_t at = place[A.indices[q]];
+                    const bool hit = at >= start && A.data[q] * d[j] < 0;
+                    hits[count] = {at, A.data[q]};
+                    count += hit;
+                    sum += hit ? A.data[q] : 0.0;
                 }
                 if (sum != 0) {
                     const double share = a / sum;
-                    for (std::int32_t q = A.indptr[j]; q < A.indptr[j + 1]; ++q) {
-                        const std::int32_t c = A.indices[q];
-                        if (splitting[c] && place[c] >= start && A.data[q] * d[j] < 0) P.data[place[c]] += share * A.data[q];
-                    }
+                    for (std::size_t h = 0; h < count; ++h) P.data[hits[h].first] += share * hits[h].second;
                     continue;
                 }
             }

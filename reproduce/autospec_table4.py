@@ -140,7 +140,8 @@ def run_case(task: tuple[str, str, str, str]) -> dict | None:
         row[f"autospec_probe{k}"] = case.polynomial(design, probes[k], cap)
     row["own_steps"], row["own"] = own_probe(case, base, cap)
     row["best"], row["best_a"] = case.best_interval(probes[50], known, cap)
-    solved = nnla.solve(A, case.b, method="autospec", scaling=scaling, rtol=RTOL, degree=DEGREE).report
+    # float64 inside: counts of products and reductions are those of the algorithm, not of its rounding
+    solved = nnla.solve(A, case.b, method="autospec", scaling=scaling, rtol=RTOL, degree=DEGREE, dtype=np.float64).report
     keys = ("converged", "iterations", "probe_iterations", "products", "reductions", "fallback")
     row["solve"] = {key: getattr(solved, key) for key in keys}
     return row | {"seconds": round(time.perf_counter() - started, 1)}

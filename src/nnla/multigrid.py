@@ -25,6 +25,8 @@ _LANCZOS_STEPS = 10
 _MARGIN = 1.05
 _LARGEST_INVERSE = 800  # a last level larger than this is smoothed, not solved
 _COARSEST_DEGREE = 15
+_MOST_STEPS = 4
+_LONG_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class SmootherLevel:
     n, nnz : size and stored entries of its operator
     bound : upper bound of the largest eigenvalue of D^-1 A, an estimate with a margin
     kind : of coarsening, "aggregation" or "classical"
+    block : unknowns a node
     """
 
     index: int
@@ -44,16 +47,24 @@ class SmootherLevel:
     nnz: int
     bound: float
     kind: str
+    block: int = 1
 
 
 def default_smoother(level: SmootherLevel) -> Recurrence:
     """Fourth-kind Chebyshev with optimised weights, of a degree that grows on coarser levels.
 
     Steps are cheap on coarse levels, and the errors of a V-cycle accumulate there: one step more a level spares
-    outer iterations at next to no work. Classical coarsening has larger coarse operators and a better
-    correction, and gets one step less.
+    outer iterations at next to no work. Classical coarsening has a better correction, and a second level as costly
+    as the first: it starts from one step, and later. Long rows without blocks mean entries of either sign, which
+    aggregation does not resolve: most of the work is left to the smoother.
     """
-    steps = min(level.index + (2 if level.kind == "aggregation" else 1), 4)
+    if level.kind == "classical":
+        steps = max(level.index, 1)
+    elif level.block == 1 and level.nnz > _LONG_ROWS * level.n:
+        steps = _MOST_STEPS
+    else:
+        steps = level.index + 2
+    steps = min(steps, _MOST_STEPS)
     return chebyshev4_optimised(level.bound, steps - 1)
 
 
@@ -179,7 +190,7 @@ def multigrid(
             cycle.invert()
             smoothers.append(None)
             continue
-        info = SmootherLevel(k, level.n, level.A.nnz, _bound(cycle, k), hierarchy.kind)
+        info = SmootherLevel(k, level.n, level.A.nnz, _bound(cycle, k), hierarchy.kind, hierarchy.block)
         if last:  # coarsening came to a halt: rows without strong connections, which a polynomial solves
             recurrence = chebyshev4(info.bound, _COARSEST_DEGREE)
         else:

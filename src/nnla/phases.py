@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nnla._arrays import as_row, norm
 from nnla.approximations import PolynomialPreconditioner, quick_dtype
+from nnla.classical import chebyshev
 from nnla.design import EFFICIENCY, design_polynomial, learned_engine
 from nnla.direct import solve_direct
 from nnla.errors import WeightsError
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 PROBE_STEPS = 50
+_SECOND_LOOK = 15  # CG steps
 _LOST = (Status.BREAKDOWN, Status.STAGNATION, Status.INDEFINITE)
 _LONGEST_PROBE = 100  # where many iterations are ahead, a better choice is worth more CG steps
 _PROBE_SHARE = 16  # ... one in so many of the plain CG iterations expected
@@ -113,6 +116,11 @@ def run_polynomial(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
         run.give_up(M.design.fallback)
     run.method = M.design.method
     _iterate(run, M, **watch)
+    if run.status is Status.BREAKDOWN and not run.finished:
+        wider = _wider(run, M)
+        if wider is not None:
+            M = wider
+            _iterate(run, M, **watch)
     if M.precision != "float64" and run.dtype is None and run.status in _LOST and not run.finished:
         # What stops in low precision may go on in high: rounding makes the polynomial of an ill-conditioned
         # matrix indefinite, or no longer the same from one application to the next.
@@ -120,6 +128,23 @@ def run_polynomial(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
         _iterate(run, M.in_precision("float64"), **watch)
     if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
         go_on_without(run, M.base, f"CG with the polynomial ended in {run.status.value}")
+
+
+def _wider(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner | None:
+    """The polynomial on a longer interval, where a few CG steps find eigenvalues above it; else None.
+
+    An eigenvector that the start hardly contained is what a polynomial negative there blows up: it is in plain
+    sight then.
+    """
+    a, b = M.design.interval
+    top = probe_by_cg(run, M.base, _SECOND_LOOK)
+    if top is None or not check_probe(top).ok or top.upper_bound <= b or not 0 < a < b:
+        return None
+    run.give_up(f"{M.design.method}: the spectrum goes on above {b:.4g}; Chebyshev up to {top.upper_bound:.4g} instead")
+    recurrence = chebyshev(a, 1.01 * top.upper_bound, M.recurrence.degree)
+    design = replace(M.design, recurrence=recurrence, interval=(a, 1.01 * top.upper_bound), fallback=None)
+    run.design = design
+    return PolynomialPreconditioner(run.op, M.base, design, M.probe, dtype=M.precision)
 
 
 def _iterate(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:

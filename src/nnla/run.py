@@ -16,9 +16,10 @@ from nnla._arrays import as_row, norm, zeros_like
 from nnla.design import Design
 from nnla.errors import ShapeError
 from nnla.kernels.conjugate_gradients import native_conjugate_gradients
+from nnla.kernels.reordering import better_order
 from nnla.kernels.system import native_system
 from nnla.krylov import CGResult, conjugate_gradients
-from nnla.operators import Operator
+from nnla.operators import Operator, as_operator
 from nnla.types import Report, Solution, Status
 
 __all__ = ["Run"]
@@ -54,6 +55,8 @@ class Run:
     seed: int | None = None
     dtype: str | None = None  # that the user asked for inside a polynomial
     precision: str | None = None  # and that it got
+    order: Any = None  # of the rows, where they were reordered: old numbers
+    original: tuple[Any, Any, Any] | None = None  # operator, right-hand side and guess in the user's order
     predicted_seconds: dict[str, float] | None = None
     degree: int | None = None
     iterations: int = 0
@@ -81,6 +84,41 @@ class Run:
     def give_up(self, what: str) -> None:
         """Note what was given up and why, after what was given up before."""
         self.fallback = what if self.fallback is None else f"{self.fallback}; {what}"
+
+    def reorder(self) -> bool:
+        """Go on with rows and columns in an order that products are faster in, where there is one that pays.
+
+        Scalings and polynomials made before are of the old order. `solution` turns everything back.
+        """
+        if self.order is not None or self.op.csr is None or self.b.ndim != 1:
+            return False
+        started = time.perf_counter()
+        found = better_order(self.op.csr)
+        if found is not None:
+            order, matrix = found
+            permuted = as_operator(matrix, check=False)
+            permuted.products = self.op.products
+            self.order, self.original = order, (self.op, self.b, self.guess)
+            self.op, self.b, self.x, self.residual = permuted, self.b[order], self.x[order], self.residual[order]
+            self.guess = None if self.guess is None else self.guess[order]
+            self.because += "; reordered by reverse Cuthill-McKee"
+        self.seconds["setup"] += time.perf_counter() - started
+        return found is not None
+
+    def in_users_order(self, x: np.ndarray) -> np.ndarray:
+        """A vector of the run, as the user numbers it."""
+        if self.order is None:
+            return x
+        out = np.empty_like(x)
+        out[self.order] = x
+        return out
+
+    def _restore_order(self) -> None:
+        assert self.original is not None
+        op, self.b, self.guess = self.original
+        op.products = self.op.products
+        self.x = self.in_users_order(self.x)
+        self.op, self.order, self.verified = op, None, False
 
     def start(self, x0: Any) -> None:
         """Scale the right-hand sides, take x0 where it helps, and set the targets."""
@@ -177,7 +215,11 @@ class Run:
         x, residual, b = (v.reshape(-1) for v in (self.x, self.residual, self.b))
         callback = common["callback"]
         if callback is not None:
-            common = common | {"callback": lambda x: callback(x.reshape(self.b.shape))}
+
+            def call(x: np.ndarray) -> None:
+                callback(self.in_users_order(x).reshape(self.b.shape))
+
+            common = common | {"callback": call}
         result, products, applies = native_conjugate_gradients(
             system,
             lambda x: b - self.op.matvec(x),
@@ -196,6 +238,8 @@ class Run:
 
     def solution(self) -> Solution:
         """Final check and report."""
+        if self.order is not None:
+            self._restore_order()
         if not self.verified:
             self.residual = self.b - self.op.matvec(self.x)
         size = np.atleast_1d(norm(self.residual))

@@ -35,6 +35,8 @@ class Scaling:
     cost : work of one solve in products with A, roughly
     inverse : (n,) the diagonal of B where B is diagonal, for the native kernels; else None
     native : B as a native preconditioner, or None
+    note : what the report should say of it
+    shift : what had to be added to the diagonal, relative to it, for an incomplete factorisation to exist
     """
 
     name: str
@@ -43,6 +45,8 @@ class Scaling:
     cost: float = 0.0
     inverse: np.ndarray | None = None
     native: Any = None
+    note: str = ""
+    shift: float = 0.0
 
     def __call__(self, r: Any) -> Any:
         """B r."""
@@ -82,7 +86,7 @@ def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
         # A factor rounded to float32 is still symmetric positive definite, and as good.
         factor = ic0(op.csr, shift="auto", modified="auto", dtype=np.float32, triangle="upper")
         cost = 1.0 if factor.native is not None else 2.5
-        return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native)
+        return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native, "", factor.shift)
     raise OptionError(f"unknown scaling {scaling!r}; choose from {', '.join(SCALINGS)}")
 
 
@@ -99,7 +103,7 @@ def bind_amg(op: Operator) -> Scaling:
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
     cycle = multigrid(op.csr)
-    return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native)
+    return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native, cycle.describe())
 
 
 def _jacobi(op: Operator) -> Scaling:

@@ -149,9 +149,11 @@ def solve(
         run_direct(run)
     else:
         names = {"cg": "none", "auto": "none", "jacobi": "jacobi", "ic": "ic"}
-        base = bind_amg(op) if method == "amg" else bind_scaling(op, names[method] if M is None else M)
+        if method == "ic":
+            run.reorder()
+        base = bind_amg(op) if method == "amg" else bind_scaling(run.op, names[method] if M is None else M)
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
-        run.because = run.because or "asked for"
+        run.because = "asked for" + run.because + (f"; {base.note}" if base.note else "")
         run.seconds["setup"] += base.seconds
         run.iterate(base)
     return run.solution()
@@ -172,6 +174,8 @@ def _polynomial(run: Run, base: Scaling, method: str, degree: int, steps: int | 
         return
     if run.status in (Status.INDEFINITE, Status.BREAKDOWN):
         return
+    if base.name in ("none", "jacobi") and run.reorder():
+        base = bind_scaling(run.op, base.name)
     apply_polynomial(run, base, probe, method, degree, engine)
 
 

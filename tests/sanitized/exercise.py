@@ -193,7 +193,8 @@ def incomplete_cholesky(native, A, rng):
         assert np.allclose(made.solve(b), columns, rtol=1e-3, atol=1e-5)
         made.native.solve32(b[:, 0].astype(np.float32), np.empty(n, np.float32))
         made.native.lower()
-    assert native.factor_incomplete(A.indptr, A.indices, -A.data, 0.0, 0.0, True, False)[0] is None
+    for upper in (False, True):
+        assert native.factor_incomplete(A.indptr, A.indices, -A.data, 0.0, 0.0, True, False, upper)[0] is None
 
 
 @exercise(
@@ -234,6 +235,21 @@ def multigrid(native, A, rng):
         x = made.solve(b)
         assert np.all(np.isfinite(x))
         assert np.array_equal(x, made.solve(b))
+
+
+@exercise("coarsening_traits", "dot", "level_structure", "run_share", "triad")
+def measures(native, A, rng):
+    n = A.shape[0]
+    x, y, z = rng.standard_normal((3, n))
+    assert np.isclose(native.dot(x, y), x @ y)
+    native.triad(0.5, x, y, z)
+    assert np.allclose(z, x + 0.5 * y)
+    empty = np.zeros(0)
+    native.dot(empty, empty)
+    native.triad(0.5, empty, empty, empty.copy())
+    native.coarsening_traits(A.indptr, A.indices, A.data, 0.25)
+    assert 0 <= native.run_share(A.indptr, A.indices) <= 1
+    assert native.level_structure(A.indptr, A.indices)[0] >= 1
 
 
 @exercise("isa", "max_threads", "set_threads")

@@ -30,7 +30,7 @@ class Cholesky:
     complete : whether the analysis came to its end
     flops : sum of the squared column counts of L, which factoring costs; a lower bound when given up
     nnz : entries of L; a lower bound when given up
-    nbytes : memory that `factor` will take
+    nbytes : memory that `factor` will take; each thread beyond the first may add a part of what is not the factor
 
     Raises
     ------
@@ -63,15 +63,10 @@ class Cholesky:
     def __init__(self, A: Any, *, max_flops: float = math.inf) -> None:
         if native is None:
             raise OptionError(f"the native Cholesky factorisation is not available: {why_not}")
-        if A.ndim != 2 or A.shape[0] != A.shape[1]:
-            raise ShapeError(f"a matrix to factor is square, not of shape {A.shape}")
-        if A.nnz > _INT32_MAX:
-            raise OptionError(f"{A.nnz} stored entries are too many to factor; use an iterative method")
+        indptr, indices = _pattern(A)
         if not max_flops >= 0:
             raise OptionError(f"max_flops must not be negative, got {max_flops}")
         self.n = int(A.shape[0])
-        indptr = np.ascontiguousarray(A.indptr, dtype=np.int32)
-        indices = np.ascontiguousarray(A.indices[: A.nnz], dtype=np.int32)
         self._data = A.data[: A.nnz]
         try:
             self._native: Any = native.Cholesky(indptr, indices, float(max_flops))
@@ -155,3 +150,12 @@ class Cholesky:
             return np.empty(b.shape)
         columns = 1 if b.ndim == 1 else b.shape[1]
         return self._native.solve(np.ascontiguousarray(b).ravel(), columns).reshape(b.shape)
+
+
+def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:
+    if A.ndim != 2 or A.shape[0] != A.shape[1]:
+        raise ShapeError(f"a matrix to factor is square, not of shape {A.shape}")
+    if A.nnz > _INT32_MAX:
+        raise OptionError(f"{A.nnz} stored entries are too many to factor; use an iterative method")
+    indptr = np.ascontiguousarray(A.indptr, dtype=np.int32)
+    return indptr, np.ascontiguousarray(A.indices[: A.nnz], dtype=np.int32)

@@ -16,8 +16,9 @@ from nnla.types import Status
 __all__ = ["native_conjugate_gradients"]
 
 _REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = range(6)
-# Iterations after which a matrix that is not in slices yet is brought into them: an easy system is solved by then.
-_PATIENCE = 30
+# Iterations after which a matrix of runs is brought into slices, for plain CG and with a preconditioner: an easy
+# system is solved by then, and laying out costs four products.
+_PATIENCE = (16, 6)
 
 
 def native_conjugate_gradients(
@@ -54,13 +55,14 @@ def native_conjugate_gradients(
     cg = native.ConjugateGradients(system.product(), M, inverse)
     last_true, restart, done = np.inf, True, 0
     status = Status.CONVERGED
-    sliced = False
+    patience = _PATIENCE[0 if M is None else 1]
+    undecided = True  # whether to go over to slices
     while True:
         limit = maxiter - done
         if callback is not None:
             limit = min(limit, 1)
-        elif not sliced and M is None:
-            limit = min(limit, _PATIENCE)
+        elif undecided:
+            limit = min(limit, max(patience - done, 1))
         ending = cg.run(x, residual, target, limit, stall or 0, one_reduction, restart)
         restart = False
         ran = cg.iterations - done
@@ -68,9 +70,10 @@ def native_conjugate_gradients(
         if callback is not None and ran:
             callback(x)
         if ending == _ITERATIONS and done < maxiter:
-            if not sliced and done >= _PATIENCE and M is None:
-                cg.use(system.product(sliced=True))
-                sliced = True
+            if undecided and done >= patience:
+                undecided = False
+                if system.worth_slicing:
+                    cg.use(system.product(sliced=True))
             continue
         if ending == _ITERATIONS and extend is not None:
             _collect(result, cg, size)

@@ -14,11 +14,13 @@ import scipy.sparse as sp
 from nnla import kernels
 from nnla.errors import ShapeError
 from nnla.kernels.limits import why_not_native
+from nnla.kernels.machine import cache_sizes
 
-__all__ = ["Locality", "locality", "permute", "reverse_cuthill_mckee"]
+__all__ = ["Locality", "better_order", "locality", "permute", "reverse_cuthill_mckee"]
 
 _ROWS = 16  # of a slice
 _LINE = 64  # bytes of a cache line
+_SCATTERED = 0.35  # cache lines of the vector per stored entry, from where on an order is called bad
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,24 @@ def locality(csr: Any, itemsize: int = 8) -> Locality:
     spans = [int(s.max()) - int(s.min()) + 1 if s.size else 0 for s in slices]
     lines = [np.unique(s // per_line).size for s in slices]
     return Locality(bandwidth, float(np.mean(spans or [0])), float(np.mean(lines or [0])))
+
+
+def better_order(csr: Any) -> tuple[np.ndarray, sp.csr_array] | None:
+    """Reverse Cuthill-McKee where it pays: the order and the permuted matrix. Else None.
+
+    It pays where the vector fills a good part of the second-level cache, products scatter over it, and the new order
+    at least halves the cache lines that they touch.
+
+    Cost: a product's time to find that it does not pay; some twenty to reorder.
+    """
+    if why_not_native(csr) is not None or csr.shape[0] * 32 < cache_sizes().get(2, 1 << 20):
+        return None
+    before = locality(csr).lines
+    if before < _SCATTERED * csr.nnz / csr.shape[0] * _ROWS:
+        return None
+    order = reverse_cuthill_mckee(csr)
+    permuted = permute(csr, order)
+    return (order, permuted) if locality(permuted).lines < 0.5 * before else None
 
 
 def _check(csr: Any) -> None:
