@@ -82,7 +82,7 @@ def test_what_cannot_run_is_infinite(monkeypatch):
     assert by_products.levels == 0
     small = of(nnla.problems.poisson2d(20))
     assert small.amg() == np.inf
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "_has_pyamg", lambda: False)
     assert of(A).amg() == np.inf
     diagonal = of(sp.diags_array(np.arange(1.0, 9000.0)).tocsr())
     assert diagonal.ic(10) == np.inf  # IC(0) of a diagonal is Jacobi
@@ -95,7 +95,7 @@ def test_multigrid_depends_on_the_signs():
     good = nnla.problems.poisson2d(80)
     bad = good.copy()
     bad.data[bad.data < 0] *= -1
-    assert of(good).amg() < of(bad).amg() < np.inf
+    assert of(good).amg() < of(bad).amg()
     assert of(good, 3).amg() > of(good).amg()
 
 

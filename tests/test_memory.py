@@ -183,8 +183,9 @@ def test_natively(name):
         pytest.skip("the peak cannot be reset here")
     assert done.returncode == 0, done.stderr
     found, iterations = done.stdout.split()
-    assert int(iterations) <= 30  # the matrix, one value a row in slices, is copied for the polynomials only
-    assert float(found) <= vectors + 2.0  # huge pages, and the matrix
+    assert int(iterations) <= 30
+    matrix = 3 * (8 if "degree" in options and "dtype" not in options else 12) / 8  # of three entries a row
+    assert float(found) <= vectors + matrix + 0.5  # huge pages
     assert float(found) >= 0.75 * vectors  # a formula that overstates helps nobody
 
 

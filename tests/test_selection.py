@@ -151,7 +151,7 @@ def test_what_falls_behind_its_prediction_is_stopped_and_the_direct_method_goes_
     assert len(history) > report.probe_iterations
     plain = nnla.solve(A, b, method="jacobi").report
     assert len(history) < len(plain.residual_history)  # it was stopped
-    assert history[:20] == pytest.approx(plain.residual_history[:20], rel=1e-6)  # and is not forgotten
+    assert history[:8] == pytest.approx(plain.residual_history[:8], rel=1e-6)  # and the first steps are not forgotten
 
 
 def test_switching_keeps_the_iterate(system, prices, monkeypatch):

@@ -97,7 +97,7 @@ def solve(
     * 15 for a polynomial in float32, 19 for one over Jacobi scaling; 18 and 23 in float64,
 
     and A once more, by 4 to 8 bytes an entry in float32 and 8 to 12 in float64, for polynomials and where "cg" or
-    "jacobi" take more than 30 iterations. "ic", "amg" and "direct" add their factors.
+    "jacobi" take more than 16 iterations. "ic", "amg" and "direct" add their factors.
 
     Guaranteed: ``converged`` means that
     the true residual meets the tolerance; a polynomial that turns out indefinite is given up for plain
