@@ -175,7 +175,7 @@ class Run:
                 "callback": callback,
                 "extend": extend,
             }
-            result = self._natively(M, common) or conjugate_gradients(
+            result = self._natively(M, common, probing) or conjugate_gradients(
                 self.op.matvec,
                 self.b,
                 x=self.x,
@@ -204,7 +204,7 @@ class Run:
         self.seconds["probe" if probing else "solve"] += time.perf_counter() - started
         return result
 
-    def _natively(self, M: Any, common: dict[str, Any]) -> CGResult | None:
+    def _natively(self, M: Any, common: dict[str, Any], probing: bool) -> CGResult | None:
         """The same by the native kernels, or None where matrix, right-hand side or M has no native form."""
         system = native_system(self.op)
         if system is None or self.b.size != self.op.n:
@@ -229,6 +229,7 @@ class Run:
             size=float(self.size[0]) or 1.0,
             M=native,
             inverse=inverse,
+            probing=probing,
             **common,
         )
         self.op.products += products

@@ -36,6 +36,7 @@ def native_conjugate_gradients(
     stall: int | None = None,
     callback: Callable[[Any], None] | None = None,
     extend: Callable[[CGResult], int] | None = None,
+    probing: bool = False,
 ) -> tuple[CGResult, int, int]:
     """`nnla.krylov.conjugate_gradients` for a vector, with the same decisions and the same result.
 
@@ -45,6 +46,7 @@ def native_conjugate_gradients(
     true_residual : x -> b - A x
     M : native preconditioner, or None
     inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
+    probing : the last Lanczos coefficient is wanted too
     The others are those of `nnla.krylov.conjugate_gradients`.
 
     Returns
@@ -103,7 +105,7 @@ def native_conjugate_gradients(
         break
     _collect(result, cg, size)
     result.status = status
-    if status is Status.MAXITER and result.alpha:
+    if probing and status is Status.MAXITER and result.alpha:  # costs an application of M
         result.last_beta = cg.next_beta()
     result.reductions += cg.reductions
     return result, cg.products, cg.applies
