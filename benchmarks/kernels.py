@@ -36,7 +36,7 @@ from tts.generated import permuted
 
 import nnla
 from nnla.kernels import native
-from nnla.kernels.system import FAR, NEAR, NativeSystem, native_layers
+from nnla.kernels.system import NativeSystem, cache_budget, native_layers
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DEGREE = 11
@@ -113,7 +113,7 @@ def kernels(A: Any, recurrence: nnla.Recurrence) -> dict[str, Kernel]:
         M = system.matrix(dtype, scaled=False)
         kind = {"float64": native.Polynomial64, "float32": native.Polynomial32, "bfloat16": native.Polynomial16}[dtype]
         only = kind(M, chain, 0.0, 0.1, None, 0, 0)
-        fused, blocked = kind(M, *layers, None, 0, 0), kind(M, *layers, None, NEAR, FAR)
+        fused, blocked = kind(M, *layers, None, 0, 0), kind(M, *layers, None, *cache_budget())
         ends = 16.0 * n  # float64 in and out
         form = f"{M.bytes / nnz:.1f} bytes an entry"
         whole = products * M.bytes + size * passes * n + ends

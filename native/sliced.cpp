@@ -373,12 +373,6 @@ template <class V> std::size_t Sliced<V>::bytes() const {
            wides_.bytes() + tail_values_.bytes() + tail_columns_.bytes() + tail_lanes_.bytes();
 }
 
-template <class V> std::size_t Sliced<V>::bytes(std::size_t from, std::size_t to) const {
-    if (from >= to) return 0;
-    const double share = static_cast<double>(to - from) / static_cast<double>(heads_.size());
-    return static_cast<std::size_t>(share * static_cast<double>(bytes()));
-}
-
 template <class V> typename Sliced<V>::Census Sliced<V>::census() const {
     Census c{};
     for (const Slice& s : heads_) {

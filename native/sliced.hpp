@@ -55,7 +55,6 @@ template <class V> class Sliced {
     std::int64_t n() const { return n_; }
     std::size_t slices() const { return heads_.size(); }
     std::size_t bytes() const;
-    std::size_t bytes(std::size_t from, std::size_t to) const;  // of the slices from ... to - 1, estimated
 
     // For the cache-blocked traversal: the last slice that has to be at most one step behind when slice s and
     // all before it take a step (nondecreasing in s).

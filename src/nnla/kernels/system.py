@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from nnla.kernels import native
+from nnla.kernels.machine import cache_sizes
 from nnla.recurrences import Recurrence
 
-__all__ = ["NativeSystem", "native_system"]
+__all__ = ["NativeSystem", "cache_budget", "native_system"]
 
-# What a sweep of the cache-blocked recurrence may keep in the second-level cache, and in the last level, which
-# other programs use too.
-NEAR, FAR = 1 << 20, 8 << 20
 _MOSTLY_RUNS = 0.5  # with fewer, gathers take as long as CSR's scalar loads (cfd1: 1.26 against 1.30 ms)
 
 
@@ -84,7 +82,7 @@ class NativeSystem:
             return None
         kinds = {"float64": native.Polynomial64, "float32": native.Polynomial32, "bfloat16": native.Polynomial16}
         scale = self.scale if scaled else None
-        return kinds[dtype](self.matrix(dtype, scaled=scaled), *layers, scale, NEAR, FAR)
+        return kinds[dtype](self.matrix(dtype, scaled=scaled), *layers, scale, *cache_budget())
 
     def holds(self, dtype: str, *, scaled: bool) -> bool:
         """Whether the entries are within the range of the dtype with room to spare."""
@@ -93,6 +91,16 @@ class NativeSystem:
         data = self._arrays[2]
         largest = max(float(data.max()), -float(data.min())) if data.size else 1.0
         return 1e-15 < largest < 1e15
+
+
+def cache_budget() -> tuple[int, int]:
+    """Bytes that a sweep of the cache-blocked recurrence may keep in the second-level cache, and in the last level.
+
+    Of the last level a quarter: other programs use it too.
+    """
+    sizes = cache_sizes()
+    near = sizes.get(2, 1 << 20)
+    return near, max(sizes.get(3, 0) // 4, 2 * near)
 
 
 def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, float] | None:
