@@ -409,3 +409,12 @@ def test_bad_conditioning_takes_two_reductions_an_iteration(limit, reductions, m
     assert report.converged
     assert report.iterations >= 5
     assert abs(report.reductions - report.probe_iterations - reductions * report.iterations) <= 3
+
+
+@pytest.mark.parametrize("method", ["auto", "direct"])
+def test_an_exactly_singular_dense_matrix_is_no_warning(method):
+    """LU meets a zero pivot: SciPy would warn, and the user can read it in the status."""
+    x, report = nnla.solve(np.ones((2, 2)), np.array([1.0, 2.0]), method=method)
+    assert not report.converged
+    assert report.status in ("breakdown", "stagnation", "indefinite", "maxiter")
+    assert np.all(np.isfinite(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,9 @@ def _factor(op: Operator, analysed: Cholesky | None) -> Any:
         factor = scipy.linalg.cho_factor(host, lower=True, check_finite=False)
         solve = lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)  # noqa: E731
     except np.linalg.LinAlgError:
-        lu = scipy.linalg.lu_factor(host, check_finite=False)
+        with warnings.catch_warnings():  # a zero pivot shows in the solution, which is checked
+            warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
+            lu = scipy.linalg.lu_factor(host, check_finite=False)
         solve = lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)  # noqa: E731
     if op.xp == "torch":
         return lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
