@@ -98,6 +98,7 @@ class Costs:
     ----------
     speeds : `Speeds` in use
     m_matrix : no entry off the diagonal is positive
+    banded : the matrix is a band without gaps
     hubs : some rows are far longer than the others, as in networks
     iteration : seconds of a Jacobi-CG iteration, predicted until `observe` has been told
     """
@@ -110,6 +111,9 @@ class Costs:
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
         self.m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
+        # A band without gaps, as of one-dimensional and spline problems.
+        band = self.n * (2.0 * structure.bandwidth + 1) if structure is not None else np.inf
+        self.banded = self.nnz > 0.95 * band - structure.bandwidth**2 if structure is not None else False
         # Rows a hundred times longer than the others (networks): what works row against row takes their square.
         self.hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
         self._graph: tuple[int, float] | None = None
@@ -168,7 +172,7 @@ class Costs:
     def ordering(self) -> float:
         """The minimum degree ordering, with what follows it in proportion."""
         # the graph leaves one cache after the other
-        return self.machine * self.speeds.order_row * self.n * (self.n / 2000) ** 0.13
+        return self.machine * self.speeds.order_row * self.n * (self.n / 2000) ** 0.2
 
     def amg(self) -> float:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""
@@ -197,8 +201,10 @@ class Costs:
         s = self.speeds
         better, usual = IC_ITERATIONS
         share = usual * iterations
+        if self.banded:  # no fill is left out: exact but for rounding
+            share, iterations = 2.0, 0.0
         if self.m_matrix:  # what modified IC gains grows with the iterations
-            share = max(better * iterations, min(share, usual * _MANY))
+            share = max(share if self.banded else better * iterations, min(share, usual * _MANY))
         steps = s.ic_setup / self.columns + self.ic_step * share
         return self.machine * s.ic_call + self.iteration * steps
 

@@ -52,6 +52,7 @@ _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
 _RISK = 2.0
+_SHOWN = 1 / 7  # of the alternative's time: what has to be spent before anything is stopped for it
 _TRUSTED = 120  # CG iterations up to which a steady rate of the first steps is believed
 _SHIFTED = 8.0  # how much longer than predicted CG takes over a factorisation of the shifted matrix, at times
 _DOUBT = 4.0  # the fill predicted from the graph is right to such a factor
@@ -224,8 +225,8 @@ class _Selection:
             self.predicted[f"{self.polynomial}+ic"] = costs.polynomial_over_ic(guess)
         self.predicted = {name: seconds for name, seconds in self.predicted.items() if seconds < np.inf}
         self._count_operations()
-        # A direct solution takes what it takes; multigrid may need twice the iterations on a matrix with jumps.
-        if self.predicted.get("direct", np.inf) < 1.25 * self.predicted.get("amg", 0.0):
+        # A direct solution takes what it takes; multigrid may need more iterations than the usual ones.
+        if self.predicted.get("direct", np.inf) < self.predicted.get("amg", 0.0):
             del self.predicted["amg"]
         self.run.predicted_seconds = dict(self.predicted)
         listed = ", ".join(f"{name} {s:.2g} s" for name, s in sorted(self.predicted.items(), key=lambda p: p[1]))
@@ -339,20 +340,22 @@ class _Selection:
         most = math.inf if run.maxiter is None else run.maxiter - run.iterations
 
         def look(result: CGResult) -> int:
-            left = min(iterations_left(result.first[-4 * _PATIENCE :], self._target), energy_left(result, self._target))
-            left *= _GETS_FASTER * step
             spent = result.iterations * step
+            left = iterations_left(result.first[-4 * _PATIENCE :], self._target) * _GETS_FASTER * step
+            if self._hopeless(spent, left):
+                left = min(left, energy_left(result, self._target) * _GETS_FASTER * step)
             if self._hopeless(spent, left):
                 self._check_direct(left)
                 if self._hopeless(spent, left):
                     return result.iterations
-            return int(min(result.iterations + max(_PATIENCE, result.iterations // 4), most))
+            return int(min(result.iterations + max(_PATIENCE, result.iterations // 3), most))
 
-        return {"limit": int(min(_PATIENCE, most)), "extend": look}
+        first = max(_PATIENCE, math.ceil(min(self._alternative() * _SHOWN / max(step, 1e-12), 1e6)))
+        return {"limit": int(min(first, most)), "extend": look}
 
     def _hopeless(self, spent: float, left: float) -> bool:
         alternative = self._alternative()
-        if spent < alternative / 7 or (left == math.inf and spent < alternative / 2):
+        if spent < _SHOWN * alternative or (left == math.inf and spent < alternative / 2):
             return False
         return left > alternative * (4.0 if spent < 0.4 * alternative else 1.2)
 
