@@ -201,6 +201,7 @@ def incomplete_cholesky(native, A, rng):
     "Multigrid",
     "make_multigrid",
     "transpose_pattern",
+    "balancing_signs",
     "symmetric_strength",
     "classical_strength",
     "smoothed_prolongator",
@@ -213,6 +214,7 @@ def multigrid(native, A, rng):
     native.transpose_pattern(A.indptr, A.indices, n)
     i = np.arange(n, dtype=np.int32)
     for theta in (0.0, 0.25, 1.0):
+        native.balancing_signs(*parts, theta)
         strong = native.symmetric_strength(*parts, theta, 1)
         native.smoothed_prolongator(*parts, *strong[:2], 1, i // 3, rng.random(n) + 0.5)
         native.smoothed_prolongator(
