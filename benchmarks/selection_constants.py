@@ -159,7 +159,7 @@ def constants(rows: list[dict[str, Any]]) -> list[str]:
         lines.append(f"{'Speeds.entry, Speeds.row':60s} {fit[0]:.2g}, {fit[1]:.2g}")
     direct = [r for r in rows if "direct" in r and r["n"] > 1000]
     if len(direct) >= 3:
-        columns = [[r["n"] * (r["n"] / 2000) ** 0.2, r["nnz"], r["flops"]] for r in direct]
+        columns = [[r["n"] * (r["n"] / 2000) ** 0.13, r["nnz"], r["flops"]] for r in direct]
         y = np.array([r["direct"]["seconds"] for r in direct])
         fit = np.linalg.lstsq(np.array(columns) / y[:, None], np.ones(len(y)), rcond=None)[0]
         lines.append(f"{'Speeds.order_row, factor_entry, flop':60s} {fit[0]:.2g}, {fit[1]:.2g}, {fit[2]:.2g}")

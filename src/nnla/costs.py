@@ -34,6 +34,7 @@ class Speeds:
     Attributes
     ----------
     entry, row : of a Jacobi-CG iteration, per stored entry and per row
+    direct_call : of a direct solution, in Python
     order_row : of the minimum degree ordering per row, with what follows it in proportion
     factor_entry, flop : of the rest of a direct solution
     fill : operations of a factorisation by the cubed width of the graph (rows by levels)
@@ -47,7 +48,8 @@ class Speeds:
 
     entry: float = 6e-10
     row: float = 9e-10
-    order_row: float = 3.7e-7
+    direct_call: float = 1e-4
+    order_row: float = 5e-7
     factor_entry: float = 12e-9
     flop: float = 3.1e-11
     fill: float = 60.0
@@ -171,8 +173,11 @@ class Costs:
 
     def ordering(self) -> float:
         """The minimum degree ordering, with what follows it in proportion."""
-        # the graph leaves one cache after the other
-        return self.machine * self.speeds.order_row * self.n * (self.n / 2000) ** 0.2
+        # The graph leaves one cache after the other; rows of a few entries each count singly, those of solids with
+        # several unknowns a node are merged first.
+        entries = self.nnz / self.n / 5
+        rows = self.n * (self.n / 2000) ** 0.13 * (min(entries, 2.2) if entries < 2.6 else 1.0)
+        return self.machine * (self.speeds.direct_call + self.speeds.order_row * rows)
 
     def amg(self) -> float:
         """Multigrid; infinite without PyAMG, for small systems and for blocks."""

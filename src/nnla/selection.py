@@ -52,11 +52,12 @@ _WORTH_REORDERING = 60  # CG iterations ahead
 _PATIENCE = 20  # iterations between looks at what runs
 _GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
 _RISK = 2.0
+_CLEARLY = 0.8
 _SHOWN = 1 / 7  # of the alternative's time: what has to be spent before anything is stopped for it
 _TRUSTED = 120  # CG iterations up to which a steady rate of the first steps is believed
 _SHIFTED = 8.0  # how much longer than predicted CG takes over a factorisation of the shifted matrix, at times
 _DOUBT = 4.0  # the fill predicted from the graph is right to such a factor
-_AFFORDABLE = 0.2  # share of the time ahead that the ordering may take for knowing better
+_AFFORDABLE = 0.3  # share of the time ahead that the ordering may take for knowing better
 _RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
 
 
@@ -181,6 +182,8 @@ class _Selection:
         probing = max(PROBE_STEPS - done, 0) * costs.iteration
         if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), probing + costs.polynomial(left, self.degree)):
             return done + int(min(left + 2, max(done, _FIRST_STEPS)))
+        if costs.hubs and done < PROBE_STEPS:  # nothing else is worth setting up
+            return 2 * done
         known = min(costs.direct(), costs.amg())
         optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
         if _steady(result.first) and 1.3 * left < _TRUSTED:
@@ -225,6 +228,8 @@ class _Selection:
             self.predicted[f"{self.polynomial}+ic"] = costs.polynomial_over_ic(guess)
         self.predicted = {name: seconds for name, seconds in self.predicted.items() if seconds < np.inf}
         self._count_operations()
+        if self.remaining is None and self.predicted.get("ic", 0.0) > _CLEARLY * self.predicted.get("direct", np.inf):
+            self.predicted["ic"] = max(self.predicted["ic"], self.predicted["direct"] * 1.01)  # certain beats guessed
         # A direct solution takes what it takes; multigrid may need more iterations than the usual ones.
         if self.predicted.get("direct", np.inf) < self.predicted.get("amg", 0.0):
             del self.predicted["amg"]
