@@ -15,6 +15,7 @@ import numpy as np
 
 from nnla.design import EFFICIENCY
 from nnla.kernels import native
+from nnla.kernels.limits import why_not_native
 from nnla.operators import Operator
 
 __all__ = ["Costs", "Speeds"]
@@ -109,7 +110,7 @@ class Costs:
         self.n, self.columns = op.n, columns
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
         self.sparse = op.csr is not None
-        self._native = native is not None and op.csr is not None and op.csr.indices.dtype == np.int32
+        self._native = why_not_native(op.csr) is None
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
         self.m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)

@@ -35,7 +35,7 @@ def why_not_native(csr: Any) -> str | None:
 
     Notes
     -----
-    Every caller of a native kernel asks first; the answer, if any, goes into the report.
+    Every caller of a native kernel asks first; what it refuses stays with SciPy.
     """
     if kernels.native is None:
         return f"the native kernels are not there ({kernels.why_not})"

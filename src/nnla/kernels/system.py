@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnla.kernels import native
+from nnla.kernels.limits import why_not_native
 from nnla.kernels.machine import cache_sizes
 from nnla.recurrences import Recurrence
 
@@ -118,7 +119,7 @@ def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, flo
 
 def native_system(op: Any) -> NativeSystem | None:
     """The native forms of an Operator, made once; None where it has none."""
-    if native is None or op.csr is None or op.csr.indices.dtype != np.int32:
+    if op.csr is None or why_not_native(op.csr) is not None:
         return None
     if op.native_forms is None:
         op.native_forms = NativeSystem(op.csr, op.diagonal())
