@@ -110,7 +110,7 @@ class Costs:
         self.n, self.columns = op.n, columns
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
         self.sparse = op.csr is not None
-        self._native = why_not_native(op.csr) is None
+        self._native = native is not None and why_not_native(op.csr) is None
         self.speeds = NATIVE if self._native else PLAIN
         structure = op.structure if self.sparse else None
         self.m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
