@@ -173,7 +173,10 @@ template <class V> const typename arithmetic<V>::type* RecurrenceRunner<V>::run(
     if (traversal_.steps == 0) {
         for (int k = 0; k < total; ++k) whole(k);
     } else {
-        for (int k = 0; k < total; k += traversal_.steps) sweep(k, std::min(total, k + traversal_.steps));
+        // Fewer steps a sweep where there would be too few chunks for all threads.
+        const int share = static_cast<int>(traversal_.ends.size()) / (3 * max_threads());
+        const int steps = max_threads() == 1 ? traversal_.steps : std::min(traversal_.steps, std::max(share, kFewestSteps));
+        for (int k = 0; k < total; k += steps) sweep(k, std::min(total, k + steps));
     }
     return work_[(total - 1) % 2].data();
 }

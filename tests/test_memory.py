@@ -42,7 +42,7 @@ NATIVE_METHODS = {  # options, vectors
 
 @pytest.fixture
 def in_numpy(monkeypatch):
-    monkeypatch.setattr("nnla.kernels.system.native", None)
+    monkeypatch.setattr("nnla.kernels.native", None)
 
 
 @pytest.fixture(scope="module")
