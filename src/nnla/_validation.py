@@ -35,7 +35,7 @@ SYMMETRY_RTOL = 1e-10
 # For operators known only by products: |u'Av - v'Au| relative to the spread of u'Av over random u.
 PRODUCT_RTOL = 1e-8
 
-_GENERAL = "nnla solves symmetric positive definite systems; for general A use scipy.sparse.linalg.gmres"
+_GENERAL = "nnla is for symmetric matrices; for general A use scipy.sparse.linalg (gmres, eigs)"
 _INDEFINITE = "if -A is positive definite solve (-A) x = -b; for indefinite A use scipy.sparse.linalg.minres"
 
 
@@ -86,10 +86,11 @@ def require_square(shape: Any) -> int:
 # Explicit matrices
 
 
-def check_csr(csr: sp.csr_array, eps: float) -> None:
+def check_csr(csr: sp.csr_array, eps: float, definite: bool = True) -> None:
     """Raise unless a canonical CSR matrix is finite, symmetric and of positive diagonal.
 
-    `eps` is the rounding unit of the type in which the entries were given (0 for integers).
+    `eps` is the rounding unit of the type in which the entries were given (0 for integers); the diagonal may
+    have any sign unless `definite`.
     Cost: about three products when exactly symmetric, some ten otherwise; memory of one copy.
     """
     finite = np.isfinite(csr.data)
@@ -108,10 +109,11 @@ def check_csr(csr: sp.csr_array, eps: float) -> None:
         if len(i):
             a_ij, a_ji = (np.asarray(csr[rows, columns]).ravel() for rows, columns in ((i, j), (j, i)))
             _raise_if_asymmetric(i, j, a_ij, a_ji, diagonal, eps)
-    _check_diagonal(diagonal)
+    if definite:
+        _check_diagonal(diagonal)
 
 
-def check_dense(dense: np.ndarray, eps: float, block: int = 512) -> None:
+def check_dense(dense: np.ndarray, eps: float, definite: bool = True, block: int = 512) -> None:
     """Raise unless a dense matrix is finite, symmetric and of positive diagonal; `eps` as in `check_csr`."""
     n = dense.shape[0]
     found: list[tuple[np.ndarray, ...]] = []
@@ -129,7 +131,8 @@ def check_dense(dense: np.ndarray, eps: float, block: int = 512) -> None:
     if found:
         i, j, a_ij, a_ji = (np.concatenate(part) for part in zip(*found, strict=True))
         _raise_if_asymmetric(i, j, a_ij, a_ji, dense.diagonal(), eps)
-    _check_diagonal(dense.diagonal())
+    if definite:
+        _check_diagonal(dense.diagonal())
 
 
 def symmetry_rtol(eps: float) -> float:
@@ -185,7 +188,7 @@ def _check_diagonal(diagonal: np.ndarray) -> None:
 # torch
 
 
-def check_torch(matrix: Any, eps: float) -> None:
+def check_torch(matrix: Any, eps: float, definite: bool = True) -> None:
     """`check_dense` or `check_csr` for a float64 tensor, strided or in canonical CSR.
 
     The verdict on a sound matrix never leaves an accelerator. Anything else goes to the host, which finds
@@ -193,13 +196,14 @@ def check_torch(matrix: Any, eps: float) -> None:
     """
     torch = sys.modules["torch"]
     if matrix.device.type != "cpu" and symmetric_on_device(matrix):
-        _check_diagonal(to_numpy(torch_diagonal(matrix)))
+        if definite:
+            _check_diagonal(to_numpy(torch_diagonal(matrix)))
     elif matrix.layout == torch.strided:
-        check_dense(to_numpy(matrix), eps)
+        check_dense(to_numpy(matrix), eps, definite)
     else:
         n = matrix.shape[0]
         parts = (matrix.values(), matrix.col_indices(), matrix.crow_indices())
-        check_csr(sp.csr_array(tuple(to_numpy(part) for part in parts), shape=(n, n)), eps)
+        check_csr(sp.csr_array(tuple(to_numpy(part) for part in parts), shape=(n, n)), eps, definite)
 
 
 def symmetric_on_device(matrix: Any) -> bool:
@@ -239,7 +243,9 @@ def torch_diagonal(matrix: Any) -> Any:
 # Operators known only by their products
 
 
-def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float) -> None:
+def check_products(
+    matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True
+) -> None:
     """Raise unless two random vectors u, v agree with a finite, symmetric, positive definite operator.
 
     Cost: two products.
@@ -270,7 +276,7 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
             f"dtype=numpy.float32 if its products are computed in float32; {_GENERAL}"
         )
     quadratic = min(float(u @ Au), float(v @ Av))
-    if not quadratic > 0:
+    if definite and not quadratic > 0:
         raise NotPositiveDefiniteError(
             f"A is not positive definite: z'Az = {quadratic:.6g} for a random z; {_INDEFINITE}"
         )

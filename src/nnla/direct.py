@@ -18,7 +18,7 @@ from nnla.kernels.cholesky import Cholesky
 from nnla.operators import Operator
 from nnla.types import Status
 
-__all__ = ["DIRECT_LIMIT", "solve_direct"]
+__all__ = ["DIRECT_LIMIT", "memory_limit", "solve_direct"]
 
 DIRECT_LIMIT = 200_000  # unknowns of a sparse matrix beyond which the fill of LU usually exhausts memory
 _FLOPS_LIMIT = 1e13  # of a Cholesky factorisation: minutes
@@ -98,7 +98,7 @@ def _too_large(n: int) -> OptionError:
 def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> Any:
     if native is not None:
         try:
-            return (analysed or _cholesky(csr)).factor(max_bytes=_memory_limit()).solve
+            return (analysed or _cholesky(csr)).factor(max_bytes=memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
             pass  # LU solves with any regular matrix
     if n > DIRECT_LIMIT:
@@ -122,7 +122,7 @@ def _cholesky(csr: sp.csr_array) -> Cholesky:
     return analysed
 
 
-def _memory_limit() -> float:
+def memory_limit() -> float:
     """Half of the memory of this machine, in bytes."""
     try:
         return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

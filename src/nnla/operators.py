@@ -186,7 +186,7 @@ class Operator:
             raise ShapeError(f"{name} has shape {shape} but A is {n}x{n}: there is no column in {name}")
 
 
-def as_operator(A: Any, *, check: bool = True) -> Operator:
+def as_operator(A: Any, *, check: bool = True, definite: bool = True) -> Operator:
     """Any matrix or operator as an `Operator`, with its symmetry and positive diagonal verified.
 
     Parameters
@@ -199,6 +199,9 @@ def as_operator(A: Any, *, check: bool = True) -> Operator:
     check
         False skips everything that looks at values (finite, symmetric, positive diagonal); shape and type
         are always checked.
+    definite
+        False also takes what is not positive definite, for eigenproblems and matrix functions: the diagonal may
+        have any sign then.
 
     Returns
     -------
@@ -234,24 +237,24 @@ def as_operator(A: Any, *, check: bool = True) -> Operator:
     if isinstance(A, Operator):
         return A
     if is_torch(A):
-        return _from_torch(A, check)
+        return _from_torch(A, check, definite)
     if not sp.issparse(A) and hasattr(A, "tocsr"):  # sparse matrices of other libraries
         A = A.tocsr()
     if sp.issparse(A):
-        return _from_sparse(A, check)
+        return _from_sparse(A, check, definite)
     if isinstance(A, LinearOperator) or (
         not hasattr(A, "__array__")  # arrays of other libraries are matrices, not black boxes
         and all(hasattr(A, name) for name in ("shape", "dtype", "__matmul__"))
     ):
-        return _from_products(A, check)
-    return _from_dense(A, check)
+        return _from_products(A, check, definite)
+    return _from_dense(A, check, definite)
 
 
 # --------------------------------------------------------------------------------------------------------
 # Conversion, one function per kind of input
 
 
-def _from_sparse(A: Any, check: bool) -> Operator:
+def _from_sparse(A: Any, check: bool, definite: bool) -> Operator:
     require_real(A.dtype)
     require_square(A.shape)
     eps = _eps(A.dtype)
@@ -269,7 +272,7 @@ def _from_sparse(A: Any, check: bool) -> Operator:
         return op
     csr = _canonical_csr(A)
     if check:
-        check_csr(csr, eps)
+        check_csr(csr, eps, definite)
     return Operator(csr, "csr", int(csr.nnz))
 
 
@@ -315,18 +318,18 @@ def _canonical_csr(csr: Any) -> sp.csr_array:
     return result
 
 
-def _from_dense(A: Any, check: bool) -> Operator:
+def _from_dense(A: Any, check: bool, definite: bool) -> Operator:
     given = asarray(A, "A")
     require_real(given.dtype)
     require_square(given.shape)
     with np.errstate(over="ignore"):
         dense = np.ascontiguousarray(given, dtype=np.float64)
     if check:
-        check_dense(dense, _eps(given.dtype))
+        check_dense(dense, _eps(given.dtype), definite)
     return Operator(dense, "dense", dense.size)
 
 
-def _from_products(A: Any, check: bool) -> Operator:
+def _from_products(A: Any, check: bool, definite: bool) -> Operator:
     try:
         dtype = np.dtype(np.float64 if A.dtype is None else A.dtype)
     except TypeError:  # a dtype of another library: the products will tell
@@ -335,11 +338,11 @@ def _from_products(A: Any, check: bool) -> Operator:
     n = require_square(A.shape)
     op = Operator(A, "linear" if isinstance(A, LinearOperator) else "duck")
     if check:
-        check_products(op.matvec, n, _eps(dtype))
+        check_products(op.matvec, n, _eps(dtype), definite)
     return op
 
 
-def _from_torch(A: Any, check: bool) -> Operator:
+def _from_torch(A: Any, check: bool, definite: bool) -> Operator:
     torch = sys.modules["torch"]
     if A.is_complex() or A.dtype == torch.bool or A.is_quantized:
         raise dtype_error(A.dtype)
@@ -357,7 +360,7 @@ def _from_torch(A: Any, check: bool) -> Operator:
             matrix = _torch_csr(A)
             nnz = matrix.values().numel()
         if check:
-            check_torch(matrix, eps)
+            check_torch(matrix, eps, definite)
     return Operator(matrix, "torch", nnz)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy
 
-from nnla import __version__
 from nnla._arrays import as_row, norm, zeros_like
 from nnla.design import Design
 from nnla.errors import ShapeError
@@ -20,7 +17,7 @@ from nnla.kernels.reordering import better_order
 from nnla.kernels.system import native_system
 from nnla.krylov import CGResult, conjugate_gradients
 from nnla.operators import Operator, as_operator
-from nnla.types import Report, Solution, Status
+from nnla.types import Report, Solution, Status, library_versions
 
 __all__ = ["Run"]
 
@@ -288,12 +285,7 @@ class Run:
             interval=None if d is None else d.interval,
             predicted_seconds=self.predicted_seconds,
             predicted_iterations=None if d is None else d.predicted_iterations,
-            versions={
-                "nnla": __version__,
-                "numpy": np.__version__,
-                "scipy": scipy.__version__,
-                "python": platform.python_version(),
-            },
+            versions=library_versions(),
         )
         return Solution(self.x * as_row(self.unit, self.x), report)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nnla.errors import FileFormatError, NonFiniteError, ShapeError
 
-__all__ = ["Kind", "Problem", "Report", "Solution", "SpectralProbe", "Status"]
+__all__ = ["Kind", "Problem", "Report", "Solution", "SpectralProbe", "Status", "library_versions", "plain_json"]
 
 
 class Kind(enum.StrEnum):
@@ -267,7 +267,7 @@ class Report:
 
     def to_json(self, *, indent: int | None = None) -> str:
         """A JSON object with the fields above (non-finite numbers become null)."""
-        return json.dumps(_plain(dataclasses.asdict(self)), indent=indent, allow_nan=False)
+        return json.dumps(plain_json(dataclasses.asdict(self)), indent=indent, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -297,11 +297,28 @@ class Solution:
         yield self.report
 
 
-def _plain(value: Any) -> Any:
+def library_versions() -> dict[str, str]:
+    """Versions of what every answer depends on, for reports."""
+    import platform
+
+    import scipy
+
+    from nnla import __version__
+
+    return {
+        "nnla": __version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def plain_json(value: Any) -> Any:
+    """A value of lists, tables, numbers and NumPy scalars as what JSON can hold: NaN and Inf become None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, (np.floating, float)):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, np.integer):

@@ -1,0 +1,268 @@
+"""`nnla.eigsh`: a few extremal eigenpairs, by a learned filter or classically, each one verified."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import to_numpy
+from nnla.eigen.engines import choose_filter
+from nnla.eigen.factorised import solve_dense, solve_inverse
+from nnla.eigen.filters import BoundFilter
+from nnla.eigen.iteration import Search, multiply
+from nnla.eigen.job import Job, make_job
+from nnla.eigen.report import EigenReport
+from nnla.eigen.selection import choose_method
+from nnla.eigen.thick_restart import ThickRestart
+from nnla.errors import ShapeError
+from nnla.operators import Operator, as_operator
+from nnla.types import Status, library_versions
+
+__all__ = ["eigsh"]
+
+_FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
+
+
+def eigsh(
+    A: Any,
+    k: int = 6,
+    *,
+    which: str = "SA",
+    tol: float = 1e-10,
+    ncv: int | None = None,
+    v0: Any = None,
+    maxiter: int | None = None,
+    method: str = "autospec",
+    degree: int | None = None,
+    cut: float | None = None,
+    probe_restarts: int | None = None,
+    engine: Any = None,
+    seed: int = 0,
+    verify: bool = True,
+    return_report: bool = False,
+) -> Any:
+    """k extremal eigenpairs of a symmetric operator, definite or not.
+
+    Parameters
+    ----------
+    A : anything that `nnla.as_operator` takes, (n, n), symmetric
+    k : pairs wanted, 1 to n
+    which : "SA" for the smallest eigenvalues, "LA" for the largest (algebraically)
+    tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``. SciPy's tolerance is relative to the
+        eigenvalue; this one is a backward error, attainable down to about 1e-14 for every eigenvalue
+    ncv : vectors of the subspace, k + 1 to n; default max(4 k, 20), for k > 30 2 k + 60, for
+        n <= 256 all n
+    v0 : (n,) start vector; a random one from ``seed`` by default
+    maxiter : fillings of the subspace at most, default 1000
+    method : "autospec" (a filter that the learned engine chooses from a probe), or
+        "auto" (the cheapest of the others, by predicted cost),
+        "autospec-paper" (the paper's network), "chebyshev" (damps from the (1.5 k + 1)-th Ritz value on),
+        "power" (X^degree), "plain" (thick-restart Lanczos without a filter),
+        "direct" (shift and invert by Cholesky), "dense" (LAPACK)
+    degree : of the filter, default 21
+    cut : for "chebyshev", another place of the cut, in units of k
+    probe_restarts : fillings of the subspace by the probe, default 3
+    engine : a trained engine (`nnla.load`) instead of the shipped one
+    seed : of everything random
+    verify : look for further copies of multiple eigenvalues from fresh random vectors
+    return_report : also return the `EigenReport`
+
+    Returns
+    -------
+    w : (k,) float64, increasing
+    V : (n, k) float64 orthonormal columns (a tensor for a torch operator)
+    report : EigenReport, if asked for
+
+    Raises
+    ------
+    The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError.
+
+    Notes
+    -----
+    Values are Rayleigh quotients of A itself; every residual is recomputed with the operator given. What has not
+    converged is returned as it is, and the report says so: never an exception. A Krylov space holds one copy of a
+    multiple eigenvalue, so that after the last pair the search goes on from random vectors (`verify`), until a copy of
+    the last eigenvalue would have shown, for at most as many fillings again; ``report.verified`` tells whether that
+    was enough.
+
+    Cost: each filling of the subspace takes at most ``ncv - k`` applications of the filter, ``degree`` products
+    with A each, and some 4 n ncv^2 operations for orthogonality; storage ``(ncv + 1) n``. A filter saves fillings
+    and with them orthogonality; it does not save products. `method="auto"` weighs the two.
+
+    Guaranteed: residuals. Learned: where the filter begins to damp; a filter that turns out to mislead (a
+    pair on the wrong side of its cut) is replaced, in the end by none.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), sections 5.2 and appendix E; Wu, Simon (2000), thick-restart Lanczos.
+
+    Examples
+    --------
+    >>> import nnla
+    >>> A = nnla.problems.poisson2d(40)
+    >>> w, V, report = nnla.eigsh(A, 3, return_report=True)
+    >>> report.converged, report.verified, bool(abs(A @ V - V * w).max() < 1e-8)
+    (True, True, True)
+    """
+    started = time.perf_counter()
+    op = as_operator(A, definite=False)
+    job = make_job(op.n, k, which, tol, ncv, maxiter, method, degree, cut, probe_restarts, engine)
+    job.seed, job.verify, job.started, job.before = seed, verify, started, op.products
+    start = None
+    if v0 is not None:
+        start = to_numpy(op.as_vector(v0, "v0"))
+        if start.ndim != 1 or not np.any(start):
+            raise ShapeError("v0 must be one vector (n,) that is not zero")
+        job.seed = None
+    rng = np.random.default_rng(seed)
+    if job.method == "auto":
+        job.method, job.because, job.predicted, job.degree = choose_method(op, job)
+    if job.method == "dense":
+        w, V, residuals = solve_dense(op, k, job.orientation)
+        job.norm = max(job.norm, float(np.abs(w).max(initial=0.0)))
+        job.verified = True
+        return _answer(op, job, w, V, residuals, return_report)
+    if job.method == "direct":
+        outcome = solve_inverse(op, job, start, rng)
+        if outcome is not None:
+            return _answer(op, job, *outcome, return_report)
+        job.method, job.fallback = "plain", "Lanczos, because no shifted matrix could be factorised"
+    return _answer(op, job, *_iterate(op, job, start, rng), return_report)
+
+
+# -- filtered Lanczos --------------------------------------------------------------------------------------
+
+
+def _iterate(
+    op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probe, filter, search, verify."""
+    o, clock = job.orientation, time.perf_counter()
+    space = ThickRestart(lambda v: o * multiply(op, v), op.n, job.ncv, start, rng)
+    space.extend()
+    top, bottom = float(space.theta[0]), float(space.theta[-1])
+    job.norm, width = max(abs(top), abs(bottom)), top - bottom
+    far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
+    search = Search(op, space, job.k, o, job.tol * job.norm)
+    unfiltered = _why_unfiltered(op, job, width)
+    search.run(job.maxiter if unfiltered is not None else min(job.probe_restarts, job.maxiter))
+    if unfiltered is None and search.done:
+        unfiltered = "the probe's restarts were enough"
+    if unfiltered is not None:
+        if job.method != "plain":
+            job.method, job.fallback = "plain", f"no filter, because {unfiltered}"
+        job.took("iterate", clock, search)
+        return _finish(op, job, search)
+    job.took("probe", clock, search)
+    job.products_probe = op.products - job.before
+    for attempt in range(_FILTERS_TRIED):
+        search = _filtered(op, job, search, far, rng)
+        if not search.misled:
+            return _finish(op, job, search)
+        far -= o * 0.05 * width  # the other end may reach further, too
+        job.fallback = f"filter {attempt + 2}, because a pair lay on the wrong side of the cut of the one before"
+    job.method, job.filter = "plain", None
+    job.fallback = "no filter, because those tried misled"
+    clock = time.perf_counter()
+    space = _space(op, job, search, lambda v: o * multiply(op, v), rng)
+    search = Search(op, space, job.k, o, search.target).inherit(search)
+    search.run(job.maxiter)
+    job.took("iterate", clock, search)
+    return _finish(op, job, search)
+
+
+def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:
+    if job.method == "plain":
+        return "none was asked for"
+    if job.ncv == op.n:
+        return "the subspace is the whole space"
+    if width <= 1e-14 * job.norm:
+        return "the spectrum is a single point"
+    return None
+
+
+def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.random.Generator) -> Search:
+    """A search with the filter that suits what the previous one has seen."""
+    clock = time.perf_counter()
+    window = previous.window(far)
+    choice = choose_filter(window, job.method, job.degree, cut=job.cut, engine=job.engine)
+    job.filter, job.fallback = choice, choice.fallback or job.fallback
+    F = BoundFilter(op, choice.recurrence)
+    space = _space(op, job, previous, F, rng)
+    job.seconds["setup"] += time.perf_counter() - clock
+    clock = time.perf_counter()
+    search = Search(op, space, job.k, job.orientation, previous.target, choice, window.width).inherit(previous)
+    search.run(job.maxiter)
+    job.took("iterate", clock, search)
+    return search
+
+
+def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.Generator) -> ThickRestart:
+    """A subspace for another operator that starts from what the previous search has found."""
+    old = previous.space
+    start = old.kept_vectors(job.k).sum(axis=0)
+    return ThickRestart(apply, op.n, job.ncv, start, rng, locked=old.locked_vectors())
+
+
+def _finish(op: Operator, job: Job, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Verification and the pairs."""
+    job.stagnated = search.stagnated
+    if job.verify and search.done:
+        clock, steps, work = time.perf_counter(), search.space.steps, search.space.work
+        job.verified = search.verify(job.restarts + 2)
+        job.verify_restarts = search.verify_restarts
+        job.seconds["verify"] = time.perf_counter() - clock
+        job.steps += search.space.steps - steps
+        job.flops += search.space.work - work
+    return search.pairs()
+
+
+def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.ndarray, return_report: bool) -> Any:
+    bound = job.tol * job.norm
+    # what LAPACK reaches is the limit of float64, whatever was asked for
+    good = residuals <= max(bound, 4 * np.finfo(np.float64).eps * job.norm)
+    met = bool(np.all(good)) and w.size == job.k
+    status = Status.CONVERGED if met else Status.STAGNATION if job.stagnated else Status.MAXITER
+    vectors = V if op.xp == "numpy" else op.as_vector(V)
+    if not return_report:
+        return w, vectors
+    choice = job.filter
+    total = time.perf_counter() - job.started
+    report = EigenReport(
+        status=status.value,
+        converged=met,
+        verified=job.verified and met,
+        method=job.method,
+        which=job.which,
+        n=op.n,
+        nnz=op.nnz,
+        k=job.k,
+        ncv=job.ncv,
+        tol=job.tol,
+        norm=job.norm,
+        residuals=[float(r) for r in residuals],
+        converged_pairs=int(np.count_nonzero(good)),
+        restarts=job.restarts,
+        probe_restarts=job.probed,
+        verify_restarts=job.verify_restarts,
+        steps=job.steps,
+        degree=None if choice is None else choice.recurrence.degree,
+        cut=None if choice is None else choice.cut,
+        interval=None if choice is None else choice.recurrence.domain,
+        products=op.products - job.before,
+        products_probe=job.products_probe,
+        solves=job.solves,
+        shift=job.shift,
+        orthogonalisation_flops=job.flops,
+        seconds=job.seconds | {"total": total},
+        fallback=job.fallback,
+        chosen_because=job.because or "asked for",
+        predicted_seconds=job.predicted,
+        weights=None if choice is None else choice.weights,
+        seed=job.seed,
+        history=job.history,
+        versions=library_versions(),
+    )
+    return w, vectors, report

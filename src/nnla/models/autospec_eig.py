@@ -1,0 +1,205 @@
+"""The shipped engine for eigenproblems: a window of Ritz values -> where a Chebyshev filter begins to damp.
+
+The steps that filtered Lanczos will take depend on the filter's *strength* (`nnla.eigen.filters.strength`): too weak,
+and the cut lies among the wanted eigenvalues; too strong, and those differ less from each other than the filter's
+degree would allow. A short run shows the wanted eigenvalues from above, often by a factor of ten or more; the network
+has learned from simulated runs how much to believe it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import namespace
+from nnla.eigen.filters import cut_of_strength
+from nnla.eigen.window import Window
+from nnla.errors import WeightsError
+from nnla.simulated_choice import curve_minimum
+
+__all__ = ["AutoSpecEigEngine", "EigConfig", "EigChoice", "eig_forward", "strength_grid", "window_features"]
+
+_PLACES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # of the features, in units of k
+_SMALLEST_DEPTH = 1e-9
+
+
+@dataclass(frozen=True)
+class EigConfig:
+    """Sizes of the engine; written into the weights file.
+
+    Attributes
+    ----------
+    hidden : width of the two hidden layers
+    members : networks that are averaged
+    candidates : strengths of the filter, spaced evenly in the logarithm
+    smallest, largest : ends of that grid
+    """
+
+    hidden: int = 64
+    members: int = 3
+    candidates: int = 14
+    smallest: float = 0.01
+    largest: float = 40.0
+
+    @property
+    def features(self) -> int:
+        """Length of a feature vector."""
+        return 2 * len(_PLACES) + 6
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters."""
+        E, F, H, C = self.members, self.features, self.hidden, self.candidates
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "std", "low", "high"), (F,))
+        shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
+        return shapes | {"W2": (E, H, C + 1), "b2": (E, 1, C + 1)}
+
+
+@dataclass(frozen=True)
+class EigChoice:
+    """What the engine says of one window.
+
+    Attributes
+    ----------
+    cut : eigenvalue from which on to damp
+    strength : of the filter
+    curve : (C,) predicted log steps of each candidate above the least
+    steps : applications of the filter expected at the best candidate
+    inside : whether the window is within the training envelope
+    """
+
+    cut: float
+    strength: float
+    curve: np.ndarray = field(repr=False)
+    steps: float = np.nan
+    inside: bool = True
+
+
+def strength_grid(config: EigConfig) -> np.ndarray:
+    """Candidate strengths, (candidates,)."""
+    return np.geomspace(config.smallest, config.largest, config.candidates)
+
+
+def window_features(window: Window, degree: int) -> np.ndarray:
+    """Scale-free description of a window: logarithms of depths and residuals in units of the width over d^2.
+
+    Parameters
+    ----------
+    window : Window
+    degree : d, of the filter
+
+    Returns
+    -------
+    (F,) : depth and residual at `_PLACES`, then k, ncv / k, n, d, steps of the probe, and share of locked pairs
+    """
+    scale = degree**2
+    places = np.arange(1, window.values.size + 1)
+    at = np.clip(np.array(_PLACES) * window.k, 1.0, window.values.size)
+    depth = np.interp(at, places, window.depths) * scale
+    residual = np.interp(at, places, window.residuals / window.width) * scale
+    exact = float(np.mean(window.residuals[: window.k] <= 1e-9 * window.width))
+    rest = [np.log(window.k), np.log(window.ncv / window.k), np.log(window.n), np.log(degree)]
+    rest += [np.log(max(window.steps, 1) / window.ncv), exact]
+    return np.concatenate([np.log(depth + _SMALLEST_DEPTH), np.log(residual + _SMALLEST_DEPTH), rest])
+
+
+def eig_forward(parameters: dict[str, Any], x: Any) -> Any:
+    """The network, written once for NumPy arrays and torch tensors.
+
+    Parameters
+    ----------
+    parameters : mean, std (F,); W0 (E, F, H), b0 (E, 1, H), W1 (E, H, H), b1, W2 (E, H, C + 1), b2
+    x : (B, F) features, or (E, B, F) for one batch per member
+
+    Returns
+    -------
+    (E, B, C + 1) log steps of every candidate above the least, then the logarithm of the least
+    """
+    xp, p = namespace(x), parameters
+    z = xp.clip((x - p["mean"]) / p["std"], -4.0, 4.0)
+    for layer in "01":
+        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
+        z = z / (1.0 + xp.exp(-z))
+    return z @ p["W2"] + p["b2"]
+
+
+class AutoSpecEigEngine:
+    """Trained engine for eigenproblems: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : EigConfig
+    parameters : dict of arrays as `eig_forward` takes them, and the envelope ``low``, ``high`` (F,)
+    card : facts about the training, as JSON-able values
+    """
+
+    name = "autospec-eig"
+
+    def __init__(self, config: EigConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        remedy = "train them again or reinstall nnla"
+        whole = all(isinstance(v, int) and 0 < v <= 4096 for v in (config.hidden, config.members, config.candidates))
+        if not whole or config.candidates < 3 or not 0 < config.smallest < config.largest < np.inf:
+            raise WeightsError(f"engine weights have an impossible config ({config}); {remedy}")
+        for key, shape in config.shapes().items():
+            if key not in parameters:
+                raise WeightsError(f"engine weights lack {key}; {remedy}")
+            if parameters[key].shape != shape:
+                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
+            if not np.all(np.isfinite(parameters[key])):
+                raise WeightsError(f"engine weights {key} have NaN or Inf; {remedy}")
+        if not np.all(parameters["std"] > 0):
+            raise WeightsError(f"engine weights std are not positive; {remedy}")
+        self.config = config
+        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
+        self.card = card
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        return f"AutoSpecEigEngine({self.card.get('name', self.name)!r}, {size} numbers)"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """Ranges seen in training, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
+
+    def choose(self, window: Window, *, degree: int = 21) -> EigChoice:
+        """The filter's cut for a window.
+
+        Parameters
+        ----------
+        window : Window
+        degree : of the filter; 1 stands for none, whose steps are predicted
+
+        Notes
+        -----
+        Cost: three small matrix-vector products. Learned: the cut. Nothing is guaranteed here; the search notices a
+        cut among the wanted eigenvalues and asks again with the window that it then knows.
+        """
+        x = window_features(window, degree)
+        out = eig_forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
+        curve, level = out[:-1], float(np.clip(out[-1], 0.0, 20.0))
+        position = curve_minimum(curve)
+        grid = np.log(strength_grid(self.config))
+        value = float(np.exp(np.interp(position, np.arange(grid.size), grid)))
+        p = self.parameters
+        excess = np.maximum(x - p["high"], 0) + np.maximum(p["low"] - x, 0)
+        inside = float(np.mean(np.minimum(excess / p["std"], 4.0))) <= float(self.card.get("envelope_limit", 0.1))
+        cut = cut_of_strength(value, window.edge, window.far, degree)
+        return EigChoice(cut, value, curve - curve.min(), float(np.exp(level)), inside)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.registry import save_model
+
+        save_model(path, kind="autospec-eig", config=self.config, parameters=self.parameters, card=self.card)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> AutoSpecEigEngine:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.registry import read_model
+
+        return cls(*read_model(path, kind="autospec-eig", config=EigConfig))
