@@ -25,7 +25,9 @@ _PUBLIC = {
     "Solution": "nnla.types",
     "SpectralProbe": "nnla.types",
     "Status": "nnla.types",
+    "EigenReport": "nnla.eigen.report",
     "as_operator": "nnla.operators",
+    "eigsh": "nnla.eigen.solver",
     "load": "nnla.registry",
     "preconditioner": "nnla.approximations",
     "probe": "nnla.probes",
@@ -56,6 +58,8 @@ if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and e
     # ruff: noqa: F401
     from nnla import checks, classical, errors, evaluate, guards, problems
     from nnla.approximations import PolynomialPreconditioner, preconditioner
+    from nnla.eigen.report import EigenReport
+    from nnla.eigen.solver import eigsh
     from nnla.operators import Operator, as_operator
     from nnla.probes import probe
     from nnla.recurrences import Recurrence

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import os
 import tempfile
@@ -96,17 +97,20 @@ def _shipped(name: str) -> Any:
     return _engine(path)
 
 
+# kind of weights file -> module and class that reads it; imported when one is loaded
+_READERS = {
+    "autospec-engine": "nnla.models.autospec:AutoSpecEngine",
+    "autospec-paper": "nnla.models.autospec_paper:PaperEngine",
+    "autospec-eig": "nnla.models.autospec_eig:AutoSpecEigEngine",
+}
+
+
 def _engine(path: Path) -> Any:
     kind = _kind(path)
-    if kind == "autospec-engine":
-        from nnla.models.autospec import AutoSpecEngine
-
-        return AutoSpecEngine.from_file(path)
-    if kind == "autospec-paper":
-        from nnla.models.autospec_paper import PaperEngine
-
-        return PaperEngine.from_file(path)
-    raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
+    if kind not in _READERS:
+        raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
+    module, _, name = _READERS[kind].partition(":")
+    return getattr(importlib.import_module(module), name).from_file(path)
 
 
 def _kind(path: Path) -> str:

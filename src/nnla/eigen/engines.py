@@ -9,10 +9,10 @@ import numpy as np
 
 from nnla.eigen.filters import chebyshev_filter, cut_of_strength, power_filter, strength
 from nnla.eigen.window import Window
-from nnla.errors import NNLAError
+from nnla.errors import NNLAError, WeightsError
 from nnla.recurrences import Recurrence
 
-__all__ = ["FILTERS", "FilterChoice", "choose_filter"]
+__all__ = ["FILTERS", "FilterChoice", "choose_filter", "shipped"]
 
 FILTERS = ("autospec", "autospec-paper", "chebyshev", "power")
 CUT = 1.5  # the paper's Chebyshev filter damps from the (1.5 k + 1)-th eigenvalue on
@@ -58,9 +58,14 @@ def choose_filter(window: Window, method: str, degree: int, *, cut: float = CUT,
         return _chebyshev(window, window.at(int(cut * window.k) + 1), degree)
     if method == "autospec-paper":
         return _paper(window, degree, engine)
-    if engine is None:
-        return _chebyshev(window, rule_cut(window, degree), degree)
+    try:
+        engine = shipped("autospec-eig") if engine is None else engine
+    except WeightsError as error:
+        return replace(_chebyshev(window, rule_cut(window, degree), degree), fallback=f"a cut by rule, because {error}")
     choice = engine.choose(window, degree=degree)
+    if not choice.inside:
+        result = _chebyshev(window, rule_cut(window, degree), degree)
+        return replace(result, fallback="a cut by rule, because the window is outside the training envelope")
     result = _chebyshev(window, choice.cut, degree)
     return replace(result, weights=engine.card.get("name", engine.name))
 
@@ -76,7 +81,7 @@ def _chebyshev(window: Window, cut: float, degree: int) -> FilterChoice:
 def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
     """The paper's engine, if its polynomial separates the window at least half as well as Chebyshev's."""
     classical = choose_filter(window, "chebyshev", degree)
-    engine = _shipped("autospec-eig-paper") if engine is None else engine
+    engine = shipped("autospec-eig-paper") if engine is None else engine
     # the engine sees the spectrum mapped to [0, 1], the wanted end at 1
     x = 1.0 - window.depths
     try:
@@ -101,10 +106,11 @@ def _sorted(a: float, b: float) -> tuple[float, float]:
     return min(a, b), max(a, b)
 
 
-def _shipped(name: str) -> Any:
-    from nnla.registry import load
+def shipped(name: str) -> Any:
+    """A shipped engine by name."""
+    from nnla import registry
 
-    return load(name)
+    return registry.load(name)
 
 
 def rule_cut(window: Window, degree: int) -> float:

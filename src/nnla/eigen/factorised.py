@@ -69,10 +69,11 @@ def solve_inverse(
         return None  # a single point: nothing to invert near it
     # as near to the wanted eigenvalues as these are to each other: nearer would cost the last ones their digits
     near = max(float(probe.residuals[0]), 0.1 * (top - float(probe.theta[min(job.k, probe.theta.size) - 1])))
-    job.seconds["probe"], job.products_probe, job.probed = time.perf_counter() - clock, op.products - job.before, 1
+    job.seconds["probe"] += time.perf_counter() - clock
+    job.products_probe, job.probed = op.products - job.before, job.probed + 1
     clock = time.perf_counter()
     factor = _definite(op, o, top, min(near, 0.1 * width), width)
-    job.seconds["setup"] = time.perf_counter() - clock
+    job.seconds["setup"] += time.perf_counter() - clock
     if factor is None:
         return None
     solve, job.shift = factor
@@ -86,8 +87,8 @@ def solve_inverse(
         job.verified = search.verify(job.restarts + 2)
         job.verify_restarts = search.verify_restarts
     job.seconds["verify"] = time.perf_counter() - clock
-    job.steps = job.solves = space.steps
-    job.flops, job.stagnated = space.work + probe.work, search.stagnated
+    job.solves = space.steps
+    job.steps, job.flops, job.stagnated = job.steps + probe.steps, job.flops + probe.work, search.stagnated
     return search.pairs()
 
 

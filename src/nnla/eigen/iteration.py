@@ -161,47 +161,54 @@ class Search:
     # -- verification ----------------------------------------------------------------------------------
 
     def verify(self, limit: int) -> bool:
-        """Look for pairs that the Krylov space could not hold, from random vectors; True if none is left.
+        """Look for pairs that the Krylov space could not hold, from random vectors; True if none seems to be left.
 
         Parameters
         ----------
-        limit : fillings of the subspace at most
+        limit : fillings of the subspace at most, from the last pair found on
 
         Returns
         -------
-        Whether the search was long enough to show a copy of the k-th eigenvalue, had there been one: its
-        component in a random vector, 1 / sqrt(n) or so, has then been amplified thirty times beyond the rest
-        (Chebyshev's bound for Lanczos). Pairs that it finds are locked and found in `pairs`.
+        Whether the leading pair of a search from a fresh random vector, beside the locked ones, is no better than
+        the k-th and settled: a copy of the k-th, farther from the rest and of like size in a random vector, would
+        have come up before it. Pairs found are locked, and `pairs` knows of them.
         """
         space, n = self.space, self.op.n
-        self.verified = space.locked == n
-        needed = math.log(30 * math.sqrt(n))
-        growth, fresh, wanted = 0.0, True, self.k
-        while not self.verified and self.verify_restarts < limit:
-            self.verify_restarts += 1
-            if space.active == 0 or space.locked >= space.size - 1:
+        left, fresh = limit, True
+        while left > 0:
+            if space.locked == n:
+                self.verified = True
+                break
+            if space.locked >= space.size - 1 and space.size < n:
                 break  # no room left to look
             if fresh:
-                space.refresh()
-            before = space.steps
+                space.renew()
+            left -= 1
+            self.verify_restarts += 1
             space.extend()
-            value, residual = self._pair(0)
+            value, _ = self._pair(0)
             worst = sorted(self._values, key=lambda v: -self.orientation * v)[self.k - 1]
             better = self.orientation * (value - worst) > 2 * self.target
-            base = float(space.theta[min(EXTRA, space.theta.size - 1)])
-            bottom = float(space.theta[-1])
-            gap = (min(self._theta) - base) / max(base - bottom, _EPS * abs(base) + np.finfo(np.float64).tiny)
-            growth += (space.steps - before) * math.acosh(1 + 2 * max(gap, 0.0))
-            wanted = len(self._values) + 1 if better else len(self._values)
-            found = self._accept(wanted - len(self._values))
+            settled = self._settled()
+            found = self._accept(1) if better else 0
             space.restart(found + min(EXTRA, max(space.active - found - 2, 1)))
             space.lock(found)
             fresh = found > 0
             if found:
-                growth = 0.0  # there may be one more copy
-            elif not better and (growth >= needed or (space.size == n and residual <= self.target)):
+                left = limit  # there may be one more copy
+            elif settled and not better:
                 self.verified = True
+                break
         return self.verified
+
+    def _settled(self) -> bool:
+        """Whether the leading Ritz pair is known well enough to tell it from the locked ones."""
+        space = self.space
+        top = float(space.theta[0])
+        spread = top - float(space.theta[min(EXTRA, space.theta.size - 1)])
+        apart = max(min(self._theta) - top, 0.05 * spread)
+        floor = 8 * _EPS * float(np.abs(space.theta).max())
+        return float(space.residuals[0]) <= max(0.1 * apart, floor)
 
     # -- the answer ------------------------------------------------------------------------------------
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from nnla._arrays import to_numpy
-from nnla.eigen.engines import choose_filter
+from nnla.eigen.engines import choose_filter, shipped
 from nnla.eigen.factorised import solve_dense, solve_inverse
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.job import Job, make_job
 from nnla.eigen.report import EigenReport
-from nnla.eigen.selection import choose_method
+from nnla.eigen.selection import before_probe, predict
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError
+from nnla.kernels.system import native_system
 from nnla.operators import Operator, as_operator
 from nnla.types import Status, library_versions
 
@@ -118,7 +119,7 @@ def eigsh(
         job.seed = None
     rng = np.random.default_rng(seed)
     if job.method == "auto":
-        job.method, job.because, job.predicted, job.degree = choose_method(op, job)
+        _choose_before_probe(op, job)
     if job.method == "dense":
         w, V, residuals = solve_dense(op, k, job.orientation)
         job.norm = max(job.norm, float(np.abs(w).max(initial=0.0)))
@@ -130,6 +131,37 @@ def eigsh(
             return _answer(op, job, *outcome, return_report)
         job.method, job.fallback = "plain", "Lanczos, because no shifted matrix could be factorised"
     return _answer(op, job, *_iterate(op, job, start, rng), return_report)
+
+
+def _choose_before_probe(op: Operator, job: Job) -> None:
+    """The choice of "auto" where it is clear without a probe."""
+    job.predicted = before_probe(op, job.k, job.ncv)
+    # what a probe costs at least, at the speed of memory
+    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv * job.probe_restarts
+    best = min(job.predicted, key=job.predicted.__getitem__, default=None)
+    if best is not None and job.predicted[best] < max(3 * probe, 0.02):
+        job.method, job.because = best, _because(job.predicted, best)
+
+
+def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
+    """The choice of "auto" among all methods, by what the probe has seen."""
+    assert job.predicted is not None
+    engine = shipped("autospec-eig") if job.engine is None else job.engine
+    v = search.space.kept_vectors(1)[0]
+    clock = time.perf_counter()
+    multiply(op, v)
+    product = time.perf_counter() - clock
+    window = search.window(far)
+    job.predicted |= predict(window, engine, product, native_system(op) is not None)
+    best = min(job.predicted, key=job.predicted.__getitem__)
+    job.because = _because(job.predicted, best)
+    job.method, _, degree = best.partition("/")
+    job.degree = int(degree) if degree else job.degree
+
+
+def _because(predicted: dict[str, float], best: str) -> str:
+    others = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items() if name != best)
+    return f"auto: predicted {predicted[best]:.2g} s" + (f", against {others}" if others else "")
 
 
 # -- filtered Lanczos --------------------------------------------------------------------------------------
@@ -156,7 +188,22 @@ def _iterate(
         job.took("iterate", clock, search)
         return _finish(op, job, search)
     job.took("probe", clock, search)
+    if job.method == "auto":
+        _choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
+    if job.method == "direct":
+        outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
+        if outcome is not None:
+            return outcome
+        job.method, job.fallback = "autospec", "a filter, because no shifted matrix could be factorised"
+    if job.method == "plain":
+        clock, probed, steps, work = time.perf_counter(), search.restarts, search.space.steps, search.space.work
+        search.run(job.maxiter)
+        job.seconds["iterate"] += time.perf_counter() - clock
+        job.restarts, job.history = search.restarts - probed, search.history[probed:]
+        job.steps += search.space.steps - steps
+        job.flops += search.space.work - work
+        return _finish(op, job, search)
     for attempt in range(_FILTERS_TRIED):
         search = _filtered(op, job, search, far, rng)
         if not search.misled:

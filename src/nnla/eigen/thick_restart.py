@@ -41,10 +41,10 @@ class ThickRestart:
     Notes
     -----
     `extend` fills the subspace, `restart` shrinks it to the leading Ritz vectors, `lock` sets the first of them
-    aside, `refresh` brings in a fresh direction. The basis is orthogonalised in full, twice where needed. Where the Krylov space ends (an invariant
+    aside, `renew` begins anew. The basis is orthogonalised in full, twice where needed. Where the Krylov space ends (an invariant
     subspace, a multiple eigenvalue, F = 0) it goes on with a random vector, so that a subspace of n vectors always
     holds every eigenpair. In exact arithmetic a Krylov space holds one copy of a multiple eigenvalue; the caller
-    has to look for further ones from a fresh vector (`refresh`).
+    has to look for further ones from a fresh vector (`renew`).
 
     Storage: (size + 1) n numbers. Cost of a restart with p kept vectors: size - p products with F, some
     4 n size (size - p) operations for orthogonality, 2 n size p for the Ritz vectors.
@@ -169,14 +169,16 @@ class ThickRestart:
         self.locked = q
         self.theta, self.residuals = self.theta[count:], self.residuals[count:]
 
-    def refresh(self) -> None:
-        """Go on, after `restart`, with a random vector in the place of the residual's direction.
+    def renew(self) -> None:
+        """Forget the active part and begin again from a random vector orthogonal to the locked ones.
 
-        The kept vectors stay in the basis, so that what they approximate does not have to be found again; a copy of
-        a multiple eigenvalue that the Krylov space could not hold may come in. `residuals` then leave out what the
-        kept vectors still lacked.
+        A copy of a multiple eigenvalue that the Krylov space so far could not hold may come in.
         """
-        self._place(self._filled, None)
+        self._filled = self.locked
+        self._T[self.locked :, :] = 0.0
+        self._T[:, self.locked :] = 0.0
+        if self.locked < self._V.shape[0]:
+            self._place(self.locked, None)
 
     def _place(self, j: int, start: np.ndarray | None) -> None:
         """Make V[j] a unit vector orthogonal to those before it: from ``start``, else random."""

@@ -24,7 +24,8 @@ _CHUNK = 64
 _WORST = 0.7  # log steps above the best at which a curve is cut off
 _TOL = 1e-10
 _DEGREES = (1, 11, 15, 21, 21, 31, 51)  # 1: Lanczos without a filter, for the prediction of its steps
-_FILLINGS = (60, 300)  # at most, with and without a filter
+_FILLINGS = (60, 100)  # at most, with and without a filter
+_LONG = 4.0  # steps of a run without a filter that was given up, by those it had taken
 
 
 def virtual_window(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
@@ -116,9 +117,10 @@ def _curve(
     """
     if degree == 1:
         probe.run(_FILLINGS[1])
-        return np.full(config.candidates, np.log(probe.space.steps - window.steps), dtype=np.float32)
+        steps = (probe.space.steps - window.steps) * (1.0 if probe.done else _LONG)
+        return np.full(config.candidates, np.log(steps), dtype=np.float32)
     grid = strength_grid(config)
-    steps = np.full(grid.size, np.inf)
+    counts = np.full(grid.size, np.inf)
     lam = np.asarray(op.matvec(np.ones(op.n)))
     middle = int(np.argmin(abs(np.log(grid / 0.5))))
     seed = int(rng.integers(2**63))
@@ -132,15 +134,15 @@ def _curve(
             lambda v, f=values: f * v, op.n, window.ncv, start, np.random.default_rng(seed), locked=locked
         )
         search = Search(op, space, window.k, -1.0, _TOL, FilterChoice(P, cut), window.width).inherit(probe)
-        best = float(steps.min())
+        best = float(counts.min())
         while not search.done and not search.misled and search.restarts < _FILLINGS[0] and space.steps < 1.9 * best:
             search.run(search.restarts + 1)
         if search.done and not search.misled:
             # the last filling is counted by what it had left to do: a smooth measure of the rate
-            steps[i] = space.steps - _surplus(search) * (window.ncv - window.k)
-    if not np.isfinite(steps.min()):
+            counts[i] = space.steps - _surplus(search) * (window.ncv - window.k)
+    if not np.isfinite(counts.min()):
         return None
-    logs = np.log(steps)
+    logs = np.log(counts)
     return np.minimum(logs, logs.min() + _WORST).astype(np.float32)
 
 
