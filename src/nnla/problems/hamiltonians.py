@@ -253,8 +253,8 @@ def _check_scale(scale: float) -> float:
     return float(scale)
 
 
-# Model pseudo-atoms, fitted to what is known: Si and H to the lowest levels of the real Si2 and to -0.996 and
-# the threefold -0.62 of SiH4, C and O to the published levels of CO.
+# Model pseudo-atoms. Si: fitted to the eight lowest levels of the real Si2; H: to the lowest of the real SiH4
+# and a threefold level above; C and O: deep enough for a molecule's valence levels. Not published potentials.
 _SILICON = {"depth": 1.35, "width": 3.35, "projectors": ((0, 0.1), (2, -1.0))}
 _HYDROGEN = {"depth": 2.15, "width": 1.43}
 _CARBON = {"depth": 2.43, "width": 3.5, "projectors": ((0, 1.0),)}
@@ -370,7 +370,7 @@ def co_like(scale: float = 1.0, *, seed: int | None = None) -> csr_array:
     -------
     csr_array (n, n)
         Indefinite. At full size and nominal geometry n, the 7 666 057 entries and the longest row (313) are
-        the real ones. The levels are those of the model atoms, near the published -2.1, -1.0, -0.86 (twice).
+        the real ones. The levels (-2.2, -1.0, twice -0.85, ...) are those of the model atoms, not the real ones.
 
     Examples
     --------
