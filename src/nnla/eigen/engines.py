@@ -81,10 +81,10 @@ def _chebyshev(window: Window, cut: float, degree: int) -> FilterChoice:
 def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
     """The paper's engine, if its polynomial separates the window at least half as well as Chebyshev's."""
     classical = choose_filter(window, "chebyshev", degree)
-    engine = shipped("autospec-eig-paper") if engine is None else engine
     # the engine sees the spectrum mapped to [0, 1], the wanted end at 1
     x = 1.0 - window.depths
     try:
+        engine = shipped("autospec-eig-paper") if engine is None else engine
         P = engine.recurrence(x, window.residuals / window.width, min(window.k, x.size), degree=degree)
     except NNLAError as error:
         return replace(classical, fallback=f"Chebyshev filter, because the paper's engine cannot: {error}")

@@ -16,7 +16,7 @@ from nnla.eigen.job import Job, make_job
 from nnla.eigen.report import EigenReport
 from nnla.eigen.selection import before_probe, predict
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.errors import ShapeError
+from nnla.errors import ShapeError, WeightsError
 from nnla.kernels.system import native_system
 from nnla.operators import Operator, as_operator
 from nnla.types import Status, library_versions
@@ -146,7 +146,12 @@ def _choose_before_probe(op: Operator, job: Job) -> None:
 def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
-    engine = shipped("autospec-eig") if job.engine is None else job.engine
+    try:
+        engine = shipped("autospec-eig") if job.engine is None else job.engine
+    except WeightsError as error:
+        job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
+        job.because = f"auto: {job.method} without a prediction for the others, because {error}"
+        return
     v = search.space.kept_vectors(1)[0]
     clock = time.perf_counter()
     multiply(op, v)
@@ -191,6 +196,10 @@ def _iterate(
     if job.method == "auto":
         _choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
+    if job.method == "dense":
+        w, V, residuals = solve_dense(op, job.k, o)
+        job.verified = True
+        return w, V, residuals
     if job.method == "direct":
         outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
         if outcome is not None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
         delaunay_mesh,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         power_grid,
         wathen,
     )
+    from nnla.problems.hamiltonians import co_like, hamiltonian, si2_like, sih4_like, sio2_like
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
     from nnla.problems.standins import (
@@ -45,6 +47,12 @@ if TYPE_CHECKING:
     from nnla.problems.suitesparse import fetch
 
 _HOME = {
+    "eigen_spectrum": "eigen_spectra",
+    "co_like": "hamiltonians",
+    "hamiltonian": "hamiltonians",
+    "si2_like": "hamiltonians",
+    "sih4_like": "hamiltonians",
+    "sio2_like": "hamiltonians",
     "SUITE": "spd",
     "Problem": "spd",
     "problem": "spd",
@@ -80,13 +88,15 @@ _HOME = {
 }
 
 __all__ = [
-    "SUITE",
     "Problem",
+    "SUITE",
     "checkerboard_field",
+    "co_like",
     "delaunay_mesh",
     "diffusion2d",
     "diffusion3d",
     "dubcova2_like",
+    "eigen_spectrum",
     "elasticity2d",
     "elasticity3d",
     "eliminate",
@@ -94,6 +104,7 @@ __all__ = [
     "flan_like",
     "g3_circuit_like",
     "grid_circuit",
+    "hamiltonian",
     "lognormal_field",
     "p1_mass",
     "p1_stiffness",
@@ -106,6 +117,9 @@ __all__ = [
     "random_matrix",
     "read_matrix",
     "read_vector",
+    "si2_like",
+    "sih4_like",
+    "sio2_like",
     "suite",
     "thermal1_like",
     "thermal2_like",
