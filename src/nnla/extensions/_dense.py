@@ -16,7 +16,18 @@ from nnla._arrays import is_torch, namespace
 from nnla._validation import asarray, require_real
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 
-__all__ = ["Ends", "MatrixReport", "checked", "combine", "ends_of", "frobenius", "identity", "rounding", "spectrum_ends", "wide"]
+__all__ = [
+    "Ends",
+    "MatrixReport",
+    "checked",
+    "combine",
+    "ends_of",
+    "frobenius",
+    "identity",
+    "rounding",
+    "spectrum_ends",
+    "wide",
+]
 
 
 @dataclass(frozen=True)

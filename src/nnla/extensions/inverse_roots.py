@@ -26,9 +26,7 @@ class InverseRoot:
     root: Any = None
 
 
-def inverse_root(
-    A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int = 40, seed: int = 0
-) -> InverseRoot:
+def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int = 40, seed: int = 0) -> InverseRoot:
     """A^(-1/p) of a dense symmetric positive definite matrix for p = 1, 2 or 4, by products of matrices only.
 
     Parameters
@@ -146,7 +144,7 @@ def _coupled(run: Run, A: Any, tol: float) -> tuple[Any, Any]:
             return best_pair  # rounding is what moves it now
         if look.error <= tol or len(run.steps) - first >= run.maxsteps:
             return best_pair
-        p = next_transition(look, 0.3 * tol, run.eps)
+        p = next_transition(look, 0.3 * tol, run.eps, extra=1)
         C = run.take(T / look.upper**2, p) / look.upper
         Y = run.multiply(Y, C)
         Z = C if Z is None else run.multiply(C, Z)

@@ -17,7 +17,19 @@ import numpy as np
 from nnla.errors import OptionError, WeightsError
 from nnla.registry import read_safetensors
 
-__all__ = ["LEARNED", "PARAMETERS", "PRODUCTS", "Stage", "odd_minimax", "plan", "polar_express", "stage"]
+__all__ = [
+    "CUSHION",
+    "LEARNED",
+    "PARAMETERS",
+    "PRODUCTS",
+    "Stage",
+    "degrees_for",
+    "learned_stage",
+    "odd_minimax",
+    "plan",
+    "polar_express",
+    "stage",
+]
 
 # degree -> products of matrices: G = X'X, powers of G beyond the first, and X c(G)
 PRODUCTS = {3: 2, 5: 3, 9: 4, 17: 5}
@@ -28,7 +40,7 @@ _TAYLOR = {3: (1.5, -0.5), 5: (1.875, -1.25, 0.375), 9: (315 / 128, -420 / 128, 
 _FLAT = {3: 1 - 1e-7, 5: 1 - 1e-5, 9: 1 - 3e-3}
 _BEYOND = 1.02  # singular values that a transition must not send to the other sign
 _STEPS = 24  # of the planner's grid of ratios per factor of ten
-_CUSHION = 0.02407327424182761  # Polar Express, section 4.4: smallest ratio that its polynomials are made for
+CUSHION = 0.02407327424182761  # Polar Express, section 4.4: smallest ratio that its polynomials are made for
 
 
 class Stage(tuple):
@@ -192,7 +204,14 @@ def _smallest_ratio(degree: int, eps: float) -> float:
     return high
 
 
-def plan(ratio: float, tol: float, *, eps: float = 2.0**-53, degrees: tuple[int, ...] = (3, 5, 9, 17)) -> list[int]:
+def degrees_for(eps: float) -> tuple[int, ...]:
+    """Degrees worth taking: in bfloat16 and half the coefficients of 9 and 17 cost more digits than they save."""
+    return tuple(PRODUCTS) if eps < 1e-4 else (3, 5)
+
+
+def plan(
+    ratio: float, tol: float, *, eps: float = 2.0**-53, degrees: tuple[int, ...] | None = None, extra: int = 0
+) -> list[int]:
     """Degrees of the transitions that take [ratio, 1] to within `tol` of 1 in the fewest products.
 
     Parameters
@@ -200,7 +219,8 @@ def plan(ratio: float, tol: float, *, eps: float = 2.0**-53, degrees: tuple[int,
     ratio : smallest over largest singular value
     tol : wanted max |1 - sigma|
     eps : rounding of the products
-    degrees : those to choose from
+    degrees : those to choose from, by default `degrees_for` the rounding
+    extra : products of every transition beyond those of `PRODUCTS`: 1 where two matrices are updated
 
     Returns
     -------
@@ -219,7 +239,7 @@ def plan(ratio: float, tol: float, *, eps: float = 2.0**-53, degrees: tuple[int,
     """
     if not 0 < ratio <= 1 or not tol > 0:
         raise OptionError(f"plan needs a ratio in (0, 1] and a positive tolerance, not {ratio!r} and {tol!r}")
-    return list(_cheapest(_rounded(ratio), max(tol, 4e-16), eps, degrees)[1])
+    return list(_cheapest(_rounded(ratio), max(tol, 4e-16), eps, degrees or degrees_for(eps), extra)[1])
 
 
 def _rounded(ratio: float) -> float:
@@ -231,25 +251,27 @@ def _rounded(ratio: float) -> float:
 
 
 @functools.lru_cache(maxsize=65536)
-def _cheapest(ratio: float, tol: float, eps: float, degrees: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+def _cheapest(
+    ratio: float, tol: float, eps: float, degrees: tuple[int, ...], extra: int
+) -> tuple[float, tuple[int, ...]]:
     if 1 - ratio <= (1 + ratio) * tol:
         return 0.0, ()
     best: tuple[float, tuple[int, ...]] = (math.inf, ())
     for degree in degrees:
         p = stage(degree, ratio, eps)
-        if p.error + eps * max(map(abs, p)) * 0.1 <= tol and not p.cushioned:
+        if p.error + eps * max(map(abs, p)) <= tol and not p.cushioned:
             cost, rest = 0.0, ()
         else:
             image = _rounded(max(p.low, 1e-300) / p.high)
             if image <= ratio:
                 continue
-            cost, rest = _cheapest(image, tol, eps, degrees)
-        if (total := cost + p.products) < best[0]:
+            cost, rest = _cheapest(image, tol, eps, degrees, extra)
+        if (total := cost + p.products + extra) < best[0]:
             best = (total, (degree, *rest))
     return best
 
 
-def polar_express(steps: int, lower: float = 1e-3, *, degree: int = 5, cushion: float = _CUSHION) -> list[Stage]:
+def polar_express(steps: int, lower: float = 1e-3, *, degree: int = 5, cushion: float = CUSHION) -> list[Stage]:
     """The schedule of Polar Express for singular values in [lower, 1]: greedy minimax steps, recentred.
 
     Parameters
@@ -277,7 +299,7 @@ def polar_express(steps: int, lower: float = 1e-3, *, degree: int = 5, cushion: 
     odd = 2 * np.arange((degree + 1) // 2) + 1
     low, high, result = lower, 1.0, []
     for _ in range(steps):
-        p = odd_minimax(degree, max(low / high, cushion))
+        p = odd_minimax(degree, min(max(low / high, cushion), 1.0))
         ends = p(np.array([low / high, 1.0])) if degree in (5, 9) else np.array([float(p(low / high)), p.high])
         scale = 2 / float(ends.sum())
         low, high = scale * float(ends[0]), 2 - scale * float(ends[0])

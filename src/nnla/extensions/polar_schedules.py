@@ -9,13 +9,14 @@ import numpy as np
 
 from nnla._arrays import is_torch, to_numpy
 from nnla.extensions._dense import wide
-from nnla.extensions.minimax import polar_express
+from nnla.extensions.minimax import CUSHION, polar_express
 
 __all__ = ["MUON", "SCHEDULES", "prism_coefficients", "schedule"]
 
 SCHEDULES = ("polar-express", "newton-schulz", "newton-schulz-3", "prism", "muon")
 MUON = (3.4445, -4.7750, 2.0315)
 _MUON_STEPS = 5
+_SAFETY, _SAFE_STEPS = 1.01, 7  # Polar Express, algorithm 1
 _SKETCH = 8  # rows of PRISM's Gaussian sketch, as many as its authors found enough
 # PRISM keeps the fitted coefficient where the iteration still contracts: [Taylor's value, this]
 _PRISM_RANGE = (0.375, 1.45)
@@ -23,7 +24,7 @@ _PRISM_RANGE = (0.375, 1.45)
 Schedule = Callable[[int, Any], tuple[float, ...] | None]
 
 
-def schedule(method: str, lower: float, rng: np.random.Generator) -> Schedule:
+def schedule(method: str, lower: float, rng: np.random.Generator, eps: float) -> Schedule:
     """(step, Gram matrix) -> coefficients (c_0, c_1, ...) of the transition X c(X'X); None where it ends.
 
     `lower` is the smallest singular value expected, of a matrix scaled to largest at most 1; Polar Express needs it.
@@ -36,8 +37,16 @@ def schedule(method: str, lower: float, rng: np.random.Generator) -> Schedule:
         return lambda step, G: MUON if step < _MUON_STEPS else None
     if method == "prism":
         return lambda step, G: prism_coefficients(G, rng)
-    table = polar_express(60, lower)
-    return lambda step, G: tuple(table[min(step, len(table) - 1)])
+    # its cushion guards low precision; in double the pure minimax composition is the stronger opponent
+    table = polar_express(60, lower, cushion=0.0 if eps < 1e-12 else CUSHION)
+    odd = 2 * np.arange(3) + 1
+
+    def safe(step: int, G: Any) -> tuple[float, ...]:
+        c = np.array(table[min(step, len(table) - 1)])
+        # the published recipe for low precision: rounding may lift singular values above the interval
+        return tuple(c / _SAFETY**odd) if eps > 1e-6 and step < _SAFE_STEPS else tuple(c)
+
+    return safe
 
 
 def prism_coefficients(G: Any, rng: np.random.Generator, sketch: int = _SKETCH) -> tuple[float, float, float]:

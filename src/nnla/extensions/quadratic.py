@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from nnla._arrays import is_torch, namespace
+from nnla._arrays import is_torch
 from nnla.errors import NonFiniteError, OptionError
 from nnla.extensions._dense import MatrixReport, checked, frobenius, identity, spectrum_ends, wide
 from nnla.extensions.polar_schedules import SCHEDULES, schedule
@@ -25,6 +23,7 @@ from nnla.types import Status
 __all__ = ["Polar", "polar"]
 
 _PROBE = 16  # Lanczos steps at the first look: each costs a product with A and one with A'
+_CLOSE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,15 +162,14 @@ def _adaptive(run: Run, X: Any) -> tuple[Any, Status, float, float]:
         run.history.append(error)
         if error <= run.rtol:
             return (X, *_verified(run, X, G, error))
-        # nothing left to win: converged before, and rounding is what moves the error now
-        if error >= 0.5 * best and error < 64 * run.eps * math.sqrt(X.shape[1]) and look.lower > 0.5:
+        if best < _CLOSE and error >= 0.5 * best:  # so close a transition squares it, if rounding lets it
             return (X, *_verified(run, X, G, error))
         if len(run.steps) >= run.maxsteps:
             return (X, *_verified(run, X, G, error, Status.MAXITER))
         best = min(best, error)
         if upper > 1.05 * expected and run.fallback is None:
             run.fallback = f"a singular value was beyond the probed end (now {upper / expected:.3g} times); scaled back"
-        p = next_transition(look, 0.4 * run.rtol, run.eps)
+        p = next_transition(look, 0.45 * run.rtol, run.eps)
         expected = p.high
         X = run.multiply(X / upper, run.take(G / upper**2, p))
 
@@ -192,16 +190,18 @@ def _verified(run: Run, X: Any, G: Any, error: float, status: Status | None = No
 
 def _scheduled(run: Run, X: Any, lower: float) -> tuple[Any, Status, float, float]:
     """A baseline: transitions that are fixed in advance, or PRISM's fits, with the same test of the end."""
-    steps = schedule(run.method, lower, run.rng)
+    steps = schedule(run.method, lower, run.rng, run.eps)
     status: Status | None = None
     previous = math.inf
     while True:
-        G = run.multiply(X.T, X)
-        if not bool(namespace(G).isfinite(G).all()):
+        try:
+            G = run.multiply(X.T, X)
+            error = run.look(G).error
+        except NonFiniteError:
+            run.fallback = "the iteration diverged: singular values were beyond the interval of its coefficients"
             return X, Status.BREAKDOWN, math.inf, math.inf
-        error = run.look(G).error
         run.history.append(error)
-        done = error <= run.rtol or (error >= 0.5 * previous and error < 64 * run.eps * math.sqrt(X.shape[1]))
+        done = error <= run.rtol or (previous < _CLOSE and error >= 0.5 * previous)
         if done or len(run.steps) >= run.maxsteps:
             status = None if done else Status.MAXITER
             return (X, *_verified(run, X, G, error, status))

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.extensions._dense import MatrixReport, combine, ends_of, rounding
-from nnla.extensions.minimax import LEARNED, PARAMETERS, PRODUCTS, Stage, plan, stage
+from nnla.extensions.minimax import LEARNED, PARAMETERS, Stage, degrees_for, plan, stage
 from nnla.types import Status
 
 __all__ = ["Look", "Run", "next_transition"]
@@ -106,7 +106,7 @@ class Run:
         )  # fmt: skip
 
 
-def next_transition(look: Look, tol: float, eps: float) -> Stage:
+def next_transition(look: Look, tol: float, eps: float, extra: int = 0) -> Stage:
     """The transition to take from where the singular values are.
 
     The first of the planned ones where the lower end is known. Where it is not, the one that lifts small singular
@@ -114,7 +114,7 @@ def next_transition(look: Look, tol: float, eps: float) -> Stage:
     """
     ratio = min(max(look.lower / look.upper, 1e-16), 1.0)
     if look.resolved:
-        steps = plan(ratio, max(tol, 2 * eps), eps=eps)
+        steps = plan(ratio, max(tol, 2 * eps), eps=eps, extra=extra)
         return stage(steps[0] if steps else 3, ratio, eps)
-    options = [stage(degree, ratio, eps) for degree in PRODUCTS if degree != LEARNED]
-    return max(options, key=lambda p: math.log(p.low / p.high / ratio) / p.products)
+    options = [stage(degree, ratio, eps) for degree in degrees_for(eps) if degree != LEARNED]
+    return max(options, key=lambda p: math.log(p.low / p.high / ratio) / (p.products + extra))
