@@ -203,7 +203,7 @@ def minimise(
         else:
             bounds = interval or _ends(_probe(run, x, gradient, probe_steps))
             run.intervals.append(bounds)
-            _follow(run, x, _fixed(method, bounds))
+            _follow(run, x, gradient, _fixed(method, bounds))
     return Minimum(run.best[2], _report(run, method))
 
 
@@ -259,11 +259,9 @@ def _fixed(method: str, bounds: tuple[float, float]) -> Iterator[Coefficients]:
     return nesterov(a if method == "nesterov" else 0.0, b)
 
 
-def _follow(run: _Run, x: np.ndarray, schedule: Iterator[Coefficients]) -> None:
+def _follow(run: _Run, x: np.ndarray, gradient: np.ndarray, schedule: Iterator[Coefficients]) -> None:
     """Transitions of an unguarded baseline, until the gradient is small, or overflows."""
     m = np.zeros_like(x)
-    gradient = run.at(x)[1]
-    run.evaluations -= 1  # the caller has it
     while not run.done:
         alpha, beta, gamma = next(schedule)
         if gamma:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.extensions._dense import MatrixReport, checked, frobenius, identity, rounding, spectrum_ends, wide
 from nnla.extensions.transitions import Run, next_transition
@@ -79,11 +81,12 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
     name = str(given.dtype).rsplit(".", 1)[-1]
     rtol = _DEFAULT_RTOL.get(name, 1e-3) if rtol is None else rtol
     run = Run(given, rtol, maxsteps, seed, "autospec")
-    Z, root = _coupled(run, given, run.rtol if p == 2 else 0.3 * run.rtol)
-    if p == 4 and root is not None:
-        Z, _ = _coupled(run, root, 0.2 * run.rtol)
-    if p == 1:
-        Z = run.multiply(Z, Z)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next look
+        Z, root = _coupled(run, given, run.rtol if p == 2 else 0.3 * run.rtol)
+        if p == 4:
+            Z, _ = _coupled(run, root, 0.2 * run.rtol)
+        if p == 1:
+            Z = run.multiply(Z, Z)
     before = run.products
     try:
         E = _residual(run, given, Z, p)

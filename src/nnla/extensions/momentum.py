@@ -21,7 +21,16 @@ from nnla.errors import OptionError
 from nnla.registry import read_safetensors
 from nnla.types import SpectralProbe
 
-__all__ = ["CANDIDATES", "FEATURES", "chebyshev_schedule", "choose_lower", "features", "forward", "heavy_ball", "nesterov"]
+__all__ = [
+    "CANDIDATES",
+    "FEATURES",
+    "chebyshev_schedule",
+    "choose_lower",
+    "features",
+    "forward",
+    "heavy_ball",
+    "nesterov",
+]
 
 CANDIDATES = np.geomspace(1e-7, 0.5, 32)  # of a / b
 _GRID = np.geomspace(1e-6, 1.0, 20)  # where the Gauss rule's distribution function is read
@@ -79,7 +88,9 @@ def features(probe: SpectralProbe, reduction: float) -> np.ndarray:
     steps = probe.krylov_reductions
     low = theta[: min(3, theta.size)]
     low = np.concatenate([low, np.full(3 - low.size, low[-1])])
-    first = [math.log(max(float(r), tiny)) for r in (weight[0], residual[0], residual[-1], steps[-1], steps[steps.size // 2])]
+    first = [
+        math.log(max(float(r), tiny)) for r in (weight[0], residual[0], residual[-1], steps[-1], steps[steps.size // 2])
+    ]
     rest = [math.log(probe.steps), math.log(reduction), math.log(reduction) / max(1.0, -math.log(low[0]))]
     gap = math.log(float(weight @ theta)), math.log(float(weight @ (1 / theta)))
     out = np.concatenate([np.log(below + 1e-9), np.log(spread + 1e-9), np.log(low), first, rest, gap])

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from nnla._arrays import is_torch
 from nnla.errors import NonFiniteError, OptionError
 from nnla.extensions._dense import MatrixReport, checked, frobenius, identity, spectrum_ends, wide
@@ -120,10 +122,11 @@ def polar(
     lower, upper = bounds or ((0.0, upper) if upper else (1e-3 * frobenius(X), frobenius(X)))
     run.interval = (lower * unit, upper * unit)
     X = X / upper
-    if method == "autospec":
-        U, status, error, bound = _adaptive(run, X)
-    else:
-        U, status, error, bound = _scheduled(run, X, lower / upper)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next look
+        if method == "autospec":
+            U, status, error, bound = _adaptive(run, X)
+        else:
+            U, status, error, bound = _scheduled(run, X, lower / upper)
     U = U if given.shape[0] >= given.shape[1] else U.T
     return Polar(U, run.report(status, error, bound), given)
 

@@ -1,4 +1,4 @@
-"""Rational transitions: f(A) v by shifted solves, (alpha I + beta X)^-1 of AutoSpec's appendix A.1 in partial fractions.
+"""Rational transitions: f(A) v by shifted solves, (alpha I + beta X)^-1 of AutoSpec's appendix A.1.
 
 f(A) v = c v + sum_j w_j (A - p_j I)^-1 v: the poles are Zolotarev's for the square roots, the sign and the inverse,
 and found by AAA for any other function. Where a polynomial needs a degree that grows with the square root of the

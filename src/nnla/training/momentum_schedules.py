@@ -115,7 +115,7 @@ def train(X: np.ndarray, Y: np.ndarray, seed: int, steps: int, hidden: int = 96)
     mean, std = X.mean(0), X.std(0) + 1e-3
     shapes = {"W0": (FEATURES, hidden), "W1": (hidden, hidden), "W2": (hidden, CANDIDATES.size)}
     parameters = {k: (torch.randn(s) / s[0] ** 0.5).requires_grad_() for k, s in shapes.items()}
-    parameters |= {k: torch.zeros(s).requires_grad_() for k, s in (("b0", hidden), ("b1", hidden), ("b2", CANDIDATES.size))}
+    parameters |= {f"b{i}": torch.zeros(shapes[f"W{i}"][1]).requires_grad_() for i in range(3)}
     fixed = {"mean": torch.tensor(mean, dtype=torch.float32), "std": torch.tensor(std, dtype=torch.float32)}
     inputs, targets = torch.tensor(X, dtype=torch.float32), torch.tensor(Y, dtype=torch.float32)
     optimiser = torch.optim.AdamW(parameters.values(), lr=3e-3, weight_decay=0.02)

@@ -23,8 +23,8 @@ from nnla.registry import write_safetensors
 
 __all__ = ["learn_table", "program", "refine"]
 
-RATIOS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-STARTS = (0.15, 0.25, 0.4, 0.55, 0.7, 0.85)
+RATIOS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+STARTS = (0.25, 0.4, 0.55, 0.7, 0.85)
 _LARGEST = 300.0  # coefficients beyond this would cost digits
 
 
