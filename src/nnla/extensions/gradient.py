@@ -23,9 +23,11 @@ from nnla.types import SpectralProbe, Status
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]
 
 METHODS = ("autospec", "chebyshev", "gradient-descent", "heavy-ball", "nesterov", "nesterov-convex", "nesterov-safe")
-_EPOCH = 0.1  # a schedule is made anew once the gradient has fallen so far, unless the first one turned out exact
+# A schedule is made anew once the gradient has fallen so far: a gradient without its fast parts shows the slow ones
+_EPOCHS = (0.1, 0.01)
 _LIMIT = 1.5  # of the gradient's norm relative to where the schedule started: theory allows 1 on a quadratic
-_FAILURES = 3
+_FAILURES, _STALLS = 3, 8
+_KNOWN = 1e-3  # residual over Ritz value of a lower end that counts as found
 
 Gradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -279,45 +281,50 @@ def _scheduled(
     run: _Run, x: np.ndarray, value: float, gradient: np.ndarray, method: str, given: Any, steps: int
 ) -> None:
     """Chebyshev semi-iterations, guarded, each from where the last one got to."""
-    failures = epochs = 0
+    failures = stalls = epochs = 0
     while not run.done:
         size = float(np.linalg.norm(gradient))
+        wanted = max(run.gtol / size, _EPOCHS[min(epochs, len(_EPOCHS) - 1)])
         if given is not None:
             a, b = given
+            wanted = run.gtol / size
         else:
             p = _probe(run, x, gradient, steps)
             if p.lambda_max <= 0 or p.lambda_min < -1e-4 * p.lambda_max:
                 run.fallback = f"the function is not convex along the probe (curvature {p.lambda_min:.3g})"
                 break
             a, b = _ends(p)
+            if p.ritz_residuals[0] < _KNOWN * p.lambda_min:  # both ends are known: no second look is worth its cost
+                wanted = run.gtol / size
             if method == "autospec":
                 try:
-                    a = choose_lower(p, run.gtol / size)
+                    a = choose_lower(p, wanted)
                 except WeightsError as error:
                     run.fallback = f"the schedule's weights cannot be read ({error})"
                     break
             b *= 1 + 0.5 * failures  # the Hessian grows from here on: the last failure said so
         run.intervals.append((a, b))
-        # on a quadratic one schedule lasts; elsewhere a second look pays once the minimum is closer
-        stop_at = _EPOCH * size if epochs == 0 and given is None else 0.0
-        x, value, gradient, why = _epoch(run, x, value, gradient, chebyshev_schedule(a, b), stop_at)
+        x, value, gradient, why = _epoch(run, x, value, gradient, (a, b), wanted * size)
         epochs += 1
         if run.done:
             return
         run.restarts.append(why)
-        if why != "closer":
+        if why == "no progress":  # what is left is slower than the schedule expected; the next probe starts from it
+            stalls += 1
+        elif why != "closer":
             failures += 1
-            if failures >= _FAILURES:
-                run.fallback = f"{failures} schedules broke off ({why})"
-                break
+        if failures >= _FAILURES or stalls >= _STALLS:
+            run.fallback = f"{failures + stalls} schedules broke off ({why})"
+            break
     if run.fallback:
         _safe_nesterov(run, x, value, gradient)
 
 
 def _epoch(
-    run: _Run, x: np.ndarray, value: float, gradient: np.ndarray, schedule: Iterator[Coefficients], stop_at: float
+    run: _Run, x: np.ndarray, value: float, gradient: np.ndarray, bounds: tuple[float, float], stop_at: float
 ) -> tuple[np.ndarray, float, np.ndarray, str]:
     """One schedule. Ends at the best point it met, with the reason."""
+    schedule, patience = chebyshev_schedule(*bounds), 50 + 3 * math.sqrt(bounds[1] / bounds[0])
     start_value, start_size = value, float(np.linalg.norm(gradient))
     best = (start_size, x, value, gradient)
     m = np.zeros_like(x)
@@ -336,7 +343,7 @@ def _epoch(
             return *best[1:], "f or the gradient rose beyond what a quadratic allows"
         if size <= stop_at:
             return *best[1:], "closer"
-        if since > 200 + 10 * math.sqrt(run.iterations):
+        if since > patience:
             return *best[1:], "no progress"
     return *best[1:], "done"
 

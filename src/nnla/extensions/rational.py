@@ -190,7 +190,7 @@ def rational_function(
     _require_poles_off(fit, f, bounds)
     report = RationalReport(
         name, fit.poles.size, bounds, fit.error, math.nan, "", op.products, solver.solves, solver.factorisations,
-        int(np.sum(fit.poles.imag >= 0)), source, seed,
+        int(np.sum(np.imag(fit.poles) >= 0)), source, seed,
     )  # fmt: skip
     bound = RationalFunction(op, solver, fit, report)
     report.error, report.check = _check(bound, f, bounds, rtol, seed)
@@ -219,13 +219,7 @@ def _interval(
     if f != "sign" and low < -1e-12 * size:
         raise NotPositiveDefiniteError(f"A has an eigenvalue below {low:.3g}; {f} is defined for positive ones only")
     # Lanczos with A^-1 finds the eigenvalue next to zero in a few steps, Lanczos with A hardly ever
-    inverse = lanczos_probe(
-        LinearOperator(op.shape, matvec=lambda v: solver(0.0, np.ravel(v)), dtype=np.float64)
-        if f != "sign"
-        else _Squared(op.shape, solver),
-        min(_INVERSE_PROBE, op.n),
-        seed=seed,
-    )
+    inverse = lanczos_probe(_Inverse(op.shape, solver, 2 if f == "sign" else 1), min(_INVERSE_PROBE, op.n), seed=seed)
     if f != "sign" and inverse.lambda_min < -1e-10 * abs(inverse.lambda_max):
         raise NotPositiveDefiniteError(f"A has a negative eigenvalue; {f} is defined for positive ones only")
     reach = inverse.upper_bound if not inverse.exhausted else 1.0001 * inverse.lambda_max
@@ -236,16 +230,18 @@ def _interval(
     return (min(a, 0.999 * b), b), "probe and inverse probe"
 
 
-class _Squared:
-    """A^-2 as an operator: its largest eigenvalue tells the gap of an indefinite A around zero."""
+class _Inverse:
+    """A^-1 as an operator, or A^-2: its largest eigenvalue tells the gap of an indefinite A around zero."""
 
     dtype = np.dtype(np.float64)
 
-    def __init__(self, shape: tuple[int, int], solver: ShiftedSolver) -> None:
-        self.shape, self._solver = shape, solver
+    def __init__(self, shape: tuple[int, int], solver: ShiftedSolver, power: int) -> None:
+        self.shape, self._solver, self._power = shape, solver, power
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
-        return self._solver(0.0, self._solver(0.0, v))
+        for _ in range(self._power):
+            v = self._solver(0.0, v)
+        return v
 
 
 def _require_poles_off(fit: Fit, f: Any, bounds: tuple[float, float]) -> None:

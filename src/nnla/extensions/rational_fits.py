@@ -48,7 +48,7 @@ class Fit:
     def __call__(self, x: Any) -> np.ndarray:
         x = np.asarray(x, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = self.constant + np.sum(self.residues / (x[..., None] - self.poles), axis=-1).real
+            y = self.constant + np.real(np.sum(self.residues / (x[..., None] - self.poles), axis=-1))
         return x * y if self.times_x else y
 
 
@@ -96,7 +96,7 @@ def _zolotarev(f: str, bounds: tuple[float, float], degree: int | None, rtol: fl
             break
     if f == "sign":
         # x w / (x^2 + s^2) = (w / 2) (1 / (x - i s) + 1 / (x + i s))
-        s = 1j * np.sqrt(-fit.poles.real)
+        s = 1j * np.sqrt(-fit.np.real(poles))
         half = 0.5 * fit.residues
         return Fit(np.concatenate([s, -s]), np.concatenate([half, half]), 0.0, fit.error)
     return Fit(fit.poles, fit.residues, 0.0, fit.error, f == "sqrt")
@@ -198,13 +198,14 @@ def fit_poles(f: Any, poles: np.ndarray, bounds: tuple[float, float]) -> Fit:
     """The least squares fit with the poles given."""
     if poles.ndim != 1 or poles.size == 0 or not np.all(np.isfinite(poles)):
         raise OptionError("poles must be a non-empty list of finite numbers")
-    upper, lower = np.sort_complex(poles[poles.imag > 0]), np.sort_complex(poles[poles.imag < 0].conj())
+    real, imaginary = np.real(poles), np.imag(poles)
+    upper, lower = np.sort_complex(poles[imaginary > 0]), np.sort_complex(poles[imaginary < 0].conj())
     if upper.shape != lower.shape or not np.allclose(upper, lower):
         raise OptionError("complex poles must come in conjugate pairs, so that f(A) is real")
     x = _grid(*bounds)
     if f == "sign":
         x = np.concatenate([-x[::-1], x])
-    if np.any((poles.imag == 0) & (poles.real >= x[0]) & (poles.real <= x[-1])):
+    if np.any((imaginary == 0) & (real >= x[0]) & (real <= x[-1])):
         raise OptionError(f"a pole lies within the spectrum [{x[0]:.6g}, {x[-1]:.6g}]; move it off")
     y = _values(f, x)
     return _with_residues(poles, x, y, _relative(y))

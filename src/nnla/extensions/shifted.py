@@ -67,6 +67,7 @@ class ShiftedSolver:
     def _factor(self, shift: complex) -> Callable[[np.ndarray], np.ndarray]:
         n, csr = self._op.n, self._op.csr
         if csr is None:
+            assert self._dense is not None
             factor = scipy.linalg.lu_factor(self._dense + shift * np.eye(n), check_finite=False)
             return lambda v: scipy.linalg.lu_solve(factor, v, check_finite=False)
         shifted = csr + shift * sp.eye_array(n, format="csr")

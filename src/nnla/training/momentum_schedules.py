@@ -83,6 +83,17 @@ def iterations(values: np.ndarray, weights: np.ndarray, lower: np.ndarray, b: fl
     return result
 
 
+def _after_schedule(values: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Weights of the gradient after some steps of a semi-iteration on a random interval."""
+    a = 10 ** rng.uniform(-4.5, -0.7)
+    k = max(1, int(rng.uniform(0.3, 3) / np.sqrt(a)))
+    x, growth = (1 + a - 2 * values) / (1 - a), np.arccosh((1 + a) / (1 - a))
+    low = np.exp(np.minimum(k * (np.arccosh(np.maximum(x, 1.0)) - growth), 0.0))
+    p = np.where(x <= 1, 2 * np.cos(k * np.arccos(np.clip(x, -1, 1))) * np.exp(-k * growth), low)
+    weights = weights * p**2 + 1e-30
+    return weights / weights.sum()
+
+
 def _probe(values: np.ndarray, weights: np.ndarray, steps: int) -> SpectralProbe:
     import scipy.sparse as sp
 
@@ -94,10 +105,12 @@ def make_data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X, Y = [], []
     while len(X) < count:
-        values, weights = generate_spectrum(rng)
-        for _ in range(2):
-            p = _probe(values, weights, int(rng.integers(5, 21)))
-            reduction = 10 ** -rng.uniform(1, 9)
+        values, start = generate_spectrum(rng)
+        for late in (False, True):
+            # the second probe of a run meets a gradient that a first schedule has worked on
+            weights = _after_schedule(values, start, rng) if late else start
+            p = _probe(values, weights, int(rng.integers(6, 19)))
+            reduction = 10 ** -rng.uniform(0.5, 6)
             k = iterations(values, weights, CANDIDATES * p.upper_bound, p.upper_bound, reduction)
             if k.min() < 3 or k.min() >= 0.3 * _COUNTS[-1]:
                 continue
@@ -140,14 +153,14 @@ def regret(parameters: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> n
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--spectra", type=int, default=12000, help="probes to train with")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--spectra", type=int, default=8000, help="probes to train with")
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     started = time.process_time()
     X, Y = make_data(given.spectra, given.seed)
     print(f"data: {time.process_time() - started:.0f} s")
-    held = make_data(1000, given.seed + 1000)
+    held = make_data(500, given.seed + 1000)
     parameters = train(X, Y, given.seed, given.steps)
     ours = regret(parameters, *held)
     figures = {"mean": float(ours.mean()), "p95": float(np.quantile(ours, 0.95))}
