@@ -37,6 +37,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 KINDS = ("gaussian", "gaussian 2:1", "log-uniform", "power law", "Pareto", "low rank + noise", "uniform", "clusters")
 TOLERANCES = {"float64": (1e-2, 1e-6, 1e-10), "bfloat16": (0.1, 0.03)}
 RTOL = 1e-6
+PARTS = ("rational", "quadratic", "gradient")
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -350,11 +351,15 @@ def gradient(count: int, maxiter: int) -> dict:
                 "autospec_fewer": sum(p < 1 for p in pairs), "compared": len(pairs),
                 "failed": sum(r[m] is None for r in chosen),
             }  # fmt: skip
-    return {
-        "rows": rows,
-        "summary": summary,
-        "curves": {k: curves[k] for k in curves if "logistic, feature decay 1" in k},
-    }
+    shown = "logistic, feature decay 1"
+    return {"rows": rows, "summary": summary, "curves": {shown: {m: thin(h) for m, h in curves[shown].items()}}}
+
+
+def thin(history: list[float]) -> list[tuple[int, float]]:
+    """(evaluation, smallest gradient norm so far) at some evenly spaced logarithms."""
+    lowest = np.minimum.accumulate(np.nan_to_num(np.array(history), nan=np.inf, posinf=1e300))
+    marks = np.unique(np.round(np.geomspace(1, lowest.size, 150)).astype(int))
+    return [(int(k), float(lowest[k - 1] / lowest[0])) for k in marks]
 
 
 def scipy_count(f, x0, method: str, gtol: float) -> int | None:
@@ -393,21 +398,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of the three files")
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS,
+                        help="measure these anew and take the others from the JSON file")  # fmt: skip
     given = parser.parse_args()
-    quick = given.quick
-    data: dict = {"command": "python reproduce/autospec_extensions.py" + (" --quick" if quick else "")}
+    quick, path = given.quick, given.out / "autospec_extensions.json"
+    data: dict = {} if set(given.parts) == set(PARTS) else json.loads(path.read_text(encoding="utf-8"))
+    data["command"] = "python reproduce/autospec_extensions.py" + (" --quick" if quick else "")
     data |= {"date": "2026-11-21", "hardware": platform.machine(), "rtol": RTOL}
-    started = time.process_time()
-    data["rational"] = rational(400 if quick else 1500)
-    print(f"rational: {time.process_time() - started:.0f} s", flush=True)
-    data["quadratic"] = quadratic((64,) if quick else (64, 160), 1 if quick else 4)
-    print(f"quadratic: {time.process_time() - started:.0f} s", flush=True)
-    data["gradient"] = gradient(3 if quick else 20, 2000 if quick else 5000)
-    data["cpu_seconds"] = round(time.process_time() - started)
-    print(f"all: {data['cpu_seconds']} s", flush=True)
+    seconds = data.setdefault("cpu_seconds", {})
+    for part in given.parts:
+        started = time.process_time()
+        if part == "rational":
+            data[part] = rational(400 if quick else 1500)
+        elif part == "quadratic":
+            data[part] = quadratic((64,) if quick else (64, 160), 1 if quick else 4)
+        else:
+            data[part] = gradient(3 if quick else 20, 2000 if quick else 5000)
+        seconds[part] = round(time.process_time() - started)
+        print(f"{part}: {seconds[part]} s", flush=True)
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     picture(data, given.out / "autospec_extensions.png")
-    data["gradient"].pop("curves")
-    (given.out / "autospec_extensions.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     (given.out / "autospec_extensions.md").write_text(page(data), encoding="utf-8")
 
 

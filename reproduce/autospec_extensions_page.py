@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 EXACT, PUBLISHED = "polar-express, exact interval", "polar-express"
 
 INTRODUCTION = """# Extensions: quadratic, rational and gradient-driven transitions
@@ -14,7 +12,7 @@ AutoSpec, appendix A.1, as `nnla.extensions`. Made by
 
     {command}
 
-on {date}, {hardware}, one thread, {cpu_seconds} s of processor time; float64 unless said otherwise. bfloat16 is
+on {date}, {hardware}, one thread, {seconds} s of processor time; float64 unless said otherwise. bfloat16 is
 torch's own, on the CPU.
 
 ![figures](autospec_extensions.png)
@@ -66,7 +64,11 @@ def page(data: dict) -> str:
     methods = ["autospec", EXACT, PUBLISHED, "prism", "newton-schulz", "newton-schulz-3"]
     means = [{"dtype": s["dtype"], "tolerance": s["tol"], "matrices": s["count"]} | s["mean_where_all_converge"]
              for s in q["summary"]]  # fmt: skip
-    text = INTRODUCTION.format(**data) + "\n" + table(means, ["dtype", "tolerance", "matrices", *methods])
+    text = (
+        INTRODUCTION.format(**data, seconds=sum(data["cpu_seconds"].values()))
+        + "\n"
+        + table(means, ["dtype", "tolerance", "matrices", *methods])
+    )
     for other in (EXACT, PUBLISHED):
         rows = [{"dtype": s["dtype"], "tolerance": s["tol"]} | s[f"against {other}"]
                 | {"autospec failed": s["failed"]["autospec"], "it failed": s["failed"][other]}
@@ -122,8 +124,7 @@ def picture(data: dict, path: Path) -> None:
     axes[1].legend()
     name, curves = next(iter(data["gradient"]["curves"].items()))
     for method, history in curves.items():
-        h = np.minimum.accumulate(np.array([e for e in history if np.isfinite(e)]))
-        axes[2].loglog(np.arange(1, h.size + 1), h / h[0], lw=2.4 if method == "autospec" else 1.1, label=method)
+        axes[2].loglog(*zip(*history, strict=True), lw=2.4 if method == "autospec" else 1.1, label=method)
     axes[2].set(xlabel="gradients at iterates (probes left out)", ylabel="smallest gradient norm so far", title=name)
     axes[2].legend(fontsize=7)
     figure.savefig(path, dpi=130)

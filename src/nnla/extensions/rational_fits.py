@@ -96,7 +96,7 @@ def _zolotarev(f: str, bounds: tuple[float, float], degree: int | None, rtol: fl
             break
     if f == "sign":
         # x w / (x^2 + s^2) = (w / 2) (1 / (x - i s) + 1 / (x + i s))
-        s = 1j * np.sqrt(-fit.np.real(poles))
+        s = 1j * np.sqrt(-np.real(fit.poles))
         half = 0.5 * fit.residues
         return Fit(np.concatenate([s, -s]), np.concatenate([half, half]), 0.0, fit.error)
     return Fit(fit.poles, fit.residues, 0.0, fit.error, f == "sqrt")
