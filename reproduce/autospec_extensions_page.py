@@ -28,9 +28,10 @@ Mean products where all methods converge:
 
 RATIONAL = """## Rational: f(A) v by shifted solves
 
-Second difference matrix, relative error in the 2-norm, Gaussian v. Chebyshev interpolates on the exact interval;
-Lanczos keeps and reorthogonalises its whole basis. "reported" is the error that the operator measured itself when it
-was bound; binding takes the probes, the factorisations and that measurement.
+Second difference matrix of order {n}, relative error in the 2-norm, Gaussian v. Chebyshev interpolates on the exact
+interval; Lanczos keeps and reorthogonalises its whole basis, and ends after {n} steps whatever happens. "reported" is
+the error that the operator measured itself when it was bound; binding takes the probes, the factorisations and that
+measurement.
 """
 
 GRADIENT = """A solve is not a product: with this tridiagonal matrix it costs little more, with a 3-D mesh very much
@@ -82,7 +83,7 @@ def page(data: dict) -> str:
     text += "Muon's five fixed steps (15 products) leave the singular values of a Gaussian 128 x 128 matrix in\n"
     text += f"[{q['muon']['smallest']:.2g}, {q['muon']['largest']:.2f}]: fast, and not meant to converge.\n\n"
     columns = ["function", "condition", "tol", "solves", "error", "reported", "chebyshev_products", "lanczos_products"]
-    text += RATIONAL + "\n"
+    text += RATIONAL.format(n=data["rational"][0]["n"]) + "\n"
     text += table(data["rational"], [*columns, "bind_products", "bind_solves", "bind_ms", "apply_ms"])
     text += GRADIENT.format(**data) + "\n"
     for group, title in (("quadratic", "Generated quadratics, held out"), ("other", "Regression problems, held out")):

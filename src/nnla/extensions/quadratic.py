@@ -2,8 +2,8 @@
 
 The iteration X <- X c(X'X) is the quadratic transition (10) of AutoSpec's appendix A.1 with V = J = X. Polar Express
 composes, for an interval fixed in advance, the minimax polynomials of degree 5. Here a short Lanczos run on each Gram
-matrix (which is there anyway) says where the singular values are *now*, and the degrees 3, 5 and 9 are chosen so that
-the products still to come are fewest. Every answer is checked: the last product is X'X of the result.
+matrix (which is there anyway) says where the singular values are *now*, and the degrees 3, 5, 9 and 17 (whose
+coefficients are learned) are chosen so that the products still to come are fewest. Every answer is checked: the last product is X'X of the result.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def polar(
     A : (m, n), NumPy array or torch tensor of float64, float32, bfloat16 or float16; never modified. The iteration
         runs in A's dtype, on its device
     rtol : wanted ||U'U - I||_2; by default 1e-12, 1e-5, 0.05 and 0.01 for these dtypes
-    method : "autospec" (probed ends, degrees 3, 5 and 9 chosen as it goes), or a baseline: "polar-express",
+    method : "autospec" (probed ends, degrees 3, 5, 9 and 17 chosen as it goes), or a baseline: "polar-express",
         "newton-schulz" (degree 5), "newton-schulz-3", "prism", "muon" (five steps that do not converge)
     interval : (lower, upper) of the singular values where known. Baselines default to (1e-3, 1) times the Frobenius
         norm, as Polar Express is published; "autospec" probes
@@ -83,8 +83,9 @@ def polar(
 
     Notes
     -----
-    Cost: 2, 3 or 4 products of matrices per transition of degree 3, 5, 9, one at the end to check; a probe of 16
-    steps on A and of 24 on each Gram matrix, together some 40 / n of a product per transition.
+    Cost: 2, 3, 4 or 5 products of matrices per transition of degree 3, 5, 9 or 17, and one at the end to check (a
+    second one, in single precision, for bfloat16 and float16); a probe of 16 steps on A and of 32 on each Gram
+    matrix: about 32 / n of a product per transition.
 
     Validity: `report.converged` says that X'X of the result is within rtol of I, 2-norm estimated by Lanczos. A
     singular value larger than the probe said shows in the next Gram matrix and is scaled back; one smaller than it
@@ -172,7 +173,7 @@ def _adaptive(run: Run, X: Any) -> tuple[Any, Status, float, float]:
         best = min(best, error)
         if upper > 1.05 * expected and run.fallback is None:
             run.fallback = f"a singular value was beyond the probed end (now {upper / expected:.3g} times); scaled back"
-        p = next_transition(look, 0.45 * run.rtol, run.eps)
+        p = next_transition(look, 0.49 * run.rtol, run.eps)
         expected = p.high
         X = run.multiply(X / upper, run.take(G / upper**2, p))
 
