@@ -109,6 +109,16 @@ def test_single_precision_stays_single_precision(rng):
     assert result.report.dtype == "float32"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tiny_singular_values_do_not_spoil_the_factor(dtype):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        A = matrix(rng, 45, 29, np.where(rng.random(29) < 0.5, 1.0, 10 ** -rng.uniform(4, 8))).astype(dtype)
+        U, H = polar(A, seed=seed)
+        assert np.linalg.norm(U @ H - A, 2) < 2e4 * np.finfo(dtype).eps
+        assert np.linalg.eigvalsh(H.astype(float)).min() > -1e3 * np.finfo(dtype).eps
+
+
 def test_the_same_seed_gives_the_same_bits(rng):
     A = rng.standard_normal((40, 40))
     before = A.copy()
