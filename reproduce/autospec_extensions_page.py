@@ -23,9 +23,9 @@ Products until ||X'X - I||_2 is within the tolerance. The product that checks th
 by the SVD. "Exact interval" hands Polar Express the true extreme singular values; "published" takes the Frobenius norm
 and 1e-3 of it.
 
-The probes are not in these counts: 32 (t + 2) products with vectors for t transitions, or 32 (t + 2) / n of a product of
-matrices. With t = 6 these are 4 products at n = 64, 1.6 at n = 160 and 0.26 at n = 1000: what is saved against the exact
-interval is a saving of operations for n beyond some 150 only; against the published schedule already at n = 64.
+The probes are not in these counts: 32 (t + 2) products with vectors for t transitions, or 32 (t + 2) / n of a product
+of matrices. With t = 6 these are 4 products at n = 64, 1.6 at n = 160 and 0.26 at n = 1000: what is saved against the
+exact interval is a saving of operations for n beyond some 150 only; against the published schedule already at n = 64.
 
 Mean products where all methods converge:
 """
