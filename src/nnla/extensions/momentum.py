@@ -1,0 +1,139 @@
+"""Momentum schedules: the learned choice of interval behind a Chebyshev semi-iteration, from a short Lanczos probe.
+
+A schedule of a smooth convex problem is a sequence (alpha_k, beta_k, gamma_k) in
+theta+ = theta - alpha grad(theta + gamma m) + beta m, m the last step. On a quadratic Chebyshev's is optimal for an
+interval [a, b] of the Hessian, and the lower end a decides how fast: the best one is not the smallest eigenvalue but
+depends on how much of the gradient lies there, and on the reduction wanted. A small network reads that off the probe.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import namespace
+from nnla.errors import OptionError
+from nnla.registry import read_safetensors
+from nnla.types import SpectralProbe
+
+__all__ = [
+    "CANDIDATES",
+    "FEATURES",
+    "chebyshev_schedule",
+    "choose_lower",
+    "features",
+    "forward",
+    "heavy_ball",
+    "nesterov",
+]
+
+CANDIDATES = np.geomspace(1e-7, 0.5, 32)  # of a / b
+_GRID = np.geomspace(1e-6, 1.0, 20)  # where the Gauss rule's distribution function is read
+FEATURES = 2 * len(_GRID) + 13
+_WEIGHTS = Path(__file__).parents[1] / "weights" / "momentum-schedules.safetensors"
+
+Coefficients = tuple[float, float, float]
+
+
+def chebyshev_schedule(a: float, b: float) -> Iterator[Coefficients]:
+    """(alpha, beta, gamma) of the Chebyshev semi-iteration on [a, b]; without end.
+
+    On a quadratic with Hessian in [0, b] neither the gradient's norm nor f ever exceeds where it started.
+
+    >>> [tuple(round(v, 3) for v in next(chebyshev_schedule(1.0, 3.0)))]
+    [(0.5, 0.0, 0.0)]
+    """
+    if not 0 < a <= b:
+        raise OptionError(f"a schedule needs 0 < a <= b, got [{a!r}, {b!r}]")
+    middle, half = 0.5 * (a + b), 0.5 * (b - a)
+    yield 1 / middle, 0.0, 0.0
+    if half == 0:
+        while True:
+            yield 1 / middle, 0.0, 0.0
+    old = half / middle
+    while True:
+        new = 1 / (2 * middle / half - old)
+        yield 2 * new / half, new * old, 0.0
+        old = new
+
+
+def heavy_ball(a: float, b: float) -> Iterator[Coefficients]:
+    """Polyak's optimal fixed coefficients for a quadratic with Hessian in [a, b]."""
+    root_a, root_b = math.sqrt(a), math.sqrt(b)
+    while True:
+        yield 4 / (root_a + root_b) ** 2, ((root_b - root_a) / (root_b + root_a)) ** 2, 0.0
+
+
+def nesterov(a: float, b: float) -> Iterator[Coefficients]:
+    """Nesterov's scheme: constant momentum for a strong convexity a > 0, (k - 1) / (k + 2) for a = 0."""
+    k = 0
+    while True:
+        k += 1
+        beta = (math.sqrt(b) - math.sqrt(a)) / (math.sqrt(b) + math.sqrt(a)) if a > 0 else (k - 1) / (k + 2)
+        yield 1 / b, beta, beta
+
+
+def features(probe: SpectralProbe, reduction: float) -> np.ndarray:
+    """(FEATURES,) scale-free description of a probe started from the gradient; `reduction` is the one wanted."""
+    b, tiny = probe.upper_bound, 1e-12
+    theta = np.maximum(probe.ritz_values / b, tiny)
+    weight, residual = probe.ritz_weights, probe.ritz_residuals / b
+    below = np.array([weight[theta <= g].sum() for g in _GRID])
+    spread = np.interp(np.log(_GRID), np.log(theta), np.cumsum(weight), left=0.0, right=1.0)
+    steps = probe.krylov_reductions
+    low = theta[: min(3, theta.size)]
+    low = np.concatenate([low, np.full(3 - low.size, low[-1])])
+    first = [
+        math.log(max(float(r), tiny)) for r in (weight[0], residual[0], residual[-1], steps[-1], steps[steps.size // 2])
+    ]
+    rest = [math.log(probe.steps), math.log(reduction), math.log(reduction) / max(1.0, -math.log(low[0]))]
+    gap = math.log(float(weight @ theta)), math.log(float(weight @ (1 / theta)))
+    out = np.concatenate([np.log(below + 1e-9), np.log(spread + 1e-9), np.log(low), first, rest, gap])
+    return np.clip(out, -30.0, 30.0)
+
+
+def forward(x: Any, parameters: dict[str, Any]) -> Any:
+    """Predicted log iterations of each candidate above the best one, (N, len(CANDIDATES)); NumPy or torch."""
+    xp = namespace(x)
+    h = (x - parameters["mean"]) / parameters["std"]
+    h = xp.tanh(h @ parameters["W0"] + parameters["b0"])
+    h = xp.tanh(h @ parameters["W1"] + parameters["b1"])
+    return h @ parameters["W2"] + parameters["b2"]
+
+
+@functools.lru_cache(maxsize=1)
+def _parameters() -> dict[str, np.ndarray]:
+    tensors, _ = read_safetensors(_WEIGHTS, kind="momentum-schedules")
+    return {key: value.astype(np.float64) for key, value in tensors.items()}
+
+
+def choose_lower(probe: SpectralProbe, reduction: float) -> float:
+    """The lower end a of the interval that the engine expects to take fewest iterations.
+
+    Parameters
+    ----------
+    probe : Lanczos coefficients of the Hessian, started from the gradient
+    reduction : wanted factor of the gradient's norm, below 1
+
+    Raises
+    ------
+    WeightsError
+        The shipped weights cannot be read.
+    """
+    x = features(probe, min(max(reduction, 1e-14), 0.9))[None]
+    parameters = _parameters()
+    x = np.clip(x, parameters["low"], parameters["high"])  # nothing is extrapolated
+    curve = forward(x, parameters)[0]
+    i = int(np.argmin(curve))
+    shift = 0.0
+    if 0 < i < curve.size - 1:
+        left, centre, right = curve[i - 1 : i + 2]
+        bend = left - 2 * centre + right
+        shift = float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5)) if bend > 0 else 0.0
+    ratio = math.exp(math.log(CANDIDATES[i]) + shift * math.log(CANDIDATES[1] / CANDIDATES[0]))
+    return ratio * probe.upper_bound
