@@ -1,0 +1,315 @@
+"""Engine B: roots of the polynomial on outlying eigenvalues, where the spectrum has a heavy upper tail.
+
+Engine A (`nnla.models.autospec`) says which Chebyshev interval [a, b] is best. Where a few eigenvalues lie far above
+the others, that interval is mostly empty. Candidates here put j roots of the residual polynomial on the j largest
+eigenvalues, which a probe knows exactly, and let it equioscillate on [a', f], f the next one (`nnla.tail_roots`). A
+formula says what each gains, a small network corrects it and chooses the offset of a', and a simulation on the
+probed density of states has the last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import namespace
+from nnla.errors import OptionError, WeightsError
+from nnla.models.autospec import IntervalChoice
+from nnla.simulated_choice import density_nodes
+from nnla.simulation import candidate_residuals, simulate_outer_iterations
+from nnla.tail_roots import SpectralTail, check_with_tail, equiripple_roots, residual_at, spectral_tail, tail_polynomial
+from nnla.types import SpectralProbe
+
+__all__ = [
+    "LEAST_GAIN",
+    "Candidates",
+    "TailChoice",
+    "TailConfig",
+    "TailEngine",
+    "forward",
+    "tail_candidates",
+    "tail_nodes",
+]
+
+LEAST_GAIN = 0.03  # predicted gain over the interval below which the interval stays
+OFFSETS = (0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.8)  # a' in units of engine A's a
+_MOST_OUTER = 6  # prescribed roots
+_UNCOVERED = 3  # outliers that are left to CG, where the sign of R allows it
+_STRETCH = 1.003  # of f above the eigenvalue it stands for
+_TRIALS = 6  # candidates simulated, best first
+_FEATURES = 20
+
+
+@dataclass(frozen=True)
+class TailConfig:
+    """Sizes of the network; written into the weights file."""
+
+    hidden: int = 48
+    members: int = 3
+    features: int = _FEATURES
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What could take the place of an interval.
+
+    Attributes
+    ----------
+    count, reach : (C,) outliers with a root, and eigenvalues above the end f of the interval
+    a, f : (C,) interval of the rest, relative to the probe's upper bound
+    features : (C, F), the last one the formula's prediction of log (outer iterations / those of the interval)
+    """
+
+    count: np.ndarray
+    reach: np.ndarray
+    a: np.ndarray
+    f: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class TailChoice:
+    """A polynomial with roots on outliers.
+
+    Attributes
+    ----------
+    a, f : interval of the rest
+    b : upper bound of the spectrum
+    outliers : (j,) roots above f
+    gain : predicted 1 - outer iterations / those of engine A's interval, by simulation
+    predicted_iterations : outer iterations expected from a zero start
+    """
+
+    a: float
+    f: float
+    b: float
+    outliers: np.ndarray = field(repr=False)
+    gain: float = 0.0
+    predicted_iterations: float = 0.0
+
+
+def tail_candidates(
+    probe: SpectralProbe, tail: SpectralTail, choice: IntervalChoice, m: int, rtol: float, offsets: Any = OFFSETS
+) -> Candidates:
+    """All (outliers with a root, end of the interval, offset of a) whose gain by formula exceeds `LEAST_GAIN`.
+
+    Parameters
+    ----------
+    probe, tail : a probe and its `spectral_tail`
+    choice : engine A's answer
+    m : degree of the residual polynomial
+    rtol : tolerance
+    offsets : multiples of engine A's a to offer
+
+    Notes
+    -----
+    Cost: microseconds where there is no tail. CG of outer degree k converges with exp(-2 k d sqrt(a / f)) for effective
+    degree d, so that the formula is (m / d) sqrt(f), plus one iteration for every eigenvalue left above f.
+    """
+    values = np.append(tail.values, tail.rest)
+    outer_iterations = max(choice.predicted_iterations, 2.0)
+    scale = choice.a * m * m / choice.b
+    rows, shapes = [], []
+    for j in range(1, min(tail.values.size, _MOST_OUTER, m - 2) + 1):
+        for k in range(j, min(j + _UNCOVERED + 1, values.size)):
+            if k > j and (m - j) % 2 == 0:
+                continue  # R is positive above f, and grows beyond 1
+            f = min(values[k] * _STRETCH, 1.0)
+            spare = np.sqrt(np.maximum(1 - f / values[:j], 0.0))
+            formula = 0.5 * np.log(f) - np.log(1 - spare.sum() / m) + np.log1p((k - j) / outer_iterations)
+            if f >= values[j - 1] or formula > -LEAST_GAIN:
+                continue
+            gap = np.log(values[j - 1] / f)
+            growth = np.arccosh(2 / f - 1) * (m - j)
+            common = [j / m, j, k - j, np.log(f), gap, np.log(m), np.log(scale), np.log(outer_iterations)]
+            common += [np.log10(rtol), np.log(probe.n), np.log(probe.steps), min(growth, 40.0)]
+            common += [spare.sum() / m, spare[-1], np.log(tail.rest), np.log(values[min(1, values.size - 1)])]
+            common += [float(tail.values.size), np.log(probe.lambda_min / probe.lambda_max)]
+            for offset in offsets:
+                rows.append([*common, np.log(offset), formula])
+                shapes.append((j, k, min(offset * choice.a / choice.b, 0.3 * f), f))
+    count, reach, a, f = np.array(shapes, dtype=float).reshape(-1, 4).T
+    features = np.array(rows, dtype=float).reshape(-1, _FEATURES)
+    return Candidates(count.astype(int), reach.astype(int), a, f, features)
+
+
+def forward(parameters: dict[str, Any], x: Any) -> Any:
+    """The network, for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B) predicted log ratios."""
+    xp = namespace(x)
+    z = xp.clip((x - parameters["mean"]) / parameters["std"], -4.0, 4.0)
+    for layer in "01":
+        z = z @ parameters[f"W{layer}"] + parameters[f"b{layer}"]
+        z = z / (1.0 + xp.exp(-z))
+    return (z @ parameters["W2"] + parameters["b2"])[..., 0] + x[..., -1]  # corrects the formula
+
+
+def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """`density_nodes`, with the outliers as they are: exact, single, and nothing between them."""
+    lam, weight = density_nodes(probe, nodes)
+    if tail.values.size == 0:
+        return lam, weight
+    keep = lam < tail.rest
+    total = weight.sum()
+    below = 1 - tail.weights.sum()
+    lam, weight = lam[keep], weight[keep]
+    weight = weight * (total * max(below, 1e-12) / weight.sum())
+    lam = np.concatenate([lam, [tail.rest], tail.values[::-1]])
+    return lam, np.concatenate([weight, [weight[-1]], np.maximum(total * tail.weights[::-1], 1e-12)])
+
+
+class TailEngine:
+    """Trained engine B: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : TailConfig
+    parameters : mean, std (F,); W0 (E, F, H), b0 (E, 1, H), W1 (E, H, H), b1, W2 (E, H, 1), b2 (E, 1, 1)
+    card : facts about the training, as JSON-able values
+    """
+
+    name = "autospec-tail"
+
+    def __init__(self, config: TailConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        _check(config, parameters, card)
+        self.config = config
+        self.parameters = {key: np.asarray(value, dtype=np.float64) for key, value in parameters.items()}
+        self.card = card
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        return f"TailEngine({self.card.get('name', self.name)!r}, {size} numbers)"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """Ranges seen in training, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
+
+    def improve(
+        self,
+        probe: SpectralProbe,
+        choice: IntervalChoice,
+        *,
+        degree: int = 11,
+        rtol: float = 1e-8,
+        least_gain: float = LEAST_GAIN,
+    ) -> TailChoice | None:
+        """A polynomial that beats engine A's interval by more than ``least_gain``, or None.
+
+        Parameters
+        ----------
+        probe : SpectralProbe, definite
+        choice : engine A's answer to it
+        degree : degree of P
+        rtol : tolerance of the solve
+        least_gain : gain predicted by simulation that is asked for
+
+        Notes
+        -----
+        Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of two to
+        six candidates and the interval, 2-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
+        (`nnla.tail_roots.check_with_tail`). Simulated: the gain. Learned: which candidates are simulated.
+        """
+        m = degree + 1
+        tail = spectral_tail(probe)
+        if tail.values.size == 0 or m < 4:
+            return None
+        candidates = tail_candidates(probe, tail, choice, m, rtol)
+        if candidates.a.size == 0:
+            return None
+        predicted = forward(self.parameters, candidates.features).mean(axis=0)
+        return best_of(probe, tail, choice, candidates, predicted, m=m, rtol=rtol, least_gain=least_gain)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.registry import save_model
+
+        save_model(path, kind="autospec-tail", config=self.config, parameters=self.parameters, card=self.card)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> TailEngine:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.registry import read_model
+
+        return cls(*read_model(path, kind="autospec-tail", config=TailConfig))
+
+
+def best_of(
+    probe: SpectralProbe,
+    tail: SpectralTail,
+    choice: IntervalChoice,
+    candidates: Candidates,
+    predicted: np.ndarray,
+    *,
+    m: int,
+    rtol: float,
+    least_gain: float,
+    trials: int = _TRIALS,
+) -> TailChoice | None:
+    """The candidate that a simulation likes best, of those predicted to be best and positive; None below the gain."""
+    b = choice.b
+    roots, chosen, seen = [], [], set()
+    for index in np.argsort(predicted):
+        shape = (candidates.count[index], candidates.reach[index])
+        if shape in seen:
+            continue  # one offset for each shape
+        seen.add(shape)
+        outliers = tail.values[: shape[0]]
+        try:
+            own = equiripple_roots(candidates.a[index], candidates.f[index], outliers, m)
+            P = tail_polynomial(candidates.a[index] * b, candidates.f[index] * b, outliers * b, m - 1)
+        except OptionError:
+            continue
+        if check_with_tail(P, tail, float(candidates.f[index]), b).ok:
+            roots.append(own)
+            chosen.append(index)
+        if len(chosen) == trials:
+            break
+    if not chosen:
+        return None
+    lam, weight = tail_nodes(probe, tail)
+    interval = candidate_residuals(lam, np.array([choice.a / b]), 1.0, m)
+    mu = 1 - np.concatenate([interval, residual_at(lam, np.array(roots))])
+    options: dict[str, Any] = {"maxiter": 120, "patience": 1.1, "extrapolate": True}
+    counts = simulate_outer_iterations(lam, weight, mu, (max(rtol, 1e-13),), **options)[:, 0] + 0.3
+    best = int(np.argmin(counts[1:]))
+    gain = 1 - counts[1 + best] / counts[0] if np.isfinite(counts[0]) else 1.0
+    if not np.isfinite(counts[1 + best]) or not gain > least_gain:
+        return None
+    index = chosen[best]
+    return TailChoice(
+        a=float(candidates.a[index] * b),
+        f=float(candidates.f[index] * b),
+        b=b,
+        outliers=tail.values[: candidates.count[index]] * b,
+        gain=float(gain),
+        predicted_iterations=choice.predicted_iterations * (1 - float(gain)),
+    )
+
+
+def _check(config: TailConfig, parameters: dict[str, np.ndarray], card: Any) -> None:
+    """Raise `WeightsError` unless the parameters are those of the config, and finite."""
+    remedy = "train them again or reinstall nnla"
+    sizes = (config.hidden, config.members, config.features)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 4096 for v in sizes)
+    if not whole or config.features != _FEATURES:
+        raise WeightsError(f"tail engine weights have an impossible config ({config}); {remedy}")
+    if not isinstance(card, dict):
+        raise WeightsError(f"the card of engine weights has to be a table, got {type(card).__name__}")
+    E, F, H = config.members, config.features, config.hidden
+    shapes = {"mean": (F,), "std": (F,), "W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
+    shapes |= {"W2": (E, H, 1), "b2": (E, 1, 1)}
+    for name, shape in shapes.items():
+        if name not in parameters:
+            raise WeightsError(f"tail engine weights lack {name}; {remedy}")
+        value = parameters[name]
+        if value.shape != shape:
+            raise WeightsError(f"tail engine weights {name} have shape {value.shape}, the config says {shape}")
+        if not np.all(np.isfinite(value)):
+            raise WeightsError(f"tail engine weights {name} have NaN or Inf; {remedy}")
+    if not np.all(parameters["std"] > 0):
+        raise WeightsError(f"tail engine weights std are not positive; {remedy}")
