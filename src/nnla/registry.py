@@ -54,7 +54,7 @@ def load(name: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     name : str or path
-        "autospec-cg", "autospec-cg-paper", or the path of a ``.safetensors`` file that
+        "autospec-cg", "autospec-tail", "autospec-cg-paper", or the path of a ``.safetensors`` file that
         ``nnla train`` wrote.
 
     Raises
@@ -106,6 +106,10 @@ def _engine(path: Path) -> Any:
         from nnla.models.autospec_paper import PaperEngine
 
         return PaperEngine.from_file(path)
+    if kind == "autospec-tail":
+        from nnla.models.autospec_tail import TailEngine
+
+        return TailEngine.from_file(path)
     raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
 
 

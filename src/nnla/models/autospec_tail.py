@@ -9,7 +9,7 @@ probed density of states has the last word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
-from nnla.models.autospec import IntervalChoice
 from nnla.simulated_choice import density_nodes
 from nnla.simulation import candidate_residuals, simulate_outer_iterations
 from nnla.tail_roots import SpectralTail, check_with_tail, equiripple_roots, residual_at, spectral_tail, tail_polynomial
@@ -35,12 +34,12 @@ __all__ = [
 ]
 
 LEAST_GAIN = 0.03  # predicted gain over the interval below which the interval stays
-OFFSETS = (0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.8)  # a' in units of engine A's a
-_MOST_OUTER = 6  # prescribed roots
-_UNCOVERED = 3  # outliers that are left to CG, where the sign of R allows it
+OFFSETS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.8)  # a' in units of engine A's a
+_MOST_OUTER = 8  # prescribed roots
 _STRETCH = 1.003  # of f above the eigenvalue it stands for
-_TRIALS = 6  # candidates simulated, best first
+_TRIALS = 4  # candidates simulated, best first
 _FEATURES = 20
+_STEEPEST = 15.5  # log of twice the growth of R from f to the top, 3e6: float32 takes no more iterations than float64
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,22 @@ class Candidates:
 
     Attributes
     ----------
-    count, reach : (C,) outliers with a root, and eigenvalues above the end f of the interval
+    count : (C,) outliers with a root
+    copies : (C,) roots on the largest of them, 2 where one would leave P too steep there
     a, f : (C,) interval of the rest, relative to the probe's upper bound
     features : (C, F), the last one the formula's prediction of log (outer iterations / those of the interval)
     """
 
     count: np.ndarray
-    reach: np.ndarray
+    copies: np.ndarray
     a: np.ndarray
     f: np.ndarray
     features: np.ndarray
+
+    def roots(self, index: int, tail: SpectralTail) -> np.ndarray:
+        """The prescribed roots of one candidate."""
+        values = tail.values[: self.count[index]]
+        return np.concatenate([np.repeat(values[:1], self.copies[index] - 1), values])
 
 
 @dataclass(frozen=True)
@@ -80,60 +85,60 @@ class TailChoice:
     b : upper bound of the spectrum
     outliers : (j,) roots above f
     gain : predicted 1 - outer iterations / those of engine A's interval, by simulation
-    predicted_iterations : outer iterations expected from a zero start
     """
 
     a: float
     f: float
     b: float
-    outliers: np.ndarray = field(repr=False)
-    gain: float = 0.0
-    predicted_iterations: float = 0.0
+    outliers: np.ndarray
+    gain: float
 
 
 def tail_candidates(
-    probe: SpectralProbe, tail: SpectralTail, choice: IntervalChoice, m: int, rtol: float, offsets: Any = OFFSETS
+    probe: SpectralProbe, tail: SpectralTail, a: float, iterations: float, m: int, rtol: float
 ) -> Candidates:
-    """All (outliers with a root, end of the interval, offset of a) whose gain by formula exceeds `LEAST_GAIN`.
+    """All (outliers with a root, copies, offset of a) whose gain by formula exceeds `LEAST_GAIN`.
 
     Parameters
     ----------
     probe, tail : a probe and its `spectral_tail`
-    choice : engine A's answer
+    a, iterations : engine A's lower end and outer iterations
     m : degree of the residual polynomial
     rtol : tolerance
-    offsets : multiples of engine A's a to offer
 
     Notes
     -----
     Cost: microseconds where there is no tail. CG of outer degree k converges with exp(-2 k d sqrt(a / f)) for effective
-    degree d, so that the formula is (m / d) sqrt(f), plus one iteration for every eigenvalue left above f.
+    degree d, so that the formula is (m / d) sqrt(f).
     """
     values = np.append(tail.values, tail.rest)
-    outer_iterations = max(choice.predicted_iterations, 2.0)
-    scale = choice.a * m * m / choice.b
+    outer_iterations = max(iterations, 2.0)
+    lower = a / probe.upper_bound
     rows, shapes = [], []
-    for j in range(1, min(tail.values.size, _MOST_OUTER, m - 2) + 1):
-        for k in range(j, min(j + _UNCOVERED + 1, values.size)):
-            if k > j and (m - j) % 2 == 0:
-                continue  # R is positive above f, and grows beyond 1
-            f = min(values[k] * _STRETCH, 1.0)
+    for j in range(1, min(tail.values.size, _MOST_OUTER, m - 3) + 1):
+        for copies in (1, 2):
+            free = m - j - copies + 1
+            # so steep a polynomial would turn rounding in float32 into eigenvectors of the outliers
+            least = 2 / (1 + np.cosh(_STEEPEST / free))
+            if copies == 2 and values[j] > least:
+                continue  # one root will do
+            f = min(values[j] if copies == 2 else max(values[j], least), 1.0) * _STRETCH
             spare = np.sqrt(np.maximum(1 - f / values[:j], 0.0))
-            formula = 0.5 * np.log(f) - np.log(1 - spare.sum() / m) + np.log1p((k - j) / outer_iterations)
+            degrees = (spare.sum() + (copies - 1) * spare[0]) / m
+            formula = 0.5 * np.log(f) - np.log(1 - degrees)
             if f >= values[j - 1] or formula > -LEAST_GAIN:
                 continue
-            gap = np.log(values[j - 1] / f)
-            growth = np.arccosh(2 / f - 1) * (m - j)
-            common = [j / m, j, k - j, np.log(f), gap, np.log(m), np.log(scale), np.log(outer_iterations)]
-            common += [np.log10(rtol), np.log(probe.n), np.log(probe.steps), min(growth, 40.0)]
-            common += [spare.sum() / m, spare[-1], np.log(tail.rest), np.log(values[min(1, values.size - 1)])]
+            growth = np.arccosh(max(2 / f - 1, 1.0)) * free
+            common = [j / m, j, copies, np.log(f), np.log(values[j - 1] / f), np.log(m), np.log(lower * m * m)]
+            common += [np.log(outer_iterations), np.log10(rtol), np.log(probe.n), np.log(probe.steps), growth]
+            common += [degrees, spare[-1], np.log(tail.rest), np.log(values[min(1, values.size - 1)])]
             common += [float(tail.values.size), np.log(probe.lambda_min / probe.lambda_max)]
-            for offset in offsets:
+            for offset in OFFSETS:
                 rows.append([*common, np.log(offset), formula])
-                shapes.append((j, k, min(offset * choice.a / choice.b, 0.3 * f), f))
-    count, reach, a, f = np.array(shapes, dtype=float).reshape(-1, 4).T
+                shapes.append((j, copies, min(offset * lower, 0.3 * f), f))
+    count, copies, lowest, end = np.array(shapes, dtype=float).reshape(-1, 4).T
     features = np.array(rows, dtype=float).reshape(-1, _FEATURES)
-    return Candidates(count.astype(int), reach.astype(int), a, f, features)
+    return Candidates(count.astype(int), copies.astype(int), lowest, end, features)
 
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
@@ -190,7 +195,8 @@ class TailEngine:
     def improve(
         self,
         probe: SpectralProbe,
-        choice: IntervalChoice,
+        a: float,
+        iterations: float,
         *,
         degree: int = 11,
         rtol: float = 1e-8,
@@ -201,7 +207,7 @@ class TailEngine:
         Parameters
         ----------
         probe : SpectralProbe, definite
-        choice : engine A's answer to it
+        a, iterations : engine A's answer to it: lower end of its interval, and outer iterations expected
         degree : degree of P
         rtol : tolerance of the solve
         least_gain : gain predicted by simulation that is asked for
@@ -216,11 +222,11 @@ class TailEngine:
         tail = spectral_tail(probe)
         if tail.values.size == 0 or m < 4:
             return None
-        candidates = tail_candidates(probe, tail, choice, m, rtol)
+        candidates = tail_candidates(probe, tail, a, iterations, m, rtol)
         if candidates.a.size == 0:
             return None
         predicted = forward(self.parameters, candidates.features).mean(axis=0)
-        return best_of(probe, tail, choice, candidates, predicted, m=m, rtol=rtol, least_gain=least_gain)
+        return best_of(probe, tail, a, candidates, predicted, m=m, rtol=rtol, least_gain=least_gain)
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -241,7 +247,7 @@ class TailEngine:
 def best_of(
     probe: SpectralProbe,
     tail: SpectralTail,
-    choice: IntervalChoice,
+    a: float,
     candidates: Candidates,
     predicted: np.ndarray,
     *,
@@ -251,14 +257,14 @@ def best_of(
     trials: int = _TRIALS,
 ) -> TailChoice | None:
     """The candidate that a simulation likes best, of those predicted to be best and positive; None below the gain."""
-    b = choice.b
+    b = probe.upper_bound
     roots, chosen, seen = [], [], set()
     for index in np.argsort(predicted):
-        shape = (candidates.count[index], candidates.reach[index])
+        shape = (candidates.count[index], candidates.copies[index])
         if shape in seen:
             continue  # one offset for each shape
         seen.add(shape)
-        outliers = tail.values[: shape[0]]
+        outliers = candidates.roots(int(index), tail)
         try:
             own = equiripple_roots(candidates.a[index], candidates.f[index], outliers, m)
             P = tail_polynomial(candidates.a[index] * b, candidates.f[index] * b, outliers * b, m - 1)
@@ -272,7 +278,7 @@ def best_of(
     if not chosen:
         return None
     lam, weight = tail_nodes(probe, tail)
-    interval = candidate_residuals(lam, np.array([choice.a / b]), 1.0, m)
+    interval = candidate_residuals(lam, np.array([a / b]), 1.0, m)
     mu = 1 - np.concatenate([interval, residual_at(lam, np.array(roots))])
     options: dict[str, Any] = {"maxiter": 120, "patience": 1.1, "extrapolate": True}
     counts = simulate_outer_iterations(lam, weight, mu, (max(rtol, 1e-13),), **options)[:, 0] + 0.3
@@ -285,9 +291,8 @@ def best_of(
         a=float(candidates.a[index] * b),
         f=float(candidates.f[index] * b),
         b=b,
-        outliers=tail.values[: candidates.count[index]] * b,
+        outliers=candidates.roots(int(index), tail) * b,
         gain=float(gain),
-        predicted_iterations=choice.predicted_iterations * (1 - float(gain)),
     )
 
 

@@ -20,7 +20,7 @@ __all__ = ["TailTask", "heavy_tail_spectrum", "tail_examples"]
 
 _RTOLS = (1e-6, 1e-8, 1e-10)
 _CHUNK = 64
-_MOST = 48  # candidates labelled per spectrum
+_MOST = 72  # candidates labelled per spectrum
 _WORST = 0.5  # log ratio to the interval at which labels are cut off
 
 
@@ -71,7 +71,7 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
             continue
         tail = spectral_tail(probe)
         choice = engine.choose(probe, degree=m - 1, rtol=rtol)
-        found = tail_candidates(probe, tail, choice, m, rtol)
+        found = tail_candidates(probe, tail, choice.a, choice.predicted_iterations, m, rtol)
         if found.a.size == 0:
             continue
         if found.a.size > _MOST:  # the best by formula, and offsets of each
@@ -82,7 +82,7 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
         mu.append(1 - candidate_residuals(lam, np.array([choice.a / choice.b]), 1.0, m)[0])
         for i in best:
             try:
-                roots = equiripple_roots(found.a[i], found.f[i], tail.values[: found.count[i]], m)
+                roots = equiripple_roots(found.a[i], found.f[i], found.roots(int(i), tail), m)
             except OptionError:
                 continue
             mu.append(1 - residual_at(lam, roots[None])[0])
