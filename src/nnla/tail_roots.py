@@ -19,12 +19,12 @@ from nnla.types import SpectralProbe
 
 __all__ = [
     "SpectralTail",
-    "amplification",
     "check_with_tail",
     "effective_degree",
     "equiripple_roots",
     "residual_at",
     "spectral_tail",
+    "steepness",
     "tail_polynomial",
 ]
 
@@ -182,11 +182,27 @@ def tail_polynomial(a: float, f: float, outer: np.ndarray, degree: int) -> Recur
     return Recurrence.from_roots(leja_order(roots), (a, float(max(f, *outer)) if len(outer) else f))
 
 
-def amplification(roots: np.ndarray) -> float:
-    """Largest product of the other factors at a root: what rounding of unit size is multiplied by there."""
-    factors = np.abs(1 - roots[:, None] / roots)
-    np.fill_diagonal(factors, 1.0)
-    return float(np.max(np.prod(factors, axis=1)))
+def steepness(outer: np.ndarray, f: float, m: int) -> float:
+    """Largest |d R / d log x| at the simple ones among the outer roots, of `equiripple_roots` for small a.
+
+    What rounding of unit size in P(A) z is multiplied by in the eigenvectors of the outliers: about 1e7 is too much for
+    float32. Inf where there is no such polynomial.
+
+    Examples
+    --------
+    >>> 1e7 < steepness(np.array([1.0]), 0.55, 12) < 3e7
+    True
+    >>> steepness(np.array([1.0, 1.0]), 0.55, 12)  # a double root is flat
+    0.0
+    """
+    tau = 2 * outer / f - 1
+    beta = 1 / (tau + np.sqrt(np.maximum(tau**2 - 1, 0.0)))
+    if not np.all(beta < 1) or m - outer.size <= 2 * np.sum(beta / (1 - beta)):
+        return float("inf")
+    z = 1 / beta
+    factor = np.abs(1 - beta[:, None] / beta) / np.abs(z - beta[:, None])  # Blaschke factors: [root, place]
+    np.fill_diagonal(factor, beta / (z - beta))
+    return float(np.max(2 * outer / f * z**m * np.prod(factor, axis=0) / (1 - beta**2)))
 
 
 def check_with_tail(recurrence: Recurrence, tail: SpectralTail, f: float, b: float) -> Verdict:

@@ -17,9 +17,18 @@ import numpy as np
 
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
+from nnla.models.autospec import DEGREES
 from nnla.simulated_choice import density_nodes
 from nnla.simulation import candidate_residuals, simulate_outer_iterations
-from nnla.tail_roots import SpectralTail, check_with_tail, equiripple_roots, residual_at, spectral_tail, tail_polynomial
+from nnla.tail_roots import (
+    SpectralTail,
+    check_with_tail,
+    equiripple_roots,
+    residual_at,
+    spectral_tail,
+    steepness,
+    tail_polynomial,
+)
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -37,9 +46,9 @@ LEAST_GAIN = 0.03  # predicted gain over the interval below which the interval s
 OFFSETS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.8)  # a' in units of engine A's a
 _MOST_OUTER = 8  # prescribed roots
 _STRETCH = 1.003  # of f above the eigenvalue it stands for
-_TRIALS = 4  # candidates simulated, best first
 _FEATURES = 20
-_STEEPEST = 15.5  # log of twice the growth of R from f to the top, 3e6: float32 takes no more iterations than float64
+_STEEPEST = 15.5  # log of twice the growth of R from f to the top with one root there
+_LARGEST_STEEPNESS = 6e6  # slope of R in log x at an outlier; up to there float32 takes the iterations of float64
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def tail_candidates(
     for j in range(1, min(tail.values.size, _MOST_OUTER, m - 3) + 1):
         for copies in (1, 2):
             free = m - j - copies + 1
-            # so steep a polynomial would turn rounding in float32 into eigenvectors of the outliers
+            # a steeper polynomial would turn rounding in float32 into eigenvectors of the outliers
             least = 2 / (1 + np.cosh(_STEEPEST / free))
             if copies == 2 and values[j] > least:
                 continue  # one root will do
@@ -127,6 +136,8 @@ def tail_candidates(
             degrees = (spare.sum() + (copies - 1) * spare[0]) / m
             formula = 0.5 * np.log(f) - np.log(1 - degrees)
             if f >= values[j - 1] or formula > -LEAST_GAIN:
+                continue
+            if not steepness(np.append(np.repeat(values[0], copies - 1), values[:j]), f, m) < _LARGEST_STEEPNESS:
                 continue
             growth = np.arccosh(max(2 / f - 1, 1.0)) * free
             common = [j / m, j, copies, np.log(f), np.log(values[j - 1] / f), np.log(m), np.log(lower * m * m)]
@@ -214,13 +225,13 @@ class TailEngine:
 
         Notes
         -----
-        Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of two to
-        six candidates and the interval, 2-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
+        Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of one to
+        four candidates and the interval, 3-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
         (`nnla.tail_roots.check_with_tail`). Simulated: the gain. Learned: which candidates are simulated.
         """
         m = degree + 1
         tail = spectral_tail(probe)
-        if tail.values.size == 0 or m < 4:
+        if tail.values.size == 0 or not DEGREES[0] <= degree <= DEGREES[1]:
             return None
         candidates = tail_candidates(probe, tail, a, iterations, m, rtol)
         if candidates.a.size == 0:
@@ -254,46 +265,56 @@ def best_of(
     m: int,
     rtol: float,
     least_gain: float,
-    trials: int = _TRIALS,
 ) -> TailChoice | None:
-    """The candidate that a simulation likes best, of those predicted to be best and positive; None below the gain."""
+    """The candidate that a simulation likes best and that is positive; None below the gain."""
     b = probe.upper_bound
-    roots, chosen, seen = [], [], set()
-    for index in np.argsort(predicted):
-        shape = (candidates.count[index], candidates.copies[index])
-        if shape in seen:
-            continue  # one offset for each shape
-        seen.add(shape)
-        outliers = candidates.roots(int(index), tail)
+    roots: list[np.ndarray] = []
+    chosen: list[int] = []
+    for index in _trials(candidates, predicted):
         try:
-            own = equiripple_roots(candidates.a[index], candidates.f[index], outliers, m)
-            P = tail_polynomial(candidates.a[index] * b, candidates.f[index] * b, outliers * b, m - 1)
+            prescribed = candidates.roots(index, tail)
+            roots.append(equiripple_roots(candidates.a[index], candidates.f[index], prescribed, m))
+            chosen.append(index)
         except OptionError:
             continue
-        if check_with_tail(P, tail, float(candidates.f[index]), b).ok:
-            roots.append(own)
-            chosen.append(index)
-        if len(chosen) == trials:
-            break
     if not chosen:
         return None
     lam, weight = tail_nodes(probe, tail)
     interval = candidate_residuals(lam, np.array([a / b]), 1.0, m)
     mu = 1 - np.concatenate([interval, residual_at(lam, np.array(roots))])
-    options: dict[str, Any] = {"maxiter": 120, "patience": 1.1, "extrapolate": True}
+    options: dict[str, Any] = {"maxiter": 60, "patience": 1.1, "extrapolate": True}
     counts = simulate_outer_iterations(lam, weight, mu, (max(rtol, 1e-13),), **options)[:, 0] + 0.3
-    best = int(np.argmin(counts[1:]))
-    gain = 1 - counts[1 + best] / counts[0] if np.isfinite(counts[0]) else 1.0
-    if not np.isfinite(counts[1 + best]) or not gain > least_gain:
-        return None
-    index = chosen[best]
-    return TailChoice(
-        a=float(candidates.a[index] * b),
-        f=float(candidates.f[index] * b),
-        b=b,
-        outliers=candidates.roots(int(index), tail) * b,
-        gain=float(gain),
-    )
+    for best in np.argsort(counts[1:], kind="stable"):
+        gain = 1 - counts[1 + best] / counts[0] if np.isfinite(counts[0]) else 1.0
+        if not np.isfinite(counts[1 + best]) or not gain > least_gain:
+            return None
+        index = chosen[best]
+        lower, f = float(candidates.a[index]), float(candidates.f[index])
+        outliers = candidates.roots(index, tail) * b
+        if check_with_tail(tail_polynomial(lower * b, f * b, outliers, m - 1), tail, f, b).ok:
+            return TailChoice(a=lower * b, f=f * b, b=b, outliers=outliers, gain=float(gain))
+    return None
+
+
+def _trials(candidates: Candidates, predicted: np.ndarray) -> list[int]:
+    """The candidates worth a simulation, three to five of them.
+
+    The best two shapes as the network sees them, the best one with a lower a too, where few eigenvalues lie between,
+    and the shape that the formula likes best.
+    """
+    formula, offset = candidates.features[:, -1], candidates.features[:, -2]
+
+    def nearest(like: int, log_offset: float) -> int:
+        same = (candidates.count == candidates.count[like]) & (candidates.copies == candidates.copies[like])
+        return int(np.argmin(np.where(same, np.abs(offset - log_offset), np.inf)))
+
+    first = int(np.argmin(predicted))
+    other = (candidates.count != candidates.count[first]) | (candidates.copies != candidates.copies[first])
+    found = [first, nearest(first, np.log(0.6))]
+    if other.any():
+        found.append(int(np.argmin(np.where(other, predicted, np.inf))))
+        found.append(nearest(int(np.argmin(formula)), np.log(0.8)))
+    return list(dict.fromkeys(found))
 
 
 def _check(config: TailConfig, parameters: dict[str, np.ndarray], card: Any) -> None:
