@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, CARDS = ROOT / "src" / "nnla" / "weights", ROOT / "docs" / "models"
 PURPOSE = {
     "autospec-cg": "chooses the Chebyshev interval of a polynomial preconditioner for CG from a Lanczos probe",
-    "autospec-tail": "chooses which outlying eigenvalues get a root of their own in the polynomial of `autospec-cg`, and "
-    "how far down the rest of it reaches",
+    "autospec-tail": "chooses which outlying eigenvalues get a root of their own in the polynomial of `autospec-cg`, "
+    "and how far down the rest of it reaches",
     "autospec-cg-paper": "emits the recurrence coefficients of AutoSpec (the paper's own network and objective); "
     "kept for comparison, not recommended for use",
 }
@@ -96,8 +96,12 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
 def tail_figures(card: dict[str, Any]) -> list[str]:
     """What training measured on held-out spectra with a heavy tail, and where the measured systems are."""
     held, figures = card["recipe"]["data"]["held_out"], card["validation"]
-    lines = [f"**Measured** on {held} held-out virtual spectra with a heavy upper tail, simulated outer iterations over"]
-    lines += ["those of engine A's interval, geometric mean, before the guard (which keeps the interval where less than"]
+    lines = [
+        f"**Measured** on {held} held-out virtual spectra with a heavy upper tail, simulated outer iterations over"
+    ]
+    lines += [
+        "those of engine A's interval, geometric mean, before the guard (which keeps the interval where less than"
+    ]
     lines += ["3 % is predicted):", "", "| choice among the candidates | outer / interval |", "|---|---|"]
     labels = {"ratio_formula": "by formula alone", "ratio": "by the network", "ratio_best": "in hindsight"}
     lines += [f"| {text} | {figures[key]:.4f} |" for key, text in labels.items()]

@@ -1,5 +1,7 @@
 """Roots on outliers: the closed form against its definition, the tail of a probe, and positivity where it matters."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,9 +49,10 @@ def test_without_outer_roots_it_is_chebyshev():
 def test_equioscillates_on_the_interval(m, outer, a):
     roots = equiripple_roots(a, 1.0, np.array(outer), m)
     inner = np.sort(roots[: m - len(outer)])
-    assert a < inner[0] and inner[-1] < 1.0
+    assert a < inner[0]
+    assert inner[-1] < 1.0
     edges = np.concatenate([[a], inner, [1.0]])
-    peaks = [np.abs(residual_at(np.linspace(p, q, 400), roots[None])).max() for p, q in zip(edges, edges[1:], strict=False)]
+    peaks = [np.abs(residual_at(np.linspace(p, q, 400), roots[None])).max() for p, q in itertools.pairwise(edges)]
     # the closed form is exact up to beta^(2 (m - j)), beta the image of the nearest outer root in the circle
     tau = 2 * min(outer) - 1
     beta = tau - np.sqrt(tau**2 - 1)
@@ -65,8 +68,14 @@ def test_grows_below_the_interval_as_its_effective_degree_says():
 
 
 @pytest.mark.parametrize(
-    "a, f, outer, m",
-    [(0.0, 1.0, [2.0], 5), (1.0, 0.5, [2.0], 5), (0.1, 1.0, [0.9], 5), (0.1, 1.0, [2.0, 3.0], 2), (0.1, 1.0, [1.001], 5)],
+    ("a", "f", "outer", "m"),
+    [
+        (0.0, 1.0, [2.0], 5),
+        (1.0, 0.5, [2.0], 5),
+        (0.1, 1.0, [0.9], 5),
+        (0.1, 1.0, [2.0, 3.0], 2),
+        (0.1, 1.0, [1.001], 5),
+    ],
 )
 def test_impossible_requests(a, f, outer, m):
     with pytest.raises(OptionError):
@@ -78,7 +87,8 @@ def test_recurrence_is_the_product_of_the_roots():
     P = tail_polynomial(1e-3, 0.3, outer, 11)
     roots = equiripple_roots(1e-3, 0.3, outer, 12)
     same = Recurrence.from_roots(leja_order(roots), P.domain)
-    assert P == same and P.degree == 11
+    assert same == P
+    assert P.degree == 11
     x = np.concatenate([np.linspace(1e-6, 0.3, 200), [0.6, 1.0]])
     np.testing.assert_allclose(P.residual(x), residual_at(x, roots[None])[0], atol=1e-9)
     assert Recurrence.from_json(P.to_json()) == P
@@ -98,7 +108,7 @@ def test_no_steepness_where_there_is_no_polynomial():
     assert steepness(np.array([0.5001]), 0.5, 6) == np.inf
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 2e-3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-3)])
 def test_native_kernel_agrees(dtype, tolerance):
     A = diffusion3d(lognormal_field((12,) * 3, s=1.5, correlation=0.001, seed=1))
     system = native_system(as_operator(A))
@@ -130,12 +140,14 @@ def test_finds_the_outliers_and_merges_copies():
     assert np.sum(probe.ritz_values > 0.999) > 1
     tail = spectral_tail(probe)
     np.testing.assert_allclose(tail.values[:3] * probe.upper_bound, [1.0, 0.8, 0.5], atol=1e-9)
-    assert tail.rest < tail.values[-1] and tail.rest * probe.upper_bound >= 0.29
+    assert tail.rest < tail.values[-1]
+    assert tail.rest * probe.upper_bound >= 0.29
 
 
 def test_no_outlier_where_nothing_has_converged():
     tail = spectral_tail(probe_of(np.linspace(0.001, 1.0, 3000), steps=8))
-    assert tail.values.size == 0 and tail.rest > 0.9
+    assert tail.values.size == 0
+    assert tail.rest > 0.9
 
 
 # -- the guard ----------------------------------------------------------------------------------------
@@ -162,7 +174,8 @@ def test_guard_refuses_a_missed_outlier():
     P = tail_polynomial(2e-3 * b, f * b, outer * b, 11)
     assert P(0.8) < 0
     verdict = check_with_tail(P, tail, f, b)
-    assert not verdict.ok and "outlier" in verdict.reason
+    assert not verdict.ok
+    assert "outlier" in verdict.reason
 
 
 def test_guard_refuses_an_interval_that_ends_below_the_bulk():

@@ -14,7 +14,7 @@ from nnla.errors import NotPositiveDefiniteError, OptionError, WeightsError
 from nnla.guards import MARGIN, check_polynomial, check_probe
 from nnla.recurrences import Recurrence
 from nnla.simulated_choice import dos_interval, rule_interval
-from nnla.tail_roots import check_with_tail, spectral_tail, tail_polynomial
+from nnla.tail_roots import spectral_tail
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -225,8 +225,7 @@ def _tail(
     # Without an outlier there is nothing to ask, and the weights are not even read.
     if design.fallback is not None or probe.lambda_max < _WELL_CONDITIONED * probe.lambda_min:
         return stay("the interval is not the engine's own") if design.fallback is None else design
-    tail = spectral_tail(probe)
-    if tail.values.size == 0:
+    if spectral_tail(probe).values.size == 0:
         return stay("the probe resolves no outlier at the top of the spectrum")
     try:
         engine = learned_engine(engine, "autospec-tail")
@@ -234,20 +233,16 @@ def _tail(
         if engine is not None:
             raise
         return replace(design, fallback=f"autospec-tail: {error}; the interval stays")
-    (a, b), predicted = design.interval, design.predicted_iterations or 1.0
+    predicted = design.predicted_iterations or 1.0
     options: dict[str, Any] = {"least_gain": 0.0} if forced else {}
-    choice = engine.improve(probe, a, predicted, degree=degree, rtol=rtol, **options)
+    choice = engine.improve(probe, design.interval[0], predicted, degree=degree, rtol=rtol, **options)
     if choice is None:
         return stay("no polynomial with roots on outliers is predicted to gain")
-    recurrence = tail_polynomial(choice.a, choice.f, choice.outliers, degree)
-    verdict = check_with_tail(recurrence, tail, choice.f / b, b)
-    if not verdict.ok:
-        return stay(verdict.reason)
     count = len(choice.outliers)
     note = f"{count} root{'s' if count > 1 else ''} on outliers, {100 * choice.gain:.0f} % fewer iterations predicted"
     return replace(
         design,
-        recurrence=recurrence,
+        recurrence=choice.recurrence,
         method="autospec-tail" if forced else design.method,
         predicted_iterations=predicted * (1 - choice.gain),
         weights=engine.card.get("name", engine.name),

@@ -204,7 +204,9 @@ def unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, b
     from nnla.classical import chebyshev
 
     if hasattr(engine, "improve"):
-        return design_polynomial(probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine).recurrence, True
+        return design_polynomial(
+            probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine
+        ).recurrence, True
     if not hasattr(engine, "choose"):
         return engine.recurrence(probe, degree=degree), True
     choice = engine.choose(probe, degree=degree, rtol=rtol)

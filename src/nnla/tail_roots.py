@@ -121,8 +121,8 @@ def equiripple_roots(a: float, f: float, outer: np.ndarray, m: int) -> np.ndarra
     Notes
     -----
     With x = (a + f) / 2 + (f - a) / 2 cos(phi), R is close to cos(Phi), Phi the phase of z^m times the Blaschke factors
-    of the prescribed roots on the unit circle. Its zeros Phi = (k - 1/2) pi are roots of R up to beta^(2 (m - j)), where
-    beta < 1 is the image of the nearest prescribed root inside the circle. Without prescribed roots: Chebyshev's.
+    of the prescribed roots on the unit circle. Its zeros Phi = (k - 1/2) pi are roots of R up to beta^(2 (m - j)),
+    where beta < 1 is the image of the nearest prescribed root inside the circle. Without prescribed roots: Chebyshev's.
 
     References
     ----------

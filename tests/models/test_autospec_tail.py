@@ -66,7 +66,9 @@ def test_beats_the_best_interval_on_a_lognormal_field(lognormal):
         return result.iterations if result.status.value == "converged" else math.inf
 
     design = design_polynomial(probe)
-    assert design.outliers and design.weights == "autospec-tail" and design.fallback is None
+    assert design.outliers
+    assert design.weights == "autospec-tail"
+    assert design.fallback is None
     top = probe.upper_bound
     grid = [Design(chebyshev(a, top, 11), "", (a, top)) for a in np.geomspace(0.01, 5.0, 12) / 144 * top]
     best = min(outer(d) for d in grid)
@@ -78,17 +80,23 @@ def test_says_so_in_the_report(lognormal):
     A, b, _ = lognormal
     report = nnla.solve(A, b, method="autospec", scaling="none").report
     plain = nnla.solve(A, b, method="autospec", scaling="none", engine=nnla.load("autospec-cg")).report
-    assert report.converged and report.fallback is None and report.weights == "autospec-tail"
+    assert report.converged
+    assert report.fallback is None
+    assert report.weights == "autospec-tail"
     assert "on outliers" in report.chosen_because
-    assert plain.weights == "autospec-cg" and report.iterations < 0.95 * plain.iterations
+    assert plain.weights == "autospec-cg"
+    assert report.iterations < 0.95 * plain.iterations
 
 
 def test_the_interval_stays_where_there_is_no_tail():
     probe = nnla.probe(poisson2d(60), 50)
     design = design_polynomial(probe)
-    assert not design.outliers and design.weights == "autospec-cg" and design.fallback is None
+    assert not design.outliers
+    assert design.weights == "autospec-cg"
+    assert design.fallback is None
     forced = design_polynomial(probe, method="autospec-tail")
-    assert not forced.outliers and "the interval stays" in forced.fallback
+    assert not forced.outliers
+    assert "the interval stays" in forced.fallback
     assert forced.recurrence == design.recurrence
 
 
@@ -146,14 +154,16 @@ def test_an_eigenvalue_that_the_start_does_not_contain_costs_a_fallback_not_the_
 def test_no_candidates_without_a_tail():
     probe = nnla.probe(poisson2d(40), 50)
     found = tail_candidates(probe, spectral_tail(probe), 0.01 * probe.upper_bound, 20.0, 12, 1e-8)
-    assert found.a.size == 0 and found.features.shape[1] == TailConfig().features
+    assert found.a.size == 0
+    assert found.features.shape[1] == TailConfig().features
 
 
 def test_nodes_have_the_outliers_and_nothing_between():
     probe, lam = heavy(3)
     tail = spectral_tail(probe)
     nodes, weight = tail_nodes(probe, tail)
-    assert np.all(np.diff(nodes) > 0) and np.all(weight > 0)
+    assert np.all(np.diff(nodes) > 0)
+    assert np.all(weight > 0)
     np.testing.assert_allclose(nodes[-3:] * probe.upper_bound, lam[-3:], atol=1e-8)
     assert np.sum(nodes > tail.rest) == tail.values.size
 
@@ -173,7 +183,9 @@ def test_round_trip(tmp_path):
     engine, path = random_engine(), tmp_path / "b.safetensors"
     engine.save(path)
     again = nnla.load(str(path))
-    assert isinstance(again, TailEngine) and again.config == engine.config and again.card == engine.card
+    assert isinstance(again, TailEngine)
+    assert again.config == engine.config
+    assert again.card == engine.card
     for key, value in engine.parameters.items():
         np.testing.assert_array_equal(again.parameters[key], value)
 
@@ -213,4 +225,6 @@ def test_damaged_weights_of_engine_b_leave_the_interval(monkeypatch):
     monkeypatch.setattr("nnla.registry.load", broken)
     probe, _ = heavy()
     design = design_polynomial(probe)
-    assert not design.outliers and design.weights == "autospec-cg" and "checksum" in design.fallback
+    assert not design.outliers
+    assert design.weights == "autospec-cg"
+    assert "checksum" in design.fallback

@@ -18,6 +18,7 @@ import numpy as np
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
 from nnla.models.autospec import DEGREES
+from nnla.recurrences import Recurrence
 from nnla.simulated_choice import density_nodes
 from nnla.simulation import candidate_residuals, simulate_outer_iterations
 from nnla.tail_roots import (
@@ -45,6 +46,8 @@ __all__ = [
 LEAST_GAIN = 0.03  # predicted gain over the interval below which the interval stays
 OFFSETS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.8)  # a' in units of engine A's a
 _MOST_OUTER = 8  # prescribed roots
+_SIMULATED = 40  # outer iterations simulated; beyond, the rate is extrapolated
+_PATIENCE = 1.6
 _STRETCH = 1.003  # of f above the eigenvalue it stands for
 _FEATURES = 20
 _STEEPEST = 15.5  # log of twice the growth of R from f to the top with one root there
@@ -86,16 +89,18 @@ class Candidates:
 
 @dataclass(frozen=True)
 class TailChoice:
-    """A polynomial with roots on outliers.
+    """A polynomial with roots on outliers, positive wherever the probe leaves room for eigenvalues.
 
     Attributes
     ----------
+    recurrence : P
     a, f : interval of the rest
     b : upper bound of the spectrum
     outliers : (j,) roots above f
     gain : predicted 1 - outer iterations / those of engine A's interval, by simulation
     """
 
+    recurrence: Recurrence
     a: float
     f: float
     b: float
@@ -162,7 +167,7 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
     return (z @ parameters["W2"] + parameters["b2"])[..., 0] + x[..., -1]  # corrects the formula
 
 
-def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 300) -> tuple[np.ndarray, np.ndarray]:
+def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """`density_nodes`, with the outliers as they are: exact, single, and nothing between them."""
     lam, weight = density_nodes(probe, nodes)
     if tail.values.size == 0:
@@ -225,8 +230,8 @@ class TailEngine:
 
         Notes
         -----
-        Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of one to
-        four candidates and the interval, 3-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
+        Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of one
+        to four candidates and the interval, 3-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
         (`nnla.tail_roots.check_with_tail`). Simulated: the gain. Learned: which candidates are simulated.
         """
         m = degree + 1
@@ -282,17 +287,22 @@ def best_of(
     lam, weight = tail_nodes(probe, tail)
     interval = candidate_residuals(lam, np.array([a / b]), 1.0, m)
     mu = 1 - np.concatenate([interval, residual_at(lam, np.array(roots))])
-    options: dict[str, Any] = {"maxiter": 60, "patience": 1.1, "extrapolate": True}
+    options: dict[str, Any] = {"maxiter": _SIMULATED, "patience": _PATIENCE, "extrapolate": True}
     counts = simulate_outer_iterations(lam, weight, mu, (max(rtol, 1e-13),), **options)[:, 0] + 0.3
     for best in np.argsort(counts[1:], kind="stable"):
-        gain = 1 - counts[1 + best] / counts[0] if np.isfinite(counts[0]) else 1.0
-        if not np.isfinite(counts[1 + best]) or not gain > least_gain:
+        if not np.isfinite(counts[1 + best]):
+            return None
+        # an interval that was dropped takes at least what was simulated
+        interval_takes = counts[0] if np.isfinite(counts[0]) else min(_PATIENCE * counts.min(), _SIMULATED)
+        gain = 1 - counts[1 + best] / interval_takes
+        if not gain > least_gain:
             return None
         index = chosen[best]
         lower, f = float(candidates.a[index]), float(candidates.f[index])
         outliers = candidates.roots(index, tail) * b
-        if check_with_tail(tail_polynomial(lower * b, f * b, outliers, m - 1), tail, f, b).ok:
-            return TailChoice(a=lower * b, f=f * b, b=b, outliers=outliers, gain=float(gain))
+        recurrence = tail_polynomial(lower * b, f * b, outliers, m - 1)
+        if check_with_tail(recurrence, tail, f, b).ok:
+            return TailChoice(recurrence, lower * b, f * b, b, outliers, float(gain))
     return None
 
 

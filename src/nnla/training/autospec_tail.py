@@ -89,7 +89,12 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
             kept.append(i)
         if not kept:
             continue
-        options: dict[str, Any] = {"measure": s.measure, "maxiter": data["maxiter"], "extrapolate": True, "patience": 2.0}
+        options: dict[str, Any] = {
+            "measure": s.measure,
+            "maxiter": data["maxiter"],
+            "extrapolate": True,
+            "patience": 2.0,
+        }
         counts = simulate_outer_iterations(lam, s.weight, np.array(mu), (rtol,), **options)[:, 0] + 0.3
         if not np.isfinite(counts[0]) or counts[0] > 1500:
             continue
@@ -145,7 +150,9 @@ class TailTask:
         class Network(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                for layer, (fan_in, fan_out) in enumerate([(c.features, c.hidden), (c.hidden, c.hidden), (c.hidden, 1)]):
+                for layer, (fan_in, fan_out) in enumerate(
+                    [(c.features, c.hidden), (c.hidden, c.hidden), (c.hidden, 1)]
+                ):
                     weight = torch.randn(c.members, fan_in, fan_out, generator=generator) / fan_in**0.5
                     setattr(self, f"W{layer}", torch.nn.Parameter(weight * (0.1 if layer == 2 else 1.0)))
                     setattr(self, f"b{layer}", torch.nn.Parameter(torch.zeros(c.members, 1, fan_out)))
