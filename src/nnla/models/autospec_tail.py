@@ -9,6 +9,7 @@ probed density of states has the last word.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -289,11 +290,14 @@ def best_of(
     mu = 1 - np.concatenate([interval, residual_at(lam, np.array(roots))])
     options: dict[str, Any] = {"maxiter": _SIMULATED, "patience": _PATIENCE, "extrapolate": True}
     counts = simulate_outer_iterations(lam, weight, mu, (max(rtol, 1e-13),), **options)[:, 0] + 0.3
+    longest = math.ceil(_PATIENCE * min(counts.min(), _SIMULATED)) + 1
+    if not np.isfinite(counts[0]) and np.isfinite(counts).any():  # the others got there first: go on alone
+        counts[:1] = simulate_outer_iterations(lam, weight, mu[:1], (max(rtol, 1e-13),), maxiter=longest)[:, 0] + 0.3
     for best in np.argsort(counts[1:], kind="stable"):
         if not np.isfinite(counts[1 + best]):
             return None
-        # an interval that was dropped takes at least what was simulated
-        interval_takes = counts[0] if np.isfinite(counts[0]) else min(_PATIENCE * counts.min(), _SIMULATED)
+        # an interval that is not there yet takes at least this
+        interval_takes = counts[0] if np.isfinite(counts[0]) else longest
         gain = 1 - counts[1 + best] / interval_takes
         if not gain > least_gain:
             return None
