@@ -170,7 +170,7 @@ def preconditioner(
     Parameters
     ----------
     A : anything that `nnla.as_operator` takes, (n, n), symmetric positive definite
-    method : "autospec" (learned), or "autospec-paper", "chebyshev", "chebyshev4", "rule", "dos",
+    method : "autospec" (learned), or "autospec-tail", "autospec-paper", "chebyshev", "chebyshev4", "rule", "dos",
         "least-squares", "gmres", "richardson", "neumann"
     degree : degree of P, default 11; one application costs that many products
     probe : a probe of the same scaled operator, to reuse; by default one of ``steps`` steps is run

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla.design import ENGINES, design_polynomial
 from nnla.errors import OptionError
 
 __all__ = ["FAMILIES", "engine_method", "evaluate_model", "unguarded"]
@@ -79,7 +80,7 @@ def evaluate_model(
 
 def engine_method(engine: Any) -> str:
     """The method of `nnla.solve` that an engine is for."""
-    return "autospec" if hasattr(engine, "choose") else "autospec-paper"
+    return next((name for name, has in ENGINES.items() if hasattr(engine, has)), "autospec-paper")
 
 
 def _on_suite(
@@ -129,7 +130,6 @@ def _on_suite(
 def _on_spectra(
     engine: Any, method: str, count: int, degree: int, rtol: float, seed: int, progress: Progress | None
 ) -> dict[str, Any]:
-    from nnla.design import design_polynomial
     from nnla.guards import MARGIN, check_polynomial
     from nnla.phases import PROBE_STEPS
     from nnla.problems.spectra import sample_spectrum
@@ -153,7 +153,8 @@ def _on_spectra(
         raw, inside = unguarded(engine, probe, degree, rtol)
         # a Chebyshev interval is positive by theory, a free polynomial has to be so with a margin
         margin = 1.0 if method == "autospec" else MARGIN
-        tally["indefinite"] += not check_polynomial(raw, probe.upper_bound, margin=margin).ok
+        if method != "autospec-tail":  # which may be negative between eigenvalues
+            tally["indefinite"] += not check_polynomial(raw, probe.upper_bound, margin=margin).ok
         tally["indefinite_on_spectrum"] += not bool(np.all(raw(lam) > 0))
         tally["outside_envelope"] += not inside
         mu = []
@@ -202,6 +203,10 @@ def unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, b
     """What the network asks for before any guard, and whether the probe is in its envelope."""
     from nnla.classical import chebyshev
 
+    if hasattr(engine, "improve"):
+        return design_polynomial(
+            probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine
+        ).recurrence, True
     if not hasattr(engine, "choose"):
         return engine.recurrence(probe, degree=degree), True
     choice = engine.choose(probe, degree=degree, rtol=rtol)

@@ -18,7 +18,7 @@ from nnla.scalings import SCALINGS
 __all__ = ["METHODS", "check_numbers", "check_usable", "usable"]
 
 METHODS = ("auto", *POLYNOMIAL_METHODS, "jacobi", "cg", "ic", "amg", "direct")
-_LEARNED = ("auto", "autospec", "autospec-paper")
+_LEARNED = ("auto", "autospec", "autospec-tail", "autospec-paper")
 _TAKE_M = ("auto", "cg", *POLYNOMIAL_METHODS)
 
 

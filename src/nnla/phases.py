@@ -115,7 +115,11 @@ def run_polynomial(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
     if M.design.fallback is not None:
         run.give_up(M.design.fallback)
     run.method = M.design.method
+    run.because += f"; {M.design.note}" if M.design.note else ""
     _iterate(run, M, **watch)
+    if run.status is Status.BREAKDOWN and M.design.outliers and not run.finished:
+        M = _interval_instead(run, M)
+        _iterate(run, M, **watch)
     if run.status is Status.BREAKDOWN and not run.finished:
         wider = _wider(run, M)
         if wider is not None:
@@ -128,6 +132,16 @@ def run_polynomial(run: Run, M: PolynomialPreconditioner, **watch: Any) -> None:
         _iterate(run, M.in_precision("float64"), **watch)
     if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
         go_on_without(run, M.base, f"CG with the polynomial ended in {run.status.value}")
+
+
+def _interval_instead(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner:
+    """The polynomial on the interval: an eigenvalue between outliers, which the probe's start did not contain."""
+    a, b = M.design.interval
+    run.give_up(f"{M.design.method}: the spectrum has more than the probe's outliers; Chebyshev on [a, b] instead")
+    recurrence = chebyshev(a, b, M.recurrence.degree)
+    design = replace(M.design, recurrence=recurrence, outliers=(), note="", fallback=None)
+    run.design = design
+    return PolynomialPreconditioner(run.op, M.base, design, M.probe, dtype=M.precision)
 
 
 def _wider(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner | None:

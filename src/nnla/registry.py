@@ -55,7 +55,7 @@ def load(name: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     name : str or path
-        "autospec-cg", "autospec-cg-paper", or the path of a ``.safetensors`` file that
+        "autospec-cg", "autospec-tail", "autospec-cg-paper", or the path of a ``.safetensors`` file that
         ``nnla train`` wrote.
 
     Raises
@@ -101,6 +101,7 @@ def _shipped(name: str) -> Any:
 _READERS = {
     "autospec-engine": "nnla.models.autospec:AutoSpecEngine",
     "autospec-paper": "nnla.models.autospec_paper:PaperEngine",
+    "autospec-tail": "nnla.models.autospec_tail:TailEngine",
     "autospec-eig": "nnla.models.autospec_eig:AutoSpecEigEngine",
 }
 

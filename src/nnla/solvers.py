@@ -50,7 +50,8 @@ def solve(
     rtol, atol : success when ||b - A x||_2 <= max(rtol ||b||_2, atol) for every right-hand side,
         recomputed in float64
     maxiter : outer iterations at most, the probe's not counted; default 10 n products' worth
-    method : "auto" chooses and says why. "autospec" is the learned polynomial; "autospec-paper",
+    method : "auto" chooses and says why. "autospec" is the learned polynomial, with roots on outlying eigenvalues
+        where that promises 3 % or more, "autospec-tail" wherever it promises anything; "autospec-paper",
         "chebyshev", "chebyshev4", "rule", "dos", "least-squares", "gmres", "richardson", "neumann" are
         its opponents; "cg" is plain, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct" factors
     M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,

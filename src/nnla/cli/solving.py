@@ -31,7 +31,7 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
     "--method",
     default="auto",
     show_default=True,
-    help="auto, autospec, autospec-paper, chebyshev, chebyshev4, rule, dos, least-squares, gmres, "
+    help="auto, autospec, autospec-tail, autospec-paper, chebyshev, chebyshev4, rule, dos, least-squares, gmres, "
     "richardson, neumann, jacobi, cg, ic, amg or direct.",
 )
 @click.option("--rtol", type=float, default=1e-8, show_default=True, help="Success when ||b - Ax|| <= rtol ||b||.")
