@@ -110,6 +110,10 @@ def _engine(path: Path) -> Any:
         from nnla.models.autospec_eig_paper import EigPaperEngine
 
         return EigPaperEngine.from_file(path)
+    if kind == "autospec-funm-paper":
+        from nnla.models.autospec_funm_paper import FunmPaperEngine
+
+        return FunmPaperEngine.from_file(path)
     raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
 
 

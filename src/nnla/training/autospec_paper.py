@@ -240,7 +240,7 @@ class PaperTask:
         rng = np.random.default_rng([self.recipe["seed"], 3])
         arrays = {key: 1e-3 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
         arrays["b"] = np.ones((c.layers, 1, 6))
-        arrays["b"][:, 0, :5] = chebyshev_layers(self.initial, _TOP, c.layers)
+        arrays["b"][:, 0, :5] = self.start()
         for first, second, places in (
             ("W1", "W3", np.arange(c.ends)),
             ("W2", "W4", c.k - c.ends + np.arange(c.ends)),
@@ -257,6 +257,10 @@ class PaperTask:
             network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
         return network
 
+    def start(self) -> np.ndarray:
+        """(D, 5) coefficients that the backbone starts from."""
+        return chebyshev_layers(self.initial, _TOP, self.config.layers)
+
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
         import torch
@@ -271,15 +275,19 @@ class PaperTask:
             scale = (1 / rng.uniform(1.0, 1.05, size=(optim["batch"], 1))).astype(np.float32)
             lam = torch.from_numpy(self.spectra[index] * scale)
             coefficients = backbone(parameters, torch.from_numpy(self.exact[index] * scale))
-            weight = anchor_weights(step, first, self.config.layers)
-        else:
-            index = rng.integers(len(self.train["lam"]), size=optim["batch"])
-            probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
-            lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
-            frozen = {key: parameters[key].detach() for key in _BACKBONE}
-            e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
-            coefficients = backbone(frozen, e)
-            weight = anchor_weights(step - first, optim["steps"] - first, self.config.layers)
+            return self.objective(coefficients, lam, step, 0, first)
+        index = rng.integers(len(self.train["lam"]), size=optim["batch"])
+        probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
+        lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
+        frozen = {key: parameters[key].detach() for key in _BACKBONE}
+        e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
+        return self.objective(backbone(frozen, e), lam, step, first, optim["steps"])
+
+    def objective(self, coefficients: Any, lam: Any, step: int, first: int, last: int) -> dict[str, Any]:
+        """Loss of a batch in the stage of steps ``first`` to ``last``: what is minimised, and what is logged."""
+        import torch
+
+        weight = anchor_weights(step - first, last - first, self.config.layers)
         losses, q = self._losses(coefficients, lam)
         return {
             "loss": (torch.from_numpy(weight).float() * losses).sum(),
@@ -320,14 +328,17 @@ class PaperTask:
             "indefinite_interval": float(np.mean(wide)),
         }
 
-    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
-        """Write the engine with its envelope."""
+    def envelope(self) -> dict[str, Any]:
+        """Ranges of the data."""
         data = self.recipe["data"]
-        envelope = {
+        return {
             "n": [data["n_min"], data["n_max"]],
             "degree": [self.config.degree, self.config.degree],
             "condition": [data["probe_condition_min"], data["condition_max"]],
             "probe_steps": [data["steps_min"], data["steps_max"]],
         }
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
         arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-        PaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
+        PaperEngine(self.config, arrays, card | {"envelope": self.envelope()}).save(path)
