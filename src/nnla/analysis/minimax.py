@@ -47,7 +47,7 @@ def leading_coefficient(recurrence: Recurrence) -> tuple[int, float, float]:
     """Degree, sign and natural logarithm of |leading coefficient| of P, from the scalars of the recurrence.
 
     Every state of (5) is followed by its degree and leading coefficient, in logarithms, so that nothing overflows
-    at any degree. Where all three states feed the next one with betas other than 0 that is the paper's product of betas.
+    at any degree. With no beta 0 that comes to the paper's product of the betas.
 
     Raises
     ------
@@ -159,8 +159,9 @@ def minimax_gap(
         for log_width in np.log(half * np.geomspace(0.02, 30.0, _WIDTHS))
         for centre in low + half * np.linspace(-1.0, 3.0, _CENTRES)
     ]
+    wide = (low + half, math.log(1e6 * half))  # there any polynomial is its leading monomial, and L is 1
     best: Any = None
-    for _, centre, log_width in sorted(starts)[:5]:
+    for _, centre, log_width in [*sorted(starts)[:5], (0.0, *wide)]:
         step = np.exp(log_width)
         simplex = np.array([[centre, log_width], [centre + 0.1 * step, log_width], [centre, log_width + 0.1]])
         options = {"initial_simplex": simplex, "xatol": 1e-9, "fatol": 1e-10, "maxiter": 600}

@@ -75,9 +75,15 @@ class FunmPaperEngine(EngineBase):
                 f"the probe has Ritz values from {probe.lambda_min:.3g} to {probe.lambda_max:.3g}: the inverse "
                 "square root needs a positive definite operator; add a multiple of the identity"
             )
-        b = probe.upper_bound
-        x = paper_features(probe.ritz_values, probe.ritz_residuals, b, self.config.k)
+        return self.from_ritz(probe.ritz_values, probe.ritz_residuals, probe.upper_bound)
+
+    def from_ritz(self, values: np.ndarray, residuals: np.ndarray, upper: float) -> Recurrence:
+        """The learned polynomial for Ritz values of any origin, increasing, with their residual norms.
+
+        ``upper`` bounds the spectrum from above; see `recurrence`, which this does the work of.
+        """
+        x = paper_features(np.asarray(values), np.asarray(residuals), upper, self.config.k)
         coefficients = paper_forward(self.parameters, x[None, :])[:, 0, :].T
         coefficients[0, -1] = 0.0  # rho of the last layer is not used (line 5)
-        domain = (min(probe.lambda_min, 0.5 * b), b)
-        return Recurrence(*coefficients, domain=domain, scale=b).scaled(b**-0.5)
+        domain = (min(float(values[0]), 0.5 * upper), upper)
+        return Recurrence(*coefficients, domain=domain, scale=upper).scaled(upper**-0.5)

@@ -174,13 +174,19 @@ class PaperEngine(EngineBase):
                 f"the probe has Ritz values from {probe.lambda_min:.3g} to {probe.lambda_max:.3g}: the "
                 "operator is not positive definite; solve with a method for indefinite systems (MINRES)"
             )
-        b = probe.upper_bound
-        x = paper_features(probe.ritz_values, probe.ritz_residuals, b, self.config.k)
+        return self.from_ritz(probe.ritz_values, probe.ritz_residuals, probe.upper_bound)
+
+    def from_ritz(self, values: np.ndarray, residuals: np.ndarray, upper: float) -> Recurrence:
+        """The learned preconditioner for Ritz values of any origin, increasing, with their residual norms.
+
+        ``upper`` bounds the spectrum from above; see `recurrence`, which this does the work of.
+        """
+        x = paper_features(np.asarray(values), np.asarray(residuals), upper, self.config.k)
         coefficients = paper_forward(self.parameters, x[None, :])[:, 0, :].T
         coefficients[0, -1] = 0.0  # rho of the last layer is not used (line 5)
-        domain = (min(max(probe.lambda_min, 0.0), 0.5 * b), b)
-        raw = Recurrence(*coefficients, domain=domain, scale=b)
+        domain = (min(max(float(values[0]), 0.0), 0.5 * upper), upper)
+        raw = Recurrence(*coefficients, domain=domain, scale=upper)
         # The objective does not see the scale of P, nor its sign: both are settled here.
-        level = float(np.mean(np.abs(b * _SCALE_GRID * raw(b * _SCALE_GRID))))
+        level = float(np.mean(np.abs(upper * _SCALE_GRID * raw(upper * _SCALE_GRID))))
         sign = -1.0 if raw(0.0) < 0 else 1.0
         return raw.scaled(sign / level) if level > 0 else raw

@@ -93,7 +93,7 @@ def separation_losses(
     """
     import torch
 
-    batch, count = x.shape
+    count = x.shape[1]
     order = torch.arange(count)
     wanted, beyond = order < k[:, None], order >= l[:, None] - 1
     x_k = x.gather(1, k[:, None] - 1)
@@ -106,7 +106,10 @@ def separation_losses(
         size = P.abs()
         smallest = size[:, :count].masked_fill(~wanted, torch.inf).amin(dim=1)
         largest = torch.maximum(size[:, :count].masked_fill(~beyond, 0.0).amax(dim=1), size[:, count:].amax(dim=1))
-        rate = guarded_log(smallest / largest.clamp_min(1e-30), _RATIO_FLOOR)
+        # a difference of logarithms: the quotient's gradient overflows where P damps by twenty decades
+        log_r = smallest.clamp_min(1e-30).log() - largest.clamp_min(1e-30).log()
+        low = np.log(_RATIO_FLOOR)
+        rate = log_r.clamp(min=low) + log_r.clamp(max=low).exp() / _RATIO_FLOOR - 1
         baseline = (layer + 1) * subspace
         objective = baseline.log() - guarded_log(rate, floor)
         losses.append((objective + hinge * (-rate).clamp(min=0)).mean())
@@ -122,6 +125,9 @@ class EigPaperTask:
         model = dict(recipe["model"])
         self.initial = float(model.pop("initial"))
         self.config = EigPaperConfig(**model)
+        # all inputs of the embedding are near 1, so that a step of Adam moves its outputs by far more than the
+        # backbone's: its parameters are kept in a larger unit, which makes their learning rate smaller (D.2)
+        self.unit = recipe["optim"]["lr_embedding"] / recipe["optim"]["lr"]
 
     # -- data -----------------------------------------------------------------------------------
 
@@ -230,8 +236,15 @@ class EigPaperTask:
                     arrays[second][column, unit] = sign
         network = torch.nn.Module()
         for key in (*_EMBEDDING, *_BACKBONE):
-            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
+            unit = self.unit if key in _EMBEDDING else 1.0
+            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key] / unit).float()))
         return network
+
+    def parameters(self, network: Any) -> dict[str, Any]:
+        """The network's parameters in their own unit, as the engine has them."""
+        return {
+            key: value * self.unit if key in _EMBEDDING else value for key, value in network.named_parameters()
+        }
 
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
@@ -239,7 +252,7 @@ class EigPaperTask:
 
         optim, c = self.recipe["optim"], self.config
         rng = np.random.default_rng([self.recipe["seed"], 4, step])
-        parameters = dict(network.named_parameters())
+        parameters = self.parameters(network)
         first = optim["pretrain"]
         if step < first:
             index = rng.integers(len(self.spectra), size=optim["batch"])
@@ -285,7 +298,7 @@ class EigPaperTask:
         import torch
 
         c = self.config
-        parameters = {key: value.detach() for key, value in network.named_parameters()}
+        parameters = {key: value.detach() for key, value in self.parameters(network).items()}
         rows = np.arange(len(self.held["x"]))
         last, gains, exact, best = [], [], [], []
         with torch.no_grad():
@@ -317,5 +330,5 @@ class EigPaperTask:
             "subspace": [data["subspace_min"], data["subspace_max"]],
             "relative_gap": [data["gap_min"], data["gap_max"]],
         }
-        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
+        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in self.parameters(network).items()}
         EigPaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
