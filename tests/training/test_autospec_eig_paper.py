@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnla.models.autospec_eig_paper import EigPaperEngine
-from nnla.problems.eigen_spectra import filter_spectra
+from nnla.problems.filter_spectra import filter_spectra
 from nnla.recurrences import Recurrence
 from nnla.training.autospec_eig_paper import EigPaperTask, exact_embedding, filter_layers, separation_losses
 from nnla.training.config import load_recipe

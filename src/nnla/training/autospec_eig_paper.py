@@ -14,7 +14,7 @@ import numpy as np
 
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
-from nnla.problems.eigen_spectra import FilterSpectra, filter_spectra
+from nnla.problems.filter_spectra import FilterSpectra, filter_spectra
 from nnla.simulated_probes import subspace_probe, thick_restart_probe
 from nnla.training.loop import Progress
 from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polynomials
