@@ -70,7 +70,9 @@ def test_gap_of_others_is_large():
 
 def test_gap_without_the_constant_is_not_the_gap():
     """Near-Chebyshev is near zero and grows with the distance."""
-    gaps = [minimax_gap(Recurrence.from_chebyshev(np.eye(13)[12] + e * np.eye(13)[9], 0, 1)).gap for e in (0, 0.01, 0.1)]
+    gaps = [
+        minimax_gap(Recurrence.from_chebyshev(np.eye(13)[12] + e * np.eye(13)[9], 0, 1)).gap for e in (0, 0.01, 0.1)
+    ]
     assert gaps[0] < 1e-6 < gaps[1] < gaps[2] < 1
 
 

@@ -87,7 +87,10 @@ def test_extension_keeps_every_prefix_and_goes_on_as_chebyshev(layers):
     engine = filter_engine()
     longer = extend(engine, layers)
     assert longer.config.degree == 21 + layers
-    short, long = engine.recurrence(X[:40], 0 * X[:40], 10), longer.recurrence(X[:40], 0 * X[:40], 10, degree=21 + layers)
+    short, long = (
+        engine.recurrence(X[:40], 0 * X[:40], 10),
+        longer.recurrence(X[:40], 0 * X[:40], 10, degree=21 + layers),
+    )
     for degree in (2, 7, 20):
         one, two = prefix(short, degree), prefix(long, degree)
         np.testing.assert_allclose(two(X), one(X), rtol=1e-9)

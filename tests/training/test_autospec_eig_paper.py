@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperEngine
 from nnla.problems.filter_spectra import filter_spectra
 from nnla.recurrences import Recurrence
@@ -34,18 +35,19 @@ def prepared(tmp_path_factory):
 def test_spectra_are_descending_with_a_cut_that_separates():
     s = filter_spectra(40, 3, gap=(1e-3, 0.5))
     again = filter_spectra(40, 3, gap=(1e-3, 0.5))
-    for one, two in zip((s.x, s.multiplicity, s.k, s.l), (again.x, again.multiplicity, again.k, again.l), strict=True):
+    for name in ("x", "multiplicity", "k", "cut"):
+        one, two = getattr(s, name), getattr(again, name)
         np.testing.assert_array_equal(one, two)
     assert np.all(np.diff(s.x, axis=1) <= 0)
     assert s.x.min() >= 0
     np.testing.assert_array_equal(s.x[:, 0], 1.0)
     rows = np.arange(40)
-    gap = 1 - s.x[rows, s.l - 1] / s.x[rows, s.k - 1]
+    gap = 1 - s.x[rows, s.cut - 1] / s.x[rows, s.k - 1]
     assert gap.min() >= 1e-3
     assert gap.max() <= 0.5
-    assert s.l.min() >= 20
-    assert s.l.max() <= 100
-    assert np.all(s.k <= s.l / 1.5)
+    assert s.cut.min() >= 20
+    assert s.cut.max() <= 100
+    assert np.all(s.k <= s.cut / 1.5)
     assert np.all(s.multiplicity[:, :90] == 1)
     assert s.multiplicity.sum(axis=1).max() > 1000
     assert np.abs(s.x - filter_spectra(40, 4, gap=(1e-3, 0.5)).x).max() > 0.1
@@ -59,9 +61,9 @@ def test_probes_have_windows_of_valid_sizes(prepared):
     assert np.all(np.isfinite(part["window"]))
     rows = np.arange(24)
     for j in range(2):
-        k, l = part["k"], part["l"][:, j]  # noqa: E741
-        assert np.all((l > k) & (l <= 100))
-        assert np.all(part["x"][rows, k - 1] > part["x"][rows, l - 1])
+        k, cut = part["k"], part["l"][:, j]
+        assert np.all((cut > k) & (cut <= 100))
+        assert np.all(part["x"][rows, k - 1] > part["x"][rows, cut - 1])
         # wanted Ritz values are descending and do not exceed the eigenvalues
         values = part["window"][:, j, :104] * part["scale"][:, j, None]
         assert np.all(np.diff(values, axis=1) <= 1e-6)
@@ -85,9 +87,9 @@ def constant(cut: float) -> torch.Tensor:
 
 def test_objective_is_the_logarithm_of_equation_17_where_the_filter_separates():
     x = torch.linspace(1.0, 0.0, 101, dtype=torch.float64)[None]
-    k, l = torch.tensor([10]), torch.tensor([40])  # noqa: E741
+    k, cut = torch.tensor([10]), torch.tensor([40])
     coefficients = constant(0.61)  # x_40 = 0.61
-    losses, gain = separation_losses(coefficients, x, k, l, floor=1e-3, hinge=0.0)
+    losses, gain = separation_losses(coefficients, x, k, cut, floor=1e-3, hinge=0.0)
     values = x[0].numpy()
     for layer in (1, 5, 20):
         P = np.abs(Recurrence(*coefficients[:layer, 0].numpy().T)(values))
@@ -103,8 +105,8 @@ def test_filters_that_fail_have_finite_losses_and_gradients():
     rng = np.random.default_rng(1)
     start = 3 * rng.standard_normal((20, 4, 5))
     coefficients = torch.from_numpy(start).float().requires_grad_()
-    k, l = torch.full((4,), 10), torch.full((4,), 40)  # noqa: E741
-    losses, gain = separation_losses(coefficients, x, k, l)
+    k, cut = torch.full((4,), 10), torch.full((4,), 40)
+    losses, gain = separation_losses(coefficients, x, k, cut)
     assert bool((gain < 0).any())
     losses.sum().backward()
     assert bool(torch.isfinite(losses).all())
@@ -167,3 +169,22 @@ def test_training_is_deterministic_and_resumes_to_the_same_weights(tmp_path, kil
         np.testing.assert_array_equal(two.parameters[key], value)
     assert one.card["envelope"]["wanted"] == [2, 40]
     assert one.card["validation"]["gain"] > 1
+
+
+def test_training_goes_on_from_an_engine_with_layers_appended(tmp_path):
+    path = train(load_recipe("autospec-eig-paper", SMALL), tmp_path / "short")
+    more = (*SMALL, "model.degree=25", f"model.start={path}")
+    task = EigPaperTask(load_recipe("autospec-eig-paper", more))
+    task.prepare(tmp_path / "data", lambda *_: None)
+    short = EigPaperEngine.from_file(path)
+    with torch.no_grad():
+        longer = {key: value.numpy() for key, value in task.parameters(task.network()).items()}
+    for key in ("W1", "W2", "W3", "W4"):
+        np.testing.assert_allclose(longer[key], short.parameters[key], rtol=1e-6)
+    np.testing.assert_allclose(longer["W"][:19], short.parameters["W"][:19], rtol=1e-6)
+    assert longer["W"].shape[0] == 24
+    weights = train(load_recipe("autospec-eig-paper", more), tmp_path / "longer")
+    assert EigPaperEngine.from_file(weights).config.degree == 25
+    for wrong, message in ((("model.start=autospec-cg",), "no engine for eig"), ((*more, "model.degree=11"), "cannot")):
+        with pytest.raises(OptionError, match=message):
+            EigPaperTask(load_recipe("autospec-eig-paper", wrong))

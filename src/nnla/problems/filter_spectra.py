@@ -24,13 +24,13 @@ class FilterSpectra:
     ----------
     x : (count, nodes) descending, x[:, 0] = 1, padded with the smallest value
     multiplicity : (count, nodes) eigenvalues per node, 1 for the top ones, 0 where padded
-    k, l : (count,) wanted eigenvalues, and dimension of the search space; k < l <= the single top nodes
+    k, cut : (count,) wanted eigenvalues, and the paper's l, dimension of the search space, k < l
     """
 
     x: np.ndarray
     multiplicity: np.ndarray
     k: np.ndarray
-    l: np.ndarray  # noqa: E741
+    cut: np.ndarray
 
 
 def filter_spectra(
@@ -53,7 +53,7 @@ def filter_spectra(
     ----------
     count, seed : everything is a function of the arguments
     nodes : nodes per spectrum
-    subspace, wanted : ranges of l and k; both log-uniform, with k at most l / 1.5
+    subspace, wanted : ranges of cut and k; both log-uniform, with k at most cut / 1.5
     gap : range of (x_k - x_l) / x_k
     """
     rng = np.random.default_rng([seed, 5])
@@ -75,7 +75,7 @@ def filter_spectra(
             continue
         out.x[i] = np.pad(x, (0, nodes - x.size), mode="edge")
         out.multiplicity[i, : x.size] = multiplicity
-        out.k[i], out.l[i] = k, size
+        out.k[i], out.cut[i] = k, size
         i += 1
     return out
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nnla.analysis.extension import extend
+from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
 from nnla.problems.filter_spectra import FilterSpectra, filter_spectra
+from nnla.registry import load
 from nnla.simulated_probes import subspace_probe, thick_restart_probe
 from nnla.training.loop import Progress
 from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polynomials
@@ -22,7 +25,8 @@ from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polyno
 __all__ = ["EigPaperTask", "exact_embedding", "filter_layers", "separation_losses"]
 
 _BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
-_GRID = (1 + np.cos(np.pi * np.arange(64) / 63)) / 2  # share of x_l where P is kept small, besides at the eigenvalues
+_GRID = (1 + np.cos(np.pi * np.arange(48) / 47)) / 2  # share of x_l where P is kept small, besides at the eigenvalues
+_OUTPUT = 0.1  # unit of the embedding's second matrices: its outputs change by tenths at most
 _RATIO_FLOOR = 0.3  # below this ratio wanted / unwanted its logarithm is continued by its tangent
 
 
@@ -60,14 +64,20 @@ def filter_layers(cut: float, layers: int) -> tuple[np.ndarray, np.ndarray]:
     return bias, slope
 
 
-def exact_embedding(x: np.ndarray, k: np.ndarray, l: np.ndarray, ends: int) -> np.ndarray:  # noqa: E741
+def exact_embedding(x: np.ndarray, k: np.ndarray, cut: np.ndarray, ends: int) -> np.ndarray:
     """What pre-training feeds the backbone: x_k and the last ``ends`` eigenvalues up to x_l, (B, 1 + ends)."""
     rows = np.arange(len(k))[:, None]
-    return x[rows, np.concatenate([k[:, None] - 1, l[:, None] - ends + np.arange(ends)], axis=1)]
+    return x[rows, np.concatenate([k[:, None] - 1, cut[:, None] - ends + np.arange(ends)], axis=1)]
 
 
 def separation_losses(
-    coefficients: Any, x: Any, k: Any, l: Any, *, floor: float = 0.02, hinge: float = 10.0  # noqa: E741
+    coefficients: Any,
+    x: Any,
+    k: Any,
+    cut: Any,
+    *,
+    floor: float = 0.02,
+    hinge: float = 10.0,
 ) -> tuple[Any, Any]:
     """The objective (14)-(17) of every layer, in its stabilised form.
 
@@ -75,7 +85,7 @@ def separation_losses(
     ----------
     coefficients : (D, B, 5)
     x : (B, N) eigenvalues, descending
-    k, l : (B,) wanted eigenvalues, dimension of the search space
+    k, cut : (B,) number of wanted eigenvalues, the l of (14): dimension of the search space
     floor : log r_nn below this is continued linearly
     hinge : weight of the penalty -log r_nn where it is positive
 
@@ -95,9 +105,9 @@ def separation_losses(
 
     count = x.shape[1]
     order = torch.arange(count)
-    wanted, beyond = order < k[:, None], order >= l[:, None] - 1
+    wanted, beyond = order < k[:, None], order >= cut[:, None] - 1
     x_k = x.gather(1, k[:, None] - 1)
-    x_l = x.gather(1, l[:, None] - 1)
+    x_l = x.gather(1, cut[:, None] - 1)
     grid = torch.as_tensor(_GRID, dtype=x.dtype) * x_l
     points = torch.cat([x, grid], dim=1)
     subspace = (x_k / x_l).log()[:, 0]
@@ -124,10 +134,11 @@ class EigPaperTask:
         self.recipe = recipe
         model = dict(recipe["model"])
         self.initial = float(model.pop("initial"))
+        source = model.pop("start")  # an engine to go on from, extended where it has a lower degree
         self.config = EigPaperConfig(**model)
-        # all inputs of the embedding are near 1, so that a step of Adam moves its outputs by far more than the
-        # backbone's: its parameters are kept in a larger unit, which makes their learning rate smaller (D.2)
-        self.unit = recipe["optim"]["lr_embedding"] / recipe["optim"]["lr"]
+        self.source = _continued(source, self.config) if source else None
+        self.start: dict[str, Any] | None = None
+        self.unit = recipe["optim"]["lr_embedding"] / recipe["optim"]["lr"]  # one optimiser, two learning rates
 
     # -- data -----------------------------------------------------------------------------------
 
@@ -146,7 +157,9 @@ class EigPaperTask:
         """Spectra for pre-training; spectra with probes for post-training and for validation."""
         data, seed = self.recipe["data"], self.recipe["seed"]
         spectra = self._spectra(data["spectra"], seed)
-        self.spectra, self.k, self.l = spectra.x.astype(np.float32), spectra.k, spectra.l
+        top = data["subspace_max"]  # the others are only ever small: a quarter of them will do
+        self.columns = np.concatenate([np.arange(top), np.arange(top, data["nodes"], 4)])
+        self.spectra, self.k, self.cut = spectra.x[:, self.columns].astype(np.float32), spectra.k, spectra.cut
         progress("data (spectra)", 1, 1, "")
         self.train = self._probed(folder, "train", seed + 1, data["probed"], data["probes"], progress)
         self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
@@ -162,7 +175,8 @@ class EigPaperTask:
             np.savez(partial, **self._probe_all(part, seed, count, probes, progress))
             partial.replace(path)
         with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
+            loaded = {key: stored[key] for key in stored.files}
+        return loaded | {"x": loaded["x"][:, self.columns]}
 
     def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: Progress) -> dict[str, Any]:
         spectra, c = self._spectra(count, seed), self.config
@@ -173,7 +187,7 @@ class EigPaperTask:
             rng = np.random.default_rng([seed, 6, i])
             used = spectra.multiplicity[i] > 0
             x, multiplicity, k = spectra.x[i, used], spectra.multiplicity[i, used], int(spectra.k[i])
-            for j, (values, residuals) in enumerate(self._probe(x, multiplicity, k, int(spectra.l[i]), probes, rng)):
+            for j, (values, residuals) in enumerate(self._probe(x, multiplicity, k, int(spectra.cut[i]), probes, rng)):
                 # a window may be shorter than the search space: the caller may hand on the better part of it
                 least = max(int(np.ceil(1.5 * k)), k + c.ends, 8)
                 least += int(np.sum(1 - x[least - 1 : values.size] / x[k - 1] < self.recipe["data"]["gap_min"]))
@@ -208,43 +222,71 @@ class EigPaperTask:
     # -- network ----------------------------------------------------------------------------------
 
     def network(self) -> Any:
-        """A backbone that starts as a Chebyshev filter, and an embedding that passes Ritz values on.
+        """A backbone that starts as a Chebyshev filter, and an embedding that starts by passing Ritz values on.
 
         The filter's cut is the last number of the embedding. (From a fixed cut and weights near zero, as the engine for
         linear systems starts, the dependence on the spectrum is not learned within thousands of steps.)
-        gelu(x) - gelu(-x) = x, so pairs of hidden units let Ritz values through unchanged: the wanted ones, whose
-        minimum is the k-th, and four a quarter into the unwanted, which unlike the last are seldom worthless.
+        The embedding's parameters are deviations from its start, see `parameters`.
         """
         import torch
 
         c = self.config
         rng = np.random.default_rng([self.recipe["seed"], 3])
-        arrays = {key: 1e-4 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
+        shapes = c.shapes()
+        arrays = {key: 1e-4 * rng.standard_normal(shapes[key]) for key in _BACKBONE}
         bias, slope = filter_layers(self.initial, c.layers)
         arrays["b"][:, 0] = bias
         arrays["W"][:, -1] += slope
-        for first, second, places in (
-            ("W1", "W3", np.arange(c.wanted)),
-            ("W2", "W4", c.wanted + (c.unwanted - c.ends) // 4 + np.arange(c.ends)),
-        ):
-            arrays[first] = rng.standard_normal((2 * c.window, c.hidden)) / np.sqrt(2 * c.window)
-            for unit, place in enumerate(places):
-                for sign, column in ((1.0, 2 * unit), (-1.0, 2 * unit + 1)):
-                    arrays[first][:, column] = 0.0
-                    arrays[first][place, column] = sign
-                    arrays[second][column] = 0.0
-                    arrays[second][column, unit] = sign
+        for first, second, units in (("W1", "W3", 2 * c.wanted), ("W2", "W4", 2 * c.ends)):
+            arrays[first] = rng.standard_normal(shapes[first]) / np.sqrt(2 * c.window) / self.unit
+            arrays[first][:, :units] = 0.0
+            arrays[second] = np.zeros(shapes[second])
+        if self.source is not None:
+            arrays = {key: 0.0 * value for key, value in arrays.items()}
+            arrays |= {key: self.source.parameters[key] for key in _BACKBONE}
         network = torch.nn.Module()
         for key in (*_EMBEDDING, *_BACKBONE):
-            unit = self.unit if key in _EMBEDDING else 1.0
-            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key] / unit).float()))
+            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
         return network
 
+    def _coordinates(self) -> dict[str, Any]:
+        """Start of the embedding, and the map to standardised inputs, as tensors.
+
+        gelu(x) - gelu(-x) = x, so pairs of hidden units let Ritz values through unchanged: the wanted ones, whose
+        minimum is the k-th, and four a third into the unwanted, which unlike the last are seldom worthless.
+        """
+        import torch
+
+        c = self.config
+        out = {key: np.zeros(c.shapes()[key]) for key in _EMBEDDING}
+        third = c.wanted + (c.unwanted - c.ends) // 3 + np.arange(c.ends)
+        for first, second, places in (("W1", "W3", np.arange(c.wanted)), ("W2", "W4", third)):
+            for unit, place in enumerate(places):
+                out[first][place, 2 * unit : 2 * unit + 2] = out[second][2 * unit : 2 * unit + 2, unit] = (1.0, -1.0)
+        if self.source is not None:
+            out = {key: self.source.parameters[key] for key in _EMBEDDING}
+        windows = self.train["window"].reshape(-1, 2 * c.window).astype(np.float64)
+        mean, spread = windows.mean(axis=0), windows.std(axis=0) + 1e-3
+        # the largest Ritz value is 1 within half a percent: it carries the means, as the layers have no bias
+        out["map"] = np.diag(1 / spread)
+        out["map"][0] -= mean / spread
+        return {key: torch.from_numpy(value).float() for key, value in out.items()}
+
     def parameters(self, network: Any) -> dict[str, Any]:
-        """The network's parameters in their own unit, as the engine has them."""
-        return {
-            key: value * self.unit if key in _EMBEDDING else value for key, value in network.named_parameters()
-        }
+        """The parameters as the engine has them.
+
+        All inputs of the embedding lie near 1, and what counts are their small differences: trained as they are, a
+        step of Adam moves the outputs by more than the whole spectrum is wide. So the first matrices are
+        trained in standardised inputs, as deviations from the start. The functions that can be reached are the same.
+        """
+        if self.start is None:
+            self.start = self._coordinates()
+        found = dict(network.named_parameters())
+        for key in ("W1", "W2"):
+            found[key] = self.start[key] + self.start["map"] @ (self.unit * found[key])
+        for key in ("W3", "W4"):
+            found[key] = self.start[key] + _OUTPUT * self.unit * found[key]
+        return found
 
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
@@ -259,17 +301,17 @@ class EigPaperTask:
             # the ends of the map to [0, 1] are estimates: slack at the unwanted one, hardly any at the wanted one
             scale = rng.uniform(0.995, 1.005, size=(optim["batch"], 1)).astype(np.float32)
             slack = rng.uniform(0.0, 0.05, size=(optim["batch"], 1)).astype(np.float32)
-            x, k, l = (self.spectra[index] + slack) / (1 + slack) * scale, self.k[index], self.l[index]  # noqa: E741
-            coefficients = backbone(parameters, torch.from_numpy(exact_embedding(x, k, l, c.ends)))
+            x, k, cut = (self.spectra[index] + slack) / (1 + slack) * scale, self.k[index], self.cut[index]
+            coefficients = backbone(parameters, torch.from_numpy(exact_embedding(x, k, cut, c.ends)))
             weight = anchor_weights(step, first, c.layers)
         else:
             index = rng.integers(len(self.train["x"]), size=optim["batch"])
             probe = rng.integers(self.train["scale"].shape[1], size=optim["batch"])
-            x, k, l, window = self._batch(self.train, index, probe)  # noqa: E741
+            x, k, cut, window = self._batch(self.train, index, probe)
             frozen = {key: parameters[key].detach() for key in _BACKBONE}
             coefficients = backbone(frozen, eig_embedding(parameters, torch.from_numpy(window)))
             weight = anchor_weights(step - first, optim["steps"] - first, c.layers)
-        losses, gain = self._losses(coefficients, x, k, l)
+        losses, gain = self._losses(coefficients, x, k, cut)
         return {
             "loss": (torch.from_numpy(weight).float() * losses).sum(),
             "last": losses[-1].detach(),
@@ -281,11 +323,11 @@ class EigPaperTask:
         x = part["x"][index] / part["scale"][index, probe][:, None]
         return x, part["k"][index], part["l"][index, probe], part["window"][index, probe]
 
-    def _losses(self, coefficients: Any, x: np.ndarray, k: np.ndarray, l: np.ndarray) -> tuple[Any, Any]:  # noqa: E741
+    def _losses(self, coefficients: Any, x: np.ndarray, k: np.ndarray, cut: np.ndarray) -> tuple[Any, Any]:
         import torch
 
         optim = self.recipe["optim"]
-        arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (x, k, l))
+        arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (x, k, cut))
         return separation_losses(coefficients, *arrays, floor=optim["floor"], hinge=optim["hinge"])
 
     def validate(self, network: Any) -> dict[str, float]:
@@ -303,13 +345,13 @@ class EigPaperTask:
         last, gains, exact, best = [], [], [], []
         with torch.no_grad():
             for j in range(self.held["scale"].shape[1]):
-                x, k, l, window = self._batch(self.held, rows, np.full(rows.size, j))  # noqa: E741
-                loss, gain = self._losses(eig_forward(parameters, torch.from_numpy(window)), x, k, l)
+                x, k, cut, window = self._batch(self.held, rows, np.full(rows.size, j))
+                loss, gain = self._losses(eig_forward(parameters, torch.from_numpy(window)), x, k, cut)
                 last.append(float(loss[-1]))
                 gains.append(gain[-1])
-                e = torch.from_numpy(exact_embedding(x, k, l, c.ends))
-                exact.append(self._losses(backbone(parameters, e), x, k, l)[1][-1])
-                x_k, x_l = x[rows, k - 1], x[rows, l - 1]
+                e = torch.from_numpy(exact_embedding(x, k, cut, c.ends))
+                exact.append(self._losses(backbone(parameters, e), x, k, cut)[1][-1])
+                x_k, x_l = x[rows, k - 1], x[rows, cut - 1]
                 growth = np.log(np.cosh(c.degree * np.arccosh(np.maximum(2 * x_k / x_l - 1, 1.0))))
                 best.append(growth / (c.degree * np.log(x_k / x_l)))
         gain, known = torch.cat(gains), torch.cat(exact)
@@ -332,3 +374,15 @@ class EigPaperTask:
         }
         arrays = {key: value.detach().numpy().astype(np.float64) for key, value in self.parameters(network).items()}
         EigPaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
+
+
+def _continued(source: str, config: EigPaperConfig) -> EigPaperEngine:
+    """The engine that training goes on from, with the layers that the recipe's degree asks for."""
+    engine = load(source)
+    if not isinstance(engine, EigPaperEngine):
+        raise OptionError(f"model.start = {source!r} is no engine for eigenproblems; use autospec-eig-paper, or a file")
+    if config.degree > engine.config.degree:
+        engine = extend(engine, config.degree - engine.config.degree)
+    if engine.config != config:
+        raise OptionError(f"model.start = {source!r} has {engine.config}, which the recipe's {config} cannot continue")
+    return engine
