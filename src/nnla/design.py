@@ -144,6 +144,9 @@ def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Des
 def check_engine(engine: Any, method: str) -> None:
     """Raise `OptionError` unless the engine is of the kind that the method (or "auto") asks."""
     paper = method == "autospec-paper"
+    kind = getattr(engine, "kind", "autospec-paper")
+    if paper and kind != "autospec-paper":  # the paper's engines for other tasks have a `recurrence`, too
+        raise OptionError(f"engine={engine!r} is not for linear systems; use the engine autospec-cg-paper")
     if not hasattr(engine, "recurrence" if paper else "choose"):
         other = "autospec" if paper else "autospec-paper"
         raise OptionError(f"engine={engine!r} has no effect on method={method!r}; use method={other!r}")

@@ -78,7 +78,15 @@ def evaluate_model(
 
 
 def engine_method(engine: Any) -> str:
-    """The method of `nnla.solve` that an engine is for."""
+    """The method of `nnla.solve` that an engine is for.
+
+    Raises
+    ------
+    OptionError
+        An engine for eigenproblems or matrix functions.
+    """
+    if getattr(engine, "kind", "autospec-paper") != "autospec-paper":
+        raise OptionError(f"{engine!r} is not for linear systems; evaluate it with nnla.analysis.held_out")
     return "autospec" if hasattr(engine, "choose") else "autospec-paper"
 
 

@@ -205,3 +205,13 @@ def test_backbone_is_algorithm_1_for_any_size_of_embedding():
     coefficients = backbone(p, e[None])
     out = p["W"][7].T @ e + p["b"][7, 0]
     np.testing.assert_allclose(coefficients[7, 0], [out[0], *(out[1:5] / (out[5] + 1e-8))], rtol=1e-12)
+
+
+def test_linear_systems_refuse_it(engine):
+    from nnla.design import check_engine
+    from nnla.model_evaluation import engine_method
+
+    with pytest.raises(OptionError, match="not for linear systems"):
+        check_engine(engine, "autospec-paper")
+    with pytest.raises(OptionError, match="held_out"):
+        engine_method(engine)

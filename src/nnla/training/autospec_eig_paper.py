@@ -214,9 +214,9 @@ class EigPaperTask:
         if krylov:
             start = np.sqrt(multiplicity * rng.chisquare(multiplicity) / multiplicity)
             keep = min(k + int(rng.uniform(0.1, 0.6) * (size - k)), size - 2)
-            found = thick_restart_probe(x, start, size, keep, np.unique(marks), rng)
+            found = thick_restart_probe(x, start, size, keep, np.unique(marks).tolist(), rng)
         else:
-            found = subspace_probe(x, size, np.unique(marks), rng)
+            found = subspace_probe(x, size, np.unique(marks).tolist(), rng)
         return [found[i] for i in np.searchsorted(np.unique(marks), marks)]
 
     # -- network ----------------------------------------------------------------------------------
