@@ -347,7 +347,9 @@ are 1.5 to 9 % *below* the bound, and its "optimal" 2.85e-7 is 0.3 of it: maxima
 sampling points, as the last rows show (uniform points miss the extrema next to the ends). Its
 L, not L / bound - 1, is what the paper tabulates; the gap `L / bound - 1` is free of the
 degree. "Random" is 0.954 there; here the draw decides (coefficients of the recurrence standard
-normal, 31 seeds).""",
+normal, 31 seeds). A caution: training starts our backbone as a Chebyshev filter whose cut is learned
+(from a fixed filter it did not learn within minutes to move the cut), so that
+a small gap says that training keeps to Chebyshev, not that it finds it.""",
     "figure_5": """Improvement: log of min |P| over the wanted / the ceil(1.5 k)-th largest |P|, over that of x^21.
 k = 10, l = 40; the spectra are complete, the probes thick-restart Lanczos on them. Median and
 quartiles over starts.""",

@@ -91,6 +91,9 @@ def plot_curves(
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
         if xlog:
             axis.set_xscale("log")
+            ticks = np.unique(np.concatenate([np.asarray(data[0], dtype=float) for data in curves.values()]))
+            axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axis.minorticks_off()
         if zero:
             axis.set_ylim(bottom=0)
         axis.legend(fontsize=8)
