@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.analysis.improvement import gap_improvement, inverse_root_improvement
+from nnla.models.autospec_eig_paper import filter_quality
 from nnla.problems.filter_spectra import filter_spectra
 from nnla.recurrences import Recurrence
 from nnla.simulated_probes import subspace_probe, thick_restart_probe
@@ -32,11 +33,13 @@ def filters_held_out(engine: Any, count: int = 500, *, seed: int = 0) -> dict[st
     dict
         JSON-able: method -> geometric mean and worst of `gap_improvement` (1 is the power method of equal degree), and
         the share at or below 1. "chebyshev 1.5k" and "chebyshev l / 2" have their cut at those Ritz values, with the
-        residual as margin; "chebyshev known" at the true l-th eigenvalue.
+        residual as margin; "chebyshev known" at the true l-th eigenvalue. "engine, guarded" falls back to "chebyshev
+        l / 2" where `filter_quality` at that cut is less than half, in the logarithm, of what the fallback has.
     """
     s = filter_spectra(count, _HELD_OUT + seed, gap=(2e-4, 0.6))
     degree = engine.config.degree
-    found: dict[str, list[float]] = {"engine": [], "chebyshev 1.5k": [], "chebyshev l / 2": [], "chebyshev known": []}
+    methods = ("engine", "engine, guarded", "chebyshev 1.5k", "chebyshev l / 2", "chebyshev known")
+    found: dict[str, list[float]] = {method: [] for method in methods}
     for i in range(count):
         used = s.multiplicity[i] > 0
         x, multiplicity, k, size = s.x[i, used], s.multiplicity[i, used], int(s.k[i]), int(s.cut[i])
@@ -53,6 +56,9 @@ def filters_held_out(engine: Any, count: int = 500, *, seed: int = 0) -> dict[st
         for name, cut in (("chebyshev 1.5k", math.ceil(1.5 * k)), ("chebyshev l / 2", max(size // 2, k + 1))):
             cut = min(cut, size - 1)
             P[name] = _chebyshev(min(values[cut] + residuals[cut], values[k]), degree)
+        known = "chebyshev l / 2"
+        half = {name: filter_quality(P[name], values, residuals, k, cut=size // 2) for name in ("engine", known)}
+        P["engine, guarded"] = P["engine" if half["engine"] > half[known] ** 0.5 else known]
         P["chebyshev known"] = _chebyshev(float(x[size - 1]), degree)
         for name, recurrence in P.items():
             found[name].append(gap_improvement(recurrence, x, k, size))
