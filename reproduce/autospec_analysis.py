@@ -352,7 +352,9 @@ normal, 31 seeds). A caution: training starts our backbone as a Chebyshev filter
 a small gap says that training keeps to Chebyshev, not that it finds it.""",
     "figure_5": """Improvement: log of min |P| over the wanted / the ceil(1.5 k)-th largest |P|, over that of x^21.
 k = 10, l = 40; the spectra are complete, the probes thick-restart Lanczos on them. Median and
-quartiles over starts.""",
+quartiles over starts. The paper's finding (residuals help at every budget) is reproduced on Si2 and for short
+probes only: on the meshes, once the wanted values have converged, our engine moves its cut too close to
+lambda_k with residuals and is better without. Callers need the guard of `filter_quality`.""",
     "figure_6": """The affine copy a P(b x + c) + d nearest to T_11 (T_12 for 1 - x P) in the weighted sense of
 `nnla.analysis.chebyshev_fit`. `inside` is the largest difference on [-1, 1], where |T| <= 1.
 The paper draws P itself; it is 1 - x P that a Chebyshev preconditioner makes a Chebyshev

@@ -207,7 +207,6 @@ def filter_quality(recurrence: Recurrence, values: Any, residuals: Any, k: int, 
     -----
     The (14) of the paper takes the l-th largest |P| over all eigenvalues. Those are unknown in use, so the maximum
     over the whole interval that holds them stands in: it is an upper bound, and equal where P decreases towards the
-    unwanted end. Used as a guard, compare with a Chebyshev filter's quality at the same cut; that rule with
     unwanted end. As a guard, compare with a Chebyshev filter at the same cut; with ``cut = l // 2`` that is
     "engine, guarded" of the model card. Cost: 64 evaluations of P on scalars per degree, no products.
 
