@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nnla.analysis.held_out import filters_held_out, roots_held_out
 from nnla.model_evaluation import evaluate_model
 from nnla.registry import load, write_atomic
 
@@ -29,18 +30,25 @@ PURPOSE = {
     "and how far down the rest of it reaches",
     "autospec-cg-paper": "emits the recurrence coefficients of AutoSpec (the paper's own network and objective); "
     "kept for comparison, not recommended for use",
+    "autospec-eig-paper": "emits the recurrence coefficients of a degree-21 spectral filter from Ritz values (the "
+    "paper's own network and objective); kept for comparison",
+    "autospec-funm-paper": "emits the recurrence coefficients of a degree-21 polynomial for the inverse square root "
+    "from a Lanczos probe (the paper's own network and objective); kept for comparison",
 }
+HELD_OUT = {"autospec-eig-paper": filters_held_out, "autospec-funm-paper": roots_held_out}
 
 
 def measured(path: Path, spectra: int) -> dict[str, Any]:
-    """Figures of a weights file on held-out spectra and on the generated suite."""
+    """Figures of a weights file on held-out spectra and, for linear systems, on the generated suite."""
+    command = f"python reproduce/ship_weights.py {path.name} --spectra {spectra}"
+    facts = {"command": command, "date": time.strftime("%Y-%m-%d"), "hardware": platform.machine()}
+    engine = load(str(path))
+    if engine.name in HELD_OUT:
+        return facts | HELD_OUT[engine.name](engine, spectra)
     virtual = evaluate_model(str(path), family="spectra", count=spectra)
     suite = evaluate_model(str(path), family="suite", size="full")
     suite.pop("problems")
-    return {
-        "command": f"python reproduce/ship_weights.py {path.name} --spectra {spectra}",
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": platform.machine(),
+    return facts | {
         "spectra": {k: virtual[k] for k in ("count", "probe_steps", "degree", "rtol", "hopeless", "indefinite")}
         | {k: virtual[k] for k in ("indefinite_on_spectrum", "unsolved")}
         | {"outside_envelope": virtual["outside_envelope"], "fallbacks": virtual["fallbacks"]}
@@ -66,9 +74,26 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
     if "measured" not in card:
         return "\n".join([*lines, *tail_figures(card), *_recipe(card)])
     lines += [f"**Measured** by `{card['measured']['command']}`, {card['measured']['date']}.", ""]
-    spectra, suite = card["measured"]["spectra"], card["measured"]["suite"]
+    lines += improvements(card["measured"]) if name in HELD_OUT else preconditioners(card["measured"])
+    lines += ["", f"Real matrices: `docs/autospec_{'analysis' if name in HELD_OUT else 'table4'}.md`.", ""]
+    return "\n".join([*lines, *_recipe(card)])
+
+
+def improvements(measured: dict[str, Any]) -> list[str]:
+    """Held-out figures of an engine for filters or functions."""
+    lines = [f"*{measured['count']} held-out spectra*: ratio of logarithms over the paper's baseline of equal degree"]
+    lines += ["(power method, Taylor series), see `nnla.analysis`; 1 is no better.", ""]
+    lines += ["| method | geometric mean | worst | share not better |", "|---|---|---|---|"]
+    for method, f in measured["improvement"].items():
+        lines += [f"| {method} | {f['geometric_mean']:.2f} | {f['worst']:.2f} | {f['not_better']:.1%} |"]
+    return lines
+
+
+def preconditioners(measured: dict[str, Any]) -> list[str]:
+    """Held-out figures of an engine for linear systems."""
+    spectra, suite = measured["spectra"], measured["suite"]
     own = next(iter(spectra["above_best"]))
-    lines += [f"*{spectra['count']} held-out virtual spectra*, degree {spectra['degree']}, rtol {spectra['rtol']:g},"]
+    lines = [f"*{spectra['count']} held-out virtual spectra*, degree {spectra['degree']}, rtol {spectra['rtol']:g},"]
     lines += [f"{spectra['probe_steps']}-step probe: {spectra['indefinite']} indefinite on the probed interval,"]
     lines += [f"{spectra['indefinite_on_spectrum']} on eigenvalues beyond it (CG notices and goes on without),"]
     lines += [f"{spectra['outside_envelope']} outside the envelope, {spectra['fallbacks']} fallbacks,"]
@@ -89,8 +114,7 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         lines += [
             f"| {method} | {f['geometric_mean']:.3f} | {f['worst']:.2f} | {f['better']} / {f['equal']} / {f['worse']} |"
         ]
-    lines += ["", "Real matrices: `docs/autospec_table4.md`.", ""]
-    return "\n".join([*lines, *_recipe(card)])
+    return lines
 
 
 def tail_figures(card: dict[str, Any]) -> list[str]:

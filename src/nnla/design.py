@@ -157,6 +157,9 @@ def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Des
 
 def check_engine(engine: Any, method: str) -> None:
     """Raise `OptionError` unless the engine is of the kind that the method (or "auto") asks."""
+    task = getattr(engine, "task", "linear systems")
+    if task != "linear systems":
+        raise OptionError(f"engine={engine!r} is for {task}, not for linear systems")
     wanted = ENGINES.get(method, "choose")
     if not hasattr(engine, wanted):
         other = next((name for name, has in ENGINES.items() if hasattr(engine, has)), "autospec")

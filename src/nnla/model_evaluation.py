@@ -79,7 +79,16 @@ def evaluate_model(
 
 
 def engine_method(engine: Any) -> str:
-    """The method of `nnla.solve` that an engine is for."""
+    """The method of `nnla.solve` that an engine is for.
+
+    Raises
+    ------
+    OptionError
+        An engine for eigenproblems or matrix functions.
+    """
+    task = getattr(engine, "task", "linear systems")
+    if task != "linear systems":
+        raise OptionError(f"{engine!r} is for {task}; its card says how it was evaluated (`nnla weights NAME`)")
     return next((name for name, has in ENGINES.items() if hasattr(engine, has)), "autospec-paper")
 
 

@@ -103,6 +103,8 @@ _READERS = {
     "autospec-paper": "nnla.models.autospec_paper:PaperEngine",
     "autospec-tail": "nnla.models.autospec_tail:TailEngine",
     "autospec-eig": "nnla.models.autospec_eig:AutoSpecEigEngine",
+    "autospec-eig-paper": "nnla.models.autospec_eig_paper:EigPaperEngine",
+    "autospec-funm-paper": "nnla.models.autospec_funm_paper:FunmPaperEngine",
 }
 
 

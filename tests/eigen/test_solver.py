@@ -214,6 +214,7 @@ def test_a_tolerance_below_rounding_ends(rng):
         (OptionError, {"method": "power", "cut": 2.0}),
         (OptionError, {"method": "chebyshev", "cut": 0.5}),
         (OptionError, {"method": "power", "engine": object()}),
+        (OptionError, {"method": "autospec", "engine": object()}),
         (OptionError, {"degree": 0}),
         (OptionError, {"probe_restarts": 0}),
         (ShapeError, {"v0": np.zeros(400)}),
@@ -251,7 +252,7 @@ def test_damaged_weights_fall_back_to_a_rule(no_weights):
 
 def test_a_misleading_engine_is_noticed():
     class Wrong:
-        name, card = "wrong", {}
+        name, card, task = "wrong", {}, "eigenproblems"
 
         def choose(self, window, *, degree):
             from nnla.models.autospec_eig import EigChoice

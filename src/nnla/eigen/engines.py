@@ -79,27 +79,28 @@ def _chebyshev(window: Window, cut: float, degree: int) -> FilterChoice:
 
 
 def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
-    """The paper's engine, if its polynomial separates the window at least half as well as Chebyshev's."""
+    """The paper's engine, unless a Chebyshev filter clearly separates the window better."""
+    from nnla.models.autospec_eig_paper import filter_quality
+
     classical = choose_filter(window, "chebyshev", degree)
     # the engine sees the spectrum mapped to [0, 1], the wanted end at 1
-    x = 1.0 - window.depths
+    x, residuals, k = 1.0 - window.depths, window.residuals / window.width, window.k
+    middle = min(max(x.size // 2, k + 1), x.size - 1)
+    if k >= x.size - 1:
+        return replace(classical, fallback="Chebyshev filter, because the window is too short for the paper's engine")
     try:
         engine = shipped("autospec-eig-paper") if engine is None else engine
-        P = engine.recurrence(x, window.residuals / window.width, min(window.k, x.size), degree=degree)
+        P = engine.recurrence(x, residuals, k, degree=degree)
     except NNLAError as error:
         return replace(classical, fallback=f"Chebyshev filter, because the paper's engine cannot: {error}")
+    edge = min(float(x[middle] + residuals[middle]), float(x[k]))
+    rival = chebyshev_filter(max(edge, 1e-6), 0.0, degree)
+    # in logarithms of amplification: half the rival's is what the model card found to be a good limit
+    if not filter_quality(P, x, residuals, k, cut=middle) > filter_quality(rival, x, residuals, k, cut=middle) ** 0.5:
+        return replace(classical, fallback="Chebyshev filter, because the paper's separates the window worse")
     scale = window.width * window.orientation
     mapped = replace(P, domain=_sorted(window.edge, window.far), shift=window.far, scale=scale)
-    values = mapped(window.values)
-    rest = mapped(np.linspace(window.at(min(1.5 * window.k + 1, window.values.size)), window.far, 400))
-    wanted = values[: min(window.k, values.size)]
-    known = classical.recurrence(window.values)[: wanted.size]
-    if not np.all(np.isfinite(rest)) or wanted.min() <= 0 or np.abs(rest).max() <= 0:
-        return replace(classical, fallback="Chebyshev filter, because the paper's is not positive on the window")
-    level = float(np.abs(rest).max())
-    if wanted.min() / level < 1.0 or wanted.min() / level < 0.5 * float(known.min()):
-        return replace(classical, fallback="Chebyshev filter, because the paper's separates the window worse")
-    return FilterChoice(mapped.scaled(1.0 / level), None, engine.card.get("name", engine.name))
+    return FilterChoice(mapped, None, engine.card.get("name", engine.name))
 
 
 def _sorted(a: float, b: float) -> tuple[float, float]:

@@ -97,8 +97,12 @@ def make_job(
         raise OptionError("cut= is for method='chebyshev'")
     if cut is not None and not 1.0 <= float(cut) < np.inf:
         raise OptionError(f"cut must be at least 1 (in units of k), got {cut!r}")
-    if engine is not None and method not in ("autospec", "autospec-paper", "auto"):
-        raise OptionError(f"method={method!r} takes no engine")
+    if engine is not None:
+        if method not in ("autospec", "autospec-paper", "auto"):
+            raise OptionError(f"method={method!r} takes no engine")
+        asked = "recurrence" if method == "autospec-paper" else "choose"
+        if getattr(engine, "task", None) != "eigenproblems" or not hasattr(engine, asked):
+            raise OptionError(f"engine={engine!r} is not for method={method!r} of eigenproblems")
     return Job(
         k=int(k),
         which=which,

@@ -136,6 +136,7 @@ class AutoSpecEigEngine:
     """
 
     name = "autospec-eig"
+    task = "eigenproblems"
 
     def __init__(self, config: EigConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         remedy = "train them again or reinstall nnla"

@@ -8,15 +8,14 @@ positive, so whoever preconditions with it has to check (`nnla.guards`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla._arrays import is_torch, namespace
-from nnla.errors import NotPositiveDefiniteError, OptionError, WeightsError
+from nnla._arrays import namespace
+from nnla.errors import NotPositiveDefiniteError
+from nnla.models.paper_backbone import EngineBase, backbone, check_sizes, gelu, magnitudes
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
@@ -29,7 +28,6 @@ __all__ = [
     "paper_forward",
 ]
 
-_EPSILON = 1e-8  # epsilon of Algorithm 1
 _SCALE_GRID = (1 - np.cos(np.pi * (np.arange(32) + 0.5) / 32)) / 2  # where the scale of P is read off
 
 
@@ -51,11 +49,8 @@ class PaperConfig:
     ends: int = 5
 
     def __post_init__(self) -> None:
-        least = {"degree": 3, "k": self.ends, "hidden": 2 * self.ends, "ends": 1}
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < lowest:
-                raise OptionError(f"PaperConfig.{name} must be an integer of at least {lowest}, got {value!r}")
+        check_sizes(self, {"degree": 3, "ends": 1})
+        check_sizes(self, {"k": self.ends, "hidden": 2 * self.ends})
 
     @property
     def layers(self) -> int:
@@ -101,19 +96,6 @@ def paper_features(theta: np.ndarray, residual: np.ndarray, b: float, k: int) ->
     return np.concatenate([theta[top], residual[top], theta[bottom], residual[bottom]]) / b
 
 
-def _gelu(x: Any) -> Any:
-    """GELU by tanh, alike in NumPy and torch; gelu(x) - gelu(-x) = x as for the one by erf."""
-    xp = namespace(x)
-    return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-def _magnitudes(y: Any) -> Any:
-    """|y|, sorted in descending order along the last axis."""
-    xp = namespace(y)
-    ordered = xp.sort(-xp.abs(y), axis=-1)
-    return -(ordered[0] if is_torch(y) else ordered)
-
-
 def embedding(parameters: dict[str, Any], x: Any) -> Any:
     """Algorithm 3, as repaired: y1 = W3' gelu(W1' x1), y2 = W4' gelu(W2' x2), (B, 4 k) -> (B, 2 ends).
 
@@ -122,18 +104,9 @@ def embedding(parameters: dict[str, Any], x: Any) -> Any:
     """
     p = parameters
     half = p["W1"].shape[0]
-    y1 = _gelu(x[..., :half] @ p["W1"]) @ p["W3"]
-    y2 = _gelu(x[..., half:] @ p["W2"]) @ p["W4"]
-    return namespace(x).concatenate((_magnitudes(y1), _magnitudes(y2)), axis=-1)
-
-
-def backbone(parameters: dict[str, Any], e: Any) -> Any:
-    """Algorithm 1 for all layers at once: (B, 2 ends) -> (D, B, 5), columns rho, gamma, eta, alpha, beta.
-
-    Every layer is affine in e; the learned scale delta divides all but rho (line 3).
-    """
-    out = e @ parameters["W"] + parameters["b"]
-    return namespace(out).concatenate((out[..., :1], out[..., 1:5] / (out[..., 5:] + _EPSILON)), axis=-1)
+    y1 = gelu(x[..., :half] @ p["W1"]) @ p["W3"]
+    y2 = gelu(x[..., half:] @ p["W2"]) @ p["W4"]
+    return namespace(x).concatenate((magnitudes(y1), magnitudes(y2)), axis=-1)
 
 
 def paper_forward(parameters: dict[str, Any], x: Any) -> Any:
@@ -152,8 +125,8 @@ def paper_forward(parameters: dict[str, Any], x: Any) -> Any:
     return backbone(parameters, embedding(parameters, x))
 
 
-class PaperEngine:
-    """The paper's trained engine: NumPy arrays, a config and a card.
+class PaperEngine(EngineBase):
+    """The paper's trained engine for preconditioned linear systems: NumPy arrays, a config and a card.
 
     Parameters
     ----------
@@ -167,27 +140,8 @@ class PaperEngine:
     """
 
     name = "autospec-cg-paper"
-
-    def __init__(self, config: PaperConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        for key, shape in config.shapes().items():
-            if key not in parameters:
-                raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
-            if parameters[key].shape != shape:
-                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
-            if not np.all(np.isfinite(parameters[key])):
-                raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
-        self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
-        self.card = card
-
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"PaperEngine({self.card.get('name', self.name)!r}, degree={self.config.degree}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+    kind = "autospec-paper"
+    config_type = PaperConfig
 
     def recurrence(self, probe: SpectralProbe, *, degree: int = 11) -> Recurrence:
         """The learned polynomial preconditioner for a probe.
@@ -214,38 +168,25 @@ class PaperEngine:
         products. Everything is learned and nothing guaranteed: P may be indefinite, most of all for
         spectra unlike the training's; check it before preconditioning CG with it.
         """
-        if degree != self.config.degree:
-            raise OptionError(
-                f"the paper's engine was trained for degree {self.config.degree} only, got {degree}; "
-                f"use degree={self.config.degree}, or another method (autospec, chebyshev) for other degrees"
-            )
+        self.check_degree(degree, "autospec, chebyshev")
         if not probe.definite:
             raise NotPositiveDefiniteError(
                 f"the probe has Ritz values from {probe.lambda_min:.3g} to {probe.lambda_max:.3g}: the "
                 "operator is not positive definite; solve with a method for indefinite systems (MINRES)"
             )
-        b = probe.upper_bound
-        x = paper_features(probe.ritz_values, probe.ritz_residuals, b, self.config.k)
+        return self.from_ritz(probe.ritz_values, probe.ritz_residuals, probe.upper_bound)
+
+    def from_ritz(self, values: np.ndarray, residuals: np.ndarray, upper: float) -> Recurrence:
+        """The learned preconditioner for Ritz values of any origin, increasing, with their residual norms.
+
+        ``upper`` bounds the spectrum from above; see `recurrence`, which this does the work of.
+        """
+        x = paper_features(np.asarray(values), np.asarray(residuals), upper, self.config.k)
         coefficients = paper_forward(self.parameters, x[None, :])[:, 0, :].T
         coefficients[0, -1] = 0.0  # rho of the last layer is not used (line 5)
-        domain = (min(max(probe.lambda_min, 0.0), 0.5 * b), b)
-        raw = Recurrence(*coefficients, domain=domain, scale=b)
+        domain = (min(max(float(values[0]), 0.0), 0.5 * upper), upper)
+        raw = Recurrence(*coefficients, domain=domain, scale=upper)
         # The objective does not see the scale of P, nor its sign: both are settled here.
-        level = float(np.mean(np.abs(b * _SCALE_GRID * raw(b * _SCALE_GRID))))
+        level = float(np.mean(np.abs(upper * _SCALE_GRID * raw(upper * _SCALE_GRID))))
         sign = -1.0 if raw(0.0) < 0 else 1.0
         return raw.scaled(sign / level) if level > 0 else raw
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind="autospec-paper", config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> PaperEngine:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind="autospec-paper", config=PaperConfig))

@@ -16,12 +16,13 @@ import numpy as np
 from nnla.models.autospec_paper import (
     PaperConfig,
     PaperEngine,
-    backbone,
     embedding,
     paper_features,
 )
+from nnla.models.paper_backbone import backbone
 from nnla.simulation import simulate_lanczos
 from nnla.training.loop import Progress
+from nnla.training.paper_layers import anchor_weights, chebyshev_layers, guarded_log, layer_polynomials
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -105,72 +106,8 @@ def _one_spectrum(n: int, kappa: float, s: np.ndarray, rng: np.random.Generator)
 # -- the polynomial and its objective --------------------------------------------------------------
 
 
-def chebyshev_layers(a: float, b: float, layers: int) -> np.ndarray:
-    """Coefficients whose every layer k is the Chebyshev preconditioner of degree k + 1 on [a, b].
-
-    Returns
-    -------
-    (layers, 5) rho, gamma, eta, alpha, beta. With t = t0 - c x, s_m = T_m(t0) and Q_m = (s_m - T_m(t)) / x,
-    the three-term recurrence of T_m gives Q_{m+1} = (2 t0 - 2 c x) Q_m - Q_{m-1} + 2 c s_m, here for
-    P_m = Q_m / s_m (Proposition 3.1); layer 1 starts at m = 3 because the state starts at X z.
-
-    Examples
-    --------
-    >>> from nnla import Recurrence
-    >>> learned, known = Recurrence(*chebyshev_layers(0.1, 2.0, 10).T), Recurrence.chebyshev(0.1, 2.0, 11)
-    >>> bool(abs(learned(0.7) - known(0.7)) < 1e-12)
-    True
-    """
-    t0, c = (b + a) / (b - a), 2 / (b - a)
-    s = np.cosh(np.arange(layers + 3) * np.arccosh(t0))
-    out = np.zeros((layers, 5))
-    for k in range(layers):
-        m = k + 2  # Q_{m+1} from Q_m, Q_{m-1}
-        gamma, eta, alpha, beta = 2 * c * s[m], -s[m - 1], 2 * t0 * s[m], -2 * c * s[m]
-        if k == 0:  # from (1, 1, x), Q_1 = c and Q_2 = 4 t0 c - 2 c^2 x written out
-            gamma, eta = gamma - c + 8 * t0**2 * c, 0.0
-            alpha, beta = -12 * t0 * c**2, 4 * c**3
-        elif k == 1:  # the old state is x where Q_2 should stand
-            gamma, eta = gamma - 4 * t0 * c, 2 * c**2
-        out[k] = (0.0, gamma, eta, alpha, beta)
-        out[k] /= s[m + 1]
-    return out
-
-
-def layer_polynomials(coefficients: Any, x: Any) -> list[Any]:
-    """P_k(x) of every layer k, up to a positive factor per layer and row.
-
-    Parameters
-    ----------
-    coefficients : (D, B, 5) tensor from `nnla.models.autospec_paper.paper_forward`
-    x : (B, N) nodes in units of b
-
-    Returns
-    -------
-    D tensors (B, N). After every layer the state is divided by its largest value (section 4.3): the
-    factor is detached, since no objective here depends on the scale.
-    """
-    import torch
-
-    acc, old, new = torch.ones_like(x), torch.ones_like(x), x
-    out = []
-    for layer in coefficients.unsqueeze(-1):
-        rho, gamma, eta, alpha, beta = layer.unbind(1)  # each (B, 1)
-        acc, old, new = acc + rho * new, new, gamma * acc + eta * old + (alpha + beta * x) * new
-        scale = new.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-20)
-        acc, old, new = acc / scale, old / scale, new / scale
-        out.append(new)
-    return out
-
-
-def _guarded_log(q: Any) -> Any:
-    """log q, continued below _FLOOR by its tangent: finite values and gradients for every q, no branches."""
-    clamped = q.clamp(min=_FLOOR)
-    return clamped.log() + (q - clamped) / _FLOOR
-
-
 def _guarded_rate(q: Any) -> Any:
-    """log(-log(1 - q)), the logarithm of a convergence rate, continued below _FLOOR as `_guarded_log`."""
+    """log(-log(1 - q)), the logarithm of a convergence rate, continued below _FLOOR as `guarded_log`."""
     clamped = q.clamp(min=_FLOOR, max=1 - 1e-4)
     return (-(-clamped).log1p()).log() + (q - q.clamp(min=_FLOOR)) / _FLOOR
 
@@ -215,28 +152,12 @@ def layer_losses(
         q = PX[:, :count].amin(dim=1) / top
         condition = P[:, :count].amin(dim=1) / P[:, :count].amax(dim=1).clamp_min(1e-6)
         objective = np.log(k) + richardson - _guarded_rate(q)
-        structure = -_guarded_log(condition)
+        structure = -guarded_log(condition, _FLOOR)
         lowest = PX[:, inner].amin(dim=1) / top
         positivity = (margin - lowest).clamp(min=0)
         losses.append((objective + (1 - q) + struct / (k + 1) ** 3 * structure + penalty * positivity).mean())
         ratios.append(q)
     return torch.stack(losses), torch.stack(ratios)
-
-
-def anchor_weights(step: int, steps: int, layers: int) -> np.ndarray:
-    """Weights (18)-(19) of the layers: largest at the anchor, which moves from the first to the last.
-
-    (18) is read as s = floor(D t / T), with layers counted from 0.
-
-    Examples
-    --------
-    >>> bool(anchor_weights(75, 100, 4)[3] == anchor_weights(75, 100, 4).max())
-    True
-    """
-    anchor = min(layers * step // max(steps, 1), layers - 1)
-    distance = np.abs(np.arange(layers) - anchor)
-    weight = 1.0 / np.maximum(distance, 1) ** 2
-    return weight / weight.sum()
 
 
 # -- the task ------------------------------------------------------------------------------------
@@ -319,7 +240,7 @@ class PaperTask:
         rng = np.random.default_rng([self.recipe["seed"], 3])
         arrays = {key: 1e-3 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
         arrays["b"] = np.ones((c.layers, 1, 6))
-        arrays["b"][:, 0, :5] = chebyshev_layers(self.initial, _TOP, c.layers)
+        arrays["b"][:, 0, :5] = self.start()
         for first, second, places in (
             ("W1", "W3", np.arange(c.ends)),
             ("W2", "W4", c.k - c.ends + np.arange(c.ends)),
@@ -336,6 +257,10 @@ class PaperTask:
             network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
         return network
 
+    def start(self) -> np.ndarray:
+        """(D, 5) coefficients that the backbone starts from."""
+        return chebyshev_layers(self.initial, _TOP, self.config.layers)
+
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
         import torch
@@ -350,15 +275,19 @@ class PaperTask:
             scale = (1 / rng.uniform(1.0, 1.05, size=(optim["batch"], 1))).astype(np.float32)
             lam = torch.from_numpy(self.spectra[index] * scale)
             coefficients = backbone(parameters, torch.from_numpy(self.exact[index] * scale))
-            weight = anchor_weights(step, first, self.config.layers)
-        else:
-            index = rng.integers(len(self.train["lam"]), size=optim["batch"])
-            probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
-            lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
-            frozen = {key: parameters[key].detach() for key in _BACKBONE}
-            e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
-            coefficients = backbone(frozen, e)
-            weight = anchor_weights(step - first, optim["steps"] - first, self.config.layers)
+            return self.objective(coefficients, lam, step, 0, first)
+        index = rng.integers(len(self.train["lam"]), size=optim["batch"])
+        probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
+        lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
+        frozen = {key: parameters[key].detach() for key in _BACKBONE}
+        e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
+        return self.objective(backbone(frozen, e), lam, step, first, optim["steps"])
+
+    def objective(self, coefficients: Any, lam: Any, step: int, first: int, last: int) -> dict[str, Any]:
+        """Loss of a batch in the stage of steps ``first`` to ``last``: what is minimised, and what is logged."""
+        import torch
+
+        weight = anchor_weights(step - first, last - first, self.config.layers)
         losses, q = self._losses(coefficients, lam)
         return {
             "loss": (torch.from_numpy(weight).float() * losses).sum(),
@@ -399,14 +328,17 @@ class PaperTask:
             "indefinite_interval": float(np.mean(wide)),
         }
 
-    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
-        """Write the engine with its envelope."""
+    def envelope(self) -> dict[str, Any]:
+        """Ranges of the data."""
         data = self.recipe["data"]
-        envelope = {
+        return {
             "n": [data["n_min"], data["n_max"]],
             "degree": [self.config.degree, self.config.degree],
             "condition": [data["probe_condition_min"], data["condition_max"]],
             "probe_steps": [data["steps_min"], data["steps_max"]],
         }
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
         arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-        PaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
+        PaperEngine(self.config, arrays, card | {"envelope": self.envelope()}).save(path)

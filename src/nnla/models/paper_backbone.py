@@ -1,0 +1,123 @@
+"""What the paper's three engines share: Algorithm 1, the activation, weights that are checked and saved.
+
+AutoSpec (arXiv:2602.09530) has one backbone for all tasks and an embedding for each: Algorithm 3 for linear
+systems (`nnla.models.autospec_paper`) and matrix functions (`nnla.models.autospec_funm_paper`), Algorithm 2 for
+eigenproblems (`nnla.models.autospec_eig_paper`).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nnla._arrays import is_torch, namespace
+from nnla.errors import OptionError, WeightsError
+
+__all__ = ["EngineBase", "backbone", "check_sizes", "gelu", "magnitudes"]
+
+_EPSILON = 1e-8  # epsilon of Algorithm 1
+
+
+def gelu(x: Any) -> Any:
+    """GELU by tanh, alike in NumPy and torch; gelu(x) - gelu(-x) = x as for the one by erf."""
+    xp = namespace(x)
+    return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def magnitudes(y: Any) -> Any:
+    """|y|, sorted in descending order along the last axis."""
+    xp = namespace(y)
+    ordered = xp.sort(-xp.abs(y), axis=-1)
+    return -(ordered[0] if is_torch(y) else ordered)
+
+
+def backbone(parameters: dict[str, Any], e: Any) -> Any:
+    """Algorithm 1 for all layers at once: (B, E) -> (D, B, 5), columns rho, gamma, eta, alpha, beta.
+
+    Every layer is affine in e; the learned scale delta divides all but rho (line 3).
+
+    Parameters
+    ----------
+    parameters : "W" (D, E, 6) and "b" (D, 1, 6); the last axis is rho, gamma, eta, alpha, beta, delta
+    e : (B, E) embeddings
+    """
+    out = e @ parameters["W"] + parameters["b"]
+    return namespace(out).concatenate((out[..., :1], out[..., 1:5] / (out[..., 5:] + _EPSILON)), axis=-1)
+
+
+def check_sizes(config: Any, least: dict[str, int]) -> None:
+    """Raise `OptionError` unless the named fields of a config are integers of at least these values."""
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            kind = type(config).__name__
+            raise OptionError(f"{kind}.{name} must be an integer of at least {lowest}, got {value!r}")
+
+
+class EngineBase:
+    """A trained engine of the paper: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : with ``degree`` and ``shapes()``, which names the arrays and their shapes
+    parameters : dict of arrays
+    card : facts about the training, as JSON-able values
+
+    Raises
+    ------
+    WeightsError
+        An array is missing, has another shape than the config says, or is not finite.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]  # of the weights file
+    task: ClassVar[str] = "linear systems"
+    config_type: ClassVar[type]
+
+    def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        for key, shape in config.shapes().items():
+            if key not in parameters:
+                raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
+            if parameters[key].shape != shape:
+                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
+            if not np.all(np.isfinite(parameters[key])):
+                raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
+        self.config = config
+        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
+        self.card = card
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        name = self.card.get("name", self.name)
+        return f"{type(self).__name__}({name!r}, degree={self.config.degree}, {size} numbers)"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """Ranges seen in training, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
+
+    def check_degree(self, degree: int, others: str) -> None:
+        """Raise `OptionError` for another degree than the trained one; ``others`` names methods that take it."""
+        if degree != self.config.degree:
+            raise OptionError(
+                f"the paper's engine was trained for degree {self.config.degree} only, got {degree}; "
+                f"use degree={self.config.degree}, or another method ({others}) for other degrees"
+            )
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.registry import save_model
+
+        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Any:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.registry import read_model
+
+        return cls(*read_model(path, kind=cls.kind, config=cls.config_type))

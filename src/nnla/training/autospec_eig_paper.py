@@ -1,0 +1,388 @@
+"""Training task of the paper's engine for eigenproblems: backbone on true spectra, then the embedding on Ritz values.
+
+*Pre-training* feeds the backbone the true lambda_k and four eigenvalues at lambda_l; *post-training* freezes it and
+trains the embedding (Algorithm 2) that has to replace those by what a probe knows: Ritz values with residuals of
+subspace iteration and of thick-restart Lanczos, from poor to converged, for mixed k and l (Appendix D.2).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla.analysis.extension import extend
+from nnla.errors import OptionError
+from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
+from nnla.models.paper_backbone import backbone
+from nnla.problems.filter_spectra import FilterSpectra, filter_spectra
+from nnla.registry import load
+from nnla.simulated_probes import subspace_probe, thick_restart_probe
+from nnla.training.loop import Progress
+from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polynomials
+
+__all__ = ["EigPaperTask", "exact_embedding", "filter_layers", "separation_losses"]
+
+_BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
+_GRID = (1 + np.cos(np.pi * np.arange(48) / 47)) / 2  # share of x_l where P is kept small, besides at the eigenvalues
+_OUTPUT = 0.1  # unit of the embedding's second matrices: its outputs change by tenths at most
+_RATIO_FLOOR = 0.3  # below this ratio wanted / unwanted its logarithm is continued by its tangent
+
+
+def filter_layers(cut: float, layers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Algorithm 1 as the Chebyshev filter whose cut is its input: bias and derivative of every coefficient.
+
+    Parameters
+    ----------
+    cut : value of the cut about which what is not affine in it is linearised
+    layers : D
+
+    Returns
+    -------
+    bias, slope : (layers, 6) rho, gamma, eta, alpha, beta, delta of layer k are ``bias + slope * c``; with c = cut,
+        layer k is c^2 T_(k+1)(2 x / c - 1). From the third layer on this is exact for every c, because the
+        learned scale delta = c turns T_(m+1) = 2 (2 x / c - 1) T_m - T_(m-1) into numerators affine in c; the
+        first two, which start from (1, 1, x), are linearised.
+
+    Examples
+    --------
+    >>> from nnla import Recurrence
+    >>> bias, slope = filter_layers(0.5, 20)
+    >>> layer = bias + 0.5 * slope
+    >>> P = Recurrence(layer[:, 0], *(layer[:, 1:5] / layer[:, 5:]).T)
+    >>> bool(abs(P(0.6) / P(0.5) - np.cosh(21 * np.arccosh(1.4))) < 1e-6)
+    True
+    """
+    square = (-(cut**2), 2 * cut)  # c^2, linearised
+    cube = (-2 * cut**3, 3 * cut**2)
+    bias, slope = np.zeros((layers, 6)), np.zeros((layers, 6))
+    bias[:, 4], slope[:, 2], slope[:, 3], slope[:, 5] = 4.0, -1.0, -2.0, 1.0
+    bias[0], slope[0] = (0, square[0], 0, 0, 8, 1), (0, square[1], 0, -8, 0, 0)  # c^2 T_2 = 8 x^2 - 8 c x + c^2
+    if layers > 1:  # the old state is x where c^2 T_1 = 2 c x - c^2 should stand
+        bias[1], slope[1] = (0, cube[0], -2 * square[0], 0, 4, 0), (0, cube[1], -2 * square[1], -2, 0, 1)
+    return bias, slope
+
+
+def exact_embedding(x: np.ndarray, k: np.ndarray, cut: np.ndarray, ends: int) -> np.ndarray:
+    """What pre-training feeds the backbone: x_k and the last ``ends`` eigenvalues up to x_l, (B, 1 + ends)."""
+    rows = np.arange(len(k))[:, None]
+    return x[rows, np.concatenate([k[:, None] - 1, cut[:, None] - ends + np.arange(ends)], axis=1)]
+
+
+def separation_losses(
+    coefficients: Any,
+    x: Any,
+    k: Any,
+    cut: Any,
+    *,
+    floor: float = 0.02,
+    hinge: float = 10.0,
+) -> tuple[Any, Any]:
+    """The objective (14)-(17) of every layer, in its stabilised form.
+
+    Parameters
+    ----------
+    coefficients : (D, B, 5)
+    x : (B, N) eigenvalues, descending
+    k, cut : (B,) number of wanted eigenvalues, the l of (14): dimension of the search space
+    floor : log r_nn below this is continued linearly
+    hinge : weight of the penalty -log r_nn where it is positive
+
+    Returns
+    -------
+    losses : (D,) means over the batch
+    gain : (D, B) log r_nn / log r_subspace, with P of degree d against x^d
+
+    Notes
+    -----
+    The l-th largest |P| of (14) is replaced by its upper bound, the largest |P| beyond the l-th eigenvalue, taken
+    over [0, x_l] as well: spectra in use have eigenvalues where those of training have gaps. L_obj enters by its
+    logarithm, log(k log r_subspace) - log(log r_nn), without clamp; L_reg is the hinge max(0, -log r_nn) in
+    place of 10 exp(-10 log r_nn), whose gradient overflows where P fails.
+    """
+    import torch
+
+    count = x.shape[1]
+    order = torch.arange(count)
+    wanted, beyond = order < k[:, None], order >= cut[:, None] - 1
+    x_k = x.gather(1, k[:, None] - 1)
+    x_l = x.gather(1, cut[:, None] - 1)
+    grid = torch.as_tensor(_GRID, dtype=x.dtype) * x_l
+    points = torch.cat([x, grid], dim=1)
+    subspace = (x_k / x_l).log()[:, 0]
+    losses, gains = [], []
+    for layer, P in enumerate(layer_polynomials(coefficients, points), start=1):
+        size = P.abs()
+        smallest = size[:, :count].masked_fill(~wanted, torch.inf).amin(dim=1)
+        largest = torch.maximum(size[:, :count].masked_fill(~beyond, 0.0).amax(dim=1), size[:, count:].amax(dim=1))
+        # a difference of logarithms: the quotient's gradient overflows where P damps by twenty decades
+        log_r = smallest.clamp_min(1e-30).log() - largest.clamp_min(1e-30).log()
+        low = np.log(_RATIO_FLOOR)
+        rate = log_r.clamp(min=low) + log_r.clamp(max=low).exp() / _RATIO_FLOOR - 1
+        baseline = (layer + 1) * subspace
+        objective = baseline.log() - guarded_log(rate, floor)
+        losses.append((objective + hinge * (-rate).clamp(min=0)).mean())
+        gains.append(rate / baseline)
+    return torch.stack(losses), torch.stack(gains)
+
+
+class EigPaperTask:
+    """Data, network and loss of ``autospec-eig-paper``; see `nnla.training.loop.Task`."""
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self.recipe = recipe
+        model = dict(recipe["model"])
+        self.initial = float(model.pop("initial"))
+        source = model.pop("start")  # an engine to go on from, extended where it has a lower degree
+        self.config = EigPaperConfig(**model)
+        self.source = _continued(source, self.config) if source else None
+        self.start: dict[str, Any] | None = None
+        self.unit = recipe["optim"]["lr_embedding"] / recipe["optim"]["lr"]  # one optimiser, two learning rates
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def _spectra(self, count: int, seed: int) -> FilterSpectra:
+        data = self.recipe["data"]
+        return filter_spectra(
+            count,
+            seed,
+            nodes=data["nodes"],
+            subspace=(data["subspace_min"], data["subspace_max"]),
+            wanted=(data["wanted_min"], data["wanted_max"]),
+            gap=(data["gap_min"], data["gap_max"]),
+        )
+
+    def prepare(self, folder: Path, progress: Progress) -> None:
+        """Spectra for pre-training; spectra with probes for post-training and for validation."""
+        data, seed = self.recipe["data"], self.recipe["seed"]
+        spectra = self._spectra(data["spectra"], seed)
+        top = data["subspace_max"]  # the others are only ever small: a quarter of them will do
+        self.columns = np.concatenate([np.arange(top), np.arange(top, data["nodes"], 4)])
+        self.spectra, self.k, self.cut = spectra.x[:, self.columns].astype(np.float32), spectra.k, spectra.cut
+        progress("data (spectra)", 1, 1, "")
+        self.train = self._probed(folder, "train", seed + 1, data["probed"], data["probes"], progress)
+        self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
+
+    def _probed(
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+    ) -> dict[str, np.ndarray]:
+        """Spectra with windows of Ritz values, ``probes`` of each spectrum, cached in a file."""
+        path = folder / "data" / f"{part}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".part.npz")
+            np.savez(partial, **self._probe_all(part, seed, count, probes, progress))
+            partial.replace(path)
+        with np.load(path, allow_pickle=False) as stored:
+            loaded = {key: stored[key] for key in stored.files}
+        return loaded | {"x": loaded["x"][:, self.columns]}
+
+    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: Progress) -> dict[str, Any]:
+        spectra, c = self._spectra(count, seed), self.config
+        windows = np.empty((count, probes, 2 * c.window), np.float32)
+        scale = np.empty((count, probes), np.float32)
+        last = np.empty((count, probes), np.int64)
+        for i in range(count):
+            rng = np.random.default_rng([seed, 6, i])
+            used = spectra.multiplicity[i] > 0
+            x, multiplicity, k = spectra.x[i, used], spectra.multiplicity[i, used], int(spectra.k[i])
+            for j, (values, residuals) in enumerate(self._probe(x, multiplicity, k, int(spectra.cut[i]), probes, rng)):
+                # a window may be shorter than the search space: the caller may hand on the better part of it
+                least = max(int(np.ceil(1.5 * k)), k + c.ends, 8)
+                least += int(np.sum(1 - x[least - 1 : values.size] / x[k - 1] < self.recipe["data"]["gap_min"]))
+                last[i, j] = values.size
+                if rng.random() < 0.5 and least < values.size:
+                    last[i, j] = rng.integers(least, values.size)
+                index = eig_window(k, last[i, j], c.wanted, c.unwanted)
+                # in use, the map to [0, 1] takes its ends from a probe: the top is the Ritz value, about
+                scale[i, j] = values[0] * rng.uniform(0.995, 1.005)
+                windows[i, j] = np.concatenate([values[index], residuals[index]]) / scale[i, j]
+            if (i + 1) % 128 == 0 or i + 1 == count:
+                progress(f"data ({part})", i + 1, count, "")
+        return {"x": spectra.x.astype(np.float32), "k": spectra.k, "l": last, "window": windows, "scale": scale}
+
+    def _probe(
+        self, x: np.ndarray, multiplicity: np.ndarray, k: int, size: int, probes: int, rng: np.random.Generator
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """``probes`` pairs of Ritz values and residuals of one spectrum, of increasing quality."""
+        data = self.recipe["data"]
+        krylov = rng.random() < 0.6
+        top = data["restarts_max"] if krylov else data["iterations_max"]
+        marks = np.unique(np.exp(rng.uniform(0.0, np.log(top + 1), size=4 * probes)).astype(int))
+        marks = np.sort(rng.choice(marks, size=probes, replace=marks.size < probes))
+        if krylov:
+            start = np.sqrt(multiplicity * rng.chisquare(multiplicity) / multiplicity)
+            keep = min(k + int(rng.uniform(0.1, 0.6) * (size - k)), size - 2)
+            found = thick_restart_probe(x, start, size, keep, np.unique(marks).tolist(), rng)
+        else:
+            found = subspace_probe(x, size, np.unique(marks).tolist(), rng)
+        return [found[i] for i in np.searchsorted(np.unique(marks), marks)]
+
+    # -- network ----------------------------------------------------------------------------------
+
+    def network(self) -> Any:
+        """A backbone that starts as a Chebyshev filter, and an embedding that starts by passing Ritz values on.
+
+        The filter's cut is the last number of the embedding. (From a fixed cut and weights near zero, as the engine for
+        linear systems starts, the dependence on the spectrum is not learned within thousands of steps.)
+        The embedding's parameters are deviations from its start, see `parameters`.
+        """
+        import torch
+
+        c = self.config
+        rng = np.random.default_rng([self.recipe["seed"], 3])
+        shapes = c.shapes()
+        arrays = {key: 1e-4 * rng.standard_normal(shapes[key]) for key in _BACKBONE}
+        bias, slope = filter_layers(self.initial, c.layers)
+        arrays["b"][:, 0] = bias
+        arrays["W"][:, -1] += slope
+        for first, second, units in (("W1", "W3", 2 * c.wanted), ("W2", "W4", 2 * c.ends)):
+            arrays[first] = rng.standard_normal(shapes[first]) / np.sqrt(2 * c.window) / self.unit
+            arrays[first][:, :units] = 0.0
+            arrays[second] = np.zeros(shapes[second])
+        if self.source is not None:
+            arrays = {key: 0.0 * value for key, value in arrays.items()}
+            arrays |= {key: self.source.parameters[key] for key in _BACKBONE}
+        network = torch.nn.Module()
+        for key in (*_EMBEDDING, *_BACKBONE):
+            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
+        return network
+
+    def _coordinates(self) -> dict[str, Any]:
+        """Start of the embedding, and the map to standardised inputs, as tensors.
+
+        gelu(x) - gelu(-x) = x, so pairs of hidden units let Ritz values through unchanged: the wanted ones, whose
+        minimum is the k-th, and four a third into the unwanted, which unlike the last are seldom worthless.
+        """
+        import torch
+
+        c = self.config
+        out = {key: np.zeros(c.shapes()[key]) for key in _EMBEDDING}
+        third = c.wanted + (c.unwanted - c.ends) // 3 + np.arange(c.ends)
+        for first, second, places in (("W1", "W3", np.arange(c.wanted)), ("W2", "W4", third)):
+            for unit, place in enumerate(places):
+                out[first][place, 2 * unit : 2 * unit + 2] = out[second][2 * unit : 2 * unit + 2, unit] = (1.0, -1.0)
+        if self.source is not None:
+            out = {key: self.source.parameters[key] for key in _EMBEDDING}
+        windows = self.train["window"].reshape(-1, 2 * c.window).astype(np.float64)
+        mean, spread = windows.mean(axis=0), windows.std(axis=0) + 1e-3
+        # the largest Ritz value is 1 within half a percent: it carries the means, as the layers have no bias
+        out["map"] = np.diag(1 / spread)
+        out["map"][0] -= mean / spread
+        return {key: torch.from_numpy(value).float() for key, value in out.items()}
+
+    def parameters(self, network: Any) -> dict[str, Any]:
+        """The parameters as the engine has them.
+
+        All inputs of the embedding lie near 1, and what counts are their small differences: trained as they are, a
+        step of Adam moves the outputs by more than the whole spectrum is wide. So the first matrices are
+        trained in standardised inputs, as deviations from the start. The functions that can be reached are the same.
+        """
+        if self.start is None:
+            self.start = self._coordinates()
+        found = dict(network.named_parameters())
+        for key in ("W1", "W2"):
+            found[key] = self.start[key] + self.start["map"] @ (self.unit * found[key])
+        for key in ("W3", "W4"):
+            found[key] = self.start[key] + _OUTPUT * self.unit * found[key]
+        return found
+
+    def loss(self, network: Any, step: int) -> dict[str, Any]:
+        """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
+        import torch
+
+        optim, c = self.recipe["optim"], self.config
+        rng = np.random.default_rng([self.recipe["seed"], 4, step])
+        parameters = self.parameters(network)
+        first = optim["pretrain"]
+        if step < first:
+            index = rng.integers(len(self.spectra), size=optim["batch"])
+            # the ends of the map to [0, 1] are estimates: slack at the unwanted one, hardly any at the wanted one
+            scale = rng.uniform(0.995, 1.005, size=(optim["batch"], 1)).astype(np.float32)
+            slack = rng.uniform(0.0, 0.05, size=(optim["batch"], 1)).astype(np.float32)
+            x, k, cut = (self.spectra[index] + slack) / (1 + slack) * scale, self.k[index], self.cut[index]
+            coefficients = backbone(parameters, torch.from_numpy(exact_embedding(x, k, cut, c.ends)))
+            weight = anchor_weights(step, first, c.layers)
+        else:
+            index = rng.integers(len(self.train["x"]), size=optim["batch"])
+            probe = rng.integers(self.train["scale"].shape[1], size=optim["batch"])
+            x, k, cut, window = self._batch(self.train, index, probe)
+            frozen = {key: parameters[key].detach() for key in _BACKBONE}
+            coefficients = backbone(frozen, eig_embedding(parameters, torch.from_numpy(window)))
+            weight = anchor_weights(step - first, optim["steps"] - first, c.layers)
+        losses, gain = self._losses(coefficients, x, k, cut)
+        return {
+            "loss": (torch.from_numpy(weight).float() * losses).sum(),
+            "last": losses[-1].detach(),
+            "failing": (gain[-1] <= 1).float().mean(),
+        }
+
+    @staticmethod
+    def _batch(part: dict[str, np.ndarray], index: Any, probe: Any) -> tuple[np.ndarray, ...]:
+        x = part["x"][index] / part["scale"][index, probe][:, None]
+        return x, part["k"][index], part["l"][index, probe], part["window"][index, probe]
+
+    def _losses(self, coefficients: Any, x: np.ndarray, k: np.ndarray, cut: np.ndarray) -> tuple[Any, Any]:
+        import torch
+
+        optim = self.recipe["optim"]
+        arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (x, k, cut))
+        return separation_losses(coefficients, *arrays, floor=optim["floor"], hinge=optim["hinge"])
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """Figures of the finished filter on held-out spectra.
+
+        ``gain`` is the geometric mean of log r_nn / log r_power where positive, ``chebyshev`` that of the same for
+        the Chebyshev filter with the true lambda_l as its cut (known in hindsight), ``worse`` the share that
+        separates less than power iteration, ``backbone`` the gain from true eigenvalues in place of a probe.
+        """
+        import torch
+
+        c = self.config
+        parameters = {key: value.detach() for key, value in self.parameters(network).items()}
+        rows = np.arange(len(self.held["x"]))
+        last, gains, exact, best = [], [], [], []
+        with torch.no_grad():
+            for j in range(self.held["scale"].shape[1]):
+                x, k, cut, window = self._batch(self.held, rows, np.full(rows.size, j))
+                loss, gain = self._losses(eig_forward(parameters, torch.from_numpy(window)), x, k, cut)
+                last.append(float(loss[-1]))
+                gains.append(gain[-1])
+                e = torch.from_numpy(exact_embedding(x, k, cut, c.ends))
+                exact.append(self._losses(backbone(parameters, e), x, k, cut)[1][-1])
+                x_k, x_l = x[rows, k - 1], x[rows, cut - 1]
+                growth = np.log(np.cosh(c.degree * np.arccosh(np.maximum(2 * x_k / x_l - 1, 1.0))))
+                best.append(growth / (c.degree * np.log(x_k / x_l)))
+        gain, known = torch.cat(gains), torch.cat(exact)
+        return {
+            "last": float(np.mean(last)),
+            "gain": float(gain.clamp(min=0.1).log().mean().exp()),
+            "backbone": float(known.clamp(min=0.1).log().mean().exp()),
+            "chebyshev": float(np.exp(np.mean(np.log(np.concatenate(best))))),
+            "worse": float((gain <= 1).float().mean()),
+        }
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
+        data = self.recipe["data"]
+        envelope = {
+            "degree": [self.config.degree, self.config.degree],
+            "wanted": [data["wanted_min"], data["wanted_max"]],
+            "subspace": [data["subspace_min"], data["subspace_max"]],
+            "relative_gap": [data["gap_min"], data["gap_max"]],
+        }
+        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in self.parameters(network).items()}
+        EigPaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
+
+
+def _continued(source: str, config: EigPaperConfig) -> EigPaperEngine:
+    """The engine that training goes on from, with the layers that the recipe's degree asks for."""
+    engine = load(source)
+    if not isinstance(engine, EigPaperEngine):
+        raise OptionError(f"model.start = {source!r} is no engine for eigenproblems; use autospec-eig-paper, or a file")
+    if config.degree > engine.config.degree:
+        engine = extend(engine, config.degree - engine.config.degree)
+    if engine.config != config:
+        raise OptionError(f"model.start = {source!r} has {engine.config}, which the recipe's {config} cannot continue")
+    return engine
