@@ -8,6 +8,7 @@ by side, each with its own T.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,13 @@ class Tridiagonals:
         alpha = np.array([a[column] for a in self.alpha[:m]])
         return alpha, np.array([b[column] for b in self.beta[: max(m - 1, 0)]])
 
+    def weights(self, column: int) -> np.ndarray:
+        """Gauss weights of a column's Ritz values; they sum to 1."""
+        return eigh_tridiagonal(*self.matrix(column))[1][0] ** 2
+
     def coefficients(self, column: int, f: ScalarFunction) -> tuple[np.ndarray, np.ndarray]:
         """||v|| f(T) e_1 and the Ritz values."""
         alpha, beta = self.matrix(column)
-        if alpha.size == 0:
-            return np.zeros(0), np.zeros(0)
         theta, S = eigh_tridiagonal(alpha, beta)
         largest = float(np.abs(theta).max())
         values = f.on_spectrum(theta, largest)
@@ -200,7 +203,7 @@ class _Watch:
         old, size = self.coefficients[j], float(np.linalg.norm(new))
         self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
         if run.last[j] >= 0:
-            self.errors[j] = 1e-14  # rounding
+            self.errors[j] = 4 * self.f.rounding(theta, run.weights(j))
         elif self._seen[j] > 0:
             change = float(np.hypot(np.linalg.norm(new[: old.size] - old), np.linalg.norm(new[old.size :])))
             self._changes[j].append(change / size if size > 0 else 0.0)
@@ -244,7 +247,8 @@ def _tail(changes: list[float]) -> float:
     last = changes[-1]
     if len(changes) < 2:
         return 10.0 * last
-    rates = [b / a if a > 0 else 0.0 for a, b in zip(changes[-3:-1], changes[-2:], strict=True)]
+    recent = changes[-3:]
+    rates = [after / before if before > 0 else 0.0 for before, after in pairwise(recent)]
     rate = min(max(rates), 0.99)
     return last * max(1.0, rate / (1.0 - rate))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
 from nnla.matfun_scalars import ScalarFunction
@@ -82,7 +83,7 @@ def zones_of(probe: SpectralProbe, f: ScalarFunction, margins: Margins) -> Zones
     real = probe.ritz_weights > _GHOST
     theta, residual = probe.ritz_values[real], probe.ritz_residuals[real]
     size = float(np.abs(theta).max())
-    tiny = 1e-13 * max(size, 1e-300)
+    tiny = 1e-13 * size
     radius = margins.spread * residual + tiny
     low, high = theta - radius, theta + radius
     if not probe.exhausted:
@@ -111,7 +112,7 @@ def zones_of(probe: SpectralProbe, f: ScalarFunction, margins: Margins) -> Zones
 def check_points(zones: Zones, degree: int) -> np.ndarray:
     """Points of the zones, dense enough for polynomials of the degree: (N,) increasing."""
     a, b = zones.hull
-    whole = (a + b) / 2 + (b - a) / 2 * np.cos(np.linspace(np.pi, 0, 10 * (degree + 2)))
+    whole = _chebyshev_points(a, b, degree)
     inside = whole[zones.contain(whole)]
     local = np.cos(np.linspace(np.pi, 0, 13)) / 2 + 0.5
     return np.unique(np.concatenate([inside, (zones.ends[:, :1] + np.diff(zones.ends, axis=1) * local).ravel()]))
@@ -203,9 +204,9 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
     weight = np.full(x.size, 1.0 / x.size)
     best, found = np.inf, np.zeros(degree + 1)
     last = np.inf
-    for count in range(30 if degree <= 64 else 8):
+    for count in range(30 if degree <= 48 else 6):
         root = np.sqrt(weight)[:, None]
-        y = np.linalg.lstsq(U * root, target * root[:, 0], rcond=None)[0]
+        y = np.asarray(lstsq(U * root, target * root[:, 0], lapack_driver="gelsy", check_finite=False)[0])
         error = np.abs(U @ y - target)
         worst = float(error.max())
         if worst < best:
@@ -225,5 +226,11 @@ def _between(zones: Zones, degree: int, gap: float) -> np.ndarray:
     a, b = zones.hull
     if gap <= 0 or len(zones.ends) == 1:
         return np.zeros(0)
-    x = (a + b) / 2 + (b - a) / 2 * np.cos(np.linspace(np.pi, 0, 10 * (degree + 2)))
+    x = _chebyshev_points(a, b, degree)
     return x[~zones.contain(x)]
+
+
+def _chebyshev_points(a: float, b: float, degree: int) -> np.ndarray:
+    """Points of [a, b] that a polynomial of the degree has no room to escape between."""
+    count = (10 if degree <= 48 else 5) * (degree + 2)
+    return (a + b) / 2 + (b - a) / 2 * np.cos(np.linspace(np.pi, 0, count))

@@ -59,6 +59,23 @@ class ScalarFunction:
             )
         return value
 
+    def rounding(self, theta: np.ndarray, weights: np.ndarray) -> float:
+        """Relative error of f(A) v that float64 leaves to any method: eigenvalues are known to eps ||A|| only.
+
+        Parameters
+        ----------
+        theta, weights : (k,) eigenvalues or Ritz values and squared components of v
+        """
+        largest = float(np.abs(theta).max())
+        exact = self.on_spectrum(theta, largest)
+        moved = theta + 4 * np.finfo(float).eps * largest
+        change = self.on_spectrum(moved, largest) - exact if self.name != "sign" else np.zeros_like(theta)
+        size = float(np.sqrt(weights @ exact**2))
+        if not size > 0:
+            return 0.0
+        largest_value = float(np.abs(exact).max()) * float(np.sqrt(weights.sum()))
+        return float(np.sqrt(weights @ change**2)) / size + 4 * np.finfo(float).eps * largest_value / size
+
     def on_spectrum(self, theta: np.ndarray, largest: float) -> np.ndarray:
         """f at eigenvalues or Ritz values; what rounding put outside the domain is put back.
 

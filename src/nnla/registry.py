@@ -106,6 +106,10 @@ def _engine(path: Path) -> Any:
         from nnla.models.autospec_paper import PaperEngine
 
         return PaperEngine.from_file(path)
+    if kind == "autospec-function":
+        from nnla.models.autospec_fun import FunctionEngine
+
+        return FunctionEngine.from_file(path)
     raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
 
 
