@@ -26,10 +26,10 @@ __all__ = ["METHODS", "MatrixFunction", "funm_multiply", "matfun", "matrix_funct
 
 METHODS = ("auto", "lanczos", *POLYNOMIALS, "direct")
 PROBE_STEPS = 50
-_DIRECT = 256  # unknowns below which an eigendecomposition is quicker than a talk about it
+_DIRECT = 512  # unknowns below which an eigendecomposition is quicker than a talk about it
 _DIRECT_PRODUCTS = 128  # the same for operators known only by products
 _DIRECT_LARGEST = 20_000  # unknowns of a dense eigendecomposition at most
-_FEW = 4  # columns for which Lanczos is always as quick
+_FEW = 16  # columns below which Lanczos is as quick (benchmarked: docs/autospec_whitening.md)
 _ROUNDING = 1e-15
 
 
@@ -103,7 +103,7 @@ def funm_multiply(
     Validity: the error is estimated, not bounded. For Lanczos by what the last steps changed; for polynomials by
     the largest deviation from f where a Lanczos run of at least ``degree`` steps on a random combination of the columns
     says that eigenvalues can be. A polynomial whose degree was not given is raised until that is within ``rtol``, and
-    Lanczos takes over where degree 512 is not enough; a result that is not within the tolerance says so in
+    Lanczos takes over where degree 1024 is not enough; a result that is not within the tolerance says so in
     ``report.converged``.
 
     References
@@ -490,7 +490,7 @@ class _Search:
             start = op.as_vector(np.random.default_rng(0).standard_normal(op.n))
         self.op, self.f, self.rtol, self.degree = op, f, rtol, degree
         self.method, self.engine, self.seed, self.steps = method, engine, seed, steps
-        self.run_of = Tridiagonals(op.matvec, start, keep=False)
+        self.run_of = Tridiagonals(op.matvec, start, keep=0)
 
     def run(self) -> tuple[SpectralProbe, FunctionDesign]:
         steps = self.steps

@@ -25,11 +25,11 @@ from nnla.types import SpectralProbe
 __all__ = ["FunctionDesign", "MAX_DEGREE", "POLYNOMIALS", "design_function", "expected_error", "mean_square"]
 
 POLYNOMIALS = ("autospec", "chebyshev", "neumann")
-MAX_DEGREE = 512
+MAX_DEGREE = 1024
 _HALF = 0.5  # share of the tolerance that a design may use up
 _CAUTIOUS = Margins(low=1.0, spread=1.0, gap=1.0)  # the zones on which a polynomial is judged
 _PROBED = Margins(low=0.0, spread=1.0, gap=1.0)  # ... and on which two of them are compared
-_LARGEST_FIT = 128  # degree beyond which a fit costs more than the products that it saves
+_LARGEST_FIT = 96  # degree beyond which a fit costs more than the products that it saves
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def design_function(
     classical = FunctionDesign(P, "chebyshev" if method == "autospec" else method, expected)
     if method != "autospec":
         return classical
-    if degree is None and P.degree > _LARGEST_FIT and len(whole.ends) == 1:
-        return _given_up(classical, f"degree {P.degree} on an interval without gaps: a fit would not pay")
+    if degree is None and len(whole.ends) == 1:
+        return _given_up(classical, "the probe sees no gap in the spectrum: a fit would not pay")
     margins, weights, why = _margins(probe, f, degree, engine)
     if degree is None:
         fit, expected = _least_fit(probe, f, margins, classical, rtol, scale, judged)
@@ -179,7 +179,13 @@ def _least_fit(
     wide = Margins(max(margins.low, _CAUTIOUS.low), max(margins.spread, _CAUTIOUS.spread), min(margins.gap, 1e-3 * rtol))
     zones = zones_of(probe, f, wide)
     top = min(classical.recurrence.degree, _LARGEST_FIT)
-    return _least(lambda d: adapted(f, zones, d, wide.gap, scale=scale), judged, rtol, max(top, 2))
+
+    def build(d: int) -> Recurrence:
+        return adapted(f, zones, d, wide.gap, scale=scale)
+
+    most = build(max(top, 2))
+    error = judged(most)
+    return _least(build, judged, rtol, max(top, 2)) if error <= _HALF * rtol else (most, error)
 
 
 def _compared(

@@ -18,7 +18,7 @@ from nnla._arrays import as_row, inner, norm, zeros_like
 from nnla.errors import NonFiniteError
 from nnla.matfun_scalars import ScalarFunction
 
-__all__ = ["LanczosRun", "Tridiagonals", "lanczos_function", "stored_basis_fits"]
+__all__ = ["LanczosRun", "Tridiagonals", "lanczos_function"]
 
 _STORED = 1 << 30  # bytes of Lanczos vectors kept before a second pass over A is the lesser evil
 _GROWTH = 1.15  # steps between two estimates, as a factor
@@ -56,11 +56,11 @@ class Tridiagonals:
         column's space is exhausted
     lengths : (k,) norms of the columns
     last : (k,) steps after which a column was exhausted, or -1
-    basis : the Lanczos vectors, one block (n, k) per step, or None
+    basis : the Lanczos vectors, one block (n, k) per step; None from more than ``keep`` steps on
     """
 
-    def __init__(self, matvec: Any, V: Any, *, keep: bool) -> None:
-        self._matvec = matvec
+    def __init__(self, matvec: Any, V: Any, *, keep: int) -> None:
+        self._matvec, self._keep = matvec, keep
         self.lengths = np.atleast_1d(norm(V))
         self._current = V * as_row(1.0 / np.where(self.lengths > 0, self.lengths, 1.0), V)
         self._previous: Any = None
@@ -68,7 +68,7 @@ class Tridiagonals:
         self.beta: list[np.ndarray] = []
         self.last = np.where(self.lengths > 0, -1, 0)
         self._top = np.zeros(self.lengths.size)
-        self.basis: list[Any] | None = [] if keep else None
+        self.basis: list[Any] | None = [] if keep > 0 else None
 
     @property
     def steps(self) -> int:
@@ -84,7 +84,10 @@ class Tridiagonals:
         """One product with the block; returns the Lanczos vectors that it was taken of."""
         q = self._current
         if self.basis is not None:
-            self.basis.append(q)
+            if self.steps < self._keep:
+                self.basis.append(q)
+            else:
+                self.basis = None
         w = self._matvec(q)
         if self._previous is not None:
             w = w - self._previous * as_row(self.beta[-1], q)
@@ -102,28 +105,17 @@ class Tridiagonals:
         self._previous, self._current = q, w * as_row(np.where(done, 0.0, 1.0 / np.where(done, 1.0, b)), q)
         return q
 
-    def matrix(self, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """Diagonal (m,) and off-diagonal (m - 1,) of a column's T."""
-        m = self.steps if self.last[column] < 0 else int(self.last[column])
-        alpha = np.array([a[column] for a in self.alpha[:m]])
-        return alpha, np.array([b[column] for b in self.beta[: max(m - 1, 0)]])
+    def gauss(self, column: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ritz values and vectors of a column's T after so many steps."""
+        alpha = np.array([a[column] for a in self.alpha[:steps]])
+        beta = np.array([b[column] for b in self.beta[: steps - 1]])
+        return eigh_tridiagonal(alpha, beta)
 
-    def weights(self, column: int) -> np.ndarray:
-        """Gauss weights of a column's Ritz values; they sum to 1."""
-        return eigh_tridiagonal(*self.matrix(column))[1][0] ** 2
-
-    def coefficients(self, column: int, f: ScalarFunction) -> tuple[np.ndarray, np.ndarray]:
-        """||v|| f(T) e_1 and the Ritz values."""
-        alpha, beta = self.matrix(column)
-        theta, S = eigh_tridiagonal(alpha, beta)
+    def coefficients(self, column: int, theta: np.ndarray, S: np.ndarray, f: ScalarFunction) -> np.ndarray:
+        """||v|| f(T) e_1."""
         largest = float(np.abs(theta).max())
         values = f.on_spectrum(theta, largest)
-        return self.lengths[column] * (S @ (values * S[0])), theta
-
-
-def stored_basis_fits(n: int, columns: int, steps: int) -> bool:
-    """Whether so many Lanczos vectors may be kept; else the steps are done twice."""
-    return 8 * n * columns * steps <= _STORED
+        return self.lengths[column] * (S @ (values * S[0]))
 
 
 def lanczos_function(
@@ -163,7 +155,7 @@ def lanczos_function(
     columns = 1 if V.ndim == 1 else int(V.shape[1])
     n = int(V.shape[0])
     limit = steps if steps is not None else maxiter
-    keep = not two_pass if two_pass is not None else stored_basis_fits(n, columns, limit)
+    keep = _STORED // (8 * n * columns) if two_pass is None else 0 if two_pass else limit
     run = Tridiagonals(matvec, V, keep=keep)
     watch = _Watch(run, f, rtol)
     check = 6
@@ -176,7 +168,7 @@ def lanczos_function(
     watch.finish()
     y = _combine(run, V, watch.coefficients, matvec)
     error = float(watch.errors.max(initial=0.0))
-    return LanczosRun(y, run.steps, error, error <= rtol, 1 if keep else 2, watch.extremes)
+    return LanczosRun(y, run.steps, error, error <= rtol, 1 if run.basis is not None else 2, watch.extremes)
 
 
 class _Watch:
@@ -195,21 +187,30 @@ class _Watch:
     def look(self, j: int) -> float:
         """Estimate column j anew."""
         run = self.run
-        if run.lengths[j] == 0 or self._seen[j] == run.steps:
+        done = int(run.last[j]) if run.last[j] >= 0 else run.steps
+        if run.lengths[j] == 0 or self._seen[j] >= done:
             return float(self.errors[j])
-        if run.last[j] >= 0 and self._seen[j] >= run.last[j]:  # exhausted, and looked at since
-            return float(self.errors[j])
-        new, theta = run.coefficients(j, self.f)
+        if self._seen[j] < 0 and run.last[j] < 0:  # as if it had been looked at before
+            for steps in (int(done / _GROWTH**2), int(done / _GROWTH)):
+                if steps > max(self._seen[j], 1):
+                    self._take(j, steps)
+        self._take(j, done)
+        return float(self.errors[j])
+
+    def _take(self, j: int, steps: int) -> None:
+        run = self.run
+        theta, S = run.gauss(j, steps)
+        new = run.coefficients(j, theta, S, self.f)
         old, size = self.coefficients[j], float(np.linalg.norm(new))
         self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
         if run.last[j] >= 0:
-            self.errors[j] = 4 * self.f.rounding(theta, run.weights(j))
+            self.errors[j] = 4 * self.f.rounding(theta, S[0] ** 2)
         elif self._seen[j] > 0:
             change = float(np.hypot(np.linalg.norm(new[: old.size] - old), np.linalg.norm(new[old.size :])))
             self._changes[j].append(change / size if size > 0 else 0.0)
-            self.errors[j] = _tail(self._changes[j])
-        self.coefficients[j], self._seen[j] = new, run.steps
-        return float(self.errors[j])
+            hidden = self.f.unresolved(theta, S[0] ** 2, np.abs(S[-1]) * run.beta[steps - 1][j])
+            self.errors[j] = max(_tail(self._changes[j]), hidden, 1e-15)
+        self.coefficients[j], self._seen[j] = new, steps
 
     def all_within(self) -> bool:
         """Whether every column is within the tolerance; the slowest one is asked first, and often alone."""
@@ -224,18 +225,7 @@ class _Watch:
     def finish(self) -> None:
         """Coefficients of the last step for every column."""
         for j in range(self.errors.size):
-            if self.run.steps > 3 and self._seen[j] < 0 and self.run.last[j] < 0:
-                self._start(j)
             self.look(j)
-
-    def _start(self, j: int) -> None:
-        """A column that was never looked at is first seen a few steps ago, so that there is a change to tell."""
-        run, ago = self.run, self.run.steps - max(2, self.run.steps // 7)
-        alpha, beta = run.matrix(j)
-        theta, S = eigh_tridiagonal(alpha[:ago], beta[: ago - 1])
-        values = self.f.on_spectrum(theta, float(np.abs(theta).max()))
-        self.coefficients[j] = run.lengths[j] * (S @ (values * S[0]))
-        self._seen[j] = ago
 
 
 def _tail(changes: list[float]) -> float:
@@ -259,7 +249,7 @@ def _combine(run: Tridiagonals, V: Any, coefficients: list[np.ndarray], matvec: 
     for j, c in enumerate(coefficients):
         C[: c.size, j] = c
     y = zeros_like(V)
-    again = None if run.basis is not None else Tridiagonals(matvec, V, keep=False)
+    again = None if run.basis is not None else Tridiagonals(matvec, V, keep=0)
     for k in range(run.steps):
         q = run.basis[k] if again is None else again.advance()  # type: ignore[index]
         y = y + q * as_row(C[k], V)

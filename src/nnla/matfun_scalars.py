@@ -26,6 +26,7 @@ class ScalarFunction:
     definite : whether f is defined for positive (or, with `zero`, non-negative) numbers only
     zero : whether f(0) is defined
     nonzero : whether f has no zero on its domain, so that errors are measured point by point relative to f
+    jump : where f jumps from -1 to 1, or None
     """
 
     name: str
@@ -33,6 +34,7 @@ class ScalarFunction:
     definite: bool = False
     zero: bool = True
     nonzero: bool = False
+    jump: float | None = None
 
     def __call__(self, x: Any) -> np.ndarray:
         """f at an array of points inside the domain.
@@ -59,6 +61,17 @@ class ScalarFunction:
             )
         return value
 
+    def unresolved(self, theta: np.ndarray, weights: np.ndarray, residuals: np.ndarray) -> float:
+        """Share of ||v|| that may lie on the other side of a jump: there no change warns of what Lanczos has not seen.
+
+        Parameters
+        ----------
+        theta, weights, residuals : (k,) Gauss rule and residual norms
+        """
+        if self.jump is None:
+            return 0.0
+        return 2.0 * float(np.sqrt(weights[np.abs(theta - self.jump) < residuals].sum()))
+
     def rounding(self, theta: np.ndarray, weights: np.ndarray) -> float:
         """Relative error of f(A) v that float64 leaves to any method: eigenvalues are known to eps ||A|| only.
 
@@ -69,7 +82,7 @@ class ScalarFunction:
         largest = float(np.abs(theta).max())
         exact = self.on_spectrum(theta, largest)
         moved = theta + 4 * np.finfo(float).eps * largest
-        change = self.on_spectrum(moved, largest) - exact if self.name != "sign" else np.zeros_like(theta)
+        change = self.on_spectrum(moved, largest) - exact if self.jump is None else np.zeros_like(theta)
         size = float(np.sqrt(weights @ exact**2))
         if not size > 0:
             return 0.0
@@ -111,7 +124,7 @@ FUNCTIONS: dict[str, ScalarFunction] = {
     "sqrt": ScalarFunction("sqrt", np.sqrt, definite=True),
     "inv": ScalarFunction("inv", lambda x: 1 / x, definite=True, zero=False, nonzero=True),
     "log": ScalarFunction("log", np.log, definite=True, zero=False),
-    "sign": ScalarFunction("sign", np.sign),
+    "sign": ScalarFunction("sign", np.sign, jump=0.0),
     "exp": ScalarFunction("exp", np.exp),
 }
 
