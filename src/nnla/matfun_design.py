@@ -12,6 +12,7 @@ from nnla.errors import OptionError, WeightsError
 from nnla.matfun_polynomials import (
     Margins,
     adapted,
+    chebyshev_coefficients,
     check_points,
     deviation,
     interpolant,
@@ -22,7 +23,7 @@ from nnla.matfun_scalars import ScalarFunction
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
-__all__ = ["FunctionDesign", "MAX_DEGREE", "POLYNOMIALS", "design_function", "expected_error", "mean_square"]
+__all__ = ["MAX_DEGREE", "POLYNOMIALS", "FunctionDesign", "design_function", "expected_error", "mean_square"]
 
 POLYNOMIALS = ("autospec", "chebyshev", "neumann")
 MAX_DEGREE = 1024
@@ -116,14 +117,16 @@ def design_function(
     def judged(P: Recurrence) -> float:
         return expected_error(P, probe, f, scale)
 
-    if method == "neumann":
-        build: Callable[[int], Recurrence] = lambda d: neumann_series(f, (a + b) / 2, b, d)  # noqa: E731
-    else:
-        # interpolation knows nothing of margins: from the smallest Ritz value to the bound
-        build = lambda d: interpolant(f, a, b, d)  # noqa: E731
-    P, expected = _least(build, judged, rtol, MAX_DEGREE) if degree is None else (build(degree), np.nan)
+    def build(d: int) -> Recurrence:
+        return neumann_series(f, (a + b) / 2, b, d) if method == "neumann" else interpolant(f, a, b, d)
+
     if degree is not None:
+        P = build(degree)
         expected = judged(P)
+    elif method == "neumann":
+        P, expected = _least(build, judged, rtol, MAX_DEGREE)
+    else:
+        P, expected = _by_tail(build, judged, f, (a, b), rtol, scale)
     classical = FunctionDesign(P, "chebyshev" if method == "autospec" else method, expected)
     if method != "autospec":
         return classical
@@ -139,6 +142,31 @@ def design_function(
     if verdict:
         return _given_up(classical, verdict)
     return FunctionDesign(fit, "autospec", expected, why or None, weights or None)
+
+
+def _by_tail(
+    build: Callable[[int], Recurrence],
+    judged: Callable[[Recurrence], float],
+    f: ScalarFunction,
+    hull: tuple[float, float],
+    rtol: float,
+    scale: float,
+) -> tuple[Recurrence, float]:
+    """Interpolation of the degree that the decay of f's Chebyshev coefficients asks for, or a little more."""
+    a, b = hull
+    if b - a <= 1e-14 * max(abs(a), abs(b)):
+        return build(1), judged(build(1))
+    c = np.abs(chebyshev_coefficients(f, a, b, 2 * MAX_DEGREE))
+    tail = np.cumsum(c[::-1])[::-1]
+    unit = float(np.abs(f(np.array([a, b]))).min()) if f.nonzero else 0.0
+    enough = np.flatnonzero(tail[1:] <= _HALF * rtol * max(scale, unit))
+    degree = min(int(enough[0]) if enough.size else MAX_DEGREE, MAX_DEGREE)
+    while True:
+        P = build(max(degree, 1))
+        expected = judged(P)
+        if expected <= _HALF * rtol or degree >= MAX_DEGREE:
+            return P, expected
+        degree = min(int(1.15 * degree) + 1, MAX_DEGREE)
 
 
 def _least(
@@ -176,7 +204,9 @@ def _least_fit(
     judged: Callable[[Recurrence], float],
 ) -> tuple[Recurrence, float]:
     """The fit of smallest degree, on zones that are no smaller than those that it is judged on."""
-    wide = Margins(max(margins.low, _CAUTIOUS.low), max(margins.spread, _CAUTIOUS.spread), min(margins.gap, 1e-3 * rtol))
+    wide = Margins(
+        max(margins.low, _CAUTIOUS.low), max(margins.spread, _CAUTIOUS.spread), min(margins.gap, 1e-3 * rtol)
+    )
     zones = zones_of(probe, f, wide)
     top = min(classical.recurrence.degree, _LARGEST_FIT)
 

@@ -37,6 +37,7 @@ class LanczosRun:
     converged : whether that is within the tolerance
     passes : 1, or 2 where the basis was not stored
     extremes : smallest and largest Ritz value seen
+    exhausted : whether every column's Krylov space ended: more steps would change nothing
     """
 
     y: Any
@@ -45,6 +46,7 @@ class LanczosRun:
     converged: bool
     passes: int
     extremes: tuple[float, float]
+    exhausted: bool
 
 
 class Tridiagonals:
@@ -109,7 +111,8 @@ class Tridiagonals:
         """Ritz values and vectors of a column's T after so many steps."""
         alpha = np.array([a[column] for a in self.alpha[:steps]])
         beta = np.array([b[column] for b in self.beta[: steps - 1]])
-        return eigh_tridiagonal(alpha, beta)
+        theta, S = eigh_tridiagonal(alpha, beta)
+        return np.asarray(theta), np.asarray(S)
 
     def coefficients(self, column: int, theta: np.ndarray, S: np.ndarray, f: ScalarFunction) -> np.ndarray:
         """||v|| f(T) e_1."""
@@ -168,7 +171,9 @@ def lanczos_function(
     watch.finish()
     y = _combine(run, V, watch.coefficients, matvec)
     error = float(watch.errors.max(initial=0.0))
-    return LanczosRun(y, run.steps, error, error <= rtol, 1 if run.basis is not None else 2, watch.extremes)
+    return LanczosRun(
+        y, run.steps, error, error <= rtol, 1 if run.basis is not None else 2, watch.extremes, run.exhausted
+    )
 
 
 class _Watch:
@@ -191,8 +196,9 @@ class _Watch:
         if run.lengths[j] == 0 or self._seen[j] >= done:
             return float(self.errors[j])
         if self._seen[j] < 0 and run.last[j] < 0:  # as if it had been looked at before
-            for steps in (int(done / _GROWTH**2), int(done / _GROWTH)):
-                if steps > max(self._seen[j], 1):
+            gap = max(3, done - int(done / _GROWTH))
+            for steps in (done - 2 * gap, done - gap):
+                if steps > 0:
                     self._take(j, steps)
         self._take(j, done)
         return float(self.errors[j])
@@ -229,18 +235,18 @@ class _Watch:
 
 
 def _tail(changes: list[float]) -> float:
-    """Sum of the changes to come, if they fall as the last ones did; never less than the last one.
+    """Sum of the changes to come, if they fall as the last ones did; never less than twice the last one.
 
-    The last change is the error before it, which is above the error now unless convergence is very slow. One
-    change alone says nothing of the rate: it counts tenfold.
+    The last change is the error before it, which is above the error now unless convergence is slow or irregular, as it
+    is in the first steps: hence the two, and a quarter of the change before. One change alone says nothing of the rate:
+    it counts tenfold.
     """
     last = changes[-1]
     if len(changes) < 2:
         return 10.0 * last
-    recent = changes[-3:]
-    rates = [after / before if before > 0 else 0.0 for before, after in pairwise(recent)]
+    rates = [after / before if before > 0 else 0.0 for before, after in pairwise(changes[-3:])]
     rate = min(max(rates), 0.99)
-    return last * max(1.0, rate / (1.0 - rate))
+    return 2.0 * max(last, changes[-2] / 4) * max(1.0, rate / (1.0 - rate))
 
 
 def _combine(run: Tridiagonals, V: Any, coefficients: list[np.ndarray], matvec: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.fft import dct
 from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
@@ -22,6 +23,7 @@ __all__ = [
     "Margins",
     "Zones",
     "adapted",
+    "chebyshev_coefficients",
     "check_points",
     "deviation",
     "interpolant",
@@ -140,6 +142,14 @@ def interpolant(f: ScalarFunction, a: float, b: float, degree: int) -> Recurrenc
     return Recurrence.from_function(f, a, b, degree)
 
 
+def chebyshev_coefficients(f: ScalarFunction, a: float, b: float, degree: int) -> np.ndarray:
+    """Coefficients of the interpolant of f on [a, b], (degree + 1,)."""
+    t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    c = np.asarray(dct(f((a + b) / 2 + (b - a) / 2 * t), type=2)) / (degree + 1)
+    c[0] /= 2
+    return c
+
+
 def neumann_series(f: ScalarFunction, centre: float, b: float, degree: int) -> Recurrence:
     """Truncated Taylor series of x^(-1/2) or 1/x around ``centre``: the paper's baseline (its centre is b).
 
@@ -206,7 +216,8 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
     last = np.inf
     for count in range(30 if degree <= 48 else 6):
         root = np.sqrt(weight)[:, None]
-        y = np.asarray(lstsq(U * root, target * root[:, 0], lapack_driver="gelsy", check_finite=False)[0])
+        solved: Any = lstsq(U * root, target * root[:, 0], lapack_driver="gelsy", check_finite=False)
+        y = solved[0]
         error = np.abs(U @ y - target)
         worst = float(error.max())
         if worst < best:

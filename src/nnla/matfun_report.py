@@ -22,7 +22,7 @@ class MatrixFunctionReport:
     Attributes
     ----------
     status : "converged"; "maxiter" (Lanczos ended at its limit), "degree" (the degree asked for does not reach the
-        tolerance)
+        tolerance), "rounding" (nothing more can be had in float64: f is too steep at an eigenvalue)
     converged : the estimated error is within the tolerance
     method : what ran in the end: "direct", "lanczos", "chebyshev", "autospec" or "neumann"
     f : name of the function

@@ -172,7 +172,9 @@ class FunctionEngine:
         envelope, gets the margins by rule, and `MarginChoice.reason` says so.
         """
         if not probe.definite:
-            return MarginChoice(DEFAULT, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule")
+            return MarginChoice(
+                DEFAULT, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule"
+            )
         x = fun_features(probe, degree=degree, config=self.config)
         regret = fun_forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
         excess = np.maximum(x - self.parameters["high"], 0) + np.maximum(self.parameters["low"] - x, 0)

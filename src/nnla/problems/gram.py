@@ -1,8 +1,8 @@
 """Gram matrices of DNA: FASTA file -> pieces -> k-mer counts -> X = A A' + lambda I, never formed.
 
-The spectrum embedding of a sequence is the vector of its k-mer counts, 4^k features of which a piece of a thousand bases
-fills a few hundredths of a per cent to a few per mille. Their Gram matrix measures the similarity of the pieces;
-whitening by its inverse square root is the matrix function of AutoSpec's section 5.4.
+The spectrum embedding of a sequence is the vector of its k-mer counts: 4^k features, of which a piece of a thousand
+bases fills a thousand at most. The Gram matrix measures the similarity of the pieces; whitening by its inverse square
+root is the matrix function of AutoSpec's section 5.4.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["GramOperator", "cut_pieces", "kmer_counts", "read_fasta", "spectrum_
 _LETTERS = b"ACGTUNRYSWKMBDHV-"  # IUPAC; what is not A, C, G, T (or U) breaks a k-mer
 _UNKNOWN = 4
 _LARGEST_K = 15
+_TOGETHER = 8  # columns of a product at a time
 
 
 def read_fasta(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -145,13 +146,14 @@ def kmer_counts(pieces: np.ndarray, k: int = 9) -> sp.csr_array:
         raise ShapeError(f"pieces must have shape (count, length), got {pieces.shape}")
     if not 1 <= k <= _LARGEST_K or k > pieces.shape[1]:
         raise OptionError(f"k must be from 1 to {_LARGEST_K} and at most the length {pieces.shape[1]}, got {k}")
-    windows = np.lib.stride_tricks.sliding_window_view(pieces, k, axis=1)
-    words = np.zeros(windows.shape[:2], dtype=np.int64)
+    n, width = int(pieces.shape[0]), int(pieces.shape[1]) - k + 1
+    words, whole = np.zeros((n, width), dtype=np.int64), np.ones((n, width), dtype=bool)
     for j in range(k):
-        words = 4 * words + windows[:, :, j]
-    rows = np.repeat(np.arange(pieces.shape[0]), words.shape[1])
-    whole = (windows < _UNKNOWN).all(axis=2).ravel()
-    shape = (pieces.shape[0], 4**k)
+        letters = pieces[:, j : j + width]
+        words = 4 * words + letters
+        whole &= letters < _UNKNOWN
+    rows, whole = np.repeat(np.arange(n), width), whole.ravel()
+    shape = (n, 4**k)
     counts = sp.coo_array((np.ones(int(whole.sum())), (rows[whole], words.ravel()[whole])), shape=shape).tocsr()
     counts.sum_duplicates()
     return counts
@@ -171,13 +173,16 @@ class GramOperator(LinearOperator):
     def __init__(self, features: sp.csr_array, ridge: float, scale: float, centred: bool) -> None:
         self.features, self.ridge, self.scale, self.centred = features, ridge, scale, centred
         self._transposed = features.T.tocsr()
-        n = features.shape[0]
+        n = _rows(features)
         super().__init__(dtype=np.dtype(np.float64), shape=(n, n))
 
     def _centre(self, x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=0) if self.centred else x
 
     def _matmat(self, X: np.ndarray) -> np.ndarray:
+        if X.ndim == 2 and X.shape[1] > _TOGETHER:  # there are far more features than samples: A' X is large
+            parts = [self._matmat(X[:, i : i + _TOGETHER]) for i in range(0, X.shape[1], _TOGETHER)]
+            return np.concatenate(parts, axis=1)
         Y = self._centre(self.features @ (self._transposed @ self._centre(X)))
         return Y / self.scale + self.ridge * X
 
@@ -210,7 +215,7 @@ def spectrum_gram(features: sp.csr_array, ridge: float, *, centred: bool = False
     if not ridge > 0:
         raise OptionError(f"the ridge must be positive, got {ridge}")
     raw = GramOperator(features, 0.0, 1.0, centred)
-    n = features.shape[0]
+    n = _rows(features)
     if n < 3:
         largest = float(np.linalg.eigvalsh(raw.toarray())[-1])
     else:
@@ -221,3 +226,7 @@ def spectrum_gram(features: sp.csr_array, ridge: float, *, centred: bool = False
     if not largest > 0:
         raise OptionError("the features are all zero: the Gram matrix has no scale")
     return GramOperator(features, ridge, largest, centred)
+
+
+def _rows(features: sp.csr_array) -> int:
+    return len(features.indptr) - 1

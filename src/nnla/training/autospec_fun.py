@@ -40,9 +40,7 @@ def candidate_errors(probe: SpectralProbe, lam: np.ndarray, degree: int) -> np.n
     return errors
 
 
-def example_chunk(
-    seed: int, index: int, count: int, config: FunConfig, data: dict[str, Any]
-) -> dict[str, np.ndarray]:
+def example_chunk(seed: int, index: int, count: int, config: FunConfig, data: dict[str, Any]) -> dict[str, np.ndarray]:
     """Training examples of ``count`` spectra; a function of its arguments alone.
 
     Returns
@@ -159,10 +157,11 @@ class FunctionTask:
         error = np.maximum(self.held["error"], _FLOOR)
         chosen = np.log(error[np.arange(len(out)), out.argmin(axis=1)])
         fixed = np.log(error).mean(axis=0).min()  # the best margins that do not depend on the probe
+        interpolation = np.log(np.maximum(self.held["classical"], _FLOOR))
         return {
             "above_best": float(np.exp(np.mean(chosen - np.log(error).min(axis=1)))),
             "fixed_above_best": float(np.exp(fixed - np.mean(np.log(error).min(axis=1)))),
-            "against_interpolation": float(np.exp(np.mean(chosen - np.log(np.maximum(self.held["classical"], _FLOOR))))),
+            "against_interpolation": float(np.exp(np.mean(chosen - interpolation))),
         }
 
     def _arrays(self, network: Any) -> dict[str, np.ndarray]:
