@@ -298,17 +298,29 @@ def test_the_result_is_an_array_with_a_report():
     assert data["chosen_because"]
 
 
-def test_auto_says_why():
+def test_auto_says_why(monkeypatch):
     A, rng = problems.poisson2d(30), np.random.default_rng(0)
     chosen = {}
     for k in (1, 20, 300):
         report = funm_multiply(A, rng.standard_normal((900, k))).report
         chosen[k] = report.method
         assert report.chosen_because
-    assert chosen[1] == "lanczos"
-    assert chosen[20] in ("autospec", "chebyshev")
-    assert chosen[300] == "direct"
+    assert chosen == {1: "lanczos", 20: "lanczos", 300: "direct"}
     assert funm_multiply(problems.poisson2d(10), np.ones(100)).report.method == "direct"
+    from nnla import matfun_run
+
+    monkeypatch.setattr(matfun_run, "STORED", 1 << 20)  # a polynomial where the basis would not fit
+    report = funm_multiply(A, rng.standard_normal((900, 20))).report
+    assert report.method in ("autospec", "chebyshev")
+    assert "memory" in report.chosen_because
+
+
+def test_auto_ends_with_an_eigendecomposition_where_lanczos_does_not_converge():
+    w = np.linspace(-1, 1, 600) ** 3  # a jump in the thick of the spectrum
+    y = funm_multiply(sp.diags_array(w), np.ones(600), "sign")
+    assert (y.report.method, y.report.converged) == ("direct", True)
+    assert "eigendecomposition" in y.report.fallback
+    assert np.array_equal(np.sign(w), np.round(y))
 
 
 def test_the_input_is_not_modified():

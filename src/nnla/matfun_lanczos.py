@@ -18,9 +18,9 @@ from nnla._arrays import as_row, inner, norm, zeros_like
 from nnla.errors import NonFiniteError
 from nnla.matfun_scalars import ScalarFunction
 
-__all__ = ["LanczosRun", "Tridiagonals", "lanczos_function"]
+__all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function"]
 
-_STORED = 1 << 30  # bytes of Lanczos vectors kept before a second pass over A is the lesser evil
+STORED = 1 << 30  # bytes of Lanczos vectors kept before a second pass over A is the lesser evil
 _GROWTH = 1.15  # steps between two estimates, as a factor
 _EXHAUSTED = 1e-13  # beta below this share of the largest: the Krylov space is invariant
 
@@ -158,7 +158,7 @@ def lanczos_function(
     columns = 1 if V.ndim == 1 else int(V.shape[1])
     n = int(V.shape[0])
     limit = steps if steps is not None else maxiter
-    keep = _STORED // (8 * n * columns) if two_pass is None else 0 if two_pass else limit
+    keep = STORED // (8 * n * columns) if two_pass is None else 0 if two_pass else limit
     run = Tridiagonals(matvec, V, keep=keep)
     watch = _Watch(run, f, rtol)
     check = 6

@@ -14,7 +14,7 @@ from nnla.design import check_degree
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
 from nnla.kernels.system import native_system
 from nnla.matfun_design import MAX_DEGREE, POLYNOMIALS, FunctionDesign, design_function, expected_error
-from nnla.matfun_lanczos import Tridiagonals, lanczos_function
+from nnla.matfun_lanczos import STORED, Tridiagonals, lanczos_function
 from nnla.matfun_report import MatrixFunctionReport, with_report
 from nnla.matfun_scalars import ScalarFunction, scalar_function
 from nnla.operators import Operator, as_operator
@@ -39,7 +39,8 @@ PROBE_STEPS = 50
 _DIRECT = 512  # unknowns below which an eigendecomposition is quicker than a talk about it
 _DIRECT_PRODUCTS = 128  # the same for operators known only by products
 _DIRECT_LARGEST = 20_000  # unknowns of a dense eigendecomposition at most
-_FEW = 16  # columns below which Lanczos is as quick (benchmarked: docs/autospec_whitening.md)
+_USUAL_STEPS = 200  # of Lanczos; docs/autospec_whitening.md has some
+_DIRECT_INSTEAD = 4000  # unknowns up to which an eigendecomposition takes over where Lanczos does not converge
 _ROUNDING = 1e-15
 BY_ZONES = "largest deviation of P from f where a Lanczos run leaves room for eigenvalues"
 _BY_CHANGE = "change over the last Lanczos steps, with the tail that it suggests"
@@ -94,7 +95,8 @@ class Job:
         self.before = self.op.products
         self.V = _columns(self.op, V)
         self.columns = 1 if self.V.ndim == 1 else int(self.V.shape[1])
-        self.maxiter = min(5 * self.op.n + 50, 3000) if maxiter is None else maxiter
+        most = self.op.n if method == "auto" and self._dense(_DIRECT_INSTEAD) else 5 * self.op.n + 50
+        self.maxiter = min(most, 3000) if maxiter is None else maxiter
         self.started, self.seconds = started, {}
         self.products_probe = 0
         self.because = "asked for"
@@ -113,21 +115,25 @@ class Job:
 
     def _choose(self) -> str:
         n = self.op.n
-        known = self.op.nnz is not None and self.op.xp == "numpy"
+        known = self._dense(n)
         if n <= (_DIRECT if known else _DIRECT_PRODUCTS) and self.op.xp == "numpy":
             self.because = f"n = {n} is small: an eigendecomposition is quickest, and exact"
             return "direct"
         if known and n <= 2000 and self.columns >= n // 4:
             self.because = f"{self.columns} columns for n = {n}: an eigendecomposition serves them all"
             return "direct"
-        if self.columns < _FEW:
+        if self.f.jump is not None or 8 * n * self.columns * _USUAL_STEPS <= STORED:
             self.because = f"{self.columns} column(s): no polynomial needs fewer products than Lanczos"
             return "lanczos"
-        if self.f.name == "sign":
-            self.because = "sign jumps at 0: Lanczos adapts to the eigenvalues there"
-            return "lanczos"
-        self.because = f"{self.columns} columns: one polynomial serves them all, without inner products"
+        self.because = (
+            f"the Lanczos vectors of {self.columns} column(s) would not fit into {STORED >> 20} MiB: "
+            "one polynomial serves them all, with four blocks of memory"
+        )
         return "autospec"
+
+    def _dense(self, most: int) -> bool:
+        """Whether the entries are known, on the host, for at most so many unknowns."""
+        return self.op.nnz is not None and self.op.xp == "numpy" and self.op.n <= most
 
     # -- methods ----------------------------------------------------------------------------------------
 
@@ -159,6 +165,9 @@ class Job:
             steps=self.degree,
             two_pass=self.two_pass,
         )
+        if self.method == "auto" and not run.converged and not run.exhausted and self._dense(_DIRECT_INSTEAD):
+            self.fallback = f"lanczos: error {run.error:.1e} after {run.steps} steps; an eigendecomposition instead"
+            return self._direct()
         limit = "rounding" if run.exhausted else "degree" if self.degree is not None else "maxiter"
         status = "converged" if run.converged else limit
         return self._report(
