@@ -133,12 +133,17 @@ def design_function(
     if degree is None and len(whole.ends) == 1:
         return _given_up(classical, "the probe sees no gap in the spectrum: a fit would not pay")
     margins, weights, why = _margins(probe, f, degree, engine)
-    if degree is None:
-        fit, expected = _least_fit(probe, f, margins, classical, rtol, scale, judged)
-    else:
-        fit = adapted(f, zones_of(probe, f, margins), degree, margins.gap, scale=scale)
-        expected = judged(fit)
-    verdict = _compared(fit, classical.recurrence, probe, f, scale, rtol, by_degree=degree is None)
+    fit, verdict = classical.recurrence, ""
+    # narrow zones that lose where the probe is unclear get a second chance with the full residuals
+    for chosen in (margins, Margins(margins.low, max(margins.spread, _PROBED.spread), margins.gap)):
+        if degree is None:
+            fit, expected = _least_fit(probe, f, chosen, classical, rtol, scale, judged)
+        else:
+            fit = adapted(f, zones_of(probe, f, chosen), degree, chosen.gap, scale=scale)
+            expected = judged(fit)
+        verdict = _compared(fit, classical.recurrence, probe, f, scale, rtol, by_degree=degree is None)
+        if not verdict or degree is None:
+            break
     if verdict:
         return _given_up(classical, verdict)
     return FunctionDesign(fit, "autospec", expected, why or None, weights or None)

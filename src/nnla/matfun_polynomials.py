@@ -88,6 +88,8 @@ def zones_of(probe: SpectralProbe, f: ScalarFunction, margins: Margins) -> Zones
     tiny = 1e-13 * size
     radius = margins.spread * residual + tiny
     low, high = theta - radius, theta + radius
+    # no further than to the neighbours: a residual larger than that says that rounding made the Ritz value
+    low[1:], high[:-1] = np.maximum(low[1:], theta[:-1]), np.minimum(high[:-1], theta[1:])
     if not probe.exhausted:
         # the top that the start hardly contains, see SpectralProbe.upper_bound; a little at most
         high[-1] = theta[-1] + min(max(margins.spread, 1.0) * residual[-1] + 0.002 * size, 0.05 * size)
