@@ -105,6 +105,7 @@ _READERS = {
     "autospec-eig": "nnla.models.autospec_eig:AutoSpecEigEngine",
     "autospec-eig-paper": "nnla.models.autospec_eig_paper:EigPaperEngine",
     "autospec-funm-paper": "nnla.models.autospec_funm_paper:FunmPaperEngine",
+    "autospec-function": "nnla.models.autospec_fun:FunctionEngine",
 }
 
 

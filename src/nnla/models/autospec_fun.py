@@ -1,0 +1,220 @@
+"""The AutoSpec engine for matrix functions: probe -> how far to trust it -> zones for the polynomial's fit.
+
+A polynomial of fixed degree is best spent where eigenvalues are. What a Lanczos probe leaves open is how far below the
+smallest Ritz value the spectrum goes on, how wide a zone each Ritz value stands for, and whether there may be
+eigenvalues in the gaps between. The engine predicts, for a grid of such margins, the logarithm of the true error of
+the fit, and takes the margins of the smallest. Trained for the inverse square root; the margins serve any function.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._arrays import namespace
+from nnla.errors import OptionError, WeightsError
+from nnla.matfun_polynomials import Margins
+from nnla.types import SpectralProbe
+
+__all__ = [
+    "CANDIDATES",
+    "DEFAULT",
+    "FunConfig",
+    "FunctionEngine",
+    "MarginChoice",
+    "fun_features",
+    "fun_forward",
+    "load_engine",
+]
+
+NAME = "autospec-invsqrt"
+DEFAULT = Margins(low=0.25, spread=1.0, gap=1e-5)  # by rule, without weights
+CANDIDATES = tuple(
+    Margins(low, spread, gap)
+    for low, spread, gap in itertools.product((0.0, 0.1, 0.25, 0.5, 1.2), (0.3, 1.0), (1.0, 1e-5, 1e-10))
+)
+
+
+@dataclass(frozen=True)
+class FunConfig:
+    """Sizes of the engine; written into the weights file.
+
+    Attributes
+    ----------
+    hidden : width of the two hidden layers
+    members : networks that are averaged
+    low, high : Ritz triples taken from the lower and the upper end
+    candidates : number of `CANDIDATES`
+    """
+
+    hidden: int = 96
+    members: int = 3
+    low: int = 10
+    high: int = 10
+    candidates: int = len(CANDIDATES)
+
+    @property
+    def features(self) -> int:
+        """Length of a feature vector."""
+        return 3 * (self.low + self.high) + 6
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters."""
+        E, F, H, C = self.members, self.features, self.hidden, self.candidates
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "std", "low", "high"), (F,))
+        shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
+        return shapes | {"W2": (E, H, C), "b2": (E, 1, C)}
+
+
+@dataclass(frozen=True)
+class MarginChoice:
+    """What the engine says of one probe.
+
+    Attributes
+    ----------
+    margins : the candidate of least predicted error
+    regret : (C,) predicted log error of every candidate, relative to each other
+    inside : whether the probe is within the training envelope
+    reason : why not, or ""
+    """
+
+    margins: Margins
+    regret: np.ndarray
+    inside: bool = True
+    reason: str = ""
+
+
+def fun_features(probe: SpectralProbe, *, degree: int, config: FunConfig) -> np.ndarray:
+    """Scale-free description of a probe, (config.features,).
+
+    Logarithms of the extreme Ritz values relative to the largest, of their residuals relative to themselves, and of
+    their Gauss weights; of n, of the steps and of the degree. Copies that only rounding has made are left out.
+    """
+    real = probe.ritz_weights > 1e-17
+    theta = np.maximum(probe.ritz_values[real], 1e-300)
+    residual, weight = probe.ritz_residuals[real], probe.ritz_weights[real]
+    k, top = theta.size, float(theta[-1])
+    low = np.minimum(np.arange(config.low), k - 1)
+    high = np.maximum(k - 1 - np.arange(config.high), 0)
+    at = np.concatenate([low, high])
+    log_theta = np.log(np.maximum(theta / top, 1e-14))
+    log_residual = np.log(np.clip(residual / theta, 1e-12, 1e3))
+    log_weight = np.log(np.clip(weight, 1e-16, None))
+    middle = np.interp([0.1, 0.5, 0.9], np.cumsum(weight) - weight / 2, log_theta)
+    sizes = [np.log(probe.n), np.log(probe.steps), np.log(degree)]
+    return np.concatenate([log_theta[at], log_residual[at], log_weight[at], middle, sizes])
+
+
+def fun_forward(parameters: dict[str, Any], x: Any) -> Any:
+    """The network, written once for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B, C)."""
+    xp, p = namespace(x), parameters
+    z = xp.clip((x - p["mean"]) / p["std"], -4.0, 4.0)
+    for layer in "01":
+        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
+        z = z / (1.0 + xp.exp(-z))
+    return z @ p["W2"] + p["b2"]
+
+
+class FunctionEngine:
+    """Trained engine: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : FunConfig
+    parameters : dict of arrays as `fun_forward` takes them, and the envelope ``low``, ``high`` (F,)
+    card : facts about the training, as JSON-able values
+    """
+
+    name = NAME
+
+    def __init__(self, config: FunConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        if config.candidates != len(CANDIDATES):
+            raise WeightsError(
+                f"engine weights know {config.candidates} candidates, this version of nnla has {len(CANDIDATES)}; "
+                "train them again or reinstall nnla"
+            )
+        for key, shape in config.shapes().items():
+            if key not in parameters:
+                raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
+            if parameters[key].shape != shape:
+                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
+            if not np.all(np.isfinite(parameters[key])):
+                raise WeightsError(f"engine weights {key} have NaN or Inf; train them again or reinstall nnla")
+        self.config, self.card = config, card
+        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        return f"FunctionEngine({self.card.get('name', self.name)!r}, {size} numbers)"
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """Ranges seen in training, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
+
+    def margins(self, probe: SpectralProbe, *, degree: int = 21) -> MarginChoice:
+        """Margins for a probe.
+
+        Parameters
+        ----------
+        probe : SpectralProbe
+        degree : degree of P
+
+        Notes
+        -----
+        Cost: three small matrix-vector products. Learned: which margins; guaranteed: nothing, so the polynomial is
+        compared with interpolation before it is used. A probe of an indefinite operator, or one outside the training
+        envelope, gets the margins by rule, and `MarginChoice.reason` says so.
+        """
+        if not probe.definite:
+            return MarginChoice(
+                DEFAULT, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule"
+            )
+        x = fun_features(probe, degree=degree, config=self.config)
+        regret = fun_forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
+        excess = np.maximum(x - self.parameters["high"], 0) + np.maximum(self.parameters["low"] - x, 0)
+        distance = float(np.mean(np.minimum(excess / self.parameters["std"], 4.0)))
+        limit = float(self.card.get("envelope_limit", 0.05))
+        if distance > limit:
+            why = f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f}): margins by rule"
+            return MarginChoice(DEFAULT, regret, False, why)
+        return MarginChoice(CANDIDATES[int(np.argmin(regret))], regret)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.registry import save_model
+
+        save_model(path, kind="autospec-function", config=self.config, parameters=self.parameters, card=self.card)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> FunctionEngine:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.registry import read_model
+
+        return cls(*read_model(path, kind="autospec-function", config=FunConfig))
+
+
+def load_engine(engine: Any = None) -> FunctionEngine:
+    """The engine given, itself or by the path of its weights, else the shipped one.
+
+    Raises
+    ------
+    WeightsError
+        The weights cannot be loaded.
+    OptionError
+        An engine of another kind.
+    """
+    from nnla.registry import load
+
+    if engine is None or isinstance(engine, (str, os.PathLike)):
+        engine = load(NAME if engine is None else engine)
+    if not isinstance(engine, FunctionEngine):
+        raise OptionError(f"engine={engine!r} is not one for matrix functions; use one trained as {NAME}")
+    return engine
