@@ -171,9 +171,9 @@ def seconds(name: str, A: Any, repeats: int) -> list[dict[str, Any]]:
                 found.setdefault(method, []).append(row.to_dict() | {"cpu": cpu, "products": op.products - before})
                 print(name, k, method, f"{cpu:.2f} s", f"{row.residual:.1e}", row.note, flush=True)
         for method, runs in found.items():
-            first = runs[0]
-            rows.append({"matrix": name, "n": op.n, "k": k, "method": method, "cpu": statistics.median(r["cpu"] for r in runs)}
-                        | {key: first[key] for key in ("converged", "residual", "restarts", "products", "note")})  # fmt: skip
+            row = {"matrix": name, "n": op.n, "k": k, "method": method}
+            row["cpu"] = statistics.median(run["cpu"] for run in runs)
+            rows.append(row | {key: runs[0][key] for key in ("converged", "residual", "restarts", "products", "note")})
     return rows
 
 

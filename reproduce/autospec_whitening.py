@@ -36,9 +36,9 @@ from scipy import linalg
 from scipy.sparse.linalg import funm_multiply_krylov
 
 import nnla
-from nnla.matfun import funm_multiply, matrix_function
-from nnla.matfun_polynomials import neumann_series
-from nnla.matfun_scalars import FUNCTIONS
+from nnla.functions.multiply import funm_multiply, matrix_function
+from nnla.functions.polynomials import neumann_series
+from nnla.functions.scalars import FUNCTIONS
 from nnla.problems import gallery, read_matrix
 from nnla.problems.gram import cut_pieces, kmer_counts, read_fasta, spectrum_gram
 

@@ -68,8 +68,12 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
     """The model card, in Markdown."""
     card = entry["card"]
     figures = card["measured"]
-    lines = [f"# {name}", "", "**What it does**: chooses where a Chebyshev filter for `nnla.eigsh` begins to damp, from"]
-    lines += ["the Ritz values and residuals of a short Lanczos run; predicts the steps, for `method=\"auto\"`.", ""]
+    lines = [
+        f"# {name}",
+        "",
+        "**What it does**: chooses where a Chebyshev filter for `nnla.eigsh` begins to damp, from",
+    ]
+    lines += ['the Ritz values and residuals of a short Lanczos run; predicts the steps, for `method="auto"`.', ""]
     lines += [f"**File**: `{entry['file']}`, {size / 1024:.0f} KiB, sha256 `{entry['sha256']}`.", ""]
     lines += [f"**Training**: `nnla train {name}`, seed {card['seed']}; {_seconds(card)} on {card['hardware']},"]
     lines += [f"{card['date']}, {', '.join(f'{k} {v}' for k, v in card['versions'].items())}. Data: runs of the solver"]
@@ -78,12 +82,17 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
     lines += ["report says so):", "", "| quantity | range |", "|---|---|"]
     lines += [f"| {k} | {v[0]} to {v[1]} |" for k, v in card["envelope"].items()]
     lines += ["", f"**Measured** by `{figures['command']}`, {figures['date']}, on {figures['count']} held-out virtual"]
-    lines += ["spectra, probes of 1 to 20 restarts, degrees 11 to 51: steps (applications of the filter) to 1e-10, over"]
+    lines += [
+        "spectra, probes of 1 to 20 restarts, degrees 11 to 51: steps (applications of the filter) to 1e-10, over"
+    ]
     lines += ["those of the best of 14 candidate cuts; beyond twice as many, all count as twice.", ""]
     lines += ["| choice of the cut | geometric mean | 90th percentile | twice or worse |", "|---|---|---|---|"]
     for method, f in figures["steps_over_best"].items():
         lines += [f"| {method} | {f['geometric_mean']:.2f} | {f['p90']:.2f} | {f['twice_or_worse']:.0%} |"]
-    lines += ["", "A cut among the wanted eigenvalues (the usual reason for `twice or worse`) is noticed by the solver,"]
+    lines += [
+        "",
+        "A cut among the wanted eigenvalues (the usual reason for `twice or worse`) is noticed by the solver,",
+    ]
     lines += ["which then asks again with what it has learned. Figures on matrices: `docs/autospec_eigen.md`.", ""]
     lines += ["<details><summary>Recipe</summary>", "", "```json", json.dumps(card["recipe"], indent=1), "```", ""]
     return "\n".join([*lines, "</details>", ""])

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from ship_weights import CARDS, WEIGHTS, _seconds
 
-from nnla.matfun_design import design_function
-from nnla.matfun_polynomials import adapted, interpolant, neumann_series, zones_of
-from nnla.matfun_scalars import FUNCTIONS
+from nnla.functions.design import design_function
+from nnla.functions.polynomials import adapted, interpolant, neumann_series, zones_of
+from nnla.functions.scalars import FUNCTIONS
 from nnla.models.autospec_fun import DEFAULT, FunctionEngine
 from nnla.problems.covariances import sample_covariance
 from nnla.registry import load, write_atomic
@@ -93,7 +93,7 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         "**What it does**: chooses, from a Lanczos probe, where a polynomial for the inverse square root of an SPD",
         "operator has to be exact: how far below the smallest Ritz value, how wide a zone around each, and how tame in",
         "the gaps between. The polynomial is a weighted minimax fit to those zones",
-        "(`nnla.matfun_polynomials.adapted`).",
+        "(`nnla.functions.polynomials.adapted`).",
         "For other functions the same margins are used.",
         "",
         f"**File**: `{entry['file']}`, {size / 1024:.0f} KiB, sha256 `{entry['sha256']}`.",

@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 # Public name -> module it lives in. Loaded on first use, so that `import nnla` stays instant.
 _PUBLIC = {
     "Kind": "nnla.types",
+    "MatrixFunction": "nnla.functions.multiply",
+    "MatrixFunctionReport": "nnla.functions.report",
     "Operator": "nnla.operators",
     "PolynomialPreconditioner": "nnla.approximations",
     "Problem": "nnla.types",
@@ -28,13 +30,16 @@ _PUBLIC = {
     "EigenReport": "nnla.eigen.report",
     "as_operator": "nnla.operators",
     "eigsh": "nnla.eigen.solver",
+    "funm_multiply": "nnla.functions.multiply",
     "load": "nnla.registry",
+    "matfun": "nnla.functions.multiply",
+    "matrix_function": "nnla.functions.multiply",
     "preconditioner": "nnla.approximations",
     "probe": "nnla.probes",
     "solve": "nnla.solvers",
     "weights": "nnla.registry",
 }
-_MODULES = ("checks", "classical", "errors", "evaluate", "guards", "problems")
+_MODULES = ("analysis", "checks", "classical", "errors", "evaluate", "extensions", "guards", "problems")
 
 __all__ = ["__version__", *sorted(_PUBLIC), *_MODULES]
 
@@ -56,10 +61,12 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and editors
     # ruff: noqa: F401
-    from nnla import checks, classical, errors, evaluate, guards, problems
+    from nnla import analysis, checks, classical, errors, evaluate, extensions, guards, problems
     from nnla.approximations import PolynomialPreconditioner, preconditioner
     from nnla.eigen.report import EigenReport
     from nnla.eigen.solver import eigsh
+    from nnla.functions.multiply import MatrixFunction, funm_multiply, matfun, matrix_function
+    from nnla.functions.report import MatrixFunctionReport
     from nnla.operators import Operator, as_operator
     from nnla.probes import probe
     from nnla.recurrences import Recurrence

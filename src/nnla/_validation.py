@@ -243,9 +243,7 @@ def torch_diagonal(matrix: Any) -> Any:
 # Operators known only by their products
 
 
-def check_products(
-    matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True
-) -> None:
+def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> None:
     """Raise unless two random vectors u, v agree with a finite, symmetric, positive definite operator.
 
     Cost: two products.

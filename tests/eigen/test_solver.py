@@ -155,7 +155,7 @@ def test_operators_of_every_kind(rng):
         w, V, report = nnla.eigsh(form, 3, return_report=True)
         np.testing.assert_allclose(w, expected, rtol=1e-6)
         assert report.converged
-    w, V, report = nnla.eigsh(black, 3, method="auto", return_report=True)
+    w, _, report = nnla.eigsh(black, 3, method="auto", return_report=True)
     np.testing.assert_allclose(w, expected, rtol=1e-8)
 
 
@@ -173,7 +173,7 @@ def test_all_pairs_of_tiny_matrices(n, rng):
     A = rng.standard_normal((n, n))
     A = A + A.T
     for method in ("autospec", "plain", "dense", "auto"):
-        w, V, report = nnla.eigsh(A, n, method=method, return_report=True)
+        w, _, report = nnla.eigsh(A, n, method=method, return_report=True)
         np.testing.assert_allclose(w, np.linalg.eigvalsh(A), atol=1e-12)
         assert report.verified
 
@@ -244,7 +244,7 @@ def test_bad_matrices_have_typed_errors(error, A):
 
 def test_damaged_weights_fall_back_to_a_rule(no_weights):
     A = nnla.problems.poisson2d(60)
-    w, _, report = nnla.eigsh(A, 4, return_report=True)
+    _, _, report = nnla.eigsh(A, 4, return_report=True)
     assert report.converged
     assert "rule" in report.fallback
     assert report.weights is None

@@ -5,9 +5,9 @@ import pytest
 
 import nnla
 from nnla.errors import OptionError, WeightsError
-from nnla.matfun_design import design_function, mean_square
-from nnla.matfun_polynomials import Margins, adapted, check_points, deviation, interpolant, zones_of
-from nnla.matfun_scalars import FUNCTIONS
+from nnla.functions.design import design_function, mean_square
+from nnla.functions.polynomials import Margins, adapted, check_points, deviation, interpolant, zones_of
+from nnla.functions.scalars import FUNCTIONS
 from nnla.models.autospec_fun import (
     CANDIDATES,
     DEFAULT,

@@ -39,19 +39,19 @@ def test_an_interrupted_run_continues_to_the_same_weights(tmp_path):
     small = ["data.spectra=4", "data.held_out=2", "optim.batch=8", "optim.log_every=2", "optim.checkpoint_every=4"]
     whole = train(load_recipe("autospec-eig", [*small, "optim.steps=8"]), tmp_path / "whole")
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(stage, done, total, text):
         if stage.startswith("train") and done >= 5:
-            raise Stop
+            raise StopError
 
     import shutil
 
     (tmp_path / "parts").mkdir()
     shutil.copytree(tmp_path / "whole" / "data", tmp_path / "parts" / "data")
     recipe = load_recipe("autospec-eig", [*small, "optim.steps=8"])
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(recipe, tmp_path / "parts", progress=stop)
     again = train(recipe, tmp_path / "parts", resume=True)
     first, second = AutoSpecEigEngine.from_file(whole), AutoSpecEigEngine.from_file(again)

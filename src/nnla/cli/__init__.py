@@ -104,9 +104,9 @@ def cli(ctx: click.Context) -> int:
 
 
 def _register() -> None:
-    from nnla.cli import eigen, matfun, models, solving
+    from nnla.cli import eigen, functions, models, solving
 
-    for command in (*solving.COMMANDS, *eigen.COMMANDS, *matfun.COMMANDS, *models.COMMANDS):
+    for command in (*solving.COMMANDS, *eigen.COMMANDS, *functions.COMMANDS, *models.COMMANDS):
         cli.add_command(command)
 
 

@@ -116,7 +116,7 @@ def compare_eigensolvers(
     return rows
 
 
-class _OutOfPatience(Exception):
+class _OutOfPatienceError(Exception):
     pass
 
 
@@ -125,7 +125,7 @@ def _counted(op: Operator, limit: float) -> LinearOperator:
 
     def matvec(v: np.ndarray) -> np.ndarray:
         if op.products - begun > limit:
-            raise _OutOfPatience
+            raise _OutOfPatienceError
         return multiply(op, np.ascontiguousarray(v).reshape(op.n, -1).squeeze())
 
     def matmat(V: np.ndarray) -> np.ndarray:
@@ -152,10 +152,12 @@ def _scipy(
             note = f"SciPy's tol {tol * norm:.1e}, absolute"
         else:
             w, V = arpack(counted, k=k, which=which, tol=own, ncv=ncv, v0=rng.standard_normal(op.n), maxiter=10 * op.n)
-    except (_OutOfPatience, ArpackError, ValueError, np.linalg.LinAlgError) as error:
+    except (_OutOfPatienceError, ArpackError, ValueError, np.linalg.LinAlgError) as error:
         seconds = time.perf_counter() - clock
-        why = "stopped" if isinstance(error, _OutOfPatience) else f"failed: {error}"
+        why = "stopped" if isinstance(error, _OutOfPatienceError) else f"failed: {error}"
         return EigenRow(name, False, math.nan, None, op.products - before, None, seconds, f"{note}; {why}")
     seconds, products = time.perf_counter() - clock, op.products - before
-    residual = max(float(np.linalg.norm(multiply(op, np.ascontiguousarray(v)) - x * v)) for x, v in zip(w, V.T, strict=True))
+    residual = max(
+        float(np.linalg.norm(multiply(op, np.ascontiguousarray(v)) - x * v)) for x, v in zip(w, V.T, strict=True)
+    )
     return EigenRow(name, residual <= 1.5 * tol * norm, residual / norm, None, products, None, seconds, note)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla._arrays import to_numpy
-from nnla.direct import DIRECT_LIMIT, memory_limit
+from nnla.direct import memory_limit
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.job import Job
 from nnla.eigen.thick_restart import ThickRestart

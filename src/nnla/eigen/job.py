@@ -53,7 +53,9 @@ class Job:
     solves: int = 0
     shift: float | None = None
     flops: float = 0.0
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("probe", "setup", "iterate", "verify"), 0.0))
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("probe", "setup", "iterate", "verify"), 0.0)
+    )
     history: list[float] = field(default_factory=list)
 
     @property
@@ -112,7 +114,9 @@ def make_job(
         method=method,
         degree=DEFAULT_DEGREE if degree is None else _integer("degree", degree, 1, 512),
         cut=CUT if cut is None else float(cut),
-        probe_restarts=_PROBE_RESTARTS if probe_restarts is None else _integer("probe_restarts", probe_restarts, 1, 10**6),
+        probe_restarts=_PROBE_RESTARTS
+        if probe_restarts is None
+        else _integer("probe_restarts", probe_restarts, 1, 10**6),
         engine=engine,
     )
 

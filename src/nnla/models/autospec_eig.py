@@ -20,7 +20,7 @@ from nnla.eigen.window import Window
 from nnla.errors import WeightsError
 from nnla.simulated_choice import curve_minimum
 
-__all__ = ["AutoSpecEigEngine", "EigConfig", "EigChoice", "eig_forward", "strength_grid", "window_features"]
+__all__ = ["AutoSpecEigEngine", "EigChoice", "EigConfig", "eig_forward", "strength_grid", "window_features"]
 
 _PLACES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # of the features, in units of k
 _SMALLEST_DEPTH = 1e-9

@@ -18,7 +18,7 @@ import numpy as np
 
 from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
-from nnla.matfun_polynomials import Margins
+from nnla.functions.polynomials import Margins
 from nnla.types import SpectralProbe
 
 __all__ = [

@@ -88,8 +88,8 @@ _HOME = {
 }
 
 __all__ = [
-    "Problem",
     "SUITE",
+    "Problem",
     "checkerboard_field",
     "co_like",
     "delaunay_mesh",

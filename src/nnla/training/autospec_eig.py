@@ -61,7 +61,9 @@ def virtual_window(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, in
     if rng.random() < 0.3:  # near-multiple groups
         size, spread = int(rng.integers(2, 7)), 10 ** rng.uniform(-6, -1)
         head = lam[: low - low % size].reshape(-1, size)
-        lam[: head.size] = (head.mean(axis=1, keepdims=True) + spread * (head - head.mean(axis=1, keepdims=True))).ravel()
+        lam[: head.size] = (
+            head.mean(axis=1, keepdims=True) + spread * (head - head.mean(axis=1, keepdims=True))
+        ).ravel()
     if rng.random() < 0.3:  # a few that stand apart
         count = int(rng.integers(1, 15))
         lam[:count] -= rng.uniform(0.0, 0.3) * rng.random(count) * lam[low - 1] * 10 ** rng.uniform(-1, 1)
@@ -198,9 +200,7 @@ class EigTask:
         for name, shape in self.config.shapes().items():
             if name[0] in "Wb":
                 scale = 0.0 if name[0] == "b" else shape[1] ** -0.5 * (0.1 if name == "W2" else 1.0)
-                network.register_parameter(
-                    name, torch.nn.Parameter(scale * torch.randn(*shape, generator=generator))
-                )
+                network.register_parameter(name, torch.nn.Parameter(scale * torch.randn(*shape, generator=generator)))
         network.register_buffer("mean", torch.from_numpy(self.mean))
         network.register_buffer("std", torch.from_numpy(self.std))
         return network

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.matfun_polynomials import Margins, adapted, interpolant, zones_of
-from nnla.matfun_scalars import FUNCTIONS
+from nnla.functions.polynomials import Margins, adapted, interpolant, zones_of
+from nnla.functions.scalars import FUNCTIONS
 from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_features, fun_forward
 from nnla.problems.covariances import sample_covariance
 from nnla.simulation import simulate_lanczos

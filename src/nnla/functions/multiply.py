@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import OptionError
-from nnla.matfun_design import POLYNOMIALS, design_function
-from nnla.matfun_report import MatrixFunctionReport
-from nnla.matfun_run import (
+from nnla.functions.design import POLYNOMIALS, design_function
+from nnla.functions.report import MatrixFunctionReport
+from nnla.functions.run import (
     BY_ZONES,
     METHODS,
     PROBE_STEPS,
@@ -21,12 +21,11 @@ from nnla.matfun_run import (
     check_numbers,
     eigen,
     symmetric_operator,
-    versions,
 )
-from nnla.matfun_scalars import scalar_function
+from nnla.functions.scalars import scalar_function
 from nnla.operators import Operator
 from nnla.recurrences import Recurrence
-from nnla.types import Kind, SpectralProbe
+from nnla.types import Kind, SpectralProbe, library_versions
 
 __all__ = ["METHODS", "MatrixFunction", "funm_multiply", "matfun", "matrix_function", "symmetric_operator"]
 
@@ -211,7 +210,7 @@ def matrix_function(
         chosen_because="asked for",
         weights=design.weights,
         seed=probe.seed,
-        versions=versions(),
+        versions=library_versions(),
     )
     return MatrixFunction(op, design.recurrence, probe, report)
 

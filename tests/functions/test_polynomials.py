@@ -5,8 +5,8 @@ import pytest
 
 import nnla
 from nnla.errors import OptionError
-from nnla.matfun_design import design_function
-from nnla.matfun_polynomials import (
+from nnla.functions.design import design_function
+from nnla.functions.polynomials import (
     Margins,
     Zones,
     adapted,
@@ -16,7 +16,7 @@ from nnla.matfun_polynomials import (
     neumann_series,
     zones_of,
 )
-from nnla.matfun_scalars import FUNCTIONS, scalar_function
+from nnla.functions.scalars import FUNCTIONS, scalar_function
 
 F = FUNCTIONS["inv_sqrt"]
 

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from nnla import problems
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
-from nnla.matfun import funm_multiply, matfun, matrix_function, symmetric_operator
+from nnla.functions.multiply import funm_multiply, matfun, matrix_function, symmetric_operator
 from nnla.recurrences import Recurrence
 from nnla.types import Kind
 
@@ -307,9 +307,9 @@ def test_auto_says_why(monkeypatch):
         assert report.chosen_because
     assert chosen == {1: "lanczos", 20: "lanczos", 300: "direct"}
     assert funm_multiply(problems.poisson2d(10), np.ones(100)).report.method == "direct"
-    from nnla import matfun_run
+    from nnla.functions import run as running
 
-    monkeypatch.setattr(matfun_run, "STORED", 1 << 20)  # a polynomial where the basis would not fit
+    monkeypatch.setattr(running, "STORED", 1 << 20)  # a polynomial where the basis would not fit
     report = funm_multiply(A, rng.standard_normal((900, 20))).report
     assert report.method in ("autospec", "chebyshev")
     assert "memory" in report.chosen_because

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError, WeightsError
-from nnla.matfun_polynomials import (
+from nnla.functions.polynomials import (
     Margins,
     adapted,
     chebyshev_coefficients,
@@ -19,7 +19,7 @@ from nnla.matfun_polynomials import (
     neumann_series,
     zones_of,
 )
-from nnla.matfun_scalars import ScalarFunction
+from nnla.functions.scalars import ScalarFunction
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
@@ -41,7 +41,7 @@ class FunctionDesign:
     ----------
     recurrence : Recurrence
     method : the method that made it, after a fallback the classical one
-    expected : error expected on the probed zones, see `nnla.matfun_polynomials.deviation`
+    expected : error expected on the probed zones, see `nnla.functions.polynomials.deviation`
     fallback : None, or what was given up and why
     weights : name of the learned weights, or None
     """

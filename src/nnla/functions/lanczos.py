@@ -16,7 +16,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from nnla._arrays import as_row, inner, norm, zeros_like
 from nnla.errors import NonFiniteError
-from nnla.matfun_scalars import ScalarFunction
+from nnla.functions.scalars import ScalarFunction
 
 __all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function"]
 

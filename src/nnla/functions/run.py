@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +10,15 @@ import numpy as np
 
 from nnla._arrays import as_row, is_torch, norm, to_numpy
 from nnla.design import check_degree
-from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
+from nnla.errors import NonFiniteError, OptionError
+from nnla.functions.design import MAX_DEGREE, POLYNOMIALS, FunctionDesign, design_function, expected_error
+from nnla.functions.lanczos import STORED, Tridiagonals, lanczos_function
+from nnla.functions.report import MatrixFunctionReport, with_report
+from nnla.functions.scalars import ScalarFunction, scalar_function
 from nnla.kernels.system import native_system
-from nnla.matfun_design import MAX_DEGREE, POLYNOMIALS, FunctionDesign, design_function, expected_error
-from nnla.matfun_lanczos import STORED, Tridiagonals, lanczos_function
-from nnla.matfun_report import MatrixFunctionReport, with_report
-from nnla.matfun_scalars import ScalarFunction, scalar_function
 from nnla.operators import Operator, as_operator
 from nnla.recurrences import Recurrence
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, library_versions
 
 __all__ = [
     "BY_ZONES",
@@ -31,7 +30,6 @@ __all__ = [
     "check_numbers",
     "eigen",
     "symmetric_operator",
-    "versions",
 ]
 
 METHODS = ("auto", "lanczos", *POLYNOMIALS, "direct")
@@ -58,10 +56,7 @@ def symmetric_operator(A: Any) -> Operator:
     >>> symmetric_operator([[0.0, 1.0], [1.0, 0.0]]).n
     2
     """
-    try:
-        return as_operator(A)
-    except NotPositiveDefiniteError:  # the last check: it is finite and symmetric
-        return as_operator(A, check=False)
+    return as_operator(A, definite=False)
 
 
 class Job:
@@ -263,7 +258,7 @@ class Job:
             fallback=self.fallback,
             chosen_because=self.because,
             seed=self.seed if self.products_probe and self.V.ndim > 1 else None,
-            versions=versions(),
+            versions=library_versions(),
             **facts,
         )
         return with_report(y, report)
@@ -359,16 +354,3 @@ def check_numbers(rtol: float, degree: int | None, probe_steps: int, maxiter: in
             continue
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise OptionError(f"{name} must be a positive integer, got {value!r}")
-
-
-def versions() -> dict[str, str]:
-    import scipy
-
-    from nnla import __version__
-
-    return {
-        "nnla": __version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": platform.python_version(),
-    }

@@ -15,7 +15,7 @@ from scipy.fft import dct
 from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
-from nnla.matfun_scalars import ScalarFunction
+from nnla.functions.scalars import ScalarFunction
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 

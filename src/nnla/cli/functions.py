@@ -58,8 +58,8 @@ def fun(
     A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file.
     """
     from nnla.errors import OptionError
-    from nnla.matfun import funm_multiply
-    from nnla.matfun_scalars import scalar_function
+    from nnla.functions.multiply import funm_multiply
+    from nnla.functions.scalars import scalar_function
     from nnla.problems import read_matrix
 
     scalar_function(function)  # before any file is read
