@@ -152,7 +152,7 @@ def test_operators_of_every_kind(rng):
 
     black = LinearOperator(A.shape, matvec=lambda v: A @ v, dtype=np.float64)
     for form in (A.tocoo(), A.toarray(), black, Duck(), nnla.as_operator(A), A.astype(np.float32)):
-        w, V, report = nnla.eigsh(form, 3, return_report=True)
+        w, _, report = nnla.eigsh(form, 3, return_report=True)
         np.testing.assert_allclose(w, expected, rtol=1e-6)
         assert report.converged
     w, _, report = nnla.eigsh(black, 3, method="auto", return_report=True)

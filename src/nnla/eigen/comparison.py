@@ -90,7 +90,7 @@ def compare_eigensolvers(
             if name == "direct" and (op.csr is None or op.n > _LARGEST_DIRECT):
                 continue
             try:
-                extra = {"maxiter": _AT_MOST} | options | _OWN[name]
+                extra: dict[str, Any] = {"maxiter": _AT_MOST} | options | _OWN[name]
                 w, _, report = eigsh(op, k, which=which, tol=tol, ncv=ncv, seed=seed, return_report=True, **extra)
             except NNLAError as error:
                 rows.append(EigenRow(name, False, math.nan, None, 0, None, 0.0, str(error)))
@@ -131,7 +131,8 @@ def _counted(op: Operator, limit: float) -> LinearOperator:
     def matmat(V: np.ndarray) -> np.ndarray:
         return np.stack([matvec(v) for v in V.T], axis=1)
 
-    return LinearOperator(op.shape, matvec=matvec, matmat=matmat, dtype=np.dtype(np.float64))
+    make: Any = LinearOperator  # whose constructor picks a subclass, which type checkers do not see
+    return make(op.shape, matvec=matvec, matmat=matmat, dtype=np.dtype(np.float64))
 
 
 def _scipy(
@@ -140,6 +141,7 @@ def _scipy(
 ) -> EigenRow:  # fmt: skip
     before, clock, note = op.products, time.perf_counter(), f"SciPy's tol {own:.1e}"
     rng = np.random.default_rng(seed)
+    solve: Any = arpack  # its annotations want integers for tol
     counted = _counted(op, limit)
     try:
         if name == "lobpcg":
@@ -151,7 +153,7 @@ def _scipy(
                 w, V = lobpcg(counted, X, largest=which == "LA", tol=tol * norm, maxiter=int(limit // k))
             note = f"SciPy's tol {tol * norm:.1e}, absolute"
         else:
-            w, V = arpack(counted, k=k, which=which, tol=own, ncv=ncv, v0=rng.standard_normal(op.n), maxiter=10 * op.n)
+            w, V = solve(counted, k=k, which=which, tol=own, ncv=ncv, v0=rng.standard_normal(op.n), maxiter=10 * op.n)
     except (_OutOfPatienceError, ArpackError, ValueError, np.linalg.LinAlgError) as error:
         seconds = time.perf_counter() - clock
         why = "stopped" if isinstance(error, _OutOfPatienceError) else f"failed: {error}"

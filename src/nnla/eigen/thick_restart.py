@@ -43,8 +43,8 @@ class ThickRestart:
     `extend` fills the subspace, `restart` shrinks it to the leading Ritz vectors, `lock` sets the first of them
     aside, `renew` begins anew. The basis is orthogonalised in full, twice where needed. Where the Krylov space ends
     (an invariant subspace, a multiple eigenvalue, F = 0) it goes on with a random vector, so that a subspace of n
-    vectors always holds every eigenpair. In exact arithmetic a Krylov space holds one copy of a multiple eigenvalue; the caller
-    has to look for further ones from a fresh vector (`renew`).
+    vectors always holds every eigenpair. In exact arithmetic a Krylov space holds one copy of a multiple eigenvalue;
+    the caller has to look for further ones from a fresh vector (`renew`).
 
     Storage: (size + 1) n numbers. Cost of a restart with p kept vectors: size - p products with F, some
     4 n size (size - p) operations for orthogonality, 2 n size p for the Ritz vectors.

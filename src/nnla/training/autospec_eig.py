@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse import diags_array
 
 from nnla.eigen.engines import FilterChoice
 from nnla.eigen.filters import chebyshev_filter, cut_of_strength
@@ -90,7 +90,7 @@ def eig_examples(seed: int, index: int, count: int, config: EigConfig) -> dict[s
         ncv = max(min(round(k * own.choice([4.0, 4.0, 4.0, 2.5, 6.0])), 150), k + 8, 20)
         degree = int(own.choice(_DEGREES))
         restarts = int(own.choice([1, 2, 3, 3, 5, 10, 20]))
-        op = as_operator(_diagonal(lam), check=False)
+        op = as_operator(diags_array(lam, format="csr"), check=False)
         start = np.sqrt(weight * own.chisquare(1, size=lam.size))
         space = ThickRestart(lambda v, d=lam: -d * v, lam.size, ncv, start, own)
         probe = Search(op, space, k, -1.0, _TOL)
@@ -104,10 +104,6 @@ def eig_examples(seed: int, index: int, count: int, config: EigConfig) -> dict[s
             rows.append((window_features(window, degree).astype(np.float32), curve, n, k, degree))
     names = ("features", "curve", "n", "k", "degree")
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
-
-
-def _diagonal(lam: np.ndarray) -> LinearOperator:
-    return LinearOperator((lam.size, lam.size), matvec=lambda v: lam * v, dtype=np.float64)
 
 
 def _curve(
