@@ -153,7 +153,8 @@ def check_recurrence(recurrence: Any, *, seed: int = 0) -> list[str]:
 def check_model(engine: Any, *, trials: int = 20, seed: int = 0) -> list[str]:
     """Does an engine give finite, scale-free, repeatable, positive answers on probes of random spectra?
 
-    The network's own answers are judged, before any of the guards that `nnla.solve` puts after it.
+    Of engines for eigenproblems, a filter that is positive at the wanted end is asked; of those for matrix functions,
+    no sign. The network's own answers are judged, before any of the guards that `nnla.solve` puts after it.
 
     Parameters
     ----------
@@ -171,6 +172,11 @@ def check_model(engine: Any, *, trials: int = 20, seed: int = 0) -> list[str]:
     from nnla.simulation import simulate_probe
     from nnla.types import SpectralProbe
 
+    task = getattr(engine, "task", "linear systems")
+    if task != "linear systems":
+        return (
+            _check_filters(engine, trials, seed) if task == "eigenproblems" else _check_functions(engine, trials, seed)
+        )
     rng = np.random.default_rng(seed)
     c = 2.0**30  # exact: what depends on it depends on the scale, not on rounding
     degree = int(getattr(getattr(engine, "config", None), "degree", 11))
@@ -190,6 +196,63 @@ def check_model(engine: Any, *, trials: int = 20, seed: int = 0) -> list[str]:
         p, q = one(lam), c * other(c * lam)
         _say(messages, not np.allclose(p, q, rtol=1e-5, atol=0.0), "the answer depends on the scale of A")
         _say(messages, not np.all(p > 0), "a polynomial is not positive on the spectrum")
+    return messages
+
+
+def _check_filters(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for eigenproblems: windows of random spectra, the same in other units."""
+    from nnla.eigen.engines import choose_filter
+    from nnla.eigen.window import Window
+    from nnla.problems.eigen_spectra import eigen_spectrum
+
+    method = "autospec" if hasattr(engine, "choose") else "autospec-paper"
+    messages: list[str] = []
+    for trial in range(trials):
+        lam = eigen_spectrum(seed + trial)
+        k, ncv, c = 5, 20, 2.0**30
+        residual = 1e-4 * (lam[-1] - lam[0]) * np.ones(ncv)
+        far = float(lam[-1])
+        one, again = (choose_filter(Window(lam[:ncv], residual, far, lam.size, k, ncv, 60), method, 21, engine=engine)
+                      for _ in range(2))  # fmt: skip
+        window = Window(c * lam[:ncv], c * residual, c * far, lam.size, k, ncv, 60)
+        other = choose_filter(window, method, 21, engine=engine)
+        _say(messages, one.recurrence != again.recurrence, "two calls differ")
+        p, q = one.recurrence(lam), other.recurrence(c * lam)
+        _say(messages, not np.all(np.isfinite(p)), "a filter is not finite on the spectrum")
+        _say(messages, not np.allclose(p, q, rtol=1e-5, atol=1e-8), "the answer depends on the scale of A")
+        _say(messages, not p[0] > 0, "a filter is not positive at the wanted end")
+    return messages
+
+
+def _check_functions(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for the inverse square root: probes of random spectra, the same in other units."""
+    from nnla.functions.design import design_function
+    from nnla.functions.scalars import FUNCTIONS
+    from nnla.problems.spectra import sample_spectrum
+    from nnla.simulation import simulate_lanczos
+    from nnla.types import SpectralProbe
+
+    rng, messages = np.random.default_rng(seed), []
+    c = 2.0**30
+    for _ in range(trials):
+        s = sample_spectrum(rng)
+        alpha, beta = simulate_lanczos(s.lam, s.weight, 40)
+
+        def answer(unit: float, alpha: np.ndarray = alpha, beta: np.ndarray = beta, n: int = s.n) -> Any:
+            probe = SpectralProbe(unit * alpha, unit * beta, n)
+            if hasattr(engine, "recurrence"):
+                return engine.recurrence(probe, degree=21)
+            design = design_function(
+                probe, FUNCTIONS["inv_sqrt"], method="autospec", rtol=1e-6, degree=21, engine=engine
+            )
+            return design.recurrence
+
+        one, again, other = answer(1.0), answer(1.0), answer(c)
+        _say(messages, one != again, "two calls differ")
+        p, q = one(s.lam), np.sqrt(c) * other(c * s.lam)
+        _say(messages, not np.all(np.isfinite(p)), "a polynomial is not finite on the spectrum")
+        near = s.lam <= SpectralProbe(alpha, beta, s.n).upper_bound
+        _say(messages, not np.allclose(p[near], q[near], rtol=1e-4), "the answer depends on the scale of A")
     return messages
 
 

@@ -117,10 +117,18 @@ class Search:
 
     def _hopeless(self) -> bool:
         """Whether fewer than k eigenvalues seem to lie beyond the filter's cut, after enough restarts to tell."""
-        if self._choice is None or self._choice.cut is None or self.restarts < 3 or self.done:
+        if self._choice is None or self._choice.cut is None or self.done:
             return False
         left = self.k - len(self._values)
-        return left <= self.space.theta.size and float(self.space.theta[left - 1]) <= 1.0
+        if left > self.space.theta.size or float(self.space.theta[left - 1]) > 1.0:
+            return False
+        if self.restarts >= 3:
+            return True
+        kept = self.space.kept_vectors(left)
+        if len(kept) < left:
+            return False
+        value, residual = self._rayleigh(kept[left - 1])
+        return self.orientation * (self._choice.cut - value) > residual  # an eigenvalue lies there
 
     def _accept(self, limit: int) -> int:
         """Take leading Ritz pairs that meet the target, in order, by their true residuals."""

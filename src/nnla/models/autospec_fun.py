@@ -131,6 +131,7 @@ class FunctionEngine:
     """
 
     name = NAME
+    task = "matrix functions"
 
     def __init__(self, config: FunConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         if config.candidates != len(CANDIDATES):

@@ -68,7 +68,7 @@ def neumann_error(smallest: np.ndarray, degree: int) -> np.ndarray:
     Examples
     --------
     >>> neumann_error(np.array([1.0, 0.01]), 21).round(3)
-    array([0.   , 0.535])
+    array([0.   , 0.508])
     """
     term, total = np.ones_like(smallest), np.ones_like(smallest)
     for j in range(1, degree + 1):
