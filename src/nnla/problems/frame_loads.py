@@ -2,7 +2,7 @@
 
 A slab or a facade panel is a rectangle of the grid with members on all four sides. It hands its pressure
 to them by triangles (short sides) and trapezoids (long sides), each replaced by the uniform load of the
-same total, as the public StAnD generator does.
+same total.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def panels(axis: int, grids: list[np.ndarray], places: list[np.ndarray]) -> Pane
     return Panels(axis, four[there], lengths, top, first[there], last[there])
 
 
-def panel_loads(members: int, some: Panels, pressure) -> np.ndarray:
+def panel_loads(members: int, some: Panels, pressure, *, as_stand: bool = False) -> np.ndarray:
     """Load per length on the members from pressures on panels.
 
     Parameters
@@ -83,13 +83,15 @@ def panel_loads(members: int, some: Panels, pressure) -> np.ndarray:
     members : M
     some : Panels
     pressure : scalar or (P,), Pa, along the positive normal
+    as_stand : share as the StAnD data do, where the first side always counts as the short one of the formula.
+        Panels whose first side is the longer then carry another total; needed to meet those data exactly
 
     Returns
     -------
-    (M, 3); the total force is that of the pressure.
+    (M, 3); the total force is that of the pressure, unless ``as_stand``.
     """
     s, t = some.lengths.T
-    short, long = np.minimum(s, t), np.maximum(s, t)
+    short, long = (s, t) if as_stand else (np.minimum(s, t), np.maximum(s, t))
     triangle, trapezoid = short / 4, short * (long - short / 2) / (2 * long)
     on_s, on_t = np.where(s <= t, triangle, trapezoid), np.where(s <= t, trapezoid, triangle)
     each = np.stack([on_s, on_s, on_t, on_t], axis=1) * np.broadcast_to(pressure, s.shape)[:, None]
@@ -98,7 +100,9 @@ def panel_loads(members: int, some: Panels, pressure) -> np.ndarray:
     return q
 
 
-def wind_loads(members: int, sides: list[Panels], size, speed: float, towards: str, exposure: int) -> np.ndarray:
+def wind_loads(
+    members: int, sides: list[Panels], size, speed: float, towards: str, exposure: int, **sharing
+) -> np.ndarray:
     """Load per length from wind: pressure on the windward side, suction on the three others.
 
     Parameters
@@ -109,6 +113,7 @@ def wind_loads(members: int, sides: list[Panels], size, speed: float, towards: s
     speed : m/s
     towards : "-x", "+x", "-y" or "+y", where the wind blows to
     exposure : category 0 (sea) to 4 (town)
+    sharing : passed to `panel_loads`
 
     Returns
     -------
@@ -133,12 +138,20 @@ def wind_loads(members: int, sides: list[Panels], size, speed: float, towards: s
             coefficient = sign * (low * some.first + high * some.last)
         else:
             coefficient = flank * (some.last * 1.0 - some.first * 1.0)
-        q += panel_loads(members, some, pressure * coefficient)
+        q += panel_loads(members, some, pressure * coefficient, **sharing)
     return q
 
 
 def draw_loads(
-    rng: np.random.Generator, count: int, nodes, members, sections: Sections, normal: list[Panels], *, mixed: bool
+    rng: np.random.Generator,
+    count: int,
+    nodes,
+    members,
+    sections: Sections,
+    normal: list[Panels],
+    *,
+    mixed: bool,
+    **sharing,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Draw load cases as nodal forces and moments.
 
@@ -148,8 +161,9 @@ def draw_loads(
     count : number of load cases
     nodes, members, sections : the frame, (N, 3), (M, 2) and M sections
     normal : panels normal to x, y, z
-    mixed : False for StAnD's own cases: self weight once, else slabs, snow or wind, one kind at a time. True
-        adds slabs loaded at random, design combinations of all kinds, and single forces.
+    mixed : False for the cases of StAnD: self weight once, else slabs, snow or wind, one kind at a time. True
+        adds slabs loaded at random, design combinations of all kinds, and single forces
+    sharing : passed to `panel_loads`
 
     Returns
     -------
@@ -167,13 +181,13 @@ def draw_loads(
 
     def slabs(share=1.0):
         loaded = rng.random(len(roof.sides)) < share
-        return panel_loads(M, roof, -rng.uniform(2000, 3000) * loaded)
+        return panel_loads(M, roof, -rng.uniform(2000, 3000) * loaded, **sharing)
 
     def snow():
-        return panel_loads(M, roof, -0.8 * rng.uniform(600, 5600) * roof.last)
+        return panel_loads(M, roof, -0.8 * rng.uniform(600, 5600) * roof.last, **sharing)
 
     def wind(speed, towards):
-        return wind_loads(M, normal[:2], size, speed, towards, int(rng.integers(5)))
+        return wind_loads(M, normal[:2], size, speed, towards, int(rng.integers(5)), **sharing)
 
     loads, names = np.zeros((count, len(nodes), 6)), []
     kinds = ("slabs", "snow", "wind") if not mixed else ("slabs", "snow", "wind", "some slabs", "combination", "forces")

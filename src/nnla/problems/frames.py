@@ -60,13 +60,18 @@ class Frame:
     unknown: np.ndarray
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def n(self) -> int:
+        """Number of unknowns."""
+        return len(self.dof)
+
     def solve(self, loads=None) -> np.ndarray:
         """Displacements by sparse factorisation: (n, k) for the frame's load cases, or for the given ones."""
         from scipy.sparse.linalg import splu
 
         loads = self.loads if loads is None else np.asarray(loads, dtype=np.float64)
-        if loads.ndim not in (1, 2) or loads.shape[0] != self.A.shape[0]:
-            raise ShapeError(f"loads must have {self.A.shape[0]} rows, got shape {loads.shape}")
+        if loads.ndim not in (1, 2) or loads.shape[0] != self.n:
+            raise ShapeError(f"loads must have {self.n} rows, got shape {loads.shape}")
         factors = splu(
             self.A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
         )
@@ -80,8 +85,8 @@ class Frame:
     def displacements(self, x) -> np.ndarray:
         """(N, 6) displacements and rotations of all nodes, zero at the feet."""
         x = np.asarray(x, dtype=np.float64)
-        if x.shape != (self.A.shape[0],):
-            raise ShapeError(f"x must have shape ({self.A.shape[0]},), got {x.shape}")
+        if x.shape != (self.n,):
+            raise ShapeError(f"x must have shape ({self.n},), got {x.shape}")
         out = np.zeros((len(self.nodes), 6))
         out[self.unknown >= 0] = x.reshape(-1, 6)
         return out
@@ -128,7 +133,7 @@ def frame(
     Examples
     --------
     >>> one = frame("mini", seed=1)
-    >>> one.loads.shape == (one.A.shape[0], 10)
+    >>> one.loads.shape == (one.n, 10)
     True
     >>> x = one.solve()
     >>> bool(np.allclose(one.A @ x, one.loads, atol=1e-6 * abs(one.loads).max()))
@@ -154,7 +159,9 @@ def frame(
     A = assemble_frame(element_stiffness(*local_axes(nodes, members), sections), members, unknown)
     grids = _member_grids(exists, members, kind, keep, number)
     normal = [panels(axis, grids, places) for axis in range(3)]
-    forces, names = draw_loads(load_rng, loads, nodes, members, sections, normal, mixed=style == "irregular")
+    forces, names = draw_loads(
+        load_rng, loads, nodes, members, sections, normal, mixed=style == "irregular", as_stand=style == "stand"
+    )
     meta = {"size": size, "style": style, "seed": seed, "grid": tuple(counts), **features}
     return Frame(
         A=A,
