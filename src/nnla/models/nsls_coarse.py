@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 __all__ = ["aggregate", "coarse_levels", "node_keys"]
 
 
-def node_keys(A: Any, sweeps: int = 6) -> np.ndarray:
+def node_keys(A: Any, sweeps: int = 6) -> Any:
     """A number for every node that a permutation of the matrix permutes: what its neighbourhood looks like.
 
     Rounded to nine digits, so that sums in another order give the same number.
@@ -88,7 +88,7 @@ def aggregate(A: Any) -> np.ndarray:
     return home
 
 
-def coarse_levels(A: Any, count: int) -> list[tuple[csr_array, csr_array, csr_array]]:
+def coarse_levels(A: Any, count: int) -> list[tuple[Any, Any, Any]]:
     """Restriction (means), prolongation (copies) and graph of each coarse level, finest first.
 
     Parameters

@@ -177,10 +177,10 @@ class NSLSPlusTask(_FrameTask):
         F = plus_features(A, np.concatenate([s.size for s in systems]), b, starts, cg)
         if c.geometry:
             F = np.concatenate([F, np.concatenate([self.geometry[k] for k in batch.chosen])], axis=1)
-        levels = [
-            tuple(block_diagonal([self.coarse[k][level][part] for k in batch.chosen]) for part in range(3))
-            for level in range(c.coarse)
-        ]
+        levels: list[tuple[Any, Any, Any]] = []
+        for level in range(c.coarse):
+            R, P, A_c = zip(*(self.coarse[k][level] for k in batch.chosen), strict=True)
+            levels.append((block_diagonal(R), block_diagonal(P), block_diagonal(A_c)))
         graphs = Graphs(A, starts, levels).torch()
         V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F)).double()
         exact = Graphs(A, starts).torch(dtype=torch.float64)
