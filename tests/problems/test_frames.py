@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import breadth_first_order
 
 from nnla.errors import OptionError, ShapeError
 from nnla.problems.frame_elements import Sections, assemble_frame, element_stiffness, local_axes, uniform_loads
@@ -127,49 +125,6 @@ def test_entry_by_entry_against_pynite():
         node = model.nodes[f"N{k}"]
         theirs = [getattr(node, name)["Combo 1"] for name in ("DX", "DY", "DZ", "RX", "RY", "RZ")]
         np.testing.assert_allclose(u[k], theirs, atol=1e-9 * np.abs(u).max())
-
-
-@pytest.mark.parametrize("name", ["stand_02", "stand_04", "stand_15"])
-def test_entry_by_entry_against_stand(real_matrix, name):
-    """Geometry and section are read off the blocks of a StAnD matrix (by OpenSees); ours is then the same."""
-    A = csr_array(real_matrix(name))
-    B, N = A.tobsr((6, 6)), A.shape[0] // 6
-    i, j = np.repeat(np.arange(N), np.diff(B.indptr)), B.indices
-    upper = i < j
-    p, q, blocks = i[upper], j[upper], B.data[upper]
-    row = np.arange(p.size)
-    axial = -np.einsum("eii->ei", blocks[:, :3, :3])
-    axis = np.argmax(axial, axis=1)
-    side = (axis + 1) % 3
-    L = 2 * np.abs(blocks[row, side, 3:]).max(axis=1) / axial[row, side]  # 6 b / L over 12 b / L^2
-    EA = float(np.median(axial[row, axis] * L))
-    beam = np.nonzero(axis == 0)[0][0]
-
-    def stiffness(across, turn):
-        b = axial[beam, across] * L[beam] ** 2 / 12
-        return b * L[beam] * (3 - blocks[beam, 3 + turn, 3 + turn] / b)  # 1 + phi, from (2 - phi) b
-
-    height, width = np.sqrt(12 * stiffness(2, 1) / EA), np.sqrt(12 * stiffness(1, 2) / EA)
-    nodes, graph = np.zeros((N, 3)), coo_array((np.ones(p.size), (p, q)), shape=(N, N)).tocsr()
-    step = {(a, b): (k, e) for a, b, k, e in zip(p, q, axis, L, strict=True)}
-    order, before = breadth_first_order(graph, 0, directed=False)
-    for node in order[1:]:
-        a = before[node]
-        k, e = step[min(a, node), max(a, node)]
-        nodes[node] = nodes[a]
-        nodes[node, k] += e if a < node else -e
-    nodes[:, 2] -= nodes[:, 2].min()
-    low = np.nonzero(nodes[:, 2] < 1e-6)[0]
-    rest = A[6 * low[0] + 2, 6 * low[0] + 2] - axial[(p == low[0]) | (q == low[0]), 2].sum()
-    nodes[:, 2] += EA / rest  # the height of the lowest columns
-    nodes = np.concatenate([nodes, nodes[low] * [1, 1, 0]])
-    members = np.concatenate([np.stack([p, q], axis=1), np.stack([N + np.arange(low.size), low], axis=1)])
-    unknown = np.concatenate([np.arange(N), np.full(low.size, -1)])
-    section = Sections.rectangular(np.full(len(members), width), height, EA / (width * height), 2500.0)
-    ours, scale = matrix(nodes, members, unknown, section), 1 / np.sqrt(A.diagonal())
-    assert ours.nnz == A.nnz
-    assert np.max(np.abs(scale[:, None] * (ours - A).toarray() * scale)) < 1e-13
-    assert 0.2 < width < 0.4 < height < 0.6  # the ranges of the generator
 
 
 # -- the family
