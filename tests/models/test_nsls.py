@@ -204,6 +204,12 @@ def test_what_the_network_cannot_take(A, b, error):
         model().guess(A, b)
 
 
+def test_the_caller_keeps_his_matrix():
+    A = csr_array((np.array([1.0, 1.0, 3.0]), np.array([0, 0, 1]), np.array([0, 2, 3])), shape=(2, 2))
+    model().guess(A, np.ones(2))
+    np.testing.assert_array_equal(A.data, [1, 1, 3])
+
+
 @pytest.mark.parametrize(
     "bad", [{"inner": 0}, {"blocks": 1.5}, {"steps": True}, {"augmentation": "sor"}, {"jacobi_sign": "plus"}]
 )

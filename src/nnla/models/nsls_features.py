@@ -44,7 +44,9 @@ def check_system(A: Any, b: Any) -> tuple[csr_array, np.ndarray]:
         raise ShapeError(f"b has shape {b.shape}, A is {rows} x {rows}; give one right-hand side of shape ({rows},)")
     if not (np.all(np.isfinite(A.data)) and np.all(np.isfinite(b))):
         raise NonFiniteError("A or b has NaN or Inf; check how they were computed")
-    A.sum_duplicates()
+    if not A.has_canonical_format:
+        A = A.copy()  # the arrays may be the caller's
+        A.sum_duplicates()
     if not np.any(A.data):
         raise ShapeError("A holds no entry other than zero; there is no graph to work on")
     if A.indices.dtype != np.int32:

@@ -67,12 +67,9 @@ class _FrameTask:
 
         rng = np.random.default_rng([self.recipe["seed"], 3])
         network = torch.nn.Module()
-        for key, value in self._initial(rng).items():
+        for key, value in initial_parameters(self.config.shapes(), rng).items():
             network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(value)))
         return network
-
-    def _initial(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return initial_parameters(self.config.shapes(), rng)
 
     def _batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self.recipe["seed"], 4, step])
@@ -157,9 +154,6 @@ class NSLSPlusTask(_FrameTask):
         self.geometry = []
         if self.config.geometry:
             self.geometry = [one.geometry.features().astype(np.float32) for one in self.structures]
-
-    def _initial(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return initial_parameters(self.config.shapes(), rng)
 
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Logarithm of the energy left, and minus that of the trace of the inverse on the subspace."""
