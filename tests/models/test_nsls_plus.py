@@ -12,7 +12,7 @@ from nnla.models.galerkin import improve, orthogonalise
 from nnla.models.nsls import initial_parameters
 from nnla.models.nsls_coarse import coarse_levels
 from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import Geometry, NSLSPlus, NSLSPlusConfig, equilibrate, plus_features, plus_forward
+from nnla.models.nsls_plus import Geometry, NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
 from nnla.problems import poisson2d, random_matrix
 from nnla.problems.frames import frame
 
@@ -171,21 +171,35 @@ def test_moving_and_magnifying_the_building_changes_no_feature():
 def test_torch_and_numpy_agree():
     torch = pytest.importorskip("torch")
     one, b, _ = cases()
-    m, starts, system = model(), np.array([0, one.n]), equilibrate(one.A)
+    m, starts, system = model(smoothing=3), np.array([0, one.n]), equilibrate(one.A)
     right = system.scale * b
     cg = conjugate_gradients(system.A, right, starts, m.config.steps)
     F = plus_features(system.A, system.size, right, starts, cg)
     graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, 2))
     parameters = {k: torch.from_numpy(v) for k, v in m.parameters.items()}
-    theirs = plus_forward(parameters, graphs.torch(), torch.from_numpy(F)).numpy()
-    np.testing.assert_allclose(theirs, plus_forward(m.parameters, graphs, F), atol=5e-5)
+    steps = damping(system.A, starts, 3)
+    theirs = plus_forward(parameters, graphs.torch(), torch.from_numpy(F), [torch.from_numpy(s) for s in steps])
+    np.testing.assert_allclose(theirs.numpy(), plus_forward(m.parameters, graphs, F, steps), atol=5e-5)
+
+
+def test_smoothing_leaves_the_small_eigenvalues():
+    one, _, _ = cases()
+    A = equilibrate(one.A).A
+    w, Q = np.linalg.eigh(A.toarray())
+    V = Q.copy()
+    for step in damping(A, np.array([0, one.n]), 8):
+        V = V - step * (A @ V)
+    factor = np.abs(np.sum(Q * V, axis=0))
+    assert np.all(factor[w < 1e-3] > 0.9)
+    assert np.all(factor[w > 4 / 81 * 4] < 0.35)
 
 
 # -- every part can be left out
 
 
 @pytest.mark.parametrize(
-    "config", [{"coarse": 0}, {"outputs": 1}, {"equilibrated": False}, {"search": "outputs"}, {"steps": 3}]
+    "config",
+    [{"coarse": 0}, {"smoothing": 0}, {"outputs": 1}, {"equilibrated": False}, {"search": "outputs"}, {"steps": 3}],
 )
 def test_ablations_run_and_stay_below_zero(config):
     one, b, _ = cases()

@@ -22,7 +22,16 @@ from nnla.models.nsls import checked_parameters
 from nnla.models.nsls_coarse import coarse_levels
 from nnla.models.nsls_features import ConjugateGradients, check_system, conjugate_gradients, divide_by_largest
 
-__all__ = ["Equilibrated", "Geometry", "NSLSPlus", "NSLSPlusConfig", "equilibrate", "plus_features", "plus_forward"]
+__all__ = [
+    "Equilibrated",
+    "Geometry",
+    "NSLSPlus",
+    "NSLSPlusConfig",
+    "damping",
+    "equilibrate",
+    "plus_features",
+    "plus_forward",
+]
 
 _DOFS = 6
 _STACKS = ("norm_alpha", "norm_gamma", "norm_beta")
@@ -40,6 +49,8 @@ class NSLSPlusConfig:
     steps : of CG, for the features and for the Krylov space
     outputs : k, vectors that the network proposes
     coarse : coarse levels, 0 to 3
+    smoothing : degree of the polynomial in A that the outputs are multiplied by, which leaves small eigenvalues
+        and damps large ones
     geometry : whether unknown types and coordinates are features
     equilibrated : whether the network works on D^-1/2 A D^-1/2
     search : "krylov" for the best vector in span(outputs, Krylov space), "outputs" for that in span(outputs)
@@ -50,12 +61,13 @@ class NSLSPlusConfig:
     steps: int = 14
     outputs: int = 16
     coarse: int = 2
+    smoothing: int = 8
     geometry: bool = False
     equilibrated: bool = True
     search: str = "krylov"
 
     def __post_init__(self) -> None:
-        least = {"inner": 1, "blocks": 1, "steps": 1, "outputs": 1, "coarse": 0}
+        least = {"inner": 1, "blocks": 1, "steps": 1, "outputs": 1, "coarse": 0, "smoothing": 0}
         for name, lowest in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
@@ -197,7 +209,20 @@ def plus_features(A: Any, size: np.ndarray, b: np.ndarray, starts: np.ndarray, c
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
+def damping(A: Any, starts: np.ndarray, degree: int) -> list[np.ndarray]:
+    """Step lengths (n, 1) of steps V <- V - w A V that damp all but the lowest end of every spectrum.
+
+    The roots are Chebyshev's on [alpha, beta]: beta the largest row sum of |A|, an upper bound of the
+    eigenvalues, and alpha = 4 beta / (degree + 1)^2, as low as the degree reaches.
+    """
+    beta = np.maximum.reduceat(np.add.reduceat(np.abs(A.data), A.indptr[:-1]), starts[:-1])
+    low = 4 / (degree + 1) ** 2
+    nodes = (1 + low + (1 - low) * np.cos(np.pi * (np.arange(degree) + 0.5) / max(degree, 1))) / 2
+    beta = np.repeat(beta, np.diff(starts))[:, None]
+    return [(1.0 / (node * beta)).astype(np.float32) for node in nodes]
+
+
+def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = ()) -> Any:
     """The network, for NumPy arrays and `Graphs` or torch tensors and `TorchGraphs`.
 
     Parameters
@@ -205,6 +230,7 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
     parameters : as `NSLSPlusConfig.shapes`
     graphs : the batch, with the coarse levels of the config
     F : (n, features)
+    steps : from `damping`, for the smoothing of the outputs
 
     Returns
     -------
@@ -232,7 +258,10 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
         Z = leaky_relu(M if answer is None else M + answer)
         H = H + cat((Z, product(graphs.A, Z)), 1) @ cat((root2, neighbour2), 0) + bias2
     H = leaky_relu(H @ p["decoder_weight1"] + p["decoder_bias1"])
-    return H @ p["decoder_weight2"] + F @ p["skip_weight"]
+    V = H @ p["decoder_weight2"] + F @ p["skip_weight"]
+    for step in steps:
+        V = V - step * product(graphs.A, V)
+    return V
 
 
 class NSLSPlus:
@@ -279,7 +308,8 @@ class NSLSPlus:
 
         Notes
         -----
-        Cost: ``steps + outputs + 2`` products with A, and 2 ``blocks`` with ``inner`` vectors in float32.
+        Cost: ``steps + outputs + 2`` products with A, 2 ``blocks`` with ``inner`` vectors in float32, and
+        ``smoothing`` with ``outputs`` vectors.
         Guaranteed for any weights, with search="krylov": the A-norm error of x is at most that of ``steps``
         steps of CG with Jacobi preconditioning, up to rounding. How much smaller it is, is learned.
         """
@@ -303,7 +333,8 @@ class NSLSPlus:
         if geometry is not None:
             F = np.concatenate([F, geometry.features().astype(np.float32)], axis=1)
         graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, c.coarse))
-        V = plus_forward(self.parameters, graphs, F).astype(np.float64)
+        steps = damping(system.A, starts, c.smoothing)
+        V = plus_forward(self.parameters, graphs, F, steps).astype(np.float64)
         y = improve(system.A, right / largest, V, cg if c.search == "krylov" else None)
         return largest * system.scale * y, system.scale[:, None] * V
 

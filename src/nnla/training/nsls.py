@@ -13,7 +13,7 @@ from nnla.models.galerkin import energies, orthogonalise, subspace_traces
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels
 from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig, equilibrate, plus_features, plus_forward
+from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
 from nnla.training.frame_data import Batch, Structure, draw_batch, make_structures, relative_errors, summary
 from nnla.training.loop import Progress
 
@@ -176,7 +176,8 @@ class NSLSPlusTask(_FrameTask):
             R, P, A_c = zip(*(self.coarse[k][level] for k in batch.chosen), strict=True)
             levels.append((block_diagonal(R), block_diagonal(P), block_diagonal(A_c)))
         graphs = Graphs(A, starts, levels).torch()
-        V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F)).double()
+        steps = [torch.from_numpy(step) for step in damping(A, starts, c.smoothing)]
+        V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F), steps).double()
         exact = Graphs(A, starts).torch(dtype=torch.float64)
         AV = product(exact.A, V)
         total = segment_sum(x * b, starts)
