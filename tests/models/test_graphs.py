@@ -144,7 +144,7 @@ def test_aggregates_without_neighbours():
 
 def test_coarse_levels_average_and_copy():
     one = frame("mini", 1, loads=1)
-    levels = coarse_levels(scaled(one.A), 2)
+    levels = coarse_levels(scaled(one.A), 3)
     n = one.n
     for R, P, A in levels:
         assert R.shape == (A.shape[0], n)
@@ -154,3 +154,10 @@ def test_coarse_levels_average_and_copy():
         np.testing.assert_allclose(A.toarray(), A.toarray().T, atol=1e-6)
         n = A.shape[0]
     assert n < one.n / 20
+
+
+def test_aggregates_of_a_frame_hold_unknowns_of_one_kind():
+    one = frame("mini", 1, loads=1)
+    P = coarse_levels(scaled(one.A), 1)[0][1].toarray()
+    kinds = P.T @ np.eye(6)[one.dof]
+    assert np.mean(kinds.max(axis=1) / kinds.sum(axis=1)) > 0.9

@@ -175,7 +175,7 @@ def test_torch_and_numpy_agree():
     right = system.scale * b
     cg = conjugate_gradients(system.A, right, starts, m.config.steps)
     F = plus_features(system.A, system.size, right, starts, cg)
-    graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, 2))
+    graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, 3))
     parameters = {k: torch.from_numpy(v) for k, v in m.parameters.items()}
     steps = damping(system.A, starts, 3)
     theirs = plus_forward(parameters, graphs.torch(), torch.from_numpy(F), [torch.from_numpy(s) for s in steps])

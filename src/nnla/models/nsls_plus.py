@@ -60,7 +60,7 @@ class NSLSPlusConfig:
     blocks: int = 10
     steps: int = 14
     outputs: int = 16
-    coarse: int = 2
+    coarse: int = 3
     smoothing: int = 8
     geometry: bool = False
     equilibrated: bool = True
