@@ -1,0 +1,213 @@
+"""Node features of neural sparse linear solvers: a few steps of a classical iteration, normalised.
+
+All in float64 NumPy, for many systems at once: a block-diagonal A, and b laid end to end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from nnla.errors import NonFiniteError, NotSymmetricError, OptionError, ShapeError
+from nnla.models._graphs import segment_sum
+
+__all__ = [
+    "AUGMENTATIONS",
+    "ConjugateGradients",
+    "arnoldi_steps",
+    "augment",
+    "check_system",
+    "conjugate_gradients",
+    "divide_by_largest",
+    "jacobi_steps",
+]
+
+AUGMENTATIONS = ("none", "cg", "arnoldi", "jacobi", "cg+arnoldi", "cg+jacobi")
+
+
+def check_system(A: Any, b: Any) -> tuple[csr_array, np.ndarray]:
+    """A as a float64 CSR matrix and b as (n,), after the checks that a network cannot do without.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, NotSymmetricError
+    """
+    A = csr_array(A, dtype=np.float64)
+    b = np.asarray(b, dtype=np.float64)
+    rows, columns = A.shape  # type: ignore[misc]
+    if rows != columns or rows == 0:
+        raise ShapeError(f"A has shape {A.shape}; a network for linear systems needs a square matrix")
+    if b.shape != (rows,):
+        raise ShapeError(f"b has shape {b.shape}, A is {rows} x {rows}; give one right-hand side of shape ({rows},)")
+    if not (np.all(np.isfinite(A.data)) and np.all(np.isfinite(b))):
+        raise NonFiniteError("A or b has NaN or Inf; check how they were computed")
+    if not A.has_canonical_format:
+        A = A.copy()  # the arrays may be the caller's
+        A.sum_duplicates()
+    if not np.any(A.data):
+        raise ShapeError("A holds no entry other than zero; there is no graph to work on")
+    if A.indices.dtype != np.int32:
+        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
+    gap = abs(A - A.T)
+    if gap.nnz and gap.max() > 1e-10 * abs(A).max():
+        raise NotSymmetricError("A is not symmetric; the graph of the network has one weight for each pair")
+    return A, b
+
+
+def divide_by_largest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Each column of each graph divided by its largest magnitude; zero columns stay zero.
+
+    Examples
+    --------
+    >>> divide_by_largest(np.array([[1.0], [-2.0], [0.0]]), np.array([0, 2, 3])).ravel()
+    array([ 0.5, -1. ,  0. ])
+    """
+    largest = np.maximum.reduceat(np.abs(values), starts[:-1], axis=0)
+    factor = np.divide(1.0, largest, out=np.zeros_like(largest), where=largest > 0)
+    return values * np.repeat(factor, np.diff(starts), axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class ConjugateGradients:
+    """What some steps of CG leave behind, for G systems at once.
+
+    Attributes
+    ----------
+    iterates, directions, products : (n, steps) x_1 .. x_m, p_0 .. p_{m-1} and A p
+    curvatures : (G, steps) p' A p; 0 where a system had converged, or p' A p was not positive
+    residual : (n,) b - A x_m, by recurrence
+    residuals : (n, steps) r_0 .. r_{m-1}
+    """
+
+    iterates: np.ndarray
+    directions: np.ndarray
+    products: np.ndarray
+    curvatures: np.ndarray
+    residual: np.ndarray
+    residuals: np.ndarray
+
+
+def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -> ConjugateGradients:
+    """Plain CG from zero on every system of the batch.
+
+    Parameters
+    ----------
+    A : (n, n) block-diagonal, symmetric
+    b : (n,)
+    starts : (G + 1,)
+    steps : m
+
+    Notes
+    -----
+    A system that has converged, or that meets p' A p <= 0 (it is indefinite), keeps its last iterate.
+    Cost: m products.
+
+    Examples
+    --------
+    >>> A = csr_array(np.diag([1.0, 2.0]))
+    >>> conjugate_gradients(A, np.array([1.0, 1.0]), np.array([0, 2]), 2).iterates[:, -1]
+    array([1. , 0.5])
+    """
+    n, counts, G = b.size, np.diff(starts), starts.size - 1
+    x, r, p = np.zeros(n), b.astype(np.float64), b.astype(np.float64)
+    rho = segment_sum(r * r, starts)
+    first = rho.copy()
+    out = [np.zeros((n, steps), order="F") for _ in range(4)]
+    iterates, directions, products, residuals = out
+    curvatures = np.zeros((G, steps))
+    going = rho > 0
+    for k in range(steps):
+        q = A @ p
+        curvature = segment_sum(p * q, starts)
+        going &= (curvature > 0) & (rho > 1e-30 * first)
+        alpha = np.divide(rho, curvature, out=np.zeros(G), where=going)
+        live, step = np.repeat(going, counts), np.repeat(alpha, counts)
+        curvatures[:, k] = np.where(going, curvature, 0.0)
+        directions[:, k], products[:, k] = np.where(live, p, 0.0), np.where(live, q, 0.0)
+        residuals[:, k] = r
+        x = x + step * p
+        r = r - step * q
+        iterates[:, k] = x
+        new = segment_sum(r * r, starts)
+        beta = np.divide(new, rho, out=np.zeros(G), where=going & (rho > 0))
+        p = r + np.repeat(beta, counts) * p
+        rho = new
+    return ConjugateGradients(iterates, directions, products, curvatures, r, residuals)
+
+
+def arnoldi_steps(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
+    """A b, A^2 b, ... each divided by its largest entry: (n, steps); v = b / |b|, then v <- A v / |A v|_inf."""
+    out = np.empty((b.size, steps))
+    v = divide_by_largest(b[:, None], starts)[:, 0]
+    for k in range(steps):
+        v = divide_by_largest((A @ v)[:, None], starts)[:, 0]
+        out[:, k] = v
+    return out
+
+
+def jacobi_steps(A: Any, b: np.ndarray, starts: np.ndarray, steps: int, *, sign: str = "correct") -> np.ndarray:
+    """Jacobi iterates x <- D^-1 (b - M x), M = A - D, from zero: (n, steps), each divided by its largest entry.
+
+    Parameters
+    ----------
+    sign : "correct", or "authors" for x <- D^-1 (b + M x), as the published code computes it
+
+    Notes
+    -----
+    The iteration diverges for most matrices of the paper. Its direction is all that is used, so b is scaled
+    along with x before either can overflow. Rows without a diagonal entry get 0.
+    """
+    if sign not in ("correct", "authors"):
+        raise OptionError(f"the sign of the Jacobi augmentation is 'correct' or 'authors', got {sign!r}")
+    D = A.diagonal()
+    inverse = np.divide(1.0, D, out=np.zeros_like(D), where=D != 0)
+    pull = -1.0 if sign == "correct" else 1.0
+    out = np.empty((b.size, steps))
+    x, scale = np.zeros(b.size), np.ones(starts.size - 1)
+    for k in range(steps):
+        M_x = A @ x - D * x
+        x = inverse * (np.repeat(scale, np.diff(starts)) * b + pull * M_x)
+        largest = np.maximum.reduceat(np.abs(x), starts[:-1])
+        shrink = np.divide(1.0, largest, out=np.ones_like(largest), where=largest > 0)
+        x, scale = x * np.repeat(shrink, np.diff(starts)), scale * shrink
+        out[:, k] = x
+    return out
+
+
+def augment(
+    A: Any, b: np.ndarray, starts: np.ndarray, *, augmentation: str, steps: int, jacobi_sign: str = "correct"
+) -> np.ndarray:
+    """The feature matrix of section 4.1: b, diag(A), and the augmentations, each divided by its largest entry.
+
+    Parameters
+    ----------
+    A : (n, n) block-diagonal, unscaled
+    b : (n,)
+    starts : (G + 1,)
+    augmentation : one of `AUGMENTATIONS`
+    steps : m of each iteration
+    jacobi_sign : see `jacobi_steps`
+
+    Returns
+    -------
+    (n, 2 + m) or, for two iterations, (n, 2 + 2 m). Diagonals are divided by the largest entry of A.
+
+    References
+    ----------
+    Grementieri & Galeone, Towards Neural Sparse Linear Solvers, section 4.1.
+    """
+    if augmentation not in AUGMENTATIONS:
+        raise OptionError(f"no augmentation {augmentation!r}; choose one of {', '.join(AUGMENTATIONS)}")
+    largest = np.maximum.reduceat(np.abs(A.data), A.indptr[starts[:-1]]) if A.nnz else np.ones(1)
+    columns = [divide_by_largest(b[:, None], starts), (A.diagonal() / np.repeat(largest, np.diff(starts)))[:, None]]
+    for name in augmentation.split("+"):
+        if name == "cg":
+            columns.append(divide_by_largest(conjugate_gradients(A, b, starts, steps).iterates, starts))
+        elif name == "arnoldi":
+            columns.append(arnoldi_steps(A, b, starts, steps))
+        elif name == "jacobi":
+            columns.append(jacobi_steps(A, b, starts, steps, sign=jacobi_sign))
+    return np.concatenate(columns, axis=1)

@@ -1,0 +1,356 @@
+"""NSLS-plus: the graph network proposes a subspace, and linear algebra takes the best vector in it.
+
+What differs from the paper's model: the system is equilibrated first; the network has several outputs, whose
+span, joined with the Krylov space of its own CG steps, is searched for the least A-norm error; coarse nodes
+carry messages across the whole graph; unknown types and coordinates may be given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from nnla._arrays import namespace
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.models._graphs import Graphs, layers, leaky_relu, product
+from nnla.models.galerkin import improve
+from nnla.models.nsls import checked_parameters
+from nnla.models.nsls_coarse import coarse_levels
+from nnla.models.nsls_features import ConjugateGradients, check_system, conjugate_gradients, divide_by_largest
+
+__all__ = [
+    "Equilibrated",
+    "Geometry",
+    "NSLSPlus",
+    "NSLSPlusConfig",
+    "damping",
+    "equilibrate",
+    "plus_features",
+    "plus_forward",
+]
+
+_DOFS = 6
+_STACKS = ("norm_alpha", "norm_gamma", "norm_beta")
+_STACKS += tuple(f"{which}_{part}" for which in ("first", "second") for part in ("root", "neighbour", "bias"))
+_COARSE = ("root", "neighbour", "up", "bias")
+
+
+@dataclass(frozen=True)
+class NSLSPlusConfig:
+    """Sizes and parts of the network; written into the weights file.
+
+    Attributes
+    ----------
+    inner, blocks : as in the paper
+    steps : of CG, for the features and for the Krylov space
+    outputs : k, vectors that the network proposes
+    coarse : coarse levels, 0 to 3
+    smoothing : degree of the polynomial in A that the outputs are multiplied by, which leaves small eigenvalues
+        and damps large ones
+    geometry : whether unknown types and coordinates are features
+    equilibrated : whether the network works on D^-1/2 A D^-1/2
+    search : "krylov" for the best vector in span(outputs, Krylov space), "outputs" for that in span(outputs)
+    """
+
+    inner: int = 32
+    blocks: int = 10
+    steps: int = 14
+    outputs: int = 16
+    coarse: int = 3
+    smoothing: int = 8
+    geometry: bool = False
+    equilibrated: bool = True
+    search: str = "krylov"
+
+    def __post_init__(self) -> None:
+        least = {"inner": 1, "blocks": 1, "steps": 1, "outputs": 1, "coarse": 0, "smoothing": 0}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise OptionError(f"NSLSPlusConfig.{name} must be an integer of at least {lowest}, got {value!r}")
+        if self.coarse > 3:
+            raise OptionError(f"NSLSPlusConfig.coarse must be at most 3, got {self.coarse}")
+        for name in ("geometry", "equilibrated"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"NSLSPlusConfig.{name} must be true or false")
+        if self.search not in ("krylov", "outputs"):
+            raise OptionError(f"NSLSPlusConfig.search is 'krylov' or 'outputs', got {self.search!r}")
+
+    @property
+    def features(self) -> int:
+        """Features of a node."""
+        return 2 * self.steps + 8 + (4 + 4 * _DOFS if self.geometry else 0)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters; those of the residual blocks are stacked."""
+        d, m, F = self.inner, self.blocks, self.features
+        convolution = {"root": (m, d, d), "neighbour": (m, d, d), "bias": (m, d)}
+        out: dict[str, tuple[int, ...]] = {"encoder_weight": (F, d), "encoder_bias": (d,)}
+        out |= {f"norm_{key}": (m, d) for key in ("alpha", "gamma", "beta")}
+        for which in ("first", "second"):
+            out |= {f"{which}_{key}": shape for key, shape in convolution.items()}
+        for level in range(self.coarse):
+            part = {"root": (m, d, d), "neighbour": (m, d, d), "up": (m, d, d), "bias": (m, d)}
+            out |= {f"coarse{level}_{key}": shape for key, shape in part.items()}
+        out |= {"decoder_weight1": (d, d), "decoder_bias1": (d,)}
+        return out | {"decoder_weight2": (d, self.outputs), "skip_weight": (F, self.outputs)}
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What each unknown is, and where.
+
+    Attributes
+    ----------
+    dof : (n,) integers 0 to 5: displacements along and rotations about x, y, z
+    coordinates : (n, 3)
+    """
+
+    dof: np.ndarray
+    coordinates: np.ndarray
+
+    def check(self, n: int) -> None:
+        """Raise `ShapeError` or `OptionError` unless this is the geometry of n unknowns."""
+        dof, places = np.asarray(self.dof), np.asarray(self.coordinates)
+        if dof.shape != (n,) or places.shape != (n, 3):
+            raise ShapeError(
+                f"geometry of {n} unknowns is dof ({n},), coordinates ({n}, 3); got {dof.shape}, {places.shape}"
+            )
+        if dof.dtype.kind not in "iu" or dof.min() < 0 or dof.max() >= _DOFS or not np.all(np.isfinite(places)):
+            raise OptionError("dof must be integers from 0 to 5, and coordinates finite numbers")
+
+    def features(self) -> np.ndarray:
+        """(n, 28): type, position in the bounding box, and their products, as rigid motions are made of."""
+        places = np.asarray(self.coordinates, dtype=np.float64)
+        low, high = places.min(axis=0), places.max(axis=0)
+        plan = max(float((high - low)[:2].max()), 1e-300)
+        tall = max(float(high[2] - low[2]), 1e-300)
+        x, y = ((places[:, k] - (low[k] + high[k]) / 2) / plan for k in (0, 1))
+        z = (places[:, 2] - low[2]) / tall
+        kind = np.eye(_DOFS)[np.asarray(self.dof)]
+        base = np.stack([x, y, z, np.full(x.size, np.log(tall / plan))], axis=1)
+        return np.concatenate([base, kind, *(kind * v[:, None] for v in (x, y, z))], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrated:
+    """S A S with S = D^-1/2, whose diagonal is 1: what everything else works on.
+
+    Attributes
+    ----------
+    A : csr_array (n, n)
+    scale : (n,) the diagonal of S
+    size : (n,) log10 of the diagonal of A over its median: the only trace of the units
+    """
+
+    A: csr_array
+    scale: np.ndarray
+    size: np.ndarray
+
+
+def equilibrate(A: csr_array, *, really: bool = True) -> Equilibrated:
+    """Scale a matrix to unit diagonal; with ``really=False`` divide it by its largest diagonal entry only.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        A diagonal entry that is not positive.
+
+    Examples
+    --------
+    >>> equilibrate(csr_array(np.array([[4.0, 1.0], [1.0, 1.0]]))).A.toarray()
+    array([[1. , 0.5],
+           [0.5, 1. ]])
+    """
+    D = A.diagonal()
+    if not np.all(D > 0):
+        row = int(np.argmin(D))
+        raise NotPositiveDefiniteError(
+            f"A has the diagonal entry {D[row]:.3g} in row {row}; this model is for positive definite systems: "
+            "use model='nsls', or MINRES"
+        )
+    scale = 1.0 / np.sqrt(D) if really else np.full(D.size, 1.0 / np.sqrt(D.max()))
+    data = A.data * np.repeat(scale, np.diff(A.indptr)) * scale[A.indices]
+    return Equilibrated(csr_array((data, A.indices, A.indptr), shape=A.shape), scale, np.log10(D / np.median(D)))
+
+
+def _logarithmic(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """sign(v) log(1 + 1000 |v| / max|v|), in [-1, 1]: small entries keep a voice."""
+    v = divide_by_largest(values, starts)
+    return np.sign(v) * np.log1p(1e3 * np.abs(v)) / np.log1p(1e3)
+
+
+def plus_features(A: Any, size: np.ndarray, b: np.ndarray, starts: np.ndarray, cg: ConjugateGradients) -> np.ndarray:
+    """Features of the nodes but for their geometry, (n, 2 steps + 8), float32.
+
+    Parameters
+    ----------
+    A : (n, n) block-diagonal, equilibrated
+    size : (n,) of `Equilibrated`
+    b : (n,) equilibrated right-hand sides
+    starts : (G + 1,)
+    cg : its steps on A x = b
+    """
+    last = np.stack([b, cg.iterates[:, -1], cg.residual], axis=1)
+    magnitude = np.abs(A.data)
+    absolute = np.add.reduceat(magnitude, A.indptr[:-1])
+    square = np.add.reduceat(magnitude**2, A.indptr[:-1])
+    columns = [
+        divide_by_largest(cg.iterates, starts),
+        divide_by_largest(cg.residuals, starts),
+        divide_by_largest(cg.residual[:, None], starts),
+        _logarithmic(last, starts),
+        np.stack([size, np.log(absolute), square - 1.0, np.log(np.diff(A.indptr) / 10.0)], axis=1),
+    ]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def damping(A: Any, starts: np.ndarray, degree: int) -> list[np.ndarray]:
+    """Step lengths (n, 1) of steps V <- V - w A V that damp all but the lowest end of every spectrum.
+
+    The roots are Chebyshev's on [alpha, beta]: beta the largest row sum of |A|, an upper bound of the
+    eigenvalues, and alpha = 4 beta / (degree + 1)^2, as low as the degree reaches.
+    """
+    beta = np.maximum.reduceat(np.add.reduceat(np.abs(A.data), A.indptr[:-1]), starts[:-1])
+    low = 4 / (degree + 1) ** 2
+    nodes = (1 + low + (1 - low) * np.cos(np.pi * (np.arange(degree) + 0.5) / max(degree, 1))) / 2
+    beta = np.repeat(beta, np.diff(starts))[:, None]
+    return [(1.0 / (node * beta)).astype(np.float32) for node in nodes]
+
+
+def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = ()) -> Any:
+    """The network, for NumPy arrays and `Graphs` or torch tensors and `TorchGraphs`.
+
+    Parameters
+    ----------
+    parameters : as `NSLSPlusConfig.shapes`
+    graphs : the batch, with the coarse levels of the config
+    F : (n, features)
+    steps : from `damping`, for the smoothing of the outputs
+
+    Returns
+    -------
+    (n, outputs)
+    """
+    p = parameters
+    cat = namespace(F).concatenate
+    H = F @ p["encoder_weight"] + p["encoder_bias"]
+    fine = zip(*(layers(p[key]) for key in _STACKS), strict=True)
+    levels = range(len(graphs.coarse))
+    coarse = [[layers(p[f"coarse{level}_{key}"]) for key in _COARSE] for level in levels]
+    for k, (alpha, gamma, beta, root1, neighbour1, bias1, root2, neighbour2, bias2) in enumerate(fine):
+        Z = graphs.norm(H, alpha, gamma, beta)
+        M = cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1
+        # down: means of what lies below; up: each level adds its answer to the one below
+        means = [Z]
+        for level in levels:
+            means.append(product(graphs.coarse[level][0], means[-1]))
+        answer = None
+        for level in reversed(levels):
+            root, neighbour, up, bias = (stack[k] for stack in coarse[level])
+            C, (_, prolong, A_c) = means[level + 1], graphs.coarse[level]
+            total = cat((C, product(A_c, C)), 1) @ cat((root, neighbour), 0) + bias
+            answer = product(prolong, leaky_relu(total if answer is None else total + answer) @ up)
+        Z = leaky_relu(M if answer is None else M + answer)
+        H = H + cat((Z, product(graphs.A, Z)), 1) @ cat((root2, neighbour2), 0) + bias2
+    H = leaky_relu(H @ p["decoder_weight1"] + p["decoder_bias1"])
+    V = H @ p["decoder_weight2"] + F @ p["skip_weight"]
+    for step in steps:
+        V = V - step * product(graphs.A, V)
+    return V
+
+
+class NSLSPlus:
+    """The trained network: NumPy arrays, a config and a card.
+
+    Parameters
+    ----------
+    config : NSLSPlusConfig
+    parameters : dict of arrays, as `NSLSPlusConfig.shapes`
+    card : facts about the training, as JSON-able values
+    """
+
+    kind = "nsls-plus"
+
+    def __init__(self, config: NSLSPlusConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+        self.config, self.card = config, card
+        self.parameters = checked_parameters(config.shapes(), parameters)
+
+    def __repr__(self) -> str:
+        size = sum(v.size for v in self.parameters.values())
+        return f"NSLSPlus({self.card.get('name', self.kind)!r}, outputs={self.config.outputs}, {size} numbers)"
+
+    def propose(self, A: Any, b: Any, geometry: Geometry | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """An approximate solution, and the subspace it was found in.
+
+        Parameters
+        ----------
+        A : (n, n) symmetric positive definite, sparse or dense
+        b : (n,)
+        geometry : for models trained with it, and for no other
+
+        Returns
+        -------
+        x : (n,) float64; zeros for b = 0
+        V : (n, outputs) float64, in the units of x: a space to deflate a solver of A by, for this and other
+            right-hand sides
+
+        Raises
+        ------
+        OptionError
+            Geometry without need, or none where it is needed.
+        ShapeError, NonFiniteError, NotSymmetricError, NotPositiveDefiniteError
+            Whatever the network cannot be given.
+
+        Notes
+        -----
+        Cost: ``steps + outputs + 2`` products with A, 2 ``blocks`` with ``inner`` vectors in float32, and
+        ``smoothing`` with ``outputs`` vectors.
+        Guaranteed for any weights, with search="krylov": the A-norm error of x is at most that of ``steps``
+        steps of CG with Jacobi preconditioning, up to rounding. How much smaller it is, is learned.
+        """
+        A, b = check_system(A, b)
+        c, n = self.config, b.size
+        if (geometry is not None) != c.geometry:
+            raise OptionError(
+                "this model was trained with geometry: give dof and coordinates"
+                if c.geometry
+                else "this model was trained without geometry; leave it out, or load the geometric weights"
+            )
+        if geometry is not None:
+            geometry.check(n)
+        system = equilibrate(A, really=c.equilibrated)
+        right, starts = system.scale * b, np.array([0, n])
+        largest = float(np.max(np.abs(right)))
+        if largest == 0:
+            return np.zeros(n), np.zeros((n, c.outputs))
+        cg = conjugate_gradients(system.A, right / largest, starts, c.steps)
+        F = plus_features(system.A, system.size, right / largest, starts, cg)
+        if geometry is not None:
+            F = np.concatenate([F, geometry.features().astype(np.float32)], axis=1)
+        graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, c.coarse))
+        steps = damping(system.A, starts, c.smoothing)
+        V = plus_forward(self.parameters, graphs, F, steps).astype(np.float64)
+        y = improve(system.A, right / largest, V, cg if c.search == "krylov" else None)
+        return largest * system.scale * y, system.scale[:, None] * V
+
+    def guess(self, A: Any, b: Any, geometry: Geometry | None = None) -> np.ndarray:
+        """The approximate solution of `propose` alone."""
+        return self.propose(A, b, geometry)[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with config and card in the metadata, atomically."""
+        from nnla.registry import save_model
+
+        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> NSLSPlus:
+        """Read weights; anything malformed raises `WeightsError`."""
+        from nnla.registry import read_model
+
+        return cls(*read_model(path, kind=cls.kind, config=NSLSPlusConfig))

@@ -1,0 +1,131 @@
+"""The file format of the StAnD data set: one linear system with its solution per ``.npz``.
+
+Keys ``A_indices`` (2, nnz), ``A_values`` (nnz,), ``x`` (n,), ``b`` (n,). Files are untrusted: what they
+claim is checked against the bytes that are there, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from scipy.sparse import coo_array
+
+from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
+from nnla.problems.files import _read_npy, _real, as_matrix, guarded
+from nnla.problems.matrix_market import unpacked_limit
+from nnla.registry import write_atomic
+from nnla.types import Problem
+
+__all__ = ["read_stand", "write_stand"]
+
+_KEYS = ("A_indices", "A_values", "x", "b")
+
+
+def read_stand(path: str | os.PathLike) -> Problem:
+    """Read one StAnD problem.
+
+    Parameters
+    ----------
+    path : ``.npz`` with A_indices, A_values, x and b
+
+    Returns
+    -------
+    Problem : A is a csr_array (n, n), duplicates summed and stored zeros kept; b and x are (n,)
+
+    Raises
+    ------
+    FileFormatError
+        Missing, truncated or malformed file, absent keys, pickled objects, indices out of range.
+    ShapeError, DTypeError, NonFiniteError
+        Arrays that do not fit each other, are not real numbers, or hold NaN or Inf.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "one.npz")
+    ...     write_stand(path, coo_array(np.diag([2.0, 4.0])), [2.0, 4.0], [1.0, 1.0])
+    ...     read_stand(path).A.toarray()
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    A, b, x = guarded(path, _read)
+    return Problem(Path(path).stem, A, b, x, {"source": "StAnD", "file": Path(path).name})
+
+
+def write_stand(path: str | os.PathLike, A, b, x) -> None:
+    """Write one problem in the format of StAnD, atomically.
+
+    Parameters
+    ----------
+    path : ends in .npz
+    A : (n, n) sparse or dense
+    b, x : (n,) right-hand side and solution
+
+    Raises
+    ------
+    OptionError
+        Another suffix, or a place that cannot be written.
+    ShapeError, DTypeError
+        Arrays that do not fit each other, or are not real.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise OptionError(f"{path}: StAnD problems are .npz files; use a name that ends in .npz")
+    A = as_matrix(A if hasattr(A, "tocoo") else np.asarray(A))
+    b, x = _real(np.asarray(b)), _real(np.asarray(x))
+    n = A.indptr.size - 1
+    if b.shape != (n,) or x.shape != b.shape:
+        raise ShapeError(f"A is {n} x {n}, so b and x must be ({n},), got {b.shape} and {x.shape}")
+    stream = io.BytesIO()
+    indices = np.stack([c.astype(np.int32) for c in A.tocoo().coords])
+    np.savez_compressed(stream, A_indices=indices, A_values=A.data, x=x, b=b)
+    try:
+        write_atomic(path, stream.getvalue())
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _read(stream: IO[bytes]):
+    size = os.fstat(stream.fileno()).st_size
+    if stream.read(4) != b"PK\x03\x04":
+        raise FileFormatError("is not an .npz archive; get the file again")
+    stream.seek(0)
+    archive = zipfile.ZipFile(stream)
+    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    lacking = [key for key in _KEYS if key not in members]
+    if lacking:
+        raise FileFormatError(f"lacks {', '.join(lacking)}; a StAnD problem has {', '.join(_KEYS)}")
+    if sum(members[key].file_size for key in _KEYS) > unpacked_limit(size):
+        raise FileFormatError("unpacks to far more than its size warrants; get the file again")
+    arrays = {}
+    for key in _KEYS:
+        with archive.open(members[key]) as content:
+            try:
+                arrays[key] = _read_npy(content, members[key].file_size)
+            except DTypeError as error:
+                raise FileFormatError(f"{key} {error}") from None
+    return _check(*(arrays[key] for key in _KEYS))
+
+
+def _check(indices: np.ndarray, values: np.ndarray, x: np.ndarray, b: np.ndarray):
+    if indices.dtype.kind not in "iu":
+        raise FileFormatError("has A_indices that are not integers; save it again")
+    values, x, b = _real(values), _real(x), _real(b)
+    if b.ndim != 1 or b.size == 0 or x.shape != b.shape:
+        raise ShapeError(f"has x {x.shape} and b {b.shape}; both must be (n,) with n of at least 1")
+    if values.ndim != 1 or indices.shape != (2, values.size):
+        raise ShapeError(f"has A_indices {indices.shape} and A_values {values.shape}; they must be (2, m) and (m,)")
+    for name, array in (("A_values", values), ("x", x), ("b", b)):
+        if not np.all(np.isfinite(array)):
+            raise NonFiniteError(f"has NaN or Inf in {name}; get the file again")
+    # unsigned indices would wrap around in a signed type: compare before converting
+    if indices.size and (indices.min() < 0 or indices.max() >= b.size):
+        raise FileFormatError(f"has an index outside the {b.size} rows; get the file again")
+    A = coo_array((values, tuple(indices.astype(np.int64))), shape=(b.size, b.size))
+    return as_matrix(A.tocsr()), b, x

@@ -1,0 +1,153 @@
+"""Training of the graph networks: losses by hand, parts of the data apart, runs resumed to the last bit."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from nnla.errors import OptionError
+from nnla.models.nsls import NSLS
+from nnla.models.nsls_plus import NSLSPlus
+from nnla.training.config import load_recipe
+from nnla.training.frame_data import draw_batch, make_structures, relative_errors, summary
+from nnla.training.loop import train
+
+torch = pytest.importorskip("torch")
+
+TINY = [
+    "data.structures=6",
+    "data.held_out=2",
+    "data.sizes.small=0.0",
+    "model.inner=8",
+    "model.blocks=2",
+    "optim.batch=4",
+    "optim.log_every=1",
+    "optim.checkpoint_every=4",
+]
+RECIPES = ["nsls-frames", "nsls-plus-algebraic", "nsls-plus-geometric"]
+
+
+def recipe(name, *overrides):
+    out = load_recipe(name, [*TINY, *overrides])
+    out["data"]["sizes"] = {"mini": 1.0}
+    return out
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_loss_falls_and_the_file_loads(tmp_path, name):
+    path = train(recipe(name, "optim.steps=24", "optim.lr=0.01", "optim.checkpoint_every=24"), tmp_path)
+    log = rows(tmp_path)
+    assert np.mean([r["loss"] for r in log[-6:]]) < np.mean([r["loss"] for r in log[:6]])
+    model = (NSLS if name == "nsls-frames" else NSLSPlus).from_file(path)
+    assert model.card["envelope"]["family"] == "building frames"
+    assert 0 < log[-1]["val_energy_mini_mean"] < 1
+
+
+@pytest.mark.parametrize("name", ["nsls-frames", "nsls-plus-geometric"])
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, name, monkeypatch):
+    from nnla.training import nsls
+
+    task = nsls.NSLSTask if name == "nsls-frames" else nsls.NSLSPlusTask
+    whole = train(recipe(name, "optim.steps=8"), tmp_path / "whole")
+    loss = task.loss
+
+    def dies(self, network, step):
+        if step == 6:
+            raise KeyboardInterrupt
+        return loss(self, network, step)
+
+    monkeypatch.setattr(task, "loss", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(name, "optim.steps=8"), tmp_path / "parts")
+    monkeypatch.setattr(task, "loss", loss)
+    again = train(recipe(name, "optim.steps=8"), tmp_path / "parts", resume=True)
+    kind = NSLS if name == "nsls-frames" else NSLSPlus
+    a, b = kind.from_file(whole), kind.from_file(again)
+    for key, value in a.parameters.items():
+        np.testing.assert_array_equal(value, b.parameters[key])
+
+
+def test_losses_by_hand(rng):
+    from nnla.training.nsls import cosine_losses
+
+    y, x, Ay, b = rng.standard_normal((4, 9))
+    starts = [0, 4, 9]
+
+    def by_hand(u, v):
+        cosines = [
+            u[i:j] @ v[i:j] / np.linalg.norm(u[i:j]) / np.linalg.norm(v[i:j]) for i, j in itertools.pairwise(starts)
+        ]
+        return 1 - np.mean(cosines)
+
+    cosine, residual = cosine_losses(*(torch.from_numpy(v) for v in (y, x, Ay, b)), starts)
+    assert float(cosine) == pytest.approx(by_hand(y, x))
+    assert float(residual) == pytest.approx(by_hand(Ay, b))
+    assert np.isfinite(float(cosine_losses(*[torch.zeros(9)] * 4, starts)[0]))
+
+
+def test_the_energy_error_of_the_loss_is_that_of_the_model(tmp_path):
+    """Training and use compute the same thing by different code."""
+    from nnla.training.config import Table
+    from nnla.training.nsls import NSLSPlusTask
+
+    task = NSLSPlusTask(Table(recipe("nsls-plus-geometric", "optim.batch=1", "data.mixed=0.0", "optim.ridge=1e-10")))
+    task.prepare(tmp_path, lambda *a: None)
+    network = task.network()
+    for step in range(3):
+        loss = task.loss(network, step)
+        batch = task._batch(step)
+        one = task.structures[batch.chosen[0]]
+        x = task._model(network, {}).guess(batch.A, batch.b, one.geometry)
+        assert relative_errors(batch.A, batch.x, x)["energy"] == pytest.approx(
+            float(loss["energy_error"].detach()), rel=1e-3
+        )
+
+
+def data(part, **change):
+    options = {"seed": 0, "sizes": {"mini": 1.0}, "styles": {"stand": 1.0}, "loads": 2}
+    return make_structures(part, 5, **{**options, **change})
+
+
+def test_parts_share_no_structure():
+    seen = {}
+    for part in ("train", "validation", "test"):
+        for one in data(part):
+            key = one.A.data[:8].tobytes()
+            assert seen.setdefault(key, part) == part
+    assert len(seen) == 15
+
+
+def test_solutions_solve():
+    for variant in ("loads", "synthetic"):
+        for one in data("train", variant=variant):
+            residual = one.A @ one.x - one.b
+            assert np.linalg.norm(residual) < 1e-8 * np.linalg.norm(one.b)
+    assert abs(data("train", variant="synthetic")[0].x).max() <= 1
+
+
+def test_mixed_batches_solve_too(rng):
+    structures = data("train")
+    batch = draw_batch(structures, rng, 7, mixed=1.0)
+    assert np.linalg.norm(batch.A @ batch.x - batch.b) < 1e-8 * np.linalg.norm(batch.b)
+    assert batch.starts.size == 8
+
+
+@pytest.mark.parametrize(
+    "change", [{"sizes": {"huge": 1.0}}, {"styles": {}}, {"styles": {"stand": -1.0}}, {"variant": "other"}]
+)
+def test_bad_data(change):
+    with pytest.raises(OptionError):
+        data("train", **change)
+    with pytest.raises(OptionError):
+        data("exam")
+
+
+def test_summary():
+    assert summary([1.0, 2.0, 3.0, 10.0])["median"] == 2.5
