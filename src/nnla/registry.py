@@ -106,6 +106,8 @@ _READERS = {
     "autospec-eig-paper": "nnla.models.autospec_eig_paper:EigPaperEngine",
     "autospec-funm-paper": "nnla.models.autospec_funm_paper:FunmPaperEngine",
     "autospec-function": "nnla.models.autospec_fun:FunctionEngine",
+    "nsls": "nnla.models.nsls:NSLS",
+    "nsls-plus": "nnla.models.nsls_plus:NSLSPlus",
 }
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
         p1_stiffness,
         q1_elasticity,
     )
+    from nnla.problems.frame_files import read_stand, write_stand
+    from nnla.problems.frame_plots import frame_figure
+    from nnla.problems.frame_recovery import recover_frame
+    from nnla.problems.frames import Frame, frame, synthetic
     from nnla.problems.gallery import (
         checkerboard_field,
         diffusion2d,
@@ -47,6 +51,13 @@ if TYPE_CHECKING:
     from nnla.problems.suitesparse import fetch
 
 _HOME = {
+    "Frame": "frames",
+    "frame": "frames",
+    "synthetic": "frames",
+    "read_stand": "frame_files",
+    "write_stand": "frame_files",
+    "recover_frame": "frame_recovery",
+    "frame_figure": "frame_plots",
     "eigen_spectrum": "eigen_spectra",
     "co_like": "hamiltonians",
     "hamiltonian": "hamiltonians",
@@ -89,6 +100,7 @@ _HOME = {
 
 __all__ = [
     "SUITE",
+    "Frame",
     "Problem",
     "checkerboard_field",
     "co_like",
@@ -102,6 +114,8 @@ __all__ = [
     "eliminate",
     "fetch",
     "flan_like",
+    "frame",
+    "frame_figure",
     "g3_circuit_like",
     "grid_circuit",
     "hamiltonian",
@@ -116,15 +130,19 @@ __all__ = [
     "q1_elasticity",
     "random_matrix",
     "read_matrix",
+    "read_stand",
     "read_vector",
+    "recover_frame",
     "si2_like",
     "sih4_like",
     "sio2_like",
     "suite",
+    "synthetic",
     "thermal1_like",
     "thermal2_like",
     "thermomech_tc_like",
     "wathen",
+    "write_stand",
     "write_vector_atomic",
 ]
 
