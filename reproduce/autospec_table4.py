@@ -24,6 +24,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from typing import Any
+
 import numpy as np
 
 import nnla
@@ -129,24 +131,31 @@ def run_case(task: tuple[str, str, str, str]) -> dict | None:
             row.setdefault("indefinite", []).append(f"cheb{k}")
     known = []
     for method in METHODS:
-        design = design_polynomial(probes[50], method=method, degree=DEGREE, rtol=RTOL)
+        design = design_polynomial(
+            probes[50], method=method, degree=DEGREE, rtol=RTOL, engine=engine_a() if method == "autospec" else None
+        )
         row[method] = case.polynomial(design, probes[50], cap)
         if design.fallback:
             row.setdefault("fallbacks", {})[method] = design.fallback
         if method in ("autospec", "chebyshev", "rule", "dos"):
             known.append((row[method], design.interval[0]))
     for k in (25, 200):
-        design = design_polynomial(probes[k], method="autospec", degree=DEGREE, rtol=RTOL)
+        design = design_polynomial(probes[k], method="autospec", degree=DEGREE, rtol=RTOL, engine=engine_a())
         row[f"autospec_probe{k}"] = case.polynomial(design, probes[k], cap)
     row["own_steps"], row["own"] = own_probe(case, base, cap)
     row["best"], row["best_a"] = case.best_interval(probes[50], known, cap)
     # float64 inside: counts of products and reductions are those of the algorithm, not of its rounding
     solved = nnla.solve(
-        A, case.b, method="autospec", scaling=scaling, rtol=RTOL, degree=DEGREE, dtype=np.float64
+        A, case.b, method="autospec", scaling=scaling, rtol=RTOL, degree=DEGREE, dtype=np.float64, engine=engine_a()
     ).report
     keys = ("converged", "iterations", "probe_iterations", "products", "reductions", "fallback")
     row["solve"] = {key: getattr(solved, key) for key in keys}
     return row | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+def engine_a() -> Any:
+    """The engine that chooses intervals, alone: this page is about it, docs/autospec_tail.md about engine B."""
+    return nnla.load("autospec-cg")
 
 
 def own_probe(case: Case, base: Scaling, cap: int) -> tuple[int, float]:
@@ -155,7 +164,7 @@ def own_probe(case: Case, base: Scaling, cap: int) -> tuple[int, float]:
     choice = nnla.load("autospec-cg").choose(short, degree=DEGREE, rtol=RTOL)
     steps = max(PROBE_STEPS, probe_length(choice.predicted_iterations * M * EFFICIENCY))
     probe = nnla.probe(case.op, steps, start=case.b, scaling=base.solve)
-    design = design_polynomial(probe, method="autospec", degree=DEGREE, rtol=RTOL)
+    design = design_polynomial(probe, method="autospec", degree=DEGREE, rtol=RTOL, engine=engine_a())
     return steps, case.polynomial(design, probe, cap)
 
 
