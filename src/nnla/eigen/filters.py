@@ -116,18 +116,3 @@ class BoundFilter:
         if self._op.xp == "torch":
             return to_numpy(self.recurrence.apply(self._op, self._op.as_vector(v)))
         return self.recurrence.apply(self._op, v)
-
-    def eigenvalue(self, value: float, edge: float, cut: float) -> float:
-        """The eigenvalue between edge and cut at which P takes a value, by bisection; the nearer end if none does."""
-        low, high = edge, cut  # P decreases from the edge to the cut
-        if value >= self.recurrence(float(edge)):
-            return edge
-        if value <= self.recurrence(float(cut)):
-            return cut
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            if self.recurrence(float(middle)) > value:
-                low = middle
-            else:
-                high = middle
-        return 0.5 * (low + high)
