@@ -10,7 +10,6 @@ training seed reaches, over those of the best of the engine's candidate cuts, be
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import time
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ship_weights import CARDS, WEIGHTS, _seconds
+from ship_weights import _seconds, ship
 
-from nnla.models.autospec_eig import AutoSpecEigEngine, eig_forward, strength_grid
-from nnla.registry import load, write_atomic
+from nnla.models.autospec_eig import AutoSpecEigEngine, strength_grid
+from nnla.models.engine_base import ensemble
+from nnla.registry import load
 from nnla.training.autospec_cg import interpolated_regret
 from nnla.training.autospec_eig import eig_examples
 
@@ -35,7 +35,7 @@ def measured(engine: AutoSpecEigEngine, path: Path, spectra: int) -> dict[str, A
     data = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     filters = data["degree"] > 1
     x, curves = data["features"][filters].astype(np.float64), data["curve"][filters]
-    out = eig_forward(engine.parameters, x).mean(axis=0)
+    out = ensemble(engine.parameters, x).mean(axis=0)
     regrets = {"autospec": [interpolated_regret(p, c) for p, c in zip(out[:, :-1], curves, strict=True)]}
     # what a fixed strength would do, and the cut at the Ritz value of place 1.5 k + 1, read off the features
     for value in (0.3, 1.0, 3.0, 10.0):
@@ -106,15 +106,8 @@ def main() -> None:
     args = parser.parse_args()
     engine = load(str(args.file))
     name, data = engine.card["name"], args.file.read_bytes()
-    entry = {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
-    entry |= {"card": engine.card | {"measured": measured(engine, args.file, args.spectra)}}
-    write_atomic(WEIGHTS / entry["file"], data)
-    listing = json.loads((WEIGHTS / "registry.json").read_text(encoding="utf-8"))
-    listing[name] = entry
-    write_atomic(WEIGHTS / "registry.json", json.dumps(listing, indent=1, sort_keys=True).encode())
-    CARDS.mkdir(parents=True, exist_ok=True)
-    write_atomic(CARDS / f"{name}.md", card_text(name, entry, len(data)).encode())
-    print(f"shipped {name}: {entry['sha256']}")
+    card = engine.card | {"measured": measured(engine, args.file, args.spectra)}
+    ship(name, data, {"card": card}, card_text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ seed reaches, by the polynomials that `nnla.matrix_function` would emit, guard i
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import time
@@ -18,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ship_weights import CARDS, WEIGHTS, _seconds
+from ship_weights import _seconds, ship
 
 from nnla.functions.design import design_function
 from nnla.functions.polynomials import adapted, interpolant, neumann_series, zones_of
 from nnla.functions.scalars import FUNCTIONS
 from nnla.models.autospec_fun import DEFAULT, FunctionEngine
 from nnla.problems.covariances import sample_covariance
-from nnla.registry import load, write_atomic
+from nnla.registry import load
 from nnla.simulation import simulate_lanczos
 from nnla.training.autospec_fun import candidate_errors, whitening_error
 from nnla.types import SpectralProbe
@@ -151,13 +150,7 @@ def main() -> None:
     engine = load(str(args.file))
     name, data = engine.card["name"], args.file.read_bytes()
     card = engine.card | {"measured": measured(engine, args.file, args.spectra)}
-    entry = {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "card": card}
-    write_atomic(WEIGHTS / entry["file"], data)
-    listing = json.loads((WEIGHTS / "registry.json").read_text(encoding="utf-8"))
-    listing[name] = entry
-    write_atomic(WEIGHTS / "registry.json", json.dumps(listing, indent=1, sort_keys=True).encode())
-    write_atomic(CARDS / f"{name}.md", card_text(name, entry, len(data)).encode())
-    print(f"shipped {name}: {entry['sha256']}")
+    ship(name, data, {"card": card}, card_text)
 
 
 if __name__ == "__main__":

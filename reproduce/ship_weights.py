@@ -15,6 +15,7 @@ import hashlib
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,18 @@ def _seconds(card: dict[str, Any]) -> str:
     return f"{sum(seconds.values()):.0f} s ({', '.join(f'{v:.0f} s {k}' for k, v in seconds.items())})"
 
 
+def ship(name: str, data: bytes, entry: dict[str, Any], describe: Callable[[str, dict[str, Any], int], str]) -> None:
+    """Write the file, its entry in the registry and its card."""
+    entry |= {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomic(WEIGHTS / entry["file"], data)
+    listing = json.loads((WEIGHTS / "registry.json").read_text(encoding="utf-8"))
+    listing[name] = entry
+    write_atomic(WEIGHTS / "registry.json", json.dumps(listing, indent=1, sort_keys=True).encode())
+    CARDS.mkdir(parents=True, exist_ok=True)
+    write_atomic(CARDS / f"{name}.md", describe(name, entry, len(data)).encode())
+    print(f"shipped {name}: {entry['sha256']}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="weights written by `nnla train`")
@@ -152,14 +165,7 @@ def main() -> None:
     card = dict(engine.card)
     if not hasattr(engine, "improve"):  # which is measured by training itself, and by reproduce/autospec_tail.py
         card["measured"] = measured(args.file, args.spectra)
-    entry = {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "card": card}
-    write_atomic(WEIGHTS / entry["file"], data)
-    listing = json.loads((WEIGHTS / "registry.json").read_text(encoding="utf-8"))
-    listing[name] = entry
-    write_atomic(WEIGHTS / "registry.json", json.dumps(listing, indent=1, sort_keys=True).encode())
-    CARDS.mkdir(parents=True, exist_ok=True)
-    write_atomic(CARDS / f"{name}.md", card_text(name, entry, len(data)).encode())
-    print(f"shipped {name}: {entry['sha256']}")
+    ship(name, data, {"card": card}, card_text)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from nnla.models.autospec_fun import (
     FunConfig,
     FunctionEngine,
     fun_features,
-    fun_forward,
     load_engine,
 )
+from nnla.models.engine_base import ensemble
 from nnla.problems.covariances import sample_covariance
 from nnla.simulation import simulate_lanczos
 from nnla.training.autospec_fun import whitening_error
@@ -71,7 +71,7 @@ def test_numpy_and_torch_agree():
     own = engine()
     x = np.random.default_rng(0).standard_normal((4, own.config.features))
     tensors = {key: torch.from_numpy(value) for key, value in own.parameters.items()}
-    assert np.allclose(fun_forward(own.parameters, x), fun_forward(tensors, torch.from_numpy(x)).numpy())
+    assert np.allclose(ensemble(own.parameters, x), ensemble(tensors, torch.from_numpy(x)).numpy())
 
 
 def test_features_do_not_depend_on_the_scale():

@@ -9,18 +9,17 @@ has learned from simulated runs how much to believe it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.eigen.filters import cut_of_strength
 from nnla.eigen.window import Window
 from nnla.errors import WeightsError
+from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
 from nnla.simulated_choice import curve_minimum
 
-__all__ = ["AutoSpecEigEngine", "EigChoice", "EigConfig", "eig_forward", "strength_grid", "window_features"]
+__all__ = ["AutoSpecEigEngine", "EigChoice", "EigConfig", "strength_grid", "window_features"]
 
 _PLACES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # of the features, in units of k
 _SMALLEST_DEPTH = 1e-9
@@ -105,37 +104,18 @@ def window_features(window: Window, degree: int) -> np.ndarray:
     return np.concatenate([np.log(depth + _SMALLEST_DEPTH), np.log(residual + _SMALLEST_DEPTH), rest])
 
 
-def eig_forward(parameters: dict[str, Any], x: Any) -> Any:
-    """The network, written once for NumPy arrays and torch tensors.
-
-    Parameters
-    ----------
-    parameters : mean, std (F,); W0 (E, F, H), b0 (E, 1, H), W1 (E, H, H), b1, W2 (E, H, C + 1), b2
-    x : (B, F) features, or (E, B, F) for one batch per member
-
-    Returns
-    -------
-    (E, B, C + 1) log steps of every candidate above the least, then the logarithm of the least
-    """
-    xp, p = namespace(x), parameters
-    z = xp.clip((x - p["mean"]) / p["std"], -4.0, 4.0)
-    for layer in "01":
-        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
-        z = z / (1.0 + xp.exp(-z))
-    return z @ p["W2"] + p["b2"]
-
-
-class AutoSpecEigEngine:
+class AutoSpecEigEngine(EngineBase):
     """Trained engine for eigenproblems: NumPy arrays, a config and a card.
 
     Parameters
     ----------
     config : EigConfig
-    parameters : dict of arrays as `eig_forward` takes them, and the envelope ``low``, ``high`` (F,)
+    parameters : dict of arrays as `ensemble` takes them, and the envelope ``low``, ``high`` (F,)
     card : facts about the training, as JSON-able values
     """
 
-    name = "autospec-eig"
+    name = kind = "autospec-eig"
+    config_type = EigConfig
     task = "eigenproblems"
 
     def __init__(self, config: EigConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
@@ -143,27 +123,7 @@ class AutoSpecEigEngine:
         whole = all(isinstance(v, int) and 0 < v <= 4096 for v in (config.hidden, config.members, config.candidates))
         if not whole or config.candidates < 3 or not 0 < config.smallest < config.largest < np.inf:
             raise WeightsError(f"engine weights have an impossible config ({config}); {remedy}")
-        for key, shape in config.shapes().items():
-            if key not in parameters:
-                raise WeightsError(f"engine weights lack {key}; {remedy}")
-            if parameters[key].shape != shape:
-                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
-            if not np.all(np.isfinite(parameters[key])):
-                raise WeightsError(f"engine weights {key} have NaN or Inf; {remedy}")
-        if not np.all(parameters["std"] > 0):
-            raise WeightsError(f"engine weights std are not positive; {remedy}")
-        self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
-        self.card = card
-
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"AutoSpecEigEngine({self.card.get('name', self.name)!r}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+        super().__init__(config, parameters, card)
 
     def choose(self, window: Window, *, degree: int = 21) -> EigChoice:
         """The filter's cut for a window.
@@ -179,28 +139,11 @@ class AutoSpecEigEngine:
         cut among the wanted eigenvalues and asks again with the window that it then knows.
         """
         x = window_features(window, degree)
-        out = eig_forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
+        out = ensemble(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
         curve, level = out[:-1], float(np.clip(out[-1], 0.0, 20.0))
         position = curve_minimum(curve)
         grid = np.log(strength_grid(self.config))
         value = float(np.exp(np.interp(position, np.arange(grid.size), grid)))
-        p = self.parameters
-        excess = np.maximum(x - p["high"], 0) + np.maximum(p["low"] - x, 0)
-        inside = float(np.mean(np.minimum(excess / p["std"], 4.0))) <= float(self.card.get("envelope_limit", 0.1))
+        inside = envelope_distance(self.parameters, x) <= float(self.card.get("envelope_limit", 0.1))
         cut = cut_of_strength(value, window.edge, window.far, degree)
         return EigChoice(cut, value, curve - curve.min(), float(np.exp(level)), inside)
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind="autospec-eig", config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> AutoSpecEigEngine:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind="autospec-eig", config=EigConfig))

@@ -17,7 +17,7 @@ import numpy as np
 
 from nnla._arrays import is_torch, namespace
 from nnla.errors import NonFiniteError, OptionError, ShapeError
-from nnla.models.paper_backbone import EngineBase, backbone, check_sizes, gelu
+from nnla.models.paper_backbone import PaperBase, backbone, check_sizes, gelu
 from nnla.recurrences import Recurrence
 
 __all__ = [
@@ -114,7 +114,7 @@ def eig_forward(parameters: dict[str, Any], x: Any) -> Any:
     return backbone(parameters, eig_embedding(parameters, x))
 
 
-class EigPaperEngine(EngineBase):
+class EigPaperEngine(PaperBase):
     """The paper's trained engine for eigenproblems: NumPy arrays, a config and a card.
 
     Parameters

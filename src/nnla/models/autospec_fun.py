@@ -11,14 +11,13 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
 from nnla.functions.polynomials import Margins
+from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "FunctionEngine",
     "MarginChoice",
     "fun_features",
-    "fun_forward",
     "load_engine",
 ]
 
@@ -110,27 +108,19 @@ def fun_features(probe: SpectralProbe, *, degree: int, config: FunConfig) -> np.
     return np.concatenate([log_theta[at], log_residual[at], log_weight[at], middle, sizes])
 
 
-def fun_forward(parameters: dict[str, Any], x: Any) -> Any:
-    """The network, written once for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B, C)."""
-    xp, p = namespace(x), parameters
-    z = xp.clip((x - p["mean"]) / p["std"], -4.0, 4.0)
-    for layer in "01":
-        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
-        z = z / (1.0 + xp.exp(-z))
-    return z @ p["W2"] + p["b2"]
-
-
-class FunctionEngine:
+class FunctionEngine(EngineBase):
     """Trained engine: NumPy arrays, a config and a card.
 
     Parameters
     ----------
     config : FunConfig
-    parameters : dict of arrays as `fun_forward` takes them, and the envelope ``low``, ``high`` (F,)
+    parameters : dict of arrays as `ensemble` takes them, and the envelope ``low``, ``high`` (F,)
     card : facts about the training, as JSON-able values
     """
 
     name = NAME
+    kind = "autospec-function"
+    config_type = FunConfig
     task = "matrix functions"
 
     def __init__(self, config: FunConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
@@ -139,24 +129,7 @@ class FunctionEngine:
                 f"engine weights know {config.candidates} candidates, this version of nnla has {len(CANDIDATES)}; "
                 "train them again or reinstall nnla"
             )
-        for key, shape in config.shapes().items():
-            if key not in parameters:
-                raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
-            if parameters[key].shape != shape:
-                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
-            if not np.all(np.isfinite(parameters[key])):
-                raise WeightsError(f"engine weights {key} have NaN or Inf; train them again or reinstall nnla")
-        self.config, self.card = config, card
-        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
-
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"FunctionEngine({self.card.get('name', self.name)!r}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+        super().__init__(config, parameters, card)
 
     def margins(self, probe: SpectralProbe, *, degree: int = 21) -> MarginChoice:
         """Margins for a probe.
@@ -177,29 +150,13 @@ class FunctionEngine:
                 DEFAULT, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule"
             )
         x = fun_features(probe, degree=degree, config=self.config)
-        regret = fun_forward(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
-        excess = np.maximum(x - self.parameters["high"], 0) + np.maximum(self.parameters["low"] - x, 0)
-        distance = float(np.mean(np.minimum(excess / self.parameters["std"], 4.0)))
+        regret = ensemble(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
+        distance = envelope_distance(self.parameters, x)
         limit = float(self.card.get("envelope_limit", 0.05))
         if distance > limit:
             why = f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f}): margins by rule"
             return MarginChoice(DEFAULT, regret, False, why)
         return MarginChoice(CANDIDATES[int(np.argmin(regret))], regret)
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind="autospec-function", config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> FunctionEngine:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind="autospec-function", config=FunConfig))
 
 
 def load_engine(engine: Any = None) -> FunctionEngine:

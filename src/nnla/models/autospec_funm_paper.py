@@ -11,14 +11,14 @@ import numpy as np
 
 from nnla.errors import NotPositiveDefiniteError
 from nnla.models.autospec_paper import PaperConfig, paper_features, paper_forward
-from nnla.models.paper_backbone import EngineBase
+from nnla.models.paper_backbone import PaperBase
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
 __all__ = ["FunmPaperEngine"]
 
 
-class FunmPaperEngine(EngineBase):
+class FunmPaperEngine(PaperBase):
     """The paper's trained engine for A^(-1/2): NumPy arrays, a config and a card.
 
     Parameters

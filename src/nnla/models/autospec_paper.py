@@ -15,7 +15,7 @@ import numpy as np
 
 from nnla._arrays import namespace
 from nnla.errors import NotPositiveDefiniteError
-from nnla.models.paper_backbone import EngineBase, backbone, check_sizes, gelu, magnitudes
+from nnla.models.paper_backbone import PaperBase, backbone, check_sizes, gelu, magnitudes
 from nnla.recurrences import Recurrence
 from nnla.types import SpectralProbe
 
@@ -125,7 +125,7 @@ def paper_forward(parameters: dict[str, Any], x: Any) -> Any:
     return backbone(parameters, embedding(parameters, x))
 
 
-class PaperEngine(EngineBase):
+class PaperEngine(PaperBase):
     """The paper's trained engine for preconditioned linear systems: NumPy arrays, a config and a card.
 
     Parameters

@@ -8,15 +8,13 @@ eigenproblems (`nnla.models.autospec_eig_paper`).
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from nnla._arrays import is_torch, namespace
-from nnla.errors import OptionError, WeightsError
+from nnla.errors import OptionError
+from nnla.models.engine_base import EngineBase
 
-__all__ = ["EngineBase", "backbone", "check_sizes", "gelu", "magnitudes"]
+__all__ = ["PaperBase", "backbone", "check_sizes", "gelu", "magnitudes"]
 
 _EPSILON = 1e-8  # epsilon of Algorithm 1
 
@@ -57,47 +55,13 @@ def check_sizes(config: Any, least: dict[str, int]) -> None:
             raise OptionError(f"{kind}.{name} must be an integer of at least {lowest}, got {value!r}")
 
 
-class EngineBase:
-    """A trained engine of the paper: NumPy arrays, a config and a card.
-
-    Parameters
-    ----------
-    config : with ``degree`` and ``shapes()``, which names the arrays and their shapes
-    parameters : dict of arrays
-    card : facts about the training, as JSON-able values
-
-    Raises
-    ------
-    WeightsError
-        An array is missing, has another shape than the config says, or is not finite.
-    """
-
-    name: ClassVar[str]
-    kind: ClassVar[str]  # of the weights file
-    task: ClassVar[str] = "linear systems"
-    config_type: ClassVar[type]
-
-    def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        for key, shape in config.shapes().items():
-            if key not in parameters:
-                raise WeightsError(f"engine weights lack {key}; train them again or reinstall nnla")
-            if parameters[key].shape != shape:
-                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
-            if not np.all(np.isfinite(parameters[key])):
-                raise WeightsError("engine weights have NaN or Inf; train them again or reinstall nnla")
-        self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
-        self.card = card
+class PaperBase(EngineBase):
+    """A trained engine of the paper, for one degree."""
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
         name = self.card.get("name", self.name)
         return f"{type(self).__name__}({name!r}, degree={self.config.degree}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
 
     def check_degree(self, degree: int, others: str) -> None:
         """Raise `OptionError` for another degree than the trained one; ``others`` names methods that take it."""
@@ -106,18 +70,3 @@ class EngineBase:
                 f"the paper's engine was trained for degree {self.config.degree} only, got {degree}; "
                 f"use degree={self.config.degree}, or another method ({others}) for other degrees"
             )
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> Any:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind=cls.kind, config=cls.config_type))

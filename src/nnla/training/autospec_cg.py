@@ -17,6 +17,7 @@ from nnla.models.autospec import (
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.simulated_choice import curve_minimum
 from nnla.simulation import quick_cost, simulate_curve, simulate_probe
+from nnla.training.chunks import cached_chunks
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
@@ -119,22 +120,8 @@ class AutoSpecTask:
         self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
     ) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
-        cache = folder / "data"
-        cache.mkdir(exist_ok=True)
-        chunks = []
-        total = -(-count // _CHUNK)
-        for index in range(total):
-            size = min(_CHUNK, count - index * _CHUNK)
-            path = cache / f"{part}-{index:04d}.npz"
-            if not path.exists():
-                chunk = example_chunk(seed, index, size, probes, self.config, self.recipe["data"])
-                partial = path.with_suffix(".part.npz")
-                np.savez(partial, allow_pickle=False, **chunk)
-                partial.replace(path)
-            with np.load(path, allow_pickle=False) as stored:
-                chunks.append({key: stored[key] for key in stored.files})
-            progress(f"data ({part})", index + 1, total, "")
-        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        make = lambda i, n: example_chunk(seed, i, n, probes, self.config, self.recipe["data"])  # noqa: E731
+        return cached_chunks(folder, part, count, _CHUNK, make, progress)
 
     # -- network ----------------------------------------------------------------------------------
 

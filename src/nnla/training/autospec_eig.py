@@ -13,9 +13,11 @@ from nnla.eigen.filters import chebyshev_filter, cut_of_strength
 from nnla.eigen.iteration import Search
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
-from nnla.models.autospec_eig import AutoSpecEigEngine, EigConfig, eig_forward, strength_grid, window_features
+from nnla.models.autospec_eig import AutoSpecEigEngine, EigConfig, strength_grid, window_features
+from nnla.models.engine_base import ensemble
 from nnla.operators import Operator, as_operator
 from nnla.training.autospec_cg import interpolated_regret
+from nnla.training.chunks import cached_chunks
 from nnla.training.loop import Progress
 
 __all__ = ["EigTask", "eig_examples", "virtual_window"]
@@ -172,20 +174,8 @@ class EigTask:
         self.envelope = {key: [int(train[key].min()), int(train[key].max())] for key in ("n", "k", "degree")}
 
     def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
-        cache = folder / "data"
-        cache.mkdir(exist_ok=True)
-        chunks, total = [], -(-count // _CHUNK)
-        for index in range(total):
-            path = cache / f"{part}-{index:04d}.npz"
-            if not path.exists():
-                chunk = eig_examples(seed, index, min(_CHUNK, count - index * _CHUNK), self.config)
-                partial = path.with_suffix(".part.npz")
-                np.savez(partial, allow_pickle=False, **chunk)
-                partial.replace(path)
-            with np.load(path, allow_pickle=False) as stored:
-                chunks.append({key: stored[key] for key in stored.files})
-            progress(f"data ({part})", index + 1, total, "")
-        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        make = lambda i, n: eig_examples(seed, i, n, self.config)  # noqa: E731
+        return cached_chunks(folder, part, count, _CHUNK, make, progress)
 
     def network(self) -> Any:
         """Random weights; the last layer starts near zero."""
@@ -208,7 +198,7 @@ class EigTask:
         rng = np.random.default_rng([self.recipe["seed"], 1, step])
         index = rng.integers(len(self.features), size=(self.config.members, self.recipe["optim"]["batch"]))
         x, curve = torch.from_numpy(self.features[index]), torch.from_numpy(self.curves[index])
-        out = eig_forward(dict(network.named_parameters()) | dict(network.named_buffers()), x)
+        out = ensemble(dict(network.named_parameters()) | dict(network.named_buffers()), x)
         regret = curve - curve.min(dim=-1, keepdim=True).values
         huber = torch.nn.functional.smooth_l1_loss
         near = torch.exp(-regret / 0.15) + 0.05
@@ -220,7 +210,7 @@ class EigTask:
     def validate(self, network: Any) -> dict[str, float]:
         """Steps above the best candidate's, on held-out spectra: by the engine, and by the best fixed strength."""
         x, curve = self.validation
-        out = eig_forward(self._arrays(network), x.astype(np.float64)).mean(axis=0)
+        out = ensemble(self._arrays(network), x.astype(np.float64)).mean(axis=0)
         level = np.abs(out[:, -1] - curve.min(axis=1))
         regrets = [interpolated_regret(p, c) for p, c in zip(out[:, :-1], curve, strict=True)]
         fixed = (curve - curve.min(axis=1, keepdims=True)).mean(axis=0).min()

@@ -9,9 +9,11 @@ import numpy as np
 
 from nnla.functions.polynomials import Margins, adapted, interpolant, zones_of
 from nnla.functions.scalars import FUNCTIONS
-from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_features, fun_forward
+from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_features
+from nnla.models.engine_base import ensemble
 from nnla.problems.covariances import sample_covariance
 from nnla.simulation import simulate_lanczos
+from nnla.training.chunks import cached_chunks
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
@@ -98,21 +100,8 @@ class FunctionTask:
 
     def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
-        cache = folder / "data"
-        cache.mkdir(exist_ok=True)
-        chunks, total = [], -(-count // _CHUNK)
-        for index in range(total):
-            path = cache / f"{part}-{index:04d}.npz"
-            if not path.exists():
-                size = min(_CHUNK, count - index * _CHUNK)
-                chunk = example_chunk(seed, index, size, self.config, self.recipe["data"])
-                partial = path.with_suffix(".part.npz")
-                np.savez(partial, allow_pickle=False, **chunk)
-                partial.replace(path)
-            with np.load(path, allow_pickle=False) as stored:
-                chunks.append({key: stored[key] for key in stored.files})
-            progress(f"data ({part})", index + 1, total, "")
-        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        make = lambda i, n: example_chunk(seed, i, n, self.config, self.recipe["data"])  # noqa: E731
+        return cached_chunks(folder, part, count, _CHUNK, make, progress)
 
     # -- network ----------------------------------------------------------------------------------
 
@@ -144,7 +133,7 @@ class FunctionTask:
         rng = np.random.default_rng([self.recipe["seed"], 1, step])
         index = rng.integers(len(self.features), size=(self.config.members, optim["batch"]))
         x, regret = torch.from_numpy(self.features[index]), torch.from_numpy(self.labels[index])
-        out = fun_forward(dict(network.named_parameters()) | dict(network.named_buffers()), x)
+        out = ensemble(dict(network.named_parameters()) | dict(network.named_buffers()), x)
         near = torch.exp(-regret / 0.7) + 0.05
         huber = torch.nn.functional.smooth_l1_loss
         shape = (near * huber(out, regret, reduction="none", beta=0.2)).mean()
@@ -153,7 +142,7 @@ class FunctionTask:
 
     def validate(self, network: Any) -> dict[str, float]:
         """Geometric means over held-out probes: error of the choice over the best candidate's, over interpolation's."""
-        out = fun_forward(self._arrays(network), self.held["features"].astype(np.float64)).mean(axis=0)
+        out = ensemble(self._arrays(network), self.held["features"].astype(np.float64)).mean(axis=0)
         error = np.maximum(self.held["error"], _FLOOR)
         chosen = np.log(error[np.arange(len(out)), out.argmin(axis=1)])
         fixed = np.log(error).mean(axis=0).min()  # the best margins that do not depend on the probe

@@ -13,6 +13,7 @@ from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.registry import load
 from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
 from nnla.tail_roots import equiripple_roots, residual_at, spectral_tail
+from nnla.training.chunks import cached_chunks
 from nnla.training.loop import Progress
 from nnla.types import SpectralProbe
 
@@ -124,20 +125,8 @@ class TailTask:
 
     def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
-        cache = folder / "data"
-        cache.mkdir(exist_ok=True)
-        chunks, total = [], -(-count // _CHUNK)
-        for index in range(total):
-            path = cache / f"{part}-{index:04d}.npz"
-            if not path.exists():
-                chunk = tail_examples(seed, index, min(_CHUNK, count - index * _CHUNK), self.recipe["data"])
-                partial = path.with_suffix(".part.npz")
-                np.savez(partial, allow_pickle=False, **chunk)
-                partial.replace(path)
-            with np.load(path, allow_pickle=False) as stored:
-                chunks.append({key: stored[key] for key in stored.files})
-            progress(f"data ({part})", index + 1, total, "")
-        return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        make = lambda i, n: tail_examples(seed, i, n, self.recipe["data"])  # noqa: E731
+        return cached_chunks(folder, part, count, _CHUNK, make, progress)
 
     # -- network ----------------------------------------------------------------------------------
 
