@@ -117,5 +117,5 @@ def _definite(op: Operator, o: float, top: float, near: float, width: float) -> 
             continue
         except (NNLAError, MemoryError):
             return None
-        return analysed.solve, o * s
+        return analysed.solve, o * s + 0.0  # no negative zero
     return None
