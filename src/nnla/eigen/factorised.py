@@ -72,7 +72,7 @@ def solve_inverse(
     job.seconds["probe"] += time.perf_counter() - clock
     job.products_probe, job.probed = op.products - job.before, job.probed + 1
     clock = time.perf_counter()
-    factor = _definite(op, o, top, min(near, 0.1 * width), width)
+    factor = _definite(op, o, top, min(near, 0.1 * width), width, job.analysed)
     job.seconds["setup"] += time.perf_counter() - clock
     if factor is None:
         return None
@@ -92,7 +92,9 @@ def solve_inverse(
     return search.pairs()
 
 
-def _definite(op: Operator, o: float, top: float, near: float, width: float) -> tuple[Any, float] | None:
+def _definite(
+    op: Operator, o: float, top: float, near: float, width: float, analysed: Any = None
+) -> tuple[Any, float] | None:
     """Solves with the definite matrix s - o A, and the shift o s, for the least shift tried that works."""
     csr = op.csr
     assert csr is not None
@@ -102,12 +104,12 @@ def _definite(op: Operator, o: float, top: float, near: float, width: float) -> 
     if o < 0 and -0.2 * width < top < 0:  # a positive definite matrix, as far as one can see: no shift is best
         shifts.insert(0, 0.0)
     shifts.append(top + 2.0 * width)
-    analysed, entries = None, -1
+    entries = -1 if analysed is None else csr.nnz
     for s in shifts:
         B = sp.csr_array(s * sp.eye_array(op.n, format="csr") - o * csr)
         B.sort_indices()
         try:
-            if analysed is None or entries != B.nnz:  # a shift of zero may leave out the diagonal
+            if entries != B.nnz:  # a shift of zero may leave out the diagonal
                 entries = B.nnz
                 analysed = Cholesky(B, max_flops=_FLOPS_LIMIT)
                 if not analysed.complete:

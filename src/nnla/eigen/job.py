@@ -40,6 +40,7 @@ class Job:
     before: int = 0
     because: str = ""
     predicted: dict[str, float] | None = None
+    analysed: Any = None  # a Cholesky analysis of A's pattern
     fallback: str | None = None
     filter: FilterChoice | None = None
     norm: float = 0.0

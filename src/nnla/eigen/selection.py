@@ -18,26 +18,30 @@ __all__ = ["DEGREES", "before_probe", "predict"]
 
 DEGREES = (11, 21, 31, 51)  # of the filters that are weighed
 _DENSE = (1.2e-10, 2e-3)  # seconds of LAPACK per n^3, and at least
-_SOLVE = 3.5e-9  # seconds of a solve per entry of the factor
+_FACTOR = 1.2e-8, 5e-11  # seconds of a factorisation: per entry of A, per operation
+_SOLVE = 1.1e-9  # seconds of a solve per entry of the factor
+_SOLVES = 1.8  # of shift and invert with its verification, by ncv
 _FUSED = 0.6  # a product inside a native filter, by one of its own
 _FLOP = 2.5e-10  # seconds of an operation on the basis: it is memory that limits it
 _VERIFY = 1.35  # all steps, with those of the verification, by those to the last pair
 _FLOPS_LIMIT = 1e12  # of a factorisation that is worth analysing
 
 
-def before_probe(op: Operator, k: int, ncv: int) -> dict[str, float]:
-    """Seconds of the methods that need no probe: "dense" and "direct"."""
-    n, predicted = op.n, {}
+def before_probe(op: Operator, ncv: int) -> tuple[dict[str, float], Cholesky | None]:
+    """Seconds of the methods that need no probe, "dense" and "direct", and the analysis that the latter's come from.
+
+    Cost: where the graph promises a factorisation that is worth it, an ordering: linear in the entries.
+    """
+    n, predicted, analysed = op.n, {}, None
     if n <= 4000:
         predicted["dense"] = max(_DENSE[0] * float(n) ** 3, _DENSE[1])
     if op.csr is not None and Cholesky.available():
-        costs = Costs(op)
-        factor = costs.direct() if costs.flops < _FLOPS_LIMIT else float("inf")
-        # entries of the factor from its operations: each row has about flops / entries of them
-        entries = (costs.flops * n) ** 0.5
-        steps = _VERIFY * 1.5 * ncv
-        predicted["direct"] = factor + steps * (_SOLVE * entries + _FLOP * 4 * n * ncv)
-    return predicted
+        if Costs(op).flops < _FLOPS_LIMIT:
+            analysed = Cholesky(op.csr, max_flops=_FLOPS_LIMIT)
+        if analysed is not None and analysed.complete:
+            factor = _FACTOR[0] * op.csr.nnz + _FACTOR[1] * analysed.flops
+            predicted["direct"] = factor + _SOLVES * ncv * (_SOLVE * analysed.nnz + _FLOP * 4 * n * ncv)
+    return predicted, analysed
 
 
 def predict(window: Window, engine: Any, product: float, native: bool) -> dict[str, float]:
