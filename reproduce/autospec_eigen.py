@@ -218,8 +218,6 @@ def markdown(data: dict[str, Any]) -> str:
     lines += ["CPU seconds of whole calls, ours with probe, filter, verification and residual checks (median of"]
     lines += [f"{meta['repeats']}), SciPy's once, stopped after 25,000 products. `residual`: largest"]
     lines += ["||A v - l v|| / ||A||, judged alike for all.", ""]
-        "",
-    ]
     lines += ["| matrix | k | method | CPU s | products | residual | note |", "|---|---:|---|---:|---:|---:|---|"]
     for row in data["seconds"]:
         lines += [f"| {row['matrix']} | {row['k']} | {row['method']} | {row['cpu']:.2f} | {row['products']} | "
