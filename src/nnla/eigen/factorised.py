@@ -109,7 +109,7 @@ def _definite(
         B = sp.csr_array(s * sp.eye_array(op.n, format="csr") - o * csr)
         B.sort_indices()
         try:
-            if entries != B.nnz:  # a shift of zero may leave out the diagonal
+            if analysed is None or entries != B.nnz:  # a shift of zero may leave out the diagonal
                 entries = B.nnz
                 analysed = Cholesky(B, max_flops=_FLOPS_LIMIT)
                 if not analysed.complete:
