@@ -178,6 +178,16 @@ def test_all_pairs_of_tiny_matrices(n, rng):
         assert report.verified
 
 
+@pytest.mark.parametrize("method", ["dense", "auto", "direct", "autospec"])
+def test_the_tolerance_refers_to_the_whole_spectrum(method):
+    """The wanted eigenvalues may be a billion times smaller than the norm that residuals are compared with."""
+    A = sp.csr_array(sp.diags_array(np.concatenate([1e-9 * np.arange(1.0, 6.0), np.geomspace(1e-3, 1.0, 395)])))
+    w, _, report = nnla.eigsh(A, 3, method=method, return_report=True)
+    assert report.norm == pytest.approx(1.0, rel=0.05)
+    assert report.converged
+    np.testing.assert_allclose(w, [1e-9, 2e-9, 3e-9], atol=1e-10)
+
+
 def test_what_does_not_converge_is_returned_and_said(rng):
     A = nnla.problems.poisson2d(60)
     w, V, report = nnla.eigsh(A, 5, method="plain", maxiter=3, return_report=True)

@@ -121,8 +121,11 @@ def eigsh(
     if job.method == "auto":
         _choose_before_probe(op, job)
     if job.method == "dense":
+        # the wanted eigenvalues alone do not tell how large A is: a few Lanczos steps do, from below
+        ends = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), start, rng)
+        ends.extend()
         w, V, residuals = solve_dense(op, k, job.orientation)
-        job.norm = max(job.norm, float(np.abs(w).max(initial=0.0)))
+        job.norm = float(np.abs(np.concatenate([w, ends.theta[[0, -1]]])).max())
         job.verified = True
         return _answer(op, job, w, V, residuals, return_report)
     if job.method == "direct":
