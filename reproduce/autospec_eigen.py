@@ -220,7 +220,8 @@ def markdown(data: dict[str, Any]) -> str:
     lines += ["## Seconds for the same request (k smallest pairs, every residual at most 1e-10 ||A||, ncv = 4 k)", ""]
     lines += ["CPU seconds of whole calls, ours with probe, filter, verification and residual checks (median of"]
     lines += [
-        f"{meta['repeats']}; thermal2-like once), SciPy's once, where the note says `stopped` given up. `residual`: largest"
+        f"{meta['repeats']}; thermal2-like once), SciPy's once, given up where the note says `stopped`.",
+        "`residual`: largest",
     ]
     lines += ["||A v - l v|| / ||A||, judged alike for all.", ""]
     lines += ["| matrix | k | method | CPU s | products | residual | note |", "|---|---:|---|---:|---:|---:|---|"]
