@@ -16,6 +16,9 @@ __version__ = "0.1.0"
 
 # Public name -> module it lives in. Loaded on first use, so that `import nnla` stays instant.
 _PUBLIC = {
+    "DeflationSpace": "nnla.deflation",
+    "Guess": "nnla.guesses",
+    "GuessReport": "nnla.guesses",
     "Kind": "nnla.types",
     "MatrixFunction": "nnla.functions.multiply",
     "MatrixFunctionReport": "nnla.functions.report",
@@ -31,6 +34,7 @@ _PUBLIC = {
     "as_operator": "nnla.operators",
     "eigsh": "nnla.eigen.solver",
     "funm_multiply": "nnla.functions.multiply",
+    "initial_guess": "nnla.guesses",
     "load": "nnla.registry",
     "matfun": "nnla.functions.multiply",
     "matrix_function": "nnla.functions.multiply",
@@ -63,10 +67,12 @@ if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and e
     # ruff: noqa: F401
     from nnla import analysis, checks, classical, errors, evaluate, extensions, guards, problems
     from nnla.approximations import PolynomialPreconditioner, preconditioner
+    from nnla.deflation import DeflationSpace
     from nnla.eigen.report import EigenReport
     from nnla.eigen.solver import eigsh
     from nnla.functions.multiply import MatrixFunction, funm_multiply, matfun, matrix_function
     from nnla.functions.report import MatrixFunctionReport
+    from nnla.guesses import Guess, GuessReport, initial_guess
     from nnla.operators import Operator, as_operator
     from nnla.probes import probe
     from nnla.recurrences import Recurrence

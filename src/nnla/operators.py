@@ -123,6 +123,10 @@ class Operator:
             self._structure = structure_of(self.csr)
         return self._structure
 
+    def entries(self) -> sp.csr_array | None:
+        """The entries as a ``csr_array``: `csr`, or a dense NumPy matrix converted; None for everything else."""
+        return sp.csr_array(self._matrix) if self._kind == "dense" else self.csr
+
     def diagonal(self) -> Any:
         """The diagonal, a new float64 vector (n,) of the operator's kind; None if only products are known."""
         if self._structure is not None:

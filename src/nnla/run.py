@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnla._arrays import as_row, norm, zeros_like
+from nnla._arrays import as_row, inner, norm, zeros_like
+from nnla.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.design import Design
 from nnla.errors import ShapeError
 from nnla.kernels.conjugate_gradients import native_conjugate_gradients
@@ -18,6 +20,9 @@ from nnla.kernels.system import native_system
 from nnla.krylov import CGResult, conjugate_gradients
 from nnla.operators import Operator, as_operator
 from nnla.types import Report, Solution, Status, library_versions
+
+if TYPE_CHECKING:
+    from nnla.guesses import Guess
 
 __all__ = ["Run"]
 
@@ -49,6 +54,8 @@ class Run:
     verified: bool = False  # residual is b - A x, computed, not updated
     fallback: str | None = None
     design: Design | None = None
+    space: DeflationSpace | None = None  # that CG is deflated by
+    warm_start: dict[str, Any] | None = None  # the report on the guess
     seed: int | None = None
     dtype: str | None = None  # that the user asked for inside a polynomial
     precision: str | None = None  # and that it got
@@ -87,7 +94,7 @@ class Run:
 
         Scalings and polynomials made before are of the old order. `solution` turns everything back.
         """
-        if self.order is not None or self.op.csr is None or self.b.ndim != 1:
+        if self.order is not None or self.op.csr is None or self.b.ndim != 1 or self.space is not None:
             return False
         started = time.perf_counter()
         found = better_order(self.op.csr)
@@ -140,6 +147,30 @@ class Run:
         self.verified = True
         self.guess = None if x0 is None else self.x * 1.0
 
+    def begin_at(self, guess: Guess) -> None:
+        """Take a network's guess, each column at its best length in the A-norm, and its space to deflate by."""
+        if guess.report.fallback is not None:
+            self.give_up(guess.report.fallback)
+        self.warm_start = json.loads(guess.report.to_json())
+        if not guess.report.used:
+            return
+        unit = as_row(self.unit, self.b)
+        if guess.x.shape == self.b.shape and np.any(guess.x):
+            x = guess.x / unit
+            Ax = self.op.matvec(x)
+            along, curvature = np.atleast_1d(inner(self.b, x)), np.atleast_1d(inner(x, Ax))
+            fits = (along > 0) & (curvature > 0) & np.isfinite(curvature)
+            length = as_row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
+            self.x, self.residual = length * x, self.b - length * Ax
+        if guess.space is not None and guess.space.rank:
+            self.space = guess.space
+            self.x = self.x + self.space.solve(self.residual)
+            self.residual = self.residual - self.space.image(self.residual)
+        self.verified = False
+        if self.finished:  # by recurrences so far
+            self.residual = self.b - self.op.matvec(self.x)
+            self.verified = True
+
     def iterate(
         self,
         M: Any,
@@ -156,6 +187,8 @@ class Run:
         in the native kernels.
         """
         started = time.perf_counter()
+        if self.space is not None:
+            M = DeflatedPreconditioner(M, self.space)
         total = 10 * self.op.n + 100 if self.maxiter is None else self.maxiter
         if limit is None:
             limit = -(-total // products_each) if self.maxiter is None else max(0, total - self.iterations)
@@ -285,6 +318,7 @@ class Run:
             interval=None if d is None else d.interval,
             predicted_seconds=self.predicted_seconds,
             predicted_iterations=None if d is None else d.predicted_iterations,
+            warm_start=self.warm_start,
             versions=library_versions(),
         )
         return Solution(self.x * as_row(self.unit, self.x), report)

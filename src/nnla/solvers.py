@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nnla._arrays import as_row
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
 from nnla.design import POLYNOMIAL_METHODS
 from nnla.errors import OptionError, ShapeError
@@ -56,7 +57,10 @@ def solve(
         its opponents; "cg" is plain, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct" factors
     M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,
         without a new probe; any other takes the place of the scaling
-    warm_start : reserved for learned initial guesses; None
+    warm_start : where a network starts CG, for building frames: "nsls", "nsls-plus", a model, the path of its
+        weights, or a `nnla.initial_guess` made before with the same A, whose subspace then serves this b as well.
+        With "nsls-plus" CG is deflated by the subspace all along, under any method but "direct"; "auto" then
+        is "ic". A matrix unlike those of the training is solved as without, and ``report.fallback`` says so
     callback : called with the current iterate after each iteration
     degree : degree of the polynomial, 1 to 512, default 11; ``degree + 1`` products an outer iteration
     scaling : "auto" (Jacobi where the diagonal varies), "none", "jacobi" or "ic": what a polynomial works
@@ -128,8 +132,10 @@ def solve(
         "dtype": dtype,
     }
     check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
-    if warm_start is not None:
-        raise OptionError(f"warm_start={warm_start!r} is not available in this version; pass x0")
+    if warm_start is not None and x0 is not None:
+        raise OptionError("x0 and warm_start both say where to start; give one of them")
+    if warm_start is not None and method == "direct":
+        raise OptionError("warm_start has no effect on method='direct'; leave it out")
     degree = DEFAULT_DEGREE if degree is None else int(degree)
     steps = None if probe_steps is None else int(probe_steps)
     op = as_operator(A)
@@ -137,6 +143,11 @@ def solve(
     run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, before, started)
     run.dtype = None if dtype is None else precision_of(dtype)
     run.start(x0)
+    why = "asked for"
+    if warm_start is not None and not run.finished:
+        _warm(run, warm_start)
+        if run.space is not None and method == "auto" and M is None:
+            method, why = "ic", "incomplete Cholesky under the subspace of the warm start"
     if run.finished:
         run.method, run.because = method, "the initial guess meets the tolerance"
     elif isinstance(M, PolynomialPreconditioner):
@@ -154,10 +165,21 @@ def solve(
             run.reorder()
         base = bind_amg(op) if method == "amg" else bind_scaling(run.op, names[method] if M is None else M)
         run.method, run.scaling = ("cg" if method == "auto" else method), base.name
-        run.because = "asked for" + run.because + (f"; {base.note}" if base.note else "")
+        run.because = why + run.because + (f"; {base.note}" if base.note else "")
         run.seconds["setup"] += base.seconds
         run.iterate(base)
     return run.solution()
+
+
+def _warm(run: Run, warm_start: Any) -> None:
+    from nnla.guesses import warm_start_of
+
+    if run.op.xp == "torch":
+        raise OptionError("warm_start is for NumPy and SciPy matrices; pass x0 = nnla.initial_guess(...)")
+    started = time.perf_counter()
+    guess = warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start)
+    run.begin_at(guess)
+    run.seconds["setup"] += time.perf_counter() - started
 
 
 def _base(op: Operator, scaling: Any) -> Scaling:

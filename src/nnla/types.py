@@ -235,6 +235,7 @@ class Report:
     interval : [a, b] of the polynomial, or None
     predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
     predicted_iterations : outer iterations that the engine expected, or None
+    warm_start : fields of the `nnla.guesses.GuessReport`, or None where no guess was asked for
     versions : versions of the libraries
     """
 
@@ -263,6 +264,7 @@ class Report:
     interval: tuple[float, float] | None = None
     predicted_seconds: dict[str, float] | None = None
     predicted_iterations: float | None = None
+    warm_start: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_json(self, *, indent: int | None = None) -> str:

@@ -39,6 +39,11 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--scaling", type=_SCALINGS, default="auto", show_default=True, help="What a polynomial works on top of.")
 @click.option("--engine", metavar="FILE", help="Weights that `nnla train` wrote, instead of the shipped ones.")
+@click.option(
+    "--warm-start",
+    metavar="NAME|FILE",
+    help="Start CG from a network's guess, for building frames: nsls, nsls-plus, or weights of your own.",
+)
 @click.option("--compare", "comparing", is_flag=True, help="Also run the other methods, and show a table of all.")
 @click.option("--out", metavar="FILE", help="Write x to this .npy or .mtx file.")
 @click.option("--plot", metavar="FILE", help="Draw the convergence to this .png, .svg or .pdf file.")
@@ -53,6 +58,7 @@ def solve(
     degree: int | None,
     scaling: str,
     engine: str | None,
+    warm_start: str | None,
     comparing: bool,
     out: str | None,
     plot: str | None,
@@ -85,7 +91,7 @@ def solve(
     from nnla.solvers import solve as run
 
     limits: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
-    x, report = run(A, b, method=method, **limits, **own)
+    x, report = run(A, b, method=method, warm_start=warm_start, **limits, **own)
     report = dataclasses.replace(report, seed=drawn)
     rows = None
     if comparing:
@@ -176,6 +182,7 @@ def _show_report(name: str, r: Any, out: str | None, plot: str | None) -> None:
             ("matrix", f"{name}, n = {r.n:,}" + ("" if r.nnz is None else f", nnz = {r.nnz:,}")),
             ("method", r.method + ("" if r.scaling in ("none", r.method) else f" over {r.scaling} scaling")),
             ("because", r.chosen_because),
+            ("warm start", _warm(r.warm_start)),
             ("fallback", r.fallback or ""),
             ("polynomial", polynomial),
             ("status", f"{r.status}: {verdict}"),
@@ -186,6 +193,16 @@ def _show_report(name: str, r: Any, out: str | None, plot: str | None) -> None:
             ("picture", plot or ""),
         ]
     )
+
+
+def _warm(guess: dict[str, Any] | None) -> str:
+    if guess is None:
+        return ""
+    if not guess["used"]:
+        return "none: see fallback"
+    geometry = f", geometry {guess['geometry']}" if guess["geometry"] else ""
+    space = f", deflated by {guess['rank']} vectors" if guess["rank"] else ""
+    return f"{guess['model']}{geometry}{space}; {guess['products']} products, {guess['seconds']['total']:.3g} s"
 
 
 def _show_comparison(rows: list[Any]) -> None:

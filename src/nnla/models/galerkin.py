@@ -1,55 +1,81 @@
 """The best combination of given vectors: Galerkin's method after some steps of conjugate gradients.
 
-CG has minimised the energy over its Krylov space. Vectors V made A-orthogonal to its directions can only
-lower it further, by a k x k system; that system is solved in float64, scaled to a unit diagonal, with a small
-ridge, and its answer is taken only where the energy really falls.
+CG has minimised the energy over its Krylov space. Vectors W made A-orthogonal to its directions can only lower
+it further, by a small system; that system is solved in float64, scaled to a unit diagonal, with a small ridge,
+and its answer is taken only where the energy really falls.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from nnla.models.nsls_features import ConjugateGradients
 
-__all__ = ["RIDGE", "energies", "improve", "orthogonalise", "subspace_traces"]
+__all__ = ["RIDGE", "galerkin_gain", "improve", "inverse_trace", "split_columns", "without_directions"]
 
 RIDGE = 1e-10  # of the scaled Gram matrix: float32 outputs of a network are alike to seven digits
+_DEPENDENT = 1e-13  # share of its energy that a vector keeps beside the Krylov space, below which it is left out
 
 
-def orthogonalise(V: Any, AV: Any, P: Any, AP: Any, curvature: Any) -> tuple[Any, Any]:
-    """V without its A-components along the directions P, and A times that; NumPy or torch.
+def split_columns(V: np.ndarray, part: np.ndarray) -> csr_array:
+    """The columns of V cut into parts: (n, parts * k), each row with the k entries of its part.
 
     Parameters
     ----------
-    V, AV : (n, k) and A V
-    P, AP : (n, m) A-orthogonal directions, and A P
-    curvature : (m,) p' A p, 0 for directions that do not count
+    V : (n, k)
+    part : (n,) numbers from 0
+
+    Examples
+    --------
+    >>> split_columns(np.array([[1.0], [2.0], [3.0]]), np.array([0, 0, 1])).toarray()
+    array([[1., 0.],
+           [2., 0.],
+           [0., 3.]])
     """
-    weight = 1.0 / (curvature + (curvature == 0))
-    C = (AP.T @ V) * weight[:, None] * (curvature != 0)[:, None]
-    return V - P @ C, AV - AP @ C
+    n, k = V.shape
+    columns = part[:, None].astype(np.int32) * np.int32(k) + np.arange(k, dtype=np.int32)
+    starts = np.arange(0, n * k + 1, k, dtype=np.int32) if k else np.zeros(n + 1, dtype=np.int32)
+    return csr_array((V.ravel(), columns.ravel(), starts), shape=(n, (int(part.max()) + 1) * k))
 
 
-def improve(A: Any, b: np.ndarray, V: np.ndarray, cg: ConjugateGradients | None) -> np.ndarray:
-    """The A-norm best approximation to A^-1 b from the span of V and of CG's Krylov space.
+def without_directions(E: Any, C: Any, curvature: Any) -> Any:
+    """Energy products of vectors without their A-components along A-orthogonal directions; NumPy or torch.
+
+    Parameters
+    ----------
+    E : (k, k) W' A W
+    C : (k, m) W' A P
+    curvature : (m,) p' A p, 0 for directions that do not count
+
+    Returns
+    -------
+    (k, k) E - C D^-1 C'
+    """
+    weight = (curvature != 0) / (curvature + (curvature == 0))
+    return E - (C * weight) @ C.T
+
+
+def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: Any = None) -> np.ndarray:
+    """The A-norm best approximation to A^-1 b from the span of W and of CG's Krylov space.
 
     Parameters
     ----------
     A : (n, n) symmetric positive definite
     b : (n,)
-    V : (n, k), any vectors
-    cg : steps of CG from zero on A x = b, or None for the span of V alone
+    W : (n, k), any vectors, dense or sparse
+    cg : steps of CG from zero on A x = b, or None for the span of W alone
+    AW : A W, where it is known
 
     Returns
     -------
-    (n,) with an A-norm error no larger than CG's own (or zero's), up to rounding, for any V.
+    (n,) with an A-norm error no larger than CG's own (or zero's), up to rounding, for any W.
 
     Notes
     -----
-    Cost: k products with A and the k x k system, and 4 n k (k + m) operations.
+    Cost: A W, two products more, and a k x k system.
 
     Examples
     --------
@@ -57,34 +83,39 @@ def improve(A: Any, b: np.ndarray, V: np.ndarray, cg: ConjugateGradients | None)
     >>> improve(A, b, np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]), None)
     array([1., 1., 1.])
     """
-    V = np.asarray(V, dtype=np.float64)
-    V = V[:, np.all(np.isfinite(V), axis=0)]
-    V = V / np.maximum(np.max(np.abs(V), axis=0, initial=0.0), 1e-300)
+    W = csr_array(W, dtype=np.float64)
+    largest = np.ravel(abs(W).max(axis=0).toarray()) if W.shape[0] and W.shape[1] else np.zeros(W.shape[1])
     x, r = np.zeros(b.size), b
     if cg is not None and cg.iterates.shape[1]:
         x = cg.iterates[:, -1]
         r = b - A @ x
-    if not V.shape[1]:
+    usable = np.nonzero(np.isfinite(largest) & (largest > 0))[0]
+    if not usable.size:
         return x
-    W, AW = V, A @ V
+    AW = csr_array(A @ W if AW is None else AW)
+    W, AW = (_scaled_columns(v, usable, 1.0 / largest[usable]) for v in (W, AW))
+    E = (W.T @ AW).toarray()
+    G, C, weight = E, None, None
     if cg is not None:
-        P, AP, curvature = cg.directions, cg.products, cg.curvatures[0]
-        for _ in range(2):  # twice is enough: what rounding left of the components goes
-            W, AW = orthogonalise(W, AW, P, AP, curvature)
-    G = (W.T @ AW + AW.T @ W) / 2
-    diagonal = G.diagonal()
-    live = diagonal > 1e-14 * max(float(diagonal.max()), 0.0)
+        curvature = cg.curvatures[0]
+        C = AW.T @ cg.directions
+        weight = (curvature != 0) / (curvature + (curvature == 0))
+        G = without_directions(E, C, curvature)
+    G = (G + G.T) / 2
+    live = G.diagonal() > _DEPENDENT * np.abs(E.diagonal())
     if not np.any(live):
         return x
-    W, G = W[:, live], G[np.ix_(live, live)]
-    scale = 1.0 / np.sqrt(G.diagonal())
-    G = G * scale * scale[:, None] + RIDGE * np.eye(scale.size)
-    right = scale * (W.T @ r)
+    scale = 1.0 / np.sqrt(G.diagonal()[live])
+    G = G[np.ix_(live, live)] * scale * scale[:, None] + RIDGE * np.eye(scale.size)
     try:
-        c = np.linalg.solve(G, right)
+        c = np.linalg.solve(G, scale * (W.T @ r)[live])
     except np.linalg.LinAlgError:
         return x
-    step = W @ (scale * c)
+    full = np.zeros(W.shape[1])
+    full[live] = scale * c
+    step = W @ full
+    if cg is not None:
+        step = step - cg.directions @ (weight * (C.T @ full))
     # gain = E(x) - E(x + step) with E(x) = x'Ax / 2 - b'x; the best length of the step comes for free
     along, curvature = float(step @ r), float(step @ (A @ step))
     if not (np.isfinite(along) and curvature > 0 and along > 0):
@@ -92,47 +123,42 @@ def improve(A: Any, b: np.ndarray, V: np.ndarray, cg: ConjugateGradients | None)
     return x + along / curvature * step
 
 
-def _grams(W: Any, AW: Any, starts: list[int]) -> Any:
-    import torch
+def _scaled_columns(W: csr_array, used: np.ndarray, factors: np.ndarray) -> csr_array:
+    W = W[:, used].tocsr()
+    W.data = W.data * factors[W.indices]
+    return W
 
-    G = torch.stack([W[i:j].T @ AW[i:j] for i, j in itertools.pairwise(starts)])
+
+def _scaled(G: Any) -> tuple[Any, Any]:
+    """G with a unit diagonal, in torch, and the factors."""
     G = (G + G.mT) / 2
-    diagonal = G.diagonal(dim1=1, dim2=2)
+    diagonal = G.diagonal().clamp_min(0.0)
     # the floor keeps a channel that has died, or fallen into the Krylov space, from dividing by nothing
-    scale = (diagonal + 1e-12 * diagonal.amax(dim=1, keepdim=True) + 1e-30).rsqrt()
-    return G * scale[:, :, None] * scale[:, None, :], scale
+    scale = (diagonal + 1e-12 * diagonal.amax() + 1e-30).rsqrt()
+    return G * scale[:, None] * scale, scale
 
 
-def energies(W: Any, AW: Any, r: Any, starts: list[int], ridge: float) -> Any:
-    """What a Galerkin step with W takes off the energy, r' W (W' A W)^-1 W' r, of each system: (G,), in torch.
+def galerkin_gain(G: Any, right: Any, ridge: float) -> Any:
+    """What a Galerkin step takes off the energy, right' G^-1 right, in torch; the ridge's loss is counted.
 
     Parameters
     ----------
-    W, AW : (n, k) float64
-    r : (n,) residuals
-    starts : first row of each system, and n
-    ridge : of the scaled Gram matrices
-
-    Returns
-    -------
-    (G,) and the coefficients (G, k); the energy counts the ridge's loss.
+    G : (k, k) float64 energy products of the vectors
+    right : (k,) their products with the residual
+    ridge : added to G scaled to a unit diagonal
     """
     import torch
 
-    G, scale = _grams(W, AW, starts)
-    right = torch.stack([W[i:j].T @ r[i:j] for i, j in itertools.pairwise(starts)]) * scale
-    eye = torch.eye(G.shape[1], dtype=G.dtype, device=G.device)
-    c = torch.linalg.solve(G + ridge * eye, right)
-    gain = 2 * (c * right).sum(dim=1) - (c * (G @ c[:, :, None])[:, :, 0]).sum(dim=1)
-    return gain, c * scale
+    G, scale = _scaled(G)
+    right = right * scale
+    c = torch.linalg.solve(G + ridge * torch.eye(right.shape[0], dtype=G.dtype, device=G.device), right)
+    return 2 * (c @ right) - c @ (G @ c)
 
 
-def subspace_traces(V: Any, AV: Any, starts: list[int], ridge: float) -> Any:
-    """trace((V' A V)^-1 V' V) of each system, (G,), in torch: large where the space holds the small eigenvalues."""
+def inverse_trace(E: Any, M: Any, ridge: float) -> Any:
+    """trace(E^-1 M) for E = W' A W and M = W' W, in torch: large where the space holds the small eigenvalues."""
     import torch
 
-    G, scale = _grams(V, AV, starts)
-    M = torch.stack([V[i:j].T @ V[i:j] for i, j in itertools.pairwise(starts)])
-    M = M * scale[:, :, None] * scale[:, None, :]
-    eye = torch.eye(G.shape[1], dtype=G.dtype, device=G.device)
-    return torch.linalg.solve(G + ridge * eye, M).diagonal(dim1=1, dim2=2).sum(dim=1)
+    E, scale = _scaled(E)
+    eye = torch.eye(E.shape[0], dtype=E.dtype, device=E.device)
+    return torch.linalg.solve(E + ridge * eye, M * scale[:, None] * scale).diagonal().sum()

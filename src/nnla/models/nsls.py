@@ -59,6 +59,12 @@ class NSLSConfig:
         kinds = 0 if self.augmentation == "none" else len(self.augmentation.split("+"))
         return 2 + kinds * self.steps
 
+    @property
+    def products(self) -> int:
+        """Products with A in float64 that a guess takes."""
+        kinds = 0 if self.augmentation == "none" else len(self.augmentation.split("+"))
+        return kinds * self.steps + 1
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters; those of the residual blocks are stacked."""
         d, m = self.inner, self.blocks

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
-__all__ = ["aggregate", "coarse_levels", "node_keys"]
+__all__ = ["MAX_PARTS", "aggregate", "coarse_levels", "node_keys", "partition"]
+
+MAX_PARTS = 64  # each costs a search of the graph, and outputs of its own in the coarse matrix
 
 # An entry ties two nodes if it has half the size of the largest beside either diagonal (and a rounding less). In
 # frames that parts aggregates by kind of unknown: floors along x, along y, columns, rotations.
@@ -131,3 +134,46 @@ def coarse_levels(A: Any, count: int) -> list[tuple[Any, Any, Any]]:
         mean.data = 1.0 / np.repeat(np.diff(R.indptr), np.diff(R.indptr))
         out.append(tuple(M.astype(np.float32) for M in (mean, P, graph)))
     return out
+
+
+def partition(A: Any, unknowns: int) -> np.ndarray:
+    """Parts of about ``unknowns`` neighbouring rows each: (n,) numbers from 0; all in part 0 for ``unknowns=0``.
+
+    Parameters
+    ----------
+    A : csr_array (n, n), symmetric
+    unknowns : wanted size of the parts; there are at most `MAX_PARTS`
+
+    Notes
+    -----
+    Centres are chosen one by one, each as many edges as possible from those before it, and every row goes to the
+    centre that is nearest (Gonzalez, 1985). Ties are broken by `node_keys`, which permute with the matrix.
+    Cost: a breadth-first search for each part.
+
+    Examples
+    --------
+    >>> path = csr_array(np.eye(6) + 0.1 * (np.eye(6, k=1) + np.eye(6, k=-1)))
+    >>> partition(path, 3).tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    n = A.indptr.size - 1
+    count = min(max(1, round(n / unknowns)), MAX_PARTS) if unknowns else 1
+    home = np.zeros(n, dtype=np.int32)
+    if count == 1:
+        return home
+    edges = csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
+    keys = node_keys(A)
+
+    def hops(root):
+        return dijkstra(edges, unweighted=True, indices=root)
+
+    def farthest(distance):
+        return int(np.lexsort((-keys, distance))[-1])
+
+    start = hops(farthest(np.zeros(n)))
+    nearest = np.full(n, np.inf)
+    for k in range(count):
+        distance = hops(farthest(nearest if k else np.where(np.isinf(start), -1.0, start)))
+        closer = distance < nearest
+        home[closer], nearest[closer] = k, distance[closer]
+    return home

@@ -17,9 +17,9 @@ from scipy.sparse import csr_array
 from nnla._arrays import namespace
 from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
-from nnla.models.galerkin import improve
+from nnla.models.galerkin import improve, split_columns
 from nnla.models.nsls import checked_parameters
-from nnla.models.nsls_coarse import coarse_levels
+from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import ConjugateGradients, check_system, conjugate_gradients, divide_by_largest
 
 __all__ = [
@@ -27,10 +27,12 @@ __all__ = [
     "Geometry",
     "NSLSPlus",
     "NSLSPlusConfig",
+    "Proposal",
     "damping",
     "equilibrate",
     "plus_features",
     "plus_forward",
+    "rigid_outputs",
 ]
 
 _DOFS = 6
@@ -48,10 +50,12 @@ class NSLSPlusConfig:
     inner, blocks : as in the paper
     steps : of CG, for the features and for the Krylov space
     outputs : k, vectors that the network proposes
+    part : unknowns of the parts that the vectors are cut into, which makes k vectors of each part; 0 for none
     coarse : coarse levels, 0 to 3
     smoothing : degree of the polynomial in A that the outputs are multiplied by, which leaves small eigenvalues
         and damps large ones
     geometry : whether unknown types and coordinates are features
+    rigid : whether the outputs start from the six rigid motions of each part; needs geometry
     equilibrated : whether the network works on D^-1/2 A D^-1/2
     search : "krylov" for the best vector in span(outputs, Krylov space), "outputs" for that in span(outputs)
     """
@@ -60,23 +64,27 @@ class NSLSPlusConfig:
     blocks: int = 10
     steps: int = 14
     outputs: int = 16
+    part: int = 0
     coarse: int = 3
     smoothing: int = 8
     geometry: bool = False
+    rigid: bool = False
     equilibrated: bool = True
     search: str = "krylov"
 
     def __post_init__(self) -> None:
-        least = {"inner": 1, "blocks": 1, "steps": 1, "outputs": 1, "coarse": 0, "smoothing": 0}
+        least = {"inner": 1, "blocks": 1, "steps": 1, "outputs": 1, "part": 0, "coarse": 0, "smoothing": 0}
         for name, lowest in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise OptionError(f"NSLSPlusConfig.{name} must be an integer of at least {lowest}, got {value!r}")
         if self.coarse > 3:
             raise OptionError(f"NSLSPlusConfig.coarse must be at most 3, got {self.coarse}")
-        for name in ("geometry", "equilibrated"):
+        for name in ("geometry", "rigid", "equilibrated"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"NSLSPlusConfig.{name} must be true or false")
+        if self.rigid and not self.geometry:
+            raise OptionError("NSLSPlusConfig.rigid needs geometry=true")
         if self.search not in ("krylov", "outputs"):
             raise OptionError(f"NSLSPlusConfig.search is 'krylov' or 'outputs', got {self.search!r}")
 
@@ -84,6 +92,16 @@ class NSLSPlusConfig:
     def features(self) -> int:
         """Features of a node."""
         return 2 * self.steps + 8 + (4 + 4 * _DOFS if self.geometry else 0)
+
+    @property
+    def products(self) -> int:
+        """Products with A in float64 that a proposal takes."""
+        return self.steps + self.outputs + 2
+
+    @property
+    def network_products(self) -> int:
+        """Products of A with a vector in float32 inside the network, coarse levels not counted."""
+        return 2 * self.blocks * self.inner + self.smoothing * self.outputs
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters; those of the residual blocks are stacked."""
@@ -97,7 +115,8 @@ class NSLSPlusConfig:
             part = {"root": (m, d, d), "neighbour": (m, d, d), "up": (m, d, d), "bias": (m, d)}
             out |= {f"coarse{level}_{key}": shape for key, shape in part.items()}
         out |= {"decoder_weight1": (d, d), "decoder_bias1": (d,)}
-        return out | {"decoder_weight2": (d, self.outputs), "skip_weight": (F, self.outputs)}
+        out |= {"decoder_weight2": (d, self.outputs), "skip_weight": (F, self.outputs)}
+        return out | ({"rigid_weight": (_DOFS, self.outputs)} if self.rigid else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +153,20 @@ class Geometry:
         kind = np.eye(_DOFS)[np.asarray(self.dof)]
         base = np.stack([x, y, z, np.full(x.size, np.log(tall / plan))], axis=1)
         return np.concatenate([base, kind, *(kind * v[:, None] for v in (x, y, z))], axis=1)
+
+    def rigid_motions(self, part: np.ndarray) -> np.ndarray:
+        """Translations along and rotations about x, y, z of each part, (n, 6), each at most 1 in every part."""
+        dof, places = np.asarray(self.dof), np.asarray(self.coordinates, dtype=np.float64)
+        counts = np.bincount(part)[:, None]
+        centres = np.stack([np.bincount(part, weights=v) for v in places.T], axis=1) / counts
+        arm = places - centres[part]
+        out = np.zeros((dof.size, _DOFS))
+        out[np.arange(dof.size), dof] = 1.0  # displacements of translations, turns of rotations
+        for axis in range(3):
+            moved = np.cross(np.eye(3)[axis], arm)
+            rows = np.nonzero(dof < 3)[0]
+            out[rows, 3 + axis] = moved[rows, dof[rows]]
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +255,15 @@ def damping(A: Any, starts: np.ndarray, degree: int) -> list[np.ndarray]:
     return [(1.0 / (node * beta)).astype(np.float32) for node in nodes]
 
 
-def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = ()) -> Any:
+def rigid_outputs(geometry: Geometry, part: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The rigid motions of each part in the unknowns of the equilibrated system, (n, 6), float32."""
+    R = geometry.rigid_motions(part) / scale[:, None]
+    largest = np.zeros((int(part.max()) + 1, R.shape[1]))
+    np.maximum.at(largest, part, np.abs(R))
+    return (R / np.maximum(largest, 1e-300)[part]).astype(np.float32)
+
+
+def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (), rigid: Any = None) -> Any:
     """The network, for NumPy arrays and `Graphs` or torch tensors and `TorchGraphs`.
 
     Parameters
@@ -231,6 +272,7 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
     graphs : the batch, with the coarse levels of the config
     F : (n, features)
     steps : from `damping`, for the smoothing of the outputs
+    rigid : from `rigid_outputs`, for models with them
 
     Returns
     -------
@@ -259,9 +301,28 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
         H = H + cat((Z, product(graphs.A, Z)), 1) @ cat((root2, neighbour2), 0) + bias2
     H = leaky_relu(H @ p["decoder_weight1"] + p["decoder_bias1"])
     V = H @ p["decoder_weight2"] + F @ p["skip_weight"]
+    if rigid is not None:
+        V = V + rigid @ p["rigid_weight"]
     for step in steps:
         V = V - step * product(graphs.A, V)
     return V
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What the network has to say about a system.
+
+    Attributes
+    ----------
+    x : (n,) float64 approximate solution; zeros for b = 0
+    W : csr_array (n, k), in the units of x, the subspace that x was found in beside the Krylov space: to deflate
+        a solver of A by, for this and other right-hand sides
+    AW : csr_array (n, k), A W
+    """
+
+    x: np.ndarray
+    W: csr_array
+    AW: csr_array
 
 
 class NSLSPlus:
@@ -284,7 +345,7 @@ class NSLSPlus:
         size = sum(v.size for v in self.parameters.values())
         return f"NSLSPlus({self.card.get('name', self.kind)!r}, outputs={self.config.outputs}, {size} numbers)"
 
-    def propose(self, A: Any, b: Any, geometry: Geometry | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def propose(self, A: Any, b: Any, geometry: Geometry | None = None) -> Proposal:
         """An approximate solution, and the subspace it was found in.
 
         Parameters
@@ -295,9 +356,7 @@ class NSLSPlus:
 
         Returns
         -------
-        x : (n,) float64; zeros for b = 0
-        V : (n, outputs) float64, in the units of x: a space to deflate a solver of A by, for this and other
-            right-hand sides
+        Proposal
 
         Raises
         ------
@@ -308,8 +367,7 @@ class NSLSPlus:
 
         Notes
         -----
-        Cost: ``steps + outputs + 2`` products with A, 2 ``blocks`` with ``inner`` vectors in float32, and
-        ``smoothing`` with ``outputs`` vectors.
+        Cost: ``steps + outputs + 2`` products with A, and `network_products` of the config in float32.
         Guaranteed for any weights, with search="krylov": the A-norm error of x is at most that of ``steps``
         steps of CG with Jacobi preconditioning, up to rounding. How much smaller it is, is learned.
         """
@@ -327,20 +385,26 @@ class NSLSPlus:
         right, starts = system.scale * b, np.array([0, n])
         largest = float(np.max(np.abs(right)))
         if largest == 0:
-            return np.zeros(n), np.zeros((n, c.outputs))
+            return Proposal(np.zeros(n), csr_array((n, 0)), csr_array((n, 0)))
         cg = conjugate_gradients(system.A, right / largest, starts, c.steps)
         F = plus_features(system.A, system.size, right / largest, starts, cg)
         if geometry is not None:
             F = np.concatenate([F, geometry.features().astype(np.float32)], axis=1)
         graphs = Graphs(system.A.astype(np.float32), starts, coarse_levels(system.A, c.coarse))
         steps = damping(system.A, starts, c.smoothing)
-        V = plus_forward(self.parameters, graphs, F, steps).astype(np.float64)
-        y = improve(system.A, right / largest, V, cg if c.search == "krylov" else None)
-        return largest * system.scale * y, system.scale[:, None] * V
+        part = partition(system.A, c.part)
+        rigid = rigid_outputs(geometry, part, system.scale) if c.rigid and geometry is not None else None
+        V = plus_forward(self.parameters, graphs, F, steps, rigid).astype(np.float64)
+        W = split_columns(V, part)
+        AW = csr_array(system.A @ W)
+        y = improve(system.A, right / largest, W, cg if c.search == "krylov" else None, AW)
+        for M, scale in ((W, system.scale), (AW, 1.0 / system.scale)):
+            M.data = M.data * np.repeat(scale, np.diff(M.indptr))
+        return Proposal(largest * system.scale * y, W, AW)
 
     def guess(self, A: Any, b: Any, geometry: Geometry | None = None) -> np.ndarray:
         """The approximate solution of `propose` alone."""
-        return self.propose(A, b, geometry)[0]
+        return self.propose(A, b, geometry).x
 
     def save(self, path: str | Path) -> None:
         """Write safetensors with config and card in the metadata, atomically."""

@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 
 from nnla.models._graphs import Graphs, block_diagonal, product, segment_sum
-from nnla.models.galerkin import energies, orthogonalise, subspace_traces
+from nnla.models.galerkin import galerkin_gain, inverse_trace, without_directions
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs
-from nnla.models.nsls_coarse import coarse_levels
+from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
+from nnla.models.nsls_plus import (
+    NSLSPlus,
+    NSLSPlusConfig,
+    damping,
+    equilibrate,
+    plus_features,
+    plus_forward,
+    rigid_outputs,
+)
 from nnla.training.frame_data import Batch, Structure, draw_batch, make_structures, relative_errors, summary
 from nnla.training.loop import Progress
 
@@ -106,6 +114,32 @@ class _FrameTask:
         self._model(network, card | {"envelope": envelope}).save(path)
 
 
+def _cut(V: Any, part: np.ndarray) -> Any:
+    """`split_columns` for a torch tensor, dense."""
+    import torch
+
+    mask = torch.nn.functional.one_hot(torch.from_numpy(part).long()).to(V.dtype)
+    return (mask[:, :, None] * V[:, None, :]).reshape(V.shape[0], -1)
+
+
+def _rows_of(part: np.ndarray) -> Any:
+    """The rows of each part, (parts, longest), filled up with n."""
+    import torch
+
+    counts = np.bincount(part)
+    order = np.argsort(part, kind="stable")
+    out = np.full((counts.size, counts.max()), part.size)
+    out[np.arange(counts.max()) < counts[:, None]] = order
+    return torch.from_numpy(out)
+
+
+def _padded(F: Any, rows: Any) -> Any:
+    """F[rows], zero where rows is n."""
+    import torch
+
+    return torch.cat([F, F.new_zeros(1, F.shape[1])])[rows]
+
+
 def _arrays(network: Any) -> dict[str, np.ndarray]:
     return {key: value.detach().cpu().numpy().copy() for key, value in network.state_dict().items()}
 
@@ -150,10 +184,14 @@ class NSLSPlusTask(_FrameTask):
         """Structures, and what depends on their matrices alone."""
         super().prepare(folder, progress)
         self.systems = [equilibrate(one.A, really=self.config.equilibrated) for one in self.structures]
+        self.parts = [partition(system.A, self.config.part) for system in self.systems]
         self.coarse = [coarse_levels(system.A, self.config.coarse) for system in self.systems]
-        self.geometry = []
+        self.geometry, self.rigid = [], []
         if self.config.geometry:
             self.geometry = [one.geometry.features().astype(np.float32) for one in self.structures]
+        if self.config.rigid:
+            known = zip(self.structures, self.parts, self.systems, strict=True)
+            self.rigid = [rigid_outputs(one.geometry, part, system.scale) for one, part, system in known]
 
     def loss(self, network: Any, step: int) -> dict[str, Any]:
         """Logarithm of the energy left, and minus that of the trace of the inverse on the subspace."""
@@ -177,27 +215,30 @@ class NSLSPlusTask(_FrameTask):
             levels.append((block_diagonal(R), block_diagonal(P), block_diagonal(A_c)))
         graphs = Graphs(A, starts, levels).torch()
         steps = [torch.from_numpy(step) for step in damping(A, starts, c.smoothing)]
-        V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F), steps).double()
-        exact = Graphs(A, starts).torch(dtype=torch.float64)
-        AV = product(exact.A, V)
+        rigid = torch.from_numpy(np.concatenate([self.rigid[k] for k in batch.chosen])) if c.rigid else None
+        V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F), steps, rigid).double()
         total = segment_sum(x * b, starts)
+        left, r = total, b
         if c.search == "krylov":
-            left = total - segment_sum(cg.iterates[:, -1] * b, starts)
-            P, AP, curvatures, r = (
-                torch.from_numpy(np.ascontiguousarray(v))
-                for v in (cg.directions, cg.products, cg.curvatures, cg.residual)
-            )
-            pieces = [
-                orthogonalise(V[i:j], AV[i:j], P[i:j], AP[i:j], curvatures[k])
-                for k, (i, j) in enumerate(itertools.pairwise(graphs.starts))
-            ]
-            W, AW = (torch.cat(part) for part in zip(*pieces, strict=True))
-        else:
-            left, W, AW, r = total, V, AV, torch.from_numpy(b)
-        gain, _ = energies(W, AW, r, graphs.starts, optim["ridge"])
-        share = ((torch.from_numpy(left) - gain) / torch.from_numpy(total)).clamp_min(1e-10)
-        energy = share.log().mean()
-        trace = subspace_traces(V, AV, graphs.starts, optim["ridge"]).log().mean()
+            left, r = total - segment_sum(cg.iterates[:, -1] * b, starts), cg.residual
+        AP, curvatures, r = (torch.from_numpy(np.ascontiguousarray(v)) for v in (cg.products, cg.curvatures, r))
+        shares, traces = [], []
+        for k, (i, j) in enumerate(itertools.pairwise(graphs.starts)):
+            # system by system: side by side they would all be as wide as the one with most parts
+            own = Graphs(systems[k].A, np.array([0, j - i])).torch(dtype=torch.float64)
+            part = self.parts[batch.chosen[k]]
+            AW = product(own.A, _cut(V[i:j], part))
+            # W' times something, part by part: W is mostly zeros
+            rows = _rows_of(part)
+            bundle = torch.cat([AW, V[i:j], AP[i:j], r[i:j, None]], dim=1)
+            inner = _padded(V[i:j], rows).mT @ _padded(bundle, rows)
+            E, M, C, right = inner.split([AW.shape[1], c.outputs, c.steps, 1], dim=2)
+            E, C, right = (v.flatten(end_dim=1) for v in (E, C, right))
+            G = without_directions(E, C, curvatures[k]) if c.search == "krylov" else E
+            shares.append((left[k] - galerkin_gain(G, right[:, 0], optim["ridge"])) / total[k])
+            traces.append(inverse_trace(E, torch.block_diag(*M), optim["ridge"]))
+        energy = torch.stack(shares).clamp_min(1e-10).log().mean()
+        trace = torch.stack(traces).log().mean()
         return {
             # in float32, as the parameters are
             "loss": (optim["energy"] * energy - optim["trace"] * trace).float(),
