@@ -173,10 +173,13 @@ def check_model(engine: Any, *, trials: int = 20, seed: int = 0) -> list[str]:
     from nnla.types import SpectralProbe
 
     task = getattr(engine, "task", "linear systems")
-    if task != "linear systems":
-        return (
-            _check_filters(engine, trials, seed) if task == "eigenproblems" else _check_functions(engine, trials, seed)
-        )
+    others = {
+        "eigenproblems": _check_filters,
+        "matrix functions": _check_functions,
+        "initial guesses": _check_guesses,
+    }
+    if task in others:
+        return others[task](engine, trials, seed)
     rng = np.random.default_rng(seed)
     c = 2.0**30  # exact: what depends on it depends on the scale, not on rounding
     degree = int(getattr(getattr(engine, "config", None), "degree", 11))
@@ -253,6 +256,38 @@ def _check_functions(engine: Any, trials: int, seed: int) -> list[str]:
         _say(messages, not np.all(np.isfinite(p)), "a polynomial is not finite on the spectrum")
         near = s.lam <= SpectralProbe(alpha, beta, s.n).upper_bound
         _say(messages, not np.allclose(p[near], q[near], rtol=1e-4), "the answer depends on the scale of A")
+    return messages
+
+
+def _check_guesses(model: Any, trials: int, seed: int) -> list[str]:
+    """Of a model of initial guesses: small frames, the same in another order and other units."""
+    from nnla.guesses import initial_guess
+    from nnla.models.nsls_plus import Geometry
+    from nnla.problems.frames import frame
+
+    messages: list[str] = []
+    for trial in range(min(trials, 5)):
+        one = frame("mini", 20_000_000 + seed + trial, style="irregular", loads=2)
+        A, b, rng = one.A, one.loads[:, 1], np.random.default_rng(trial)
+        order, c, d = rng.permutation(one.n), 2.0**30, 2.0**-20
+        geometric = bool(getattr(model.config, "geometry", False))
+
+        def guess(A: Any, b: Any, order: Any, one: Any = one, geometric: bool = geometric) -> np.ndarray:
+            geometry = Geometry(one.dof[order], one.coordinates[order]) if geometric else None
+            return initial_guess(A, b, model=model, geometry=geometry, guard=False).x
+
+        every = np.arange(one.n)
+        x, again = guess(A, b, every), guess(A, b, every)
+        size = float(np.linalg.norm(x))
+        _say(messages, not np.all(np.isfinite(x)), "a guess is not finite")
+        _say(messages, not np.array_equal(x, again), "two calls differ")
+        _say(messages, not x @ (A @ x) <= 2 * (b @ x) * (1 + 1e-9), "a guess is farther from the solution than zero")
+        scaled = guess(c * A, d * b, every) * (c / d)
+        _say(messages, not np.linalg.norm(scaled - x) <= 1e-5 * size, "the answer depends on the scale of A or b")
+        permuted = guess(A[order][:, order], b[order], order)
+        _say(
+            messages, not np.linalg.norm(permuted - x[order]) <= 1e-3 * size, "the answer depends on the order of rows"
+        )
     return messages
 
 

@@ -179,7 +179,7 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
     network, geometry, source, because = _choose(A, model, geometry)
     seconds["geometry"] = time.perf_counter() - clock
     name = str(network.card.get("name", network.kind))
-    unseen = outside(A, network.card.get("envelope", {}).get("matrix", {})) if guard else []
+    unseen = outside(A, network.card.get("matrices", {})) if guard else []
     columns = b.reshape(op.n, -1)
     x, space, fallback, inside = np.zeros_like(columns), None, None, 0
     if unseen:

@@ -164,12 +164,17 @@ class Run:
             self.x, self.residual = length * x, self.b - length * Ax
         if guess.space is not None and guess.space.rank:
             self.space = guess.space
-            self.x = self.x + self.space.solve(self.residual)
-            self.residual = self.residual - self.space.image(self.residual)
+            self._solve_in_space()
         self.verified = False
         if self.finished:  # by recurrences so far
             self.residual = self.b - self.op.matvec(self.x)
             self.verified = True
+
+    def _solve_in_space(self) -> None:
+        """Make the residual orthogonal to the subspace, as deflated CG needs it."""
+        assert self.space is not None
+        self.x = self.x + self.space.solve(self.residual)
+        self.residual = self.residual - self.space.image(self.residual)
 
     def iterate(
         self,
@@ -187,7 +192,8 @@ class Run:
         in the native kernels.
         """
         started = time.perf_counter()
-        if self.space is not None:
+        if self.space is not None and not probing:  # a probe is to see the whole spectrum: the polynomial acts on it
+            self._solve_in_space()
             M = DeflatedPreconditioner(M, self.space)
         total = 10 * self.op.n + 100 if self.maxiter is None else self.maxiter
         if limit is None:

@@ -8,9 +8,9 @@ from scipy.sparse import csr_array
 
 from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.models._graphs import Graphs
-from nnla.models.galerkin import improve, orthogonalise
+from nnla.models.galerkin import improve, split_columns, without_directions
 from nnla.models.nsls import initial_parameters
-from nnla.models.nsls_coarse import coarse_levels
+from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import conjugate_gradients
 from nnla.models.nsls_plus import Geometry, NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
 from nnla.problems import poisson2d, random_matrix
@@ -112,19 +112,86 @@ def test_improve_survives_what_networks_put_out(rng):
         assert energy(A, b, x) <= energy(A, b, plain) + 1e-12
 
 
-def test_torch_energies_are_those_of_improve(rng):
+def test_torch_gains_are_those_of_improve(rng):
     torch = pytest.importorskip("torch")
-    from nnla.models.galerkin import energies, subspace_traces
+    from nnla.models.galerkin import galerkin_gain, inverse_trace
 
     A, b, V = random_spd(rng, 30), rng.standard_normal(30), rng.standard_normal((30, 3))
     cg = conjugate_gradients(csr_array(A), b, np.array([0, 30]), 4)
-    W, AW = orthogonalise(V, A @ V, cg.directions, cg.products, cg.curvatures[0])
-    gain, _ = energies(*(torch.from_numpy(v) for v in (W, AW, cg.residual)), [0, 30], 0.0)
+    E = V.T @ A @ V
+    G = without_directions(E, (A @ V).T @ cg.directions, cg.curvatures[0])
+    gain = galerkin_gain(torch.from_numpy(G), torch.from_numpy(V.T @ cg.residual), 0.0)
     # E(x) = x'Ax / 2 - b'x falls by half of r' W (W'AW)^-1 W' r
     fall = energy(A, b, cg.iterates[:, -1]) - energy(A, b, improve(A, b, V, cg))
     assert float(gain) / 2 == pytest.approx(fall, rel=1e-6)
-    trace = subspace_traces(torch.from_numpy(V), torch.from_numpy(A @ V), [0, 30], 0.0)
-    assert float(trace) == pytest.approx(np.trace(np.linalg.solve(V.T @ A @ V, V.T @ V)), rel=1e-9)
+    trace = inverse_trace(torch.from_numpy(E), torch.from_numpy(V.T @ V), 0.0)
+    assert float(trace) == pytest.approx(np.trace(np.linalg.solve(E, V.T @ V)), rel=1e-9)
+
+
+def test_the_loss_sees_the_energy_that_the_guess_leaves():
+    """What training minimises is what use measures: the gain over the parts is the fall of `improve`."""
+    pytest.importorskip("torch")
+    from nnla.training.config import load_recipe
+    from nnla.training.nsls import NSLSPlusTask
+
+    recipe = load_recipe("nsls-plus-geometric", ["data.structures=3", "data.held_out=1", "optim.batch=1"])
+    recipe["data"]["sizes"] = {"mini": 1.0}
+    recipe["optim"]["ridge"] = 1e-9
+    task = NSLSPlusTask(recipe)
+    task.prepare(None, lambda *_: None)
+    network = task.network()
+    for step in range(3):
+        batch = task._batch(step)
+        share = float(task.loss(network, step)["energy_error"].detach()) ** 2
+        one = task.structures[batch.chosen[0]]
+        b, x = batch.b, batch.x
+        guess = task._model(network, {}).guess(one.A, b, one.geometry)
+        left = (guess - x) @ (one.A @ (guess - x)) / (b @ x)
+        assert share == pytest.approx(left, rel=0.02)
+
+
+# -- parts
+
+
+def test_parts_cover_the_matrix_and_hang_together():
+    from scipy.sparse.csgraph import connected_components
+
+    A = frame("small", 3).A
+    part = partition(A, 125)
+    counts = np.bincount(part)
+    assert counts.size == round(A.shape[0] / 125)
+    assert counts.min() > 0
+    for k in range(counts.size):
+        mine = np.nonzero(part == k)[0]
+        assert connected_components(A[mine][:, mine])[0] == 1
+    assert not np.any(partition(A, 0))
+    assert partition(csr_array(np.eye(70_00)), 1).max() == 63  # one row each, but no more parts than allowed
+
+
+def test_parts_permute_with_the_matrix(rng):
+    A = frame("mini", 6, style="irregular").A
+    order = rng.permutation(A.shape[0])
+    np.testing.assert_array_equal(partition(csr_array(A[order][:, order]), 60), partition(A, 60)[order])
+
+
+def test_split_columns_is_what_its_parts_are(rng):
+    V, part = rng.standard_normal((9, 2)), np.array([2, 0, 0, 1, 1, 2, 2, 0, 1])
+    W = split_columns(V, part).toarray()
+    assert W.shape == (9, 6)
+    for k in range(3):
+        np.testing.assert_array_equal(W[:, 2 * k : 2 * k + 2], V * (part == k)[:, None])
+
+
+def test_rigid_motions_leave_a_free_beam_alone():
+    """Of a structure without supports they are the null space: here, of members cut out of a frame."""
+    one = frame("mini", 4)
+    geometry = Geometry(one.dof, one.coordinates)
+    R = geometry.rigid_motions(np.zeros(one.n, dtype=int))
+    inner = np.nonzero(np.abs(one.A @ R).max(axis=1) <= 1e-6 * np.abs(one.A).max())[0]
+    foot = one.coordinates[:, 2].min()
+    free = one.coordinates[:, 2] > foot + 1e-6  # the lowest nodes hang on the feet, which were eliminated
+    assert np.all(np.isin(np.nonzero(free)[0], inner))
+    assert free.any()
 
 
 # -- invariances
@@ -136,14 +203,25 @@ def cases():
 
 
 @pytest.mark.parametrize("geometric", [False, True])
-def test_permuting_the_system_permutes_the_guess(geometric):
+@pytest.mark.parametrize("part", [0, 60])
+def test_permuting_the_system_permutes_the_guess(geometric, part):
     one, b, geometry = cases()
-    m, p = model(geometry=geometric), np.random.default_rng(0).permutation(one.n)
+    m, p = model(geometry=geometric, rigid=geometric, part=part), np.random.default_rng(0).permutation(one.n)
     turned = Geometry(geometry.dof[p], geometry.coordinates[p])
-    x, V = m.propose(one.A, b, geometry if geometric else None)
-    y, W = m.propose(csr_array(one.A.toarray()[np.ix_(p, p)]), b[p], turned if geometric else None)
-    np.testing.assert_allclose(y, x[p], atol=1e-5 * abs(x).max())
-    np.testing.assert_allclose(W, V[p], atol=1e-4 * abs(V).max())
+    one_way = m.propose(one.A, b, geometry if geometric else None)
+    other = m.propose(csr_array(one.A.toarray()[np.ix_(p, p)]), b[p], turned if geometric else None)
+    x, W = one_way.x, one_way.W.toarray()
+    np.testing.assert_allclose(other.x, x[p], atol=1e-5 * abs(x).max())
+    np.testing.assert_allclose(other.W.toarray(), W[p], atol=1e-4 * abs(W).max())
+
+
+@pytest.mark.parametrize("config", [{}, {"part": 60}, {"part": 60, "geometry": True, "rigid": True}])
+def test_proposals_come_with_their_products(config):
+    one, b, geometry = cases()
+    m = model(**config)
+    proposal = m.propose(one.A, b, geometry if m.config.geometry else None)
+    AW = one.A @ proposal.W
+    np.testing.assert_allclose(proposal.AW.toarray(), AW.toarray(), atol=1e-12 * abs(AW).max())
 
 
 @pytest.mark.parametrize(("of_A", "of_b"), [(3.7e5, 1.0), (1.0, 2.3e-9), (1e-7, 1e4)])
@@ -199,7 +277,15 @@ def test_smoothing_leaves_the_small_eigenvalues():
 
 @pytest.mark.parametrize(
     "config",
-    [{"coarse": 0}, {"smoothing": 0}, {"outputs": 1}, {"equilibrated": False}, {"search": "outputs"}, {"steps": 3}],
+    [
+        {"coarse": 0},
+        {"smoothing": 0},
+        {"outputs": 1},
+        {"equilibrated": False},
+        {"search": "outputs"},
+        {"steps": 3},
+        {"part": 50},
+    ],
 )
 def test_ablations_run_and_stay_below_zero(config):
     one, b, _ = cases()
@@ -218,9 +304,9 @@ def test_files_keep_the_guess(tmp_path):
 
 def test_no_load_no_displacement():
     one, b, _ = cases()
-    x, V = model().propose(one.A, 0 * b)
-    assert not np.any(x)
-    assert V.shape == (one.n, 5)
+    proposal = model().propose(one.A, 0 * b)
+    assert not np.any(proposal.x)
+    assert proposal.W.shape == (one.n, 0)
 
 
 def test_geometry_is_asked_for_and_checked():
@@ -241,7 +327,16 @@ def test_indefinite_diagonals_are_refused():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"outputs": 0}, {"coarse": 4}, {"coarse": -1}, {"geometry": 1}, {"search": "best"}, {"inner": 2.0}]
+    "bad",
+    [
+        {"outputs": 0},
+        {"coarse": 4},
+        {"coarse": -1},
+        {"geometry": 1},
+        {"search": "best"},
+        {"inner": 2.0},
+        {"rigid": True},
+    ],
 )
 def test_bad_configs(bad):
     with pytest.raises(OptionError):

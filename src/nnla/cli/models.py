@@ -51,10 +51,9 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
 @click.option(
     "--on",
     "family",
-    type=click.Choice(["suite", "spectra"]),
-    default="suite",
-    show_default=True,
-    help="suite: solve the benchmark systems; spectra: simulate CG on spectra that no training has drawn.",
+    type=click.Choice(["suite", "spectra", "frames"]),
+    help="suite: solve the benchmark systems (the default); spectra: simulate CG on spectra that no training has "
+    "drawn; frames: building frames that none has drawn, for models of initial guesses (their default).",
 )
 @click.option(
     "--size",
@@ -63,15 +62,22 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
     show_default=True,
     help="Size of the suite.",
 )
-@click.option("--count", type=click.IntRange(min=1), default=200, show_default=True, help="Number of spectra.")
+@click.option("--count", type=click.IntRange(min=1), help="Number of spectra (default 200) or frames (default 24).")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def evaluate(model: str, family: str, size: str, count: int, degree: int | None, as_json: bool) -> int:
+def evaluate(model: str, family: str | None, size: str, count: int | None, degree: int | None, as_json: bool) -> int:
     """Measure a model (a shipped one by name, or a weights file) against the classical methods."""
     from nnla.evaluate import evaluate_model
+    from nnla.registry import load
 
+    guesses = getattr(load(model), "task", None) == "initial guesses"
+    if guesses and family in (None, "frames"):
+        return _evaluate_guesses(model, size, count or 24, as_json)
+    if family == "frames":
+        raise OptionError("--on frames is for models of initial guesses; leave it out")
     with progress("evaluating") as tell:
-        result = evaluate_model(model, family, size=size, count=count, degree=degree, progress=tell)
+        family = family or "suite"
+        result = evaluate_model(model, family, size=size, count=count or 200, degree=degree, progress=tell)
     if as_json:
         emit_json(result)
     else:
@@ -81,6 +87,26 @@ def evaluate(model: str, family: str, size: str, count: int, degree: int | None,
     return 1 if failed else 0
 
 
+def _evaluate_guesses(model: str, size: str, count: int, as_json: bool) -> int:
+    from nnla.guess_evaluation import evaluate_guesses
+
+    with progress("evaluating") as tell:
+        frames = "small" if size == "full" else "mini"
+        d = {"model": model} | evaluate_guesses(model, size=frames, count=count, progress=tell)
+    if as_json:
+        emit_json(d)
+        return 0
+    low, mean, high = d["n"]
+    say(f"{model} on {count} frames that no training has drawn, n = {low:,} to {high:,} (mean {mean:,.0f})")
+    rows = [[name, *(number(d[key][q]) for q in ("mean", "median", "p90"))] for name, key in _ERRORS.items()]
+    show_table(("relative error", "mean", "median", "90th percentile"), rows)
+    say(f"CG iterations over Jacobi until the error is below; the guess takes {d['products']} products before:")
+    rows = [[key, *(number(v) for v in values)] for key, values in d["iterations"].items()]
+    show_table(("start", *(f"{t:.0e}" for t in d["targets"])), rows)
+    return 0
+
+
+_ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
 _RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
 
 

@@ -182,10 +182,16 @@ class NSLS:
     """
 
     kind = "nsls"
+    task = "initial guesses"
 
     def __init__(self, config: NSLSConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         self.config, self.card = config, card
         self.parameters = checked_parameters(config.shapes(), parameters)
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """What it was trained on, in words that a user knows."""
+        return dict(self.card.get("envelope", {}))
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.models._graphs import Graphs, block_diagonal, product, segment_sum
+from nnla.models.fingerprints import ranges
 from nnla.models.galerkin import galerkin_gain, inverse_trace, without_directions
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels, partition
@@ -108,10 +109,11 @@ class _FrameTask:
         envelope = {
             "n": [min(sizes), max(sizes)],
             "family": "building frames",
-            "styles": sorted(self.recipe["data"]["styles"]),
+            "styles": ", ".join(sorted(self.recipe["data"]["styles"])),
             "variant": self.recipe["data"]["variant"],
         }
-        self._model(network, card | {"envelope": envelope}).save(path)
+        seen = ranges(one.A for one in self.structures)
+        self._model(network, card | {"envelope": envelope, "matrices": seen}).save(path)
 
 
 def _cut(V: Any, part: np.ndarray) -> Any:
