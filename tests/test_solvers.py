@@ -300,7 +300,7 @@ def test_report_round_trip(system):
         {"degree": 2.0, "method": "autospec"},
         {"scaling": "odd", "method": "autospec"},
         {"probe_steps": 0, "method": "autospec"},
-        {"warm_start": "nsls"},
+        {"warm_start": 3},
     ],
 )
 def test_bad_options(system, options):

@@ -48,7 +48,8 @@ class GuessReport:
     relative_residual : ||b - A x|| / ||b||, the largest over the columns. It may exceed 1 for a guess that is near
         the solution in the A-norm, which is what CG reduces
     products : products with A in float64
-    network_products : products of A with a vector in float32 inside the network
+    network_products : what the products with blocks of vectors inside the network amount to, as products with one
+        vector each; mostly in float32
     rank : dimensions of the subspace for deflation, 0 for models that have none
     geometry : "given", "recovered" from the matrix, or None
     seconds : {"geometry", "network", "setup", "total"}
@@ -280,7 +281,7 @@ def _proposals(
     space = DeflationSpace(op, proposal.W, proposal.AW)
     x = space.solve(columns)
     x[:, first] = proposal.x
-    return x, space, network.config.network_products
+    return x, space, proposal.network_products
 
 
 def _guarded(op: Operator, b: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, int]:

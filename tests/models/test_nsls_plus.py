@@ -134,7 +134,9 @@ def test_the_loss_sees_the_energy_that_the_guess_leaves():
     from nnla.training.config import load_recipe
     from nnla.training.nsls import NSLSPlusTask
 
-    recipe = load_recipe("nsls-plus-geometric", ["data.structures=3", "data.held_out=1", "optim.batch=1"])
+    recipe = load_recipe(
+        "nsls-plus-geometric", ["data.structures=3", "data.held_out=1", "optim.batch=1", "model.overlap=0"]
+    )
     recipe["data"]["sizes"] = {"mini": 1.0}
     recipe["optim"]["ridge"] = 1e-9
     task = NSLSPlusTask(recipe)
@@ -182,6 +184,28 @@ def test_split_columns_is_what_its_parts_are(rng):
         np.testing.assert_array_equal(W[:, 2 * k : 2 * k + 2], V * (part == k)[:, None])
 
 
+def test_overlap_smooths_the_cuts():
+    """Vectors cut and then smoothed hold more of the smallest eigenvectors than vectors that were only cut."""
+    one = frame("mini", 4)
+    geometry, b = Geometry(one.dof, one.coordinates), one.loads[:, 1]
+    x = one.solve()[:, 1]
+    errors = []
+    for overlap in (0, 8):
+        m = model(3, geometry=True, rigid=True, part=60, overlap=overlap, outputs=8, search="outputs")
+        proposal = m.propose(one.A, b, geometry)
+        e = proposal.x - x
+        errors.append(e @ (one.A @ e) / (b @ x))
+        assert proposal.network_products >= m.config.network_products + 8 * overlap
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_full_and_sparse_subspaces_give_the_same(rng):
+    A, b = csr_array(random_spd(rng, 60)), rng.standard_normal(60)
+    cg = conjugate_gradients(A, b, np.array([0, 60]), 5)
+    W = split_columns(rng.standard_normal((60, 2)), np.arange(60) // 3)  # 5 % stored
+    np.testing.assert_allclose(improve(A, b, W, cg), improve(A, b, W.toarray(), cg), atol=1e-9 * abs(b).max())
+
+
 def test_rigid_motions_leave_a_free_beam_alone():
     """Of a structure without supports they are the null space: here, of members cut out of a frame."""
     one = frame("mini", 4)
@@ -215,7 +239,9 @@ def test_permuting_the_system_permutes_the_guess(geometric, part):
     np.testing.assert_allclose(other.W.toarray(), W[p], atol=1e-4 * abs(W).max())
 
 
-@pytest.mark.parametrize("config", [{}, {"part": 60}, {"part": 60, "geometry": True, "rigid": True}])
+@pytest.mark.parametrize(
+    "config", [{}, {"part": 60}, {"part": 60, "overlap": 5}, {"part": 60, "geometry": True, "rigid": True}]
+)
 def test_proposals_come_with_their_products(config):
     one, b, geometry = cases()
     m = model(**config)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from nnla.models.nsls_features import ConjugateGradients
 
-__all__ = ["RIDGE", "galerkin_gain", "improve", "inverse_trace", "split_columns", "without_directions"]
+__all__ = ["RIDGE", "dense_if_full", "galerkin_gain", "improve", "inverse_trace", "split_columns", "without_directions"]
 
 RIDGE = 1e-10  # of the scaled Gram matrix: float32 outputs of a network are alike to seven digits
+_FULL = 0.1  # share of entries from where a sparse matrix is quicker as a dense one
 _DEPENDENT = 1e-13  # share of its energy that a vector keeps beside the Krylov space, below which it is left out
 
 
@@ -83,8 +84,8 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     >>> improve(A, b, np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]), None)
     array([1., 1., 1.])
     """
-    W = csr_array(W, dtype=np.float64)
-    largest = np.ravel(abs(W).max(axis=0).toarray()) if W.shape[0] and W.shape[1] else np.zeros(W.shape[1])
+    W = dense_if_full(W)
+    largest = _largest(W)
     x, r = np.zeros(b.size), b
     if cg is not None and cg.iterates.shape[1]:
         x = cg.iterates[:, -1]
@@ -92,9 +93,10 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     usable = np.nonzero(np.isfinite(largest) & (largest > 0))[0]
     if not usable.size:
         return x
-    AW = csr_array(A @ W if AW is None else AW)
+    AW = dense_if_full(A @ W if AW is None else AW)
     W, AW = (_scaled_columns(v, usable, 1.0 / largest[usable]) for v in (W, AW))
-    E = (W.T @ AW).toarray()
+    E = W.T @ AW
+    E = E.toarray() if issparse(E) else E
     G, C, weight = E, None, None
     if cg is not None:
         curvature = cg.curvatures[0]
@@ -123,7 +125,25 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     return x + along / curvature * step
 
 
-def _scaled_columns(W: csr_array, used: np.ndarray, factors: np.ndarray) -> csr_array:
+def dense_if_full(W: Any) -> Any:
+    """W in float64: a csr_array, or where a tenth of the entries or more are stored, an array."""
+    if not issparse(W):
+        return np.asarray(W, dtype=np.float64)
+    W = csr_array(W, dtype=np.float64)
+    return W.toarray() if W.nnz > _FULL * W.shape[0] * W.shape[1] else W
+
+
+def _largest(W: Any) -> np.ndarray:
+    """The largest magnitude of each column."""
+    if 0 in W.shape:
+        return np.zeros(W.shape[1])
+    largest = abs(W).max(axis=0)
+    return np.ravel(largest.toarray() if issparse(largest) else largest)
+
+
+def _scaled_columns(W: Any, used: np.ndarray, factors: np.ndarray) -> Any:
+    if not issparse(W):
+        return W[:, used] * factors
     W = W[:, used].tocsr()
     W.data = W.data * factors[W.indices]
     return W
