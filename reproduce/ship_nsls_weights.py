@@ -74,17 +74,23 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         "",
         f"**Measured** by `{m['command']}`, {m['date']}, {m['hardware']}.",
         "",
-        "| frames | n | error of x: mean | median | 90th percentile | in the A-norm: mean | residual: mean |",
-        "|---|---|---|---|---|---|---|",
+        "| frames | n | error of x: mean | median | 90th percentile | as in StAnD: mean | irregular: mean | "
+        "in the A-norm: mean | residual: mean |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, v in m["frames"].items():
         d, e, r = v["delta"], v["energy"], v["residual"]
         lines.append(
             f"| {v['count']} of size {key} | {v['n'][0]} to {v['n'][2]}, mean {v['n'][1]:.0f} | {d['mean']:.2%} | "
-            f"{d['median']:.2%} | {d['p90']:.2%} | {e['mean']:.2%} | {r['mean']:.1%} |"
+            f"{d['median']:.2%} | {d['p90']:.2%} | "
+            + "".join(f"{v['styles'][style]['mean']:.2%} | " for style in ("stand", "irregular"))
+            + f"{e['mean']:.2%} | {r['mean']:.1%} |"
         )
     any_ = next(iter(m["frames"].values()))
     lines += [
+        "",
+        f"Of these frames {sum(v['declined'] for v in m['frames'].values())}",
+        "lie outside the training data; `nnla.solve` would start them from zero, here the network was asked all the same.",
         "",
         f"CG iterations with Jacobi preconditioning to a relative error of x; the {config['steps']} CG steps of the",
         f"features (the guess takes {any_['products']} products with A in all) are not in them:",

@@ -100,6 +100,8 @@ def _evaluate_guesses(model: str, size: str, count: int, as_json: bool) -> int:
     say(f"{model} on {count} frames that no training has drawn, n = {low:,} to {high:,} (mean {mean:,.0f})")
     rows = [[name, *(number(d[key][q]) for q in ("mean", "median", "p90"))] for name, key in _ERRORS.items()]
     show_table(("relative error", "mean", "median", "90th percentile"), rows)
+    for style, figures in d["styles"].items():
+        say(f"of x, frames of style {style}: mean {number(figures['mean'])}, median {number(figures['median'])}")
     say(f"CG iterations over Jacobi until the error is below; the guess takes {d['products']} products before:")
     rows = [[key, *(number(v) for v in values)] for key, values in d["iterations"].items()]
     show_table(("start", *(f"{t:.0e}" for t in d["targets"])), rows)
