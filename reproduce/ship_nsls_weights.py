@@ -90,7 +90,8 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
     lines += [
         "",
         f"Of these frames {sum(v['declined'] for v in m['frames'].values())}",
-        "lie outside the training data; `nnla.solve` would start them from zero, here the network was asked all the same.",
+        "lie outside the training data: `nnla.solve` would start them from zero; here the network was asked all the",
+        "same.",
         "",
         f"CG iterations with Jacobi preconditioning to a relative error of x; the {config['steps']} CG steps of the",
         f"features (the guess takes {any_['products']} products with A in all) are not in them:",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, ShapeError
 from nnla.operators import Operator, as_operator
@@ -135,8 +135,7 @@ def _times(op: Operator, W: csr_array, products: int) -> csr_array:
     if op.csr is not None:
         op.products += products
         return csr_array(op.csr @ W)
-    AW = op.matvec(W.toarray()) if W.shape[1] else np.zeros(W.shape)
-    return csr_array(AW.toarray() if issparse(AW) else AW)
+    return csr_array(op.matvec(W.toarray())) if W.nnz else csr_array(W.shape)
 
 
 def _pseudo_inverse(E: np.ndarray) -> tuple[int, np.ndarray]:

@@ -92,7 +92,7 @@ def _evaluate_guesses(model: str, size: str, count: int, as_json: bool) -> int:
 
     with progress("evaluating") as tell:
         frames = "small" if size == "full" else "mini"
-        d = {"model": model} | evaluate_guesses(model, size=frames, count=count, progress=tell)
+        d: dict[str, Any] = {"model": model} | evaluate_guesses(model, size=frames, count=count, progress=tell)
     if as_json:
         emit_json(d)
         return 0

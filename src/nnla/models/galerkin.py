@@ -97,7 +97,7 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     W, AW = (_scaled_columns(v, usable, 1.0 / largest[usable]) for v in (W, AW))
     E = W.T @ AW
     E = E.toarray() if issparse(E) else E
-    G, C, weight = E, None, None
+    G, C, weight = E, np.zeros((0, 0)), np.zeros(0)
     if cg is not None:
         curvature = cg.curvatures[0]
         C = AW.T @ cg.directions
