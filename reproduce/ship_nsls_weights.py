@@ -106,12 +106,11 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         "",
         "**Guaranteed**: in the A-norm no farther from the solution than zero is"
         + (
-            f", nor than {config['steps']} steps of CG with Jacobi preconditioning lead; deflated CG is right for any"
+            f", nor than {config['steps']} steps of Jacobi-CG lead; deflated CG is right for any weights."
             if "search" in config
-            else ""
+            else "."
         ),
-        ("weights. " if "search" in config else ". ")
-        + "**Not** guaranteed: how much nearer. Real systems, yardsticks and seconds: `docs/nsls_tables.md`.",
+        "**Not** guaranteed: how much nearer. Real systems, yardsticks and seconds: `docs/nsls_tables.md`.",
         "",
         "<details><summary>Recipe</summary>",
         "",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from nnla.errors import NonFiniteError, NotPositiveDefiniteError, ShapeError
+from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 
 __all__ = ["DeflatedPreconditioner", "DeflationSpace"]
@@ -80,6 +80,21 @@ class DeflationSpace:
 
     def __repr__(self) -> str:
         return f"DeflationSpace(n={self.n}, rank={self.rank})"
+
+    def check(self, A: Any) -> None:
+        """Raise `OptionError` unless the space was made with this matrix. Cost: a product.
+
+        Raises
+        ------
+        ShapeError, OptionError
+        """
+        op = as_operator(A)
+        if op.n != self.n:
+            raise ShapeError(f"the subspace is for {self.n} unknowns, A has {op.n}")
+        c = 1.0 + np.arange(self.W.shape[1]) % 7  # any combination of all vectors shows another matrix
+        known, found = self.AW @ c, op.matvec(self.W @ c)
+        if np.linalg.norm(found - known) > 1e-6 * np.linalg.norm(known):
+            raise OptionError("the subspace was made with another matrix; make it anew with this one")
 
     def solve(self, r: np.ndarray) -> np.ndarray:
         """W (W'AW)^-1 W' r for (n,) or (n, m): the best approximation to A^-1 r in the subspace, in the A-norm."""

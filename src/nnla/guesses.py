@@ -160,6 +160,12 @@ def initial_guess(
 def warm_start_of(op: Operator, b: np.ndarray, given: Any) -> Guess:
     """What `nnla.solve` starts from: a guess for its right-hand side, or one made before with the same matrix.
 
+    Parameters
+    ----------
+    op : the matrix
+    b : (n,) or (n, k)
+    given : a model, its name or path, a `Guess`, or a `DeflationSpace`
+
     Raises
     ------
     OptionError, ShapeError, WeightsError
@@ -167,7 +173,27 @@ def warm_start_of(op: Operator, b: np.ndarray, given: Any) -> Guess:
     if isinstance(given, Guess):
         if given.x.shape[0] != op.n:
             raise ShapeError(f"the guess is for {given.x.shape[0]} unknowns, A has {op.n}")
+        if given.space is not None:
+            given.space.check(op)
         return given
+    if isinstance(given, DeflationSpace):
+        given.check(op)
+        report = GuessReport(
+            model=None,
+            used=True,
+            fallback=None,
+            chosen_because="a subspace given",
+            n=op.n,
+            energy=0.0,
+            relative_residual=1.0,
+            products=0,
+            network_products=0,
+            rank=given.rank,
+            geometry=None,
+            seconds={"total": given.seconds},
+            versions=library_versions(),
+        )
+        return Guess(np.zeros_like(b), given, report)
     _entries(op)
     return _guess(op, b, given, None, True, time.perf_counter())
 

@@ -58,7 +58,8 @@ def solve(
     M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,
         without a new probe; any other takes the place of the scaling
     warm_start : where a network starts CG, for building frames: "nsls", "nsls-plus", a model, the path of its
-        weights, or a `nnla.initial_guess` made before with the same A, whose subspace then serves this b as well.
+        weights, or a `nnla.initial_guess` made before with the same A, whose subspace then serves this b as well;
+        or a `nnla.DeflationSpace` of your own vectors.
         With "nsls-plus" CG is deflated by the subspace all along, under any method but "direct"; "auto" then
         is "ic". A matrix unlike those of the training is solved as without, and ``report.fallback`` says so
     callback : called with the current iterate after each iteration
@@ -102,7 +103,8 @@ def solve(
     * 15 for a polynomial in float32, 19 for one over Jacobi scaling; 18 and 23 in float64,
 
     and A once more, by 4 to 8 bytes an entry in float32 and 8 to 12 in float64, for polynomials and where "cg" or
-    "jacobi" take more than 16 iterations. "ic", "amg" and "direct" add their factors.
+    "jacobi" take more than 16 iterations. "ic", "amg" and "direct" add their factors, a warm start the network's
+    working arrays and, for "nsls-plus", W and A W twice each. Deflated CG runs in NumPy.
 
     Guaranteed: ``converged`` means that
     the true residual meets the tolerance; a polynomial that turns out indefinite is given up for plain

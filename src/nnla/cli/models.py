@@ -177,7 +177,7 @@ def weights(name: str | None, as_json: bool) -> int:
         envelope = entry["card"].get("envelope", {})
         rows.append([key, *(_range(envelope.get(k)) for k in keys), entry["sha256"][:12]])
     show_table(("model", *(key.replace("_", " ") for key in keys), "sha256"), rows)
-    say("trained for these ranges; outside them nnla falls back to a classical polynomial and says so")
+    say("trained for these ranges; outside them nnla falls back to a classical method and says so")
     return 0
 
 
