@@ -30,6 +30,12 @@ def real_matrix():
     return read
 
 
+@pytest.fixture(scope="session")
+def matrix_folder() -> Path:
+    """The folder of real matrices, which may be absent; `real_matrix` skips then."""
+    return _matrix_folder()
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(1234)
