@@ -52,7 +52,7 @@ from nnla.training.frame_data import Structure, make_structures, relative_errors
 from nnla.training.loop import train
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SIZES = ("mini", "small")  # n ~ 500 and n ~ 2000
+SIZES = ("mini", "small")  # n ~ 280 and n ~ 2060
 RECIPES = {1: "nsls-frames", 2: "nsls-plus-geometric"}
 
 
