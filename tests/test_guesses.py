@@ -268,6 +268,23 @@ def test_warm_starts_that_make_no_sense_are_refused():
         nnla.solve(LinearOperator(A.shape, matvec=lambda v: A @ v, dtype=float), B[:, 0], warm_start=plus())
 
 
+def test_indefinite_matrices_are_reported_as_without():
+    indefinite = csr_array(A - 0.9 * np.diag(A.diagonal().min() * np.ones(ONE.n)))
+    b = B[:, 1]
+    for start in (None, plus(), plus(1)):
+        report = nnla.solve(indefinite, b, method="jacobi", warm_start=start).report
+        assert report.status == "indefinite" or report.converged
+
+
+def test_weights_that_overflow_propose_nothing():
+    with np.errstate(all="ignore"):
+        guess = initial_guess(A, B[:, 0], model=plus(size=1e30))
+        report = nnla.solve(A, B[:, 0], method="jacobi", warm_start=plus(size=1e30)).report
+    assert np.all(np.isfinite(guess.x))
+    assert energy(A, B[:, 0], guess.x) < 0  # its 14 steps of CG
+    assert report.converged
+
+
 def test_a_zero_right_hand_side_needs_no_guess():
     x, report = nnla.solve(A, np.zeros(ONE.n), warm_start=plus())
     assert report.converged

@@ -10,7 +10,7 @@ from typing import Any
 from nnla._arrays import as_row
 from nnla.approximations import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
 from nnla.design import POLYNOMIAL_METHODS
-from nnla.errors import OptionError, ShapeError
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.operators import Operator, as_operator
 from nnla.options import METHODS, check_numbers, check_usable
 from nnla.phases import apply_polynomial, longer_where_hard, probe_by_cg, run_direct, run_polynomial
@@ -179,8 +179,10 @@ def _warm(run: Run, warm_start: Any) -> None:
     if run.op.xp == "torch":
         raise OptionError("warm_start is for NumPy and SciPy matrices; pass x0 = nnla.initial_guess(...)")
     started = time.perf_counter()
-    guess = warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start)
-    run.begin_at(guess)
+    try:
+        run.begin_at(warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start))
+    except NotPositiveDefiniteError as error:  # CG will say so, too, with its best iterate
+        run.give_up(f"no warm start: {error}")
     run.seconds["setup"] += time.perf_counter() - started
 
 

@@ -437,6 +437,7 @@ class NSLSPlus:
         part = partition(system.A, c.part)
         rigid = rigid_outputs(geometry, part, system.scale) if c.rigid and geometry is not None else None
         V = plus_forward(self.parameters, graphs, F, steps, rigid).astype(np.float64)
+        V[:, ~np.all(np.isfinite(V), axis=0)] = 0.0  # of weights that overflow: nothing is proposed
         W = split_columns(V, part)
         AW = csr_array(system.A @ W)
         wide, blocks = _overlapping(system.A, W, AW, c.overlap)
