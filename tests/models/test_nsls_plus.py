@@ -128,30 +128,6 @@ def test_torch_gains_are_those_of_improve(rng):
     assert float(trace) == pytest.approx(np.trace(np.linalg.solve(E, V.T @ V)), rel=1e-9)
 
 
-def test_the_loss_sees_the_energy_that_the_guess_leaves():
-    """What training minimises is what use measures: the gain over the parts is the fall of `improve`."""
-    pytest.importorskip("torch")
-    from nnla.training.config import load_recipe
-    from nnla.training.nsls import NSLSPlusTask
-
-    recipe = load_recipe(
-        "nsls-plus-geometric", ["data.structures=3", "data.held_out=1", "optim.batch=1", "model.overlap=0"]
-    )
-    recipe["data"]["sizes"] = {"mini": 1.0}
-    recipe["optim"]["ridge"] = 1e-9
-    task = NSLSPlusTask(recipe)
-    task.prepare(None, lambda *_: None)
-    network = task.network()
-    for step in range(3):
-        batch = task._batch(step)
-        share = float(task.loss(network, step)["energy_error"].detach()) ** 2
-        one = task.structures[batch.chosen[0]]
-        b, x = batch.b, batch.x
-        guess = task._model(network, {}).guess(one.A, b, one.geometry)
-        left = (guess - x) @ (one.A @ (guess - x)) / (b @ x)
-        assert share == pytest.approx(left, rel=0.02)
-
-
 # -- parts
 
 

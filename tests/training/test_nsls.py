@@ -97,7 +97,8 @@ def test_the_energy_error_of_the_loss_is_that_of_the_model(tmp_path):
     from nnla.training.config import Table
     from nnla.training.nsls import NSLSPlusTask
 
-    task = NSLSPlusTask(Table(recipe("nsls-plus-geometric", "optim.batch=1", "data.mixed=0.0", "optim.ridge=1e-10")))
+    options = ["optim.batch=1", "data.mixed=0.0", "optim.ridge=1e-10", "model.overlap=0", "model.part=60"]
+    task = NSLSPlusTask(Table(recipe("nsls-plus-geometric", *options)))
     task.prepare(tmp_path, lambda *a: None)
     network = task.network()
     for step in range(3):
@@ -151,3 +152,9 @@ def test_bad_data(change):
 
 def test_summary():
     assert summary([1.0, 2.0, 3.0, 10.0])["median"] == 2.5
+
+
+@pytest.mark.parametrize(("seed", "count"), [(100, 1), (-1, 1), (0, 100_001)])
+def test_no_seed_reaches_into_another_part(seed, count):
+    with pytest.raises(OptionError, match="another part"):
+        make_structures("train", count, seed=seed, sizes={"mini": 1}, styles={"stand": 1})

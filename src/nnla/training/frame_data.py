@@ -20,7 +20,8 @@ from nnla.training.loop import Progress
 
 __all__ = ["SPLITS", "Batch", "Structure", "draw_batch", "make_structures", "relative_errors", "summary"]
 
-# first seed of each part: no structure is in two of them, whatever its load
+_RUN = 100_000  # structures of one seed
+# first number of each part: no structure is in two of them, whatever its load
 SPLITS = {"train": 0, "validation": 10_000_000, "test": 20_000_000}
 
 
@@ -86,7 +87,7 @@ def make_structures(
     Raises
     ------
     OptionError
-        Unknown names, or shares that are not positive.
+        Unknown names, shares that are not positive, or a seed or count that would mix training and test.
     """
     if part not in SPLITS:
         raise OptionError(f"no part {part!r} of the data; choose one of {', '.join(SPLITS)}")
@@ -96,14 +97,18 @@ def make_structures(
         unknown = set(shares) - set(known)
         if unknown or not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
             raise OptionError(f"the shares of {name} must be numbers >= 0 for some of {', '.join(known)}, got {shares}")
+    if not 0 <= seed < SPLITS["validation"] // _RUN or not 0 <= count <= _RUN:
+        raise OptionError(
+            f"seed {seed} with {count} structures would reach into another part of the data; seeds are 0 to "
+            f"{SPLITS['validation'] // _RUN - 1}, structures at most {_RUN}"
+        )
     rng = np.random.default_rng([seed, SPLITS[part]])
     out = []
     for k in range(count):
-        size, style = (
-            str(rng.choice(list(s), p=np.array(list(s.values())) / sum(s.values()))) for s in (sizes, styles)
-        )
-        one = frame(size, SPLITS[part] + 100_000 * seed + k, style=style, loads=loads)
-        b, x = (one.loads, one.solve()) if variant == "loads" else synthetic(one.A, SPLITS[part] + k, loads)
+        size, style = _pick(rng, sizes), _pick(rng, styles)
+        number = SPLITS[part] + _RUN * seed + k
+        one = frame(size, number, style=style, loads=loads)
+        b, x = (one.loads, one.solve()) if variant == "loads" else synthetic(one.A, number, loads)
         out.append(Structure(one.A, b, x, Geometry(one.dof, one.coordinates)))
         if progress and ((k + 1) % 100 == 0 or k + 1 == count):
             progress(f"data ({part})", k + 1, count, "")
