@@ -1,6 +1,6 @@
 """NSLS's Tables 1, 3 and 4 beside ours: errors of guesses, iterations and seconds that they save, classical yardsticks.
 
-Table 1: errors of the guesses on unseen generated frames ("mini", n near 500, and "small", n near 2000) and, with
+Table 1: errors of the guesses on unseen generated frames ("mini", n near 350, and "small", n near 2000) and, with
 --matrices, on the real StAnD systems of a folder, which only judge. Table 4: textbook CG in float64 until
 |x_k - x| / |x| is 1e-2 .. 1e-5, from zero, from the guesses, deflated by the networks' subspaces and by classical ones.
 Table 3: seconds end to end through `nnla.solve`, features and set-up included, beside SciPy and PyAMG. Products: what

@@ -154,7 +154,7 @@ def draw(log: Path, target: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="weights written by `nnla train`, beside their log.jsonl")
-    parser.add_argument("--mini", type=int, default=100, help="held-out frames of n ~ 500")
+    parser.add_argument("--mini", type=int, default=100, help="held-out frames of n ~ 350")
     parser.add_argument("--small", type=int, default=100, help="held-out frames of n ~ 2000")
     args = parser.parse_args()
     model = load(str(args.file))
