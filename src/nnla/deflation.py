@@ -91,7 +91,7 @@ class DeflationSpace:
         op = as_operator(A)
         if op.n != self.n:
             raise ShapeError(f"the subspace is for {self.n} unknowns, A has {op.n}")
-        c = 1.0 + np.arange(self.W.shape[1]) % 7  # any combination of all vectors shows another matrix
+        c = 1.0 + np.arange(self._inverse.shape[0]) % 7  # any combination of all vectors shows another matrix
         known, found = self.AW @ c, op.matvec(self.W @ c)
         if np.linalg.norm(found - known) > 1e-6 * np.linalg.norm(known):
             raise OptionError("the subspace was made with another matrix; make it anew with this one")
