@@ -18,8 +18,8 @@ from scipy.sparse.linalg import eigsh, splu
 
 import nnla
 from nnla.deflation import DeflationSpace
-from nnla.errors import NNLAError, OptionError, ShapeError
-from nnla.guesses import Guess, GuessReport
+from nnla.errors import NNLAError
+from nnla.guesses import Guess, GuessReport, recovered_geometry
 from nnla.models._graphs import Graphs
 from nnla.models.fingerprints import outside
 from nnla.models.galerkin import improve, split_columns
@@ -28,7 +28,6 @@ from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import conjugate_gradients
 from nnla.models.nsls_plus import Geometry, NSLSPlus, damping, equilibrate, plus_features, rigid_outputs
 from nnla.problems import read_matrix, read_vector, synthetic
-from nnla.problems.frame_recovery import recover_frame
 from nnla.training.frame_data import make_structures, relative_errors
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -72,15 +71,6 @@ def generated(size: str, count: int, *, variant: str = "loads") -> Iterator[Syst
         yield System(group, f"{group} {k}", one.A, one.b, one.x, one.geometry, k % one.b.shape[1])
 
 
-def geometry_of(A: Any) -> Geometry | None:
-    """Geometry read off a matrix, if it is that of a frame."""
-    try:
-        found = recover_frame(A)
-    except (OptionError, ShapeError):
-        return None
-    return Geometry(found.dof, found.coordinates)
-
-
 def real(folder: Path | None, limit: int | None, *, variant: str = "loads") -> Iterator[System]:
     """The StAnD systems of a folder, evenly chosen where there are more than ``limit``."""
     paths = sorted(folder.glob("stand_??.mtx.gz")) if folder else []
@@ -93,7 +83,7 @@ def real(folder: Path | None, limit: int | None, *, variant: str = "loads") -> I
             b, x = synthetic(A, 20_000_000 + seed, 1)
         else:
             b, x = (read_vector(path.with_name(f"{name}_{k}.mtx.gz"))[:, None] for k in "bx")
-        yield System("real" if variant == "loads" else "real, synthetic", name, A, b, x, geometry_of(A))
+        yield System("real" if variant == "loads" else "real, synthetic", name, A, b, x, recovered_geometry(A))
 
 
 def guess_for(model: Any, A: Any, b: np.ndarray, geometry: Geometry | None) -> Guess | None:
@@ -406,7 +396,9 @@ def network_seconds(system: System, name: str, model: Any, repeats: int) -> dict
     row = {"group": system.group, "system": system.name, "n": system.n, "model": name, "rank": guess.report.rank}
     row |= {"products": guess.report.products, "network_products": guess.report.network_products}
     row["declined"] = declined(model, system.A)
-    row["recovery"] = clock(lambda: geometry_of(system.A))[0] if getattr(model.config, "geometry", False) else 0.0
+    row["recovery"] = (
+        clock(lambda: recovered_geometry(system.A))[0] if getattr(model.config, "geometry", False) else 0.0
+    )
     return row | dict(zip(keys, np.median(runs, axis=0).tolist(), strict=True))
 
 

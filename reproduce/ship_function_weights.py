@@ -10,14 +10,13 @@ seed reaches, by the polynomials that `nnla.matrix_function` would emit, guard i
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ship_weights import _seconds, ship
+from ship_weights import _recipe, _seconds, ship
 
 from nnla.functions.design import design_function
 from nnla.functions.polynomials import adapted, interpolant, neumann_series, zones_of
@@ -130,14 +129,7 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         "**Guaranteed**: on the probed spectrum never worse than interpolation of the same degree (the guard). **Not**",
         "guaranteed: anything about eigenvalues that the probe has not seen. Real data: `docs/autospec_whitening.md`.",
         "",
-        "<details><summary>Recipe</summary>",
-        "",
-        "```json",
-        json.dumps(card["recipe"], indent=1),
-        "```",
-        "",
-        "</details>",
-        "",
+        *_recipe(card),
     ]
     return "\n".join(lines)
 

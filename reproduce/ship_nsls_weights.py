@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ship_weights import CARDS, _seconds, ship
+from ship_weights import CARDS, _recipe, _seconds, ship
 
 from nnla.guess_evaluation import evaluate_guesses
 from nnla.registry import load
@@ -112,14 +112,7 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         ),
         "**Not** guaranteed: how much nearer. Real systems, yardsticks and seconds: `docs/nsls_tables.md`.",
         "",
-        "<details><summary>Recipe</summary>",
-        "",
-        "```json",
-        json.dumps(card["recipe"], indent=1),
-        "```",
-        "",
-        "</details>",
-        "",
+        *_recipe(card),
     ]
     return "\n".join(lines)
 

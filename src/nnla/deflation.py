@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.models.galerkin import largest_entries, scaled_columns
 from nnla.operators import Operator, as_operator
 
 __all__ = ["DeflatedPreconditioner", "DeflationSpace"]
@@ -64,14 +65,14 @@ class DeflationSpace:
             raise ShapeError(f"the subspace has shape {W.shape}, A is {op.n} x {op.n}; give vectors of length {op.n}")
         if not np.all(np.isfinite(W.data)):
             raise NonFiniteError("the subspace has NaN or Inf")
-        largest = np.ravel(abs(W).max(axis=0).toarray()) if W.nnz else np.zeros(W.shape[1])
+        largest = largest_entries(W)
         used = np.nonzero(largest)[0]
-        self.W = _columns(W, used, 1.0 / largest[used])
+        self.W = scaled_columns(W, used, 1.0 / largest[used])
         self.products = 0 if AW is not None else -(-self.W.nnz // op.n)
         if AW is None:
             self.AW = _times(op, self.W, self.products)
         else:
-            self.AW = _columns(csr_array(AW, dtype=np.float64), used, 1.0 / largest[used])
+            self.AW = scaled_columns(csr_array(AW, dtype=np.float64), used, 1.0 / largest[used])
         E = np.asarray((self.W.T @ self.AW).todense())
         self.rank, self._inverse = _pseudo_inverse((E + E.T) / 2)
         self._Wt, self._AWt = self.W.T.tocsr(), self.AW.T.tocsr()
@@ -138,12 +139,6 @@ class DeflatedPreconditioner:
 
     def count(self, applies: int) -> None:
         """Python's CG calls the base itself, which counts."""
-
-
-def _columns(W: csr_array, used: np.ndarray, factors: np.ndarray) -> csr_array:
-    W = W[:, used].tocsr()
-    W.data = W.data * factors[W.indices]
-    return W
 
 
 def _times(op: Operator, W: csr_array, products: int) -> csr_array:

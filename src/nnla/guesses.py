@@ -25,7 +25,7 @@ from nnla.problems.frame_recovery import recover_frame
 from nnla.registry import load
 from nnla.types import Kind, library_versions, plain_json
 
-__all__ = ["Guess", "GuessReport", "initial_guess", "warm_start_of"]
+__all__ = ["Guess", "GuessReport", "initial_guess", "recovered_geometry", "warm_start_of"]
 
 # short name -> shipped weights; None chooses between the two of NSLS-plus by what the matrix offers
 _SHIPPED = {"nsls": "nsls-frames", "nsls-plus": None}
@@ -194,7 +194,6 @@ def warm_start_of(op: Operator, b: np.ndarray, given: Any) -> Guess:
             versions=library_versions(),
         )
         return Guess(np.zeros_like(b), given, report)
-    _entries(op)
     return _guess(op, b, given, None, True, time.perf_counter())
 
 
@@ -266,7 +265,7 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometr
         name = _SHIPPED.get(wanted, wanted)
         if name is None:
             if geometry is None:
-                geometry = _recovered(A)
+                geometry = recovered_geometry(A)
                 source = None if geometry is None else "recovered"
             name = _ALGEBRAIC if geometry is None else _GEOMETRIC
             because = {
@@ -278,7 +277,7 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometr
     if not isinstance(model, (NSLS, NSLSPlus)):
         raise OptionError(f"{model!r} is no model of initial guesses; choose from {', '.join(_SHIPPED)}, or load one")
     if isinstance(model, NSLSPlus) and model.config.geometry and geometry is None:
-        geometry = _recovered(A)
+        geometry = recovered_geometry(A)
         if geometry is None:
             raise OptionError(
                 "these weights need geometry, and none can be read off the matrix: pass geometry=, or use "
@@ -290,7 +289,8 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometr
     return model, geometry, source, because
 
 
-def _recovered(A: Any) -> Geometry | None:
+def recovered_geometry(A: Any) -> Geometry | None:
+    """Geometry read off a matrix, if it is that of a frame along the axes; else None."""
     try:
         frame = recover_frame(A)
     except (OptionError, ShapeError):

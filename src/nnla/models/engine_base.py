@@ -32,6 +32,7 @@ class EngineBase:
     kind: ClassVar[str]  # of the weights file
     task: ClassVar[str] = "linear systems"
     config_type: ClassVar[type]
+    dtype: ClassVar[type] = np.float64  # that the network computes in
 
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         remedy = "train them again or reinstall nnla"
@@ -45,7 +46,7 @@ class EngineBase:
         if "std" in parameters and not np.all(parameters["std"] > 0):
             raise WeightsError(f"engine weights std are not positive; {remedy}")
         self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=np.float64) for key in config.shapes()}
+        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in config.shapes()}
         self.card = card
 
     def __repr__(self) -> str:

@@ -14,7 +14,17 @@ from scipy.sparse import csr_array, issparse
 
 from nnla.models.nsls_features import ConjugateGradients
 
-__all__ = ["RIDGE", "dense_if_full", "galerkin_gain", "improve", "inverse_trace", "split_columns", "without_directions"]
+__all__ = [
+    "RIDGE",
+    "dense_if_full",
+    "galerkin_gain",
+    "improve",
+    "inverse_trace",
+    "largest_entries",
+    "scaled_columns",
+    "split_columns",
+    "without_directions",
+]
 
 RIDGE = 1e-10  # of the scaled Gram matrix: float32 outputs of a network are alike to seven digits
 _FULL = 0.1  # share of entries from where a sparse matrix is quicker as a dense one
@@ -55,8 +65,12 @@ def without_directions(E: Any, C: Any, curvature: Any) -> Any:
     -------
     (k, k) E - C D^-1 C'
     """
-    weight = (curvature != 0) / (curvature + (curvature == 0))
-    return E - (C * weight) @ C.T
+    return E - (C * _inverse_curvature(curvature)) @ C.T
+
+
+def _inverse_curvature(curvature: Any) -> Any:
+    """1 / p'Ap, and 0 for directions that do not count; NumPy or torch."""
+    return (curvature != 0) / (curvature + (curvature == 0))
 
 
 def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: Any = None) -> np.ndarray:
@@ -85,7 +99,7 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     array([1., 1., 1.])
     """
     W = dense_if_full(W)
-    largest = _largest(W)
+    largest = largest_entries(W)
     x, r = np.zeros(b.size), b
     if cg is not None and cg.iterates.shape[1]:
         x = cg.iterates[:, -1]
@@ -94,14 +108,14 @@ def improve(A: Any, b: np.ndarray, W: Any, cg: ConjugateGradients | None, AW: An
     if not usable.size:
         return x
     AW = dense_if_full(A @ W if AW is None else AW)
-    W, AW = (_scaled_columns(v, usable, 1.0 / largest[usable]) for v in (W, AW))
+    W, AW = (scaled_columns(v, usable, 1.0 / largest[usable]) for v in (W, AW))
     E = W.T @ AW
     E = E.toarray() if issparse(E) else E
     G, C, weight = E, np.zeros((0, 0)), np.zeros(0)
     if cg is not None:
         curvature = cg.curvatures[0]
         C = AW.T @ cg.directions
-        weight = (curvature != 0) / (curvature + (curvature == 0))
+        weight = _inverse_curvature(curvature)
         G = without_directions(E, C, curvature)
     G = (G + G.T) / 2
     live = G.diagonal() > _DEPENDENT * np.abs(E.diagonal())
@@ -133,7 +147,7 @@ def dense_if_full(W: Any) -> Any:
     return W.toarray() if W.nnz > _FULL * W.shape[0] * W.shape[1] else W
 
 
-def _largest(W: Any) -> np.ndarray:
+def largest_entries(W: Any) -> np.ndarray:
     """The largest magnitude of each column."""
     if 0 in W.shape:
         return np.zeros(W.shape[1])
@@ -141,7 +155,8 @@ def _largest(W: Any) -> np.ndarray:
     return np.ravel(largest.toarray() if issparse(largest) else largest)
 
 
-def _scaled_columns(W: Any, used: np.ndarray, factors: np.ndarray) -> Any:
+def scaled_columns(W: Any, used: np.ndarray, factors: np.ndarray) -> Any:
+    """The columns ``used`` of W, each times its factor; sparse stays sparse."""
     if not issparse(W):
         return W[:, used] * factors
     W = W[:, used].tocsr()

@@ -8,14 +8,14 @@ least-squares factor its length. The guess is not linear in b: it may start a so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnla._arrays import namespace
-from nnla.errors import OptionError, WeightsError
+from nnla.errors import OptionError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
+from nnla.models.engine_base import EngineBase
 from nnla.models.nsls_features import AUGMENTATIONS, augment, check_system
 
 __all__ = ["NSLS", "NSLSConfig", "initial_parameters", "nsls_forward", "nsls_inputs", "scale_to_system"]
@@ -167,7 +167,7 @@ def scale_to_system(A: Any, b: np.ndarray, y: np.ndarray) -> np.ndarray:
     return float(Ay @ b) / square * y if square > 0 else np.zeros_like(y)
 
 
-class NSLS:
+class NSLS(EngineBase):
     """The trained network: NumPy arrays, a config and a card.
 
     Parameters
@@ -181,17 +181,10 @@ class NSLS:
     Grementieri & Galeone, Towards Neural Sparse Linear Solvers (arXiv:2203.06944).
     """
 
-    kind = "nsls"
+    name = kind = "nsls"
     task = "initial guesses"
-
-    def __init__(self, config: NSLSConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        self.config, self.card = config, card
-        self.parameters = checked_parameters(config.shapes(), parameters)
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """What it was trained on, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+    config_type = NSLSConfig
+    dtype = np.float32
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
@@ -224,28 +217,3 @@ class NSLS:
         starts = np.array([0, b.size])
         weights, F = nsls_inputs(A, b, starts, self.config)
         return scale_to_system(A, b, nsls_forward(self.parameters, Graphs(weights, starts), F))
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> NSLS:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind=cls.kind, config=NSLSConfig))
-
-
-def checked_parameters(shapes: dict[str, tuple[int, ...]], parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters in float32 and in the order of ``shapes``, or a `WeightsError`."""
-    for key, shape in shapes.items():
-        if key not in parameters:
-            raise WeightsError(f"the weights lack {key}; train them again or reinstall nnla")
-        if parameters[key].shape != shape:
-            raise WeightsError(f"the weights {key} have shape {parameters[key].shape}, the config says {shape}")
-        if not np.all(np.isfinite(parameters[key])):
-            raise WeightsError(f"the weights {key} have NaN or Inf; train them again or reinstall nnla")
-    return {key: np.asarray(parameters[key], dtype=np.float32) for key in shapes}

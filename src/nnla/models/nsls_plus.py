@@ -8,7 +8,6 @@ carry messages across the whole graph; unknown types and coordinates may be give
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from scipy.sparse import csr_array, issparse
 from nnla._arrays import namespace
 from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
+from nnla.models.engine_base import EngineBase
 from nnla.models.galerkin import dense_if_full, improve, split_columns
-from nnla.models.nsls import checked_parameters
 from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import ConjugateGradients, check_system, conjugate_gradients, divide_by_largest
 
@@ -359,7 +358,7 @@ class Proposal:
     network_products: int
 
 
-class NSLSPlus:
+class NSLSPlus(EngineBase):
     """The trained network: NumPy arrays, a config and a card.
 
     Parameters
@@ -369,17 +368,10 @@ class NSLSPlus:
     card : facts about the training, as JSON-able values
     """
 
-    kind = "nsls-plus"
+    name = kind = "nsls-plus"
     task = "initial guesses"
-
-    def __init__(self, config: NSLSPlusConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        self.config, self.card = config, card
-        self.parameters = checked_parameters(config.shapes(), parameters)
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """What it was trained on, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+    config_type = NSLSPlusConfig
+    dtype = np.float32
 
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
@@ -449,16 +441,3 @@ class NSLSPlus:
     def guess(self, A: Any, b: Any, geometry: Geometry | None = None) -> np.ndarray:
         """The approximate solution of `propose` alone."""
         return self.propose(A, b, geometry).x
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> NSLSPlus:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind=cls.kind, config=NSLSPlusConfig))
