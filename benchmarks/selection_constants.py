@@ -1,4 +1,4 @@
-"""Measure the constants of `nnla.costs`: what every method takes, on generated families alone.
+"""Measure the constants of `nnla.linear.costs`: what every method takes, on generated families alone.
 
     python benchmarks/selection_constants.py [--only PATTERN] [--out constants.json]
 
@@ -21,9 +21,9 @@ import numpy as np
 import scipy.sparse as sp
 
 import nnla
-from nnla.costs import Costs
 from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
+from nnla.linear.costs import Costs
 from nnla.problems.finite_elements import delaunay_mesh, elasticity2d, elasticity3d, eliminate, p1_stiffness
 from nnla.problems.gallery import (
     checkerboard_field,
@@ -127,7 +127,7 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def constants(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines to compare with `nnla.costs`."""
+    """The lines to compare with `nnla.linear.costs`."""
     lines = [""]
 
     def add(name: str, values: list[float]) -> None:

@@ -1,4 +1,4 @@
-// nnla.kernels._native: incomplete Cholesky. Shapes are validated by nnla.incomplete_cholesky.
+// nnla.kernels._native: incomplete Cholesky. Shapes are validated by nnla.preconditioners.incomplete_cholesky.
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 

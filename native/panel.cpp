@@ -49,20 +49,11 @@ struct Generic {
     static double total(const type& x) { return (x.x[0] + x.x[1]) + (x.x[2] + x.x[3]); }
 };
 
-const PanelKernels generic = kernels_of<Generic>();
-
 }  // namespace
 
-#ifdef NNLA_X86
-extern const PanelKernels panel_kernels_avx2, panel_kernels_avx512;
-#endif
+extern const PanelKernels panel_kernels_generic;
+constexpr PanelKernels panel_kernels_generic = kernels_of<Generic>();
 
-const PanelKernels& panel_kernels() {
-#ifdef NNLA_X86
-    if (&isa() == &avx512_kernels()) return panel_kernels_avx512;
-    if (&isa() == &avx2_kernels()) return panel_kernels_avx2;
-#endif
-    return generic;
-}
+const PanelKernels& panel_kernels() { return *isa().panel; }
 
 }  // namespace nnla

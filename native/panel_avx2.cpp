@@ -39,7 +39,7 @@ struct Avx2 {
 }  // namespace
 
 extern const PanelKernels panel_kernels_avx2;
-const PanelKernels panel_kernels_avx2 = kernels_of<Avx2>();
+constexpr PanelKernels panel_kernels_avx2 = kernels_of<Avx2>();
 
 }  // namespace nnla
 #endif

@@ -27,7 +27,7 @@ struct Avx512 {
 }  // namespace
 
 extern const PanelKernels panel_kernels_avx512;
-const PanelKernels panel_kernels_avx512 = kernels_of<Avx512>();
+constexpr PanelKernels panel_kernels_avx512 = kernels_of<Avx512>();
 
 }  // namespace nnla
 #endif

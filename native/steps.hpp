@@ -44,12 +44,17 @@ struct VectorKernels {
     void (*triad)(std::size_t lo, std::size_t hi, double q, const double* b, const double* c, double* a);
 };
 
+struct PanelKernels;
+
+// The kernels of one instruction set. The functions that return them are compiled for it themselves: nobody but the
+// choice in isa.cpp may call them, and only after asking the processor.
 struct InstructionSet {
     const char* name;
     VectorKernels vectors;
     Kernels<double> f64;
     Kernels<float> f32;
     Kernels<bfloat16> bf16;
+    const PanelKernels* panel;
 };
 
 const InstructionSet& generic_kernels();

@@ -5,8 +5,11 @@
 
 namespace nnla {
 
+extern const PanelKernels panel_kernels_avx2;
+
 const InstructionSet& avx2_kernels() {
-    static const InstructionSet set{"avx2", vector_table(), table<double>(), table<float>(), table<bfloat16>()};
+    static const InstructionSet set{"avx2", vector_table(), table<double>(), table<float>(), table<bfloat16>(),
+                                    &panel_kernels_avx2};
     return set;
 }
 

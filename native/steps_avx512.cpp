@@ -5,8 +5,11 @@
 
 namespace nnla {
 
+extern const PanelKernels panel_kernels_avx512;
+
 const InstructionSet& avx512_kernels() {
-    static const InstructionSet set{"avx512", vector_table(), table<double>(), table<float>(), table<bfloat16>()};
+    static const InstructionSet set{"avx512", vector_table(), table<double>(), table<float>(), table<bfloat16>(),
+                                    &panel_kernels_avx512};
     return set;
 }
 

@@ -3,8 +3,11 @@
 
 namespace nnla {
 
+extern const PanelKernels panel_kernels_generic;
+
 const InstructionSet& generic_kernels() {
-    static const InstructionSet set{"generic", vector_table(), table<double>(), table<float>(), table<bfloat16>()};
+    static const InstructionSet set{"generic", vector_table(), table<double>(), table<float>(), table<bfloat16>(),
+                                    &panel_kernels_generic};
     return set;
 }
 

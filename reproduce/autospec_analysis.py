@@ -23,15 +23,15 @@ import numpy as np
 import nnla
 from nnla import analysis
 from nnla.analysis import plots
-from nnla.design import design_polynomial
+from nnla.eigen.filters import filter_quality
 from nnla.errors import NNLAError
-from nnla.incomplete_cholesky import ic0
-from nnla.models.autospec_eig_paper import filter_quality
-from nnla.plots import save_figure
+from nnla.evaluation.plots import save_figure
+from nnla.polynomials.design import design_polynomial
+from nnla.preconditioners.incomplete_cholesky import ic0
 from nnla.problems import g3_circuit_like, read_matrix, thermal1_like, thermal2_like
 from nnla.problems.filter_spectra import filter_spectra
-from nnla.simulated_probes import subspace_probe, thick_restart_probe
-from nnla.training.autospec_paper import paper_spectra
+from nnla.problems.paper_spectra import paper_spectra
+from nnla.spectra.simulated_eigensolvers import subspace_probe, thick_restart_probe
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 K, L = 10, 40  # wanted eigenpairs and search space of the filters, as in the paper's Table 3b
@@ -190,7 +190,7 @@ def figure_12(out: Path, quick: bool) -> list[dict]:
 
 
 def lanczos(lam: np.ndarray, start: np.ndarray, steps: int = 50):
-    from nnla.simulation import simulate_lanczos
+    from nnla.spectra.simulated_cg import simulate_lanczos
     from nnla.types import SpectralProbe
 
     return SpectralProbe(*simulate_lanczos(lam, start**2, steps), lam.size)

@@ -34,12 +34,12 @@ import numpy as np
 
 import nnla
 from nnla.eigen.comparison import compare_eigensolvers
-from nnla.eigen.engines import choose_filter
+from nnla.eigen.filter_choice import choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import EXTRA, Search, multiply
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
-from nnla.operators import Operator, as_operator
+from nnla.operators.operator import Operator, as_operator
 
 ROOT = Path(__file__).resolve().parents[1]
 DEGREE, PROBE, AT_MOST = 21, 20, 150

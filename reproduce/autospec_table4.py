@@ -29,15 +29,15 @@ from typing import Any
 import numpy as np
 
 import nnla
-from nnla.approximations import PolynomialPreconditioner
-from nnla.classical import chebyshev
-from nnla.design import EFFICIENCY, Design, design_polynomial
 from nnla.errors import NNLAError
-from nnla.incomplete_cholesky import IncompleteFactorizationError, ic0
-from nnla.krylov import conjugate_gradients
-from nnla.phases import PROBE_STEPS, probe_length
+from nnla.krylov.cg import conjugate_gradients
+from nnla.linear.phases import PROBE_STEPS, probe_length
+from nnla.linear.preconditioner import PolynomialPreconditioner
+from nnla.polynomials.design import EFFICIENCY, Design, design_polynomial
+from nnla.polynomials.recurrence import chebyshev
+from nnla.preconditioners.incomplete_cholesky import IncompleteFactorizationError, ic0
+from nnla.preconditioners.scalings import Scaling, bind_scaling
 from nnla.problems import SUITE, problem, read_matrix
-from nnla.scalings import Scaling, bind_scaling
 
 RTOL, DEGREE = 1e-10, 11
 M = DEGREE + 1
@@ -104,7 +104,7 @@ def run_case(task: tuple[str, str, str, str]) -> dict | None:
     name, source, kind, scaling = task
     A = problem(name, kind).A if source == "suite" else read_matrix(source)
     op = nnla.as_operator(A)
-    if scaling == "jacobi" and nnla.approximations.choose_scaling(op) == "none":
+    if scaling == "jacobi" and nnla.linear.preconditioner.choose_scaling(op) == "none":
         return None  # the same as raw
     try:
         base = Scaling("ic", ic0(op.csr).solve) if scaling == "ic" else bind_scaling(op, scaling)

@@ -31,14 +31,14 @@ import numpy as np
 from autospec_table4 import Case
 
 import nnla
-from nnla.approximations import PolynomialPreconditioner
-from nnla.classical import chebyshev
-from nnla.design import Design, design_polynomial
 from nnla.errors import NNLAError
-from nnla.incomplete_cholesky import IncompleteFactorizationError, ic0
-from nnla.krylov import conjugate_gradients
+from nnla.krylov.cg import conjugate_gradients
+from nnla.linear.preconditioner import PolynomialPreconditioner
+from nnla.polynomials.design import Design, design_polynomial
+from nnla.polynomials.recurrence import chebyshev
+from nnla.preconditioners.incomplete_cholesky import IncompleteFactorizationError, ic0
+from nnla.preconditioners.scalings import Scaling, bind_scaling
 from nnla.problems import SUITE, diffusion3d, lognormal_field, problem, read_matrix
-from nnla.scalings import Scaling, bind_scaling
 
 DEGREE, STEPS = 11, 50
 RTOLS = (1e-8, 1e-10)
@@ -111,7 +111,7 @@ def guard_rows(name: str, source: str, scaling: str) -> list[dict]:
     """A and B on a system of the suite or of a file; [] where the scaling does not exist or changes nothing."""
     A = problem(name, source.removeprefix("suite-")).A if source.startswith("suite") else read_matrix(source)
     op = nnla.as_operator(A)
-    if scaling == "jacobi" and nnla.approximations.choose_scaling(op) == "none":
+    if scaling == "jacobi" and nnla.linear.preconditioner.choose_scaling(op) == "none":
         return []
     try:
         base = Scaling("ic", ic0(op.csr).solve) if scaling == "ic" else bind_scaling(op, scaling)

@@ -39,16 +39,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from scipy.sparse import csr_array
 
-from nnla.deflation import DeflationSpace
 from nnla.errors import NNLAError
-from nnla.guess_evaluation import TARGETS, error_iterations
+from nnla.evaluation.guesses import TARGETS, error_iterations
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters
-from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import Geometry, NSLSPlus, NSLSPlusConfig
+from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig
+from nnla.preconditioners.deflation import DeflationSpace
+from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems import read_matrix, read_vector
 from nnla.problems.frame_recovery import recover_frame
+from nnla.problems.frame_sets import Structure, make_structures, relative_errors, summary
+from nnla.problems.geometry import Geometry
 from nnla.training.config import load_recipe
-from nnla.training.frame_data import Structure, make_structures, relative_errors, summary
 from nnla.training.loop import train
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -39,9 +39,9 @@ import nnla
 from nnla.errors import WeightsError
 from nnla.models.nsls_coarse import partition
 from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig, equilibrate
-from nnla.operators import as_operator
+from nnla.operators.operator import as_operator
+from nnla.preconditioners.scalings import bind_scaling
 from nnla.problems import read_matrix
-from nnla.scalings import bind_scaling
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODELS = ("nsls-frames", "nsls-plus-algebraic", "nsls-plus-geometric")

@@ -9,7 +9,7 @@ from typing import Any
 import nsls_yardsticks as yard
 import numpy as np
 
-from nnla.training.frame_data import summary
+from nnla.problems.frame_sets import summary
 
 RTOLS = (1e-2, 1e-5, 1e-8)
 PAPER = "GTX 1080 Ti, 100,000 training problems of StAnD small, 315,000 steps"

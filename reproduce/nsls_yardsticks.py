@@ -17,18 +17,19 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh, splu
 
 import nnla
-from nnla.deflation import DeflationSpace
 from nnla.errors import NNLAError
-from nnla.guesses import Guess, GuessReport, recovered_geometry
+from nnla.guesses.guess import Guess, GuessReport, recovered_geometry
 from nnla.models._graphs import Graphs
 from nnla.models.fingerprints import outside
-from nnla.models.galerkin import improve, split_columns
 from nnla.models.nsls import NSLS, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels, partition
-from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import Geometry, NSLSPlus, damping, equilibrate, plus_features, rigid_outputs
+from nnla.models.nsls_plus import NSLSPlus, damping, equilibrate, plus_features, rigid_outputs
+from nnla.preconditioners.deflation import DeflationSpace
+from nnla.preconditioners.galerkin import improve, split_columns
+from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems import read_matrix, read_vector, synthetic
-from nnla.training.frame_data import make_structures, relative_errors
+from nnla.problems.frame_sets import make_structures, relative_errors
+from nnla.problems.geometry import Geometry
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5)
 STYLES = {"stand": 0.7, "irregular": 0.3}

@@ -19,12 +19,12 @@ import numpy as np
 from ship_weights import _recipe, _seconds, ship
 
 from nnla.functions.design import design_function
-from nnla.functions.polynomials import adapted, interpolant, neumann_series, zones_of
+from nnla.functions.polynomials import DEFAULT, adapted, interpolant, neumann_series, zones_of
 from nnla.functions.scalars import FUNCTIONS
-from nnla.models.autospec_fun import DEFAULT, FunctionEngine
+from nnla.models.autospec_fun import FunctionEngine
 from nnla.problems.covariances import sample_covariance
 from nnla.registry import load
-from nnla.simulation import simulate_lanczos
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.autospec_fun import candidate_errors, whitening_error
 from nnla.types import SpectralProbe
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ship_weights import CARDS, _recipe, _seconds, ship
 
-from nnla.guess_evaluation import evaluate_guesses
+from nnla.evaluation.guesses import evaluate_guesses
 from nnla.registry import load
 
 PURPOSE = {

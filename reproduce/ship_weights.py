@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nnla._files import write_atomic
 from nnla.analysis.held_out import filters_held_out, roots_held_out
-from nnla.model_evaluation import evaluate_model
-from nnla.registry import load, write_atomic
+from nnla.evaluation.engines import evaluate_model
+from nnla.registry import load
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, CARDS = ROOT / "src" / "nnla" / "weights", ROOT / "docs" / "models"

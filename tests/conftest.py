@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+
+from nnla.kernels import native
 
 _SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "matrices"
 
@@ -73,10 +76,113 @@ def make_engine():
 @pytest.fixture
 def no_weights(monkeypatch):
     """An installation whose weights are damaged."""
-    import nnla.solvers  # which takes the loader along when it is first imported  # noqa: F401
+    import nnla.linear.solve  # which takes the loader along when it is first imported  # noqa: F401
     from nnla.errors import WeightsError
 
     def broken(name):
         raise WeightsError(f"the weights of {name!r} do not match their checksum; reinstall nnla")
 
     monkeypatch.setattr("nnla.registry.load", broken)
+
+
+@pytest.fixture
+def native_kernels():
+    """For tests of native code: skips without it, and leaves the number of threads as it was."""
+    if native is None:
+        pytest.skip("the native kernels are not there")
+    yield
+    native.set_threads(0)
+
+
+PATTERNS = ("banded", "grid", "arrow", "power law", "empty rows", "dense rows", "random", "diagonal")
+
+
+@pytest.fixture(scope="session")
+def patterns():
+    return PATTERNS
+
+
+@pytest.fixture(scope="session")
+def pattern_matrix():
+    return _pattern_matrix
+
+
+def _pattern_matrix(pattern: str, n: int, seed: int, zeros: bool = False) -> sp.csr_array:
+    """A symmetric matrix of such a pattern, spectrum in [0, 1]; with `zeros` stored zeros on one side only."""
+    rng = np.random.default_rng([seed, n])
+    i, j = _PATTERNS[pattern](n, rng)
+    keep = (i != j) & (i >= 0) & (j >= 0) & (i < n) & (j < n)
+    low, high = np.minimum(i, j)[keep], np.maximum(i, j)[keep]
+    off = sp.csr_array((np.ones(low.size), (low, high)), shape=(n, n))
+    if pattern == "grid":
+        off.data[:] = -1.0  # equal values: the constants of a slice
+    else:
+        off.data = rng.standard_normal(off.nnz)
+    off = off + off.T
+    weights = abs(off).sum(axis=0)
+    diagonal = weights + (np.where(weights > 0, 0.1, 0.0) if pattern == "empty rows" else 0.1)
+    A = (off + sp.diags_array(diagonal)).tocsr()
+    if zeros:  # the value is zero, so the matrix is still symmetric; the pattern is not
+        a, b = rng.integers(0, n, (2, 2 * n))
+        coo = A.tocoo()
+        rows, columns = np.append(coo.coords[0], a), np.append(coo.coords[1], b)
+        A = sp.csr_array((np.append(coo.data, np.zeros(2 * n)), (rows, columns)), shape=(n, n))
+    A.sum_duplicates()
+    A.data /= 2.0 * float(weights.max(initial=0.0)) + 0.1  # at most the largest row sum
+    A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
+    return A
+
+
+def _banded(n, rng):
+    i = np.arange(n)
+    return np.tile(i, 3), np.concatenate([i + 1, i + 2, i + int(rng.integers(3, 40))])
+
+
+def _grid(n, rng):
+    i, width = np.arange(n), max(2, int(n**0.5))
+    right = i[(i + 1) % width != 0]
+    return np.append(right, i), np.append(right + 1, i + width)
+
+
+def _arrow(n, rng):
+    i = np.arange(n)
+    return np.append(np.zeros_like(i), np.full(n, n - 1)), np.append(i, i)
+
+
+def _power_law(n, rng):
+    size = 3 * n
+    return (n * rng.random(size) ** 4).astype(int), rng.integers(0, n, size)
+
+
+def _empty_rows(n, rng):
+    i, j = rng.integers(0, n, (2, n))
+    used = np.arange(n) % 5 < 2
+    used[n // 3 : n // 3 + 40] = False  # whole slices
+    return i[used[i] & used[j]], j[used[i] & used[j]]
+
+
+def _dense_rows(n, rng):
+    rows = rng.integers(0, n, 2)
+    i, j = rng.integers(0, n, (2, 2 * n))
+    return np.concatenate([i, np.repeat(rows, n)]), np.concatenate([j, np.arange(n), np.arange(n)])
+
+
+def _random(n, rng):
+    i, j = rng.integers(0, n, (2, 4 * n))
+    return i, j
+
+
+def _diagonal(n, rng):
+    return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+
+
+_PATTERNS = {
+    "banded": _banded,
+    "grid": _grid,
+    "arrow": _arrow,
+    "power law": _power_law,
+    "empty rows": _empty_rows,
+    "dense rows": _dense_rows,
+    "random": _random,
+    "diagonal": _diagonal,
+}

@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import save
 
 from nnla import registry
+from nnla._files import write_atomic
 from nnla.errors import WeightsError
-from nnla.registry import load, read_safetensors, write_atomic, write_safetensors
+from nnla.registry import load, read_safetensors, write_safetensors
 
 
 def header(tensors: dict, body: bytes = b"", metadata: dict | None = None) -> bytes:

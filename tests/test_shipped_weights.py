@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import nnla
-from nnla.approximations import PolynomialPreconditioner
-from nnla.classical import chebyshev
-from nnla.design import Design, design_polynomial
-from nnla.guards import check_polynomial
-from nnla.incomplete_cholesky import ic0
-from nnla.krylov import conjugate_gradients
+from nnla.krylov.cg import conjugate_gradients
+from nnla.linear.preconditioner import PolynomialPreconditioner
+from nnla.polynomials.design import Design, design_polynomial
+from nnla.polynomials.guards import check_polynomial
+from nnla.polynomials.recurrence import chebyshev
+from nnla.preconditioners.incomplete_cholesky import ic0
+from nnla.preconditioners.scalings import Scaling, bind_scaling
 from nnla.problems import SUITE, problem
 from nnla.problems.spectra import sample_spectrum
-from nnla.scalings import Scaling, bind_scaling
-from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
+from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe
 from nnla.types import SpectralProbe
 
 

@@ -9,73 +9,72 @@ True
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Public name -> module it lives in. Loaded on first use, so that `import nnla` stays instant.
-_PUBLIC = {
-    "DeflationSpace": "nnla.deflation",
-    "Guess": "nnla.guesses",
-    "GuessReport": "nnla.guesses",
-    "Kind": "nnla.types",
-    "MatrixFunction": "nnla.functions.multiply",
-    "MatrixFunctionReport": "nnla.functions.report",
-    "Operator": "nnla.operators",
-    "PolynomialPreconditioner": "nnla.approximations",
-    "Problem": "nnla.types",
-    "Recurrence": "nnla.recurrences",
-    "Report": "nnla.types",
-    "Solution": "nnla.types",
-    "SpectralProbe": "nnla.types",
-    "Status": "nnla.types",
-    "EigenReport": "nnla.eigen.report",
-    "as_operator": "nnla.operators",
-    "eigsh": "nnla.eigen.solver",
-    "funm_multiply": "nnla.functions.multiply",
-    "initial_guess": "nnla.guesses",
-    "load": "nnla.registry",
-    "matfun": "nnla.functions.multiply",
-    "matrix_function": "nnla.functions.multiply",
-    "preconditioner": "nnla.approximations",
-    "probe": "nnla.probes",
-    "solve": "nnla.solvers",
-    "weights": "nnla.registry",
-}
-_MODULES = ("analysis", "checks", "classical", "errors", "evaluate", "extensions", "guards", "problems")
+from nnla import _moved
+from nnla._lazy import lazy_names
 
-__all__ = ["__version__", *sorted(_PUBLIC), *_MODULES]
+_moved.install()
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"nnla.{name}")
-    else:
-        raise AttributeError(f"module 'nnla' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DeflationSpace": "nnla.preconditioners.deflation",
+        "EigenReport": "nnla.eigen.report",
+        "Guess": "nnla.guesses.guess",
+        "GuessReport": "nnla.guesses.guess",
+        "Kind": "nnla.types",
+        "MatrixFunction": "nnla.functions.multiply",
+        "MatrixFunctionReport": "nnla.functions.report",
+        "Operator": "nnla.operators.operator",
+        "PolynomialPreconditioner": "nnla.linear.preconditioner",
+        "Problem": "nnla.types",
+        "Recurrence": "nnla.polynomials.recurrence",
+        "Report": "nnla.types",
+        "Solution": "nnla.types",
+        "SpectralProbe": "nnla.types",
+        "Status": "nnla.types",
+        "analysis": "nnla.analysis:",
+        "as_operator": "nnla.operators.operator",
+        "checks": "nnla.evaluation.conformance:",
+        "classical": "nnla.polynomials.classical:",
+        "eigsh": "nnla.eigen.solver",
+        "errors": "nnla.errors:",
+        "evaluate": "nnla.evaluation:",
+        "extensions": "nnla.extensions:",
+        "funm_multiply": "nnla.functions.multiply",
+        "guards": "nnla.polynomials.guards:",
+        "initial_guess": "nnla.guesses.guess",
+        "load": "nnla.registry",
+        "matfun": "nnla.functions.multiply",
+        "matrix_function": "nnla.functions.multiply",
+        "preconditioner": "nnla.linear.preconditioner",
+        "probe": "nnla.krylov.probes",
+        "problems": "nnla.problems:",
+        "solve": "nnla.linear.solve",
+        "weights": "nnla.registry",
+    },
+)
+__all__ = ["__version__", *__dir__()]
 
 if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and editors
     # ruff: noqa: F401
-    from nnla import analysis, checks, classical, errors, evaluate, extensions, guards, problems
-    from nnla.approximations import PolynomialPreconditioner, preconditioner
-    from nnla.deflation import DeflationSpace
+    from nnla import analysis, errors, extensions, problems
+    from nnla import evaluation as evaluate
     from nnla.eigen.report import EigenReport
     from nnla.eigen.solver import eigsh
+    from nnla.evaluation import conformance as checks
     from nnla.functions.multiply import MatrixFunction, funm_multiply, matfun, matrix_function
     from nnla.functions.report import MatrixFunctionReport
-    from nnla.guesses import Guess, GuessReport, initial_guess
-    from nnla.operators import Operator, as_operator
-    from nnla.probes import probe
-    from nnla.recurrences import Recurrence
+    from nnla.guesses.guess import Guess, GuessReport, initial_guess
+    from nnla.krylov.probes import probe
+    from nnla.linear.preconditioner import PolynomialPreconditioner, preconditioner
+    from nnla.linear.solve import solve
+    from nnla.operators.operator import Operator, as_operator
+    from nnla.polynomials import classical, guards
+    from nnla.polynomials.recurrence import Recurrence
+    from nnla.preconditioners.deflation import DeflationSpace
     from nnla.registry import load, weights
-    from nnla.solvers import solve
     from nnla.types import Kind, Problem, Report, Solution, SpectralProbe, Status

@@ -10,24 +10,16 @@ import hashlib
 import importlib
 import json
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from nnla._files import write_atomic
 from nnla.errors import WeightsError
 
-__all__ = [
-    "load",
-    "read_model",
-    "read_safetensors",
-    "save_model",
-    "weights",
-    "write_atomic",
-    "write_safetensors",
-]
+__all__ = ["load", "read_model", "read_safetensors", "save_model", "weights", "write_safetensors"]
 
 Config = TypeVar("Config")
 
@@ -185,17 +177,3 @@ def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors stay aligned
     write_atomic(path, len(text).to_bytes(8, "little") + text + data[end:])
-
-
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file so that a killed process leaves the old one or the new one, and a failure no trace."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

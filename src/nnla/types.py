@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,23 @@ import numpy as np
 
 from nnla.errors import FileFormatError, NonFiniteError, ShapeError
 
-__all__ = ["Kind", "Problem", "Report", "Solution", "SpectralProbe", "Status", "library_versions", "plain_json"]
+__all__ = [
+    "Kind",
+    "Problem",
+    "Progress",
+    "Report",
+    "Solution",
+    "SpectralProbe",
+    "Status",
+    "TrainingProgress",
+    "library_versions",
+    "plain_json",
+]
+
+
+# what everything that takes long calls: progress(what, done, total); data and training add a figure or ""
+Progress = Callable[[str, int, int], None]
+TrainingProgress = Callable[[str, int, int, str], None]
 
 
 class Kind(enum.StrEnum):
@@ -235,7 +252,7 @@ class Report:
     interval : [a, b] of the polynomial, or None
     predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
     predicted_iterations : outer iterations that the engine expected, or None
-    warm_start : fields of the `nnla.guesses.GuessReport`, or None where no guess was asked for
+    warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
     versions : versions of the libraries
     """
 

@@ -8,7 +8,7 @@ import pytest
 import nnla
 from nnla.analysis import minimax_gap
 from nnla.analysis.held_out import filters_held_out, roots_held_out
-from nnla.models.autospec_eig_paper import filter_quality
+from nnla.eigen.filters import filter_quality
 from nnla.problems.filter_spectra import filter_spectra
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nnla.analysis import chebyshev_fit, equioscillation, leading_coefficient, minimax_gap, random_recurrence
-from nnla.classical import gmres_polynomial, neumann
 from nnla.errors import OptionError
-from nnla.recurrences import Recurrence
+from nnla.polynomials.classical import gmres_polynomial, neumann
+from nnla.polynomials.recurrence import Recurrence
 from nnla.training.autospec_paper import chebyshev_layers
 
 

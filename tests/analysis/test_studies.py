@@ -17,7 +17,7 @@ from nnla.analysis import (
 )
 from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.training.autospec_eig_paper import filter_layers
 
 X = np.linspace(1, 0, 101)

@@ -8,7 +8,7 @@ import pytest
 import nnla
 from nnla.eigen.filters import BoundFilter, chebyshev_filter, cut_of_strength, power_filter, strength
 from nnla.errors import OptionError
-from nnla.operators import as_operator
+from nnla.operators.operator import as_operator
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 10, 21, 50])

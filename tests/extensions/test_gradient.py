@@ -9,7 +9,7 @@ from nnla.errors import NonFiniteError, OptionError, ShapeError
 from nnla.extensions import minimise
 from nnla.extensions.gradient import METHODS
 from nnla.extensions.momentum import chebyshev_schedule, choose_lower, heavy_ball, nesterov
-from nnla.probes import probe
+from nnla.krylov.probes import probe
 
 
 def quadratic(d, seed=0):

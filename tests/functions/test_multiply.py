@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from nnla import problems
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.functions.multiply import funm_multiply, matfun, matrix_function, symmetric_operator
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.types import Kind
 
 EXACT = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.classical import chebyshev, leja_order
 from nnla.kernels import native
 from nnla.kernels.system import native_layers
-from nnla.recurrences import Recurrence
+from nnla.polynomials.classical import leja_order
+from nnla.polynomials.recurrence import Recurrence, chebyshev
+
+pytestmark = pytest.mark.usefixtures("native_kernels")
 
 KINDS = {"float64": "64", "float32": "32", "bfloat16": "16"}
 N = 20_000

@@ -8,11 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nnla
-from nnla.classical import chebyshev, chebyshev4, leja_order
-from nnla.design import design_polynomial
 from nnla.kernels import native
 from nnla.kernels.system import native_layers
-from nnla.recurrences import Recurrence
+from nnla.polynomials.classical import chebyshev4, leja_order
+from nnla.polynomials.design import design_polynomial
+from nnla.polynomials.recurrence import Recurrence, chebyshev
+
+pytestmark = pytest.mark.usefixtures("native_kernels")
 
 SIZES = (1, 2, 15, 16, 17, 33, 100, 257, 1000)
 RECURRENCES = ("chebyshev", "chebyshev4", "roots", "gmres", "least-squares", "richardson", "neumann")

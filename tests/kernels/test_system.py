@@ -8,10 +8,11 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 
 import nnla
-from nnla.classical import chebyshev
 from nnla.kernels import native
 from nnla.kernels.system import native_layers, native_system
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence, chebyshev
+
+pytestmark = pytest.mark.usefixtures("native_kernels")
 
 
 @pytest.fixture

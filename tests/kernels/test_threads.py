@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 import nnla
-from nnla.classical import chebyshev
-from nnla.incomplete_cholesky import ic0
 from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.system import NativeSystem
-from nnla.multigrid import multigrid
+from nnla.polynomials.recurrence import chebyshev
+from nnla.preconditioners.incomplete_cholesky import ic0
+from nnla.preconditioners.multigrid import multigrid
+
+pytestmark = pytest.mark.usefixtures("native_kernels")
 
 
 def python(code: str, **environment: str) -> str:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nnla
-from nnla.classical import chebyshev
-from nnla.design import design_polynomial
 from nnla.errors import OptionError
-from nnla.guards import check_polynomial
 from nnla.models.autospec import AutoSpecEngine, EngineConfig, candidate_grid, forward, probe_features
-from nnla.simulation import simulate_probe
+from nnla.polynomials.design import design_polynomial
+from nnla.polynomials.guards import check_polynomial
+from nnla.polynomials.recurrence import chebyshev
+from nnla.spectra.simulated_cg import simulate_probe
 from nnla.types import SpectralProbe
 
 

@@ -7,17 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from nnla.eigen.filters import filter_quality
 from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
-from nnla.models.autospec_eig_paper import (
-    EigPaperConfig,
-    EigPaperEngine,
-    eig_embedding,
-    eig_forward,
-    eig_window,
-    filter_quality,
-)
+from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.registry import load
 from nnla.training.autospec_eig_paper import filter_layers
 
@@ -208,8 +202,7 @@ def test_backbone_is_algorithm_1_for_any_size_of_embedding():
 
 
 def test_linear_systems_refuse_it(engine):
-    from nnla.design import check_engine
-    from nnla.model_evaluation import engine_method
+    from nnla.polynomials.design import check_engine, engine_method
 
     with pytest.raises(OptionError, match="eigenproblems"):
         check_engine(engine, "autospec-paper")

@@ -6,19 +6,13 @@ import pytest
 import nnla
 from nnla.errors import OptionError, WeightsError
 from nnla.functions.design import design_function, mean_square
-from nnla.functions.polynomials import Margins, adapted, check_points, deviation, interpolant, zones_of
+from nnla.functions.polynomials import RULE_MARGINS, Margins, adapted, check_points, deviation, interpolant, zones_of
 from nnla.functions.scalars import FUNCTIONS
-from nnla.models.autospec_fun import (
-    CANDIDATES,
-    DEFAULT,
-    FunConfig,
-    FunctionEngine,
-    fun_features,
-    load_engine,
-)
+from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_features
 from nnla.models.engine_base import ensemble
 from nnla.problems.covariances import sample_covariance
-from nnla.simulation import simulate_lanczos
+from nnla.registry import load
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.autospec_fun import whitening_error
 from nnla.types import SpectralProbe
 
@@ -48,12 +42,12 @@ def probes(count, seed, steps=50):
 def test_a_file_holds_the_engine(tmp_path):
     own = engine()
     own.save(tmp_path / "e.safetensors")
-    again = load_engine(tmp_path / "e.safetensors")
+    again = load(tmp_path / "e.safetensors")
     _, probe = next(probes(1, 0))
     assert again.margins(probe).margins == own.margins(probe).margins
     assert np.array_equal(again.margins(probe).regret, own.margins(probe).regret)
     with pytest.raises(OptionError, match="matrix functions"):
-        load_engine(nnla.load("autospec-cg"))
+        load(nnla.load("autospec-cg"))
 
 
 def test_broken_weights_are_refused():
@@ -88,11 +82,11 @@ def test_outside_of_the_envelope_the_rule_decides():
     own.parameters["high"] = own.parameters["high"] * 0 - 100
     _, probe = next(probes(1, 2))
     choice = own.margins(probe)
-    assert choice.margins == DEFAULT
+    assert choice.margins == RULE_MARGINS
     assert not choice.inside
     assert "envelope" in choice.reason
     indefinite = SpectralProbe([0.0, 1.0], [1.0, 0.5], 9)
-    assert own.margins(indefinite).margins == DEFAULT
+    assert own.margins(indefinite).margins == RULE_MARGINS
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -109,14 +103,16 @@ def test_any_weights_are_guarded(seed):
 
 
 def test_shipped_weights_beat_the_rule_and_interpolation():
-    shipped, ratios, rule = load_engine(), [], []
+    shipped, ratios, rule = load(), [], []
     for spectrum, probe in probes(60, 77):
         classical = whitening_error(interpolant(F, probe.lambda_min, probe.upper_bound, 21), spectrum.lam)
         if classical < 1e-10:
             continue
         design = design_function(probe, F, method="autospec", rtol=1e-6, degree=21, engine=shipped)
         own = max(whitening_error(design.recurrence, spectrum.lam), 1e-12)
-        fixed = max(whitening_error(adapted(F, zones_of(probe, F, DEFAULT), 21, DEFAULT.gap), spectrum.lam), 1e-12)
+        fixed = max(
+            whitening_error(adapted(F, zones_of(probe, F, RULE_MARGINS), 21, RULE_MARGINS.gap), spectrum.lam), 1e-12
+        )
         ratios.append(np.log(own / classical))
         rule.append(np.log(own / fixed))
     assert np.exp(np.mean(ratios)) < 0.4

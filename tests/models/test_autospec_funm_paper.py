@@ -9,7 +9,7 @@ from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.models.autospec_funm_paper import FunmPaperEngine
 from nnla.models.autospec_paper import PaperConfig
 from nnla.registry import load
-from nnla.simulation import simulate_lanczos
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.autospec_funm_paper import interpolant_layers
 from nnla.types import SpectralProbe
 

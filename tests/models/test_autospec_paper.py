@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.classical import chebyshev
 from nnla.errors import NotPositiveDefiniteError, OptionError, WeightsError
 from nnla.models.autospec_paper import (
     PaperConfig,
@@ -15,8 +14,9 @@ from nnla.models.autospec_paper import (
     paper_features,
     paper_forward,
 )
+from nnla.polynomials.recurrence import chebyshev
 from nnla.registry import load, write_safetensors
-from nnla.simulation import simulate_lanczos
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.autospec_paper import chebyshev_layers
 from nnla.types import SpectralProbe
 

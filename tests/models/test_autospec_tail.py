@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 import nnla
-from nnla.approximations import PolynomialPreconditioner
-from nnla.classical import chebyshev
-from nnla.design import Design, design_polynomial
 from nnla.errors import OptionError, WeightsError
-from nnla.krylov import conjugate_gradients
+from nnla.krylov.cg import conjugate_gradients
+from nnla.linear.preconditioner import PolynomialPreconditioner
 from nnla.models.autospec_tail import TailConfig, TailEngine, forward, tail_candidates, tail_nodes
+from nnla.polynomials.design import Design, design_polynomial
+from nnla.polynomials.outlier_roots import spectral_tail
+from nnla.polynomials.recurrence import chebyshev
+from nnla.preconditioners.scalings import bind_scaling
 from nnla.problems import diffusion3d, lognormal_field, poisson2d
-from nnla.scalings import bind_scaling
-from nnla.simulation import simulate_probe
-from nnla.tail_roots import spectral_tail
+from nnla.spectra.simulated_cg import simulate_probe
 from nnla.types import SpectralProbe
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from nnla.models._graphs import Graphs, block_diagonal, leaky_relu, product, segment_sum
+from nnla.models._graphs import Graphs, block_diagonal, leaky_relu, product
 from nnla.models.nsls_coarse import aggregate, coarse_levels, node_keys
+from nnla.operators.arrays import segment_sum
 from nnla.problems.frames import frame
 
 

@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 from nnla.errors import NonFiniteError, NotSymmetricError, OptionError, ShapeError, WeightsError
 from nnla.models._graphs import Graphs, block_diagonal
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs, scale_to_system
-from nnla.models.nsls_features import AUGMENTATIONS, arnoldi_steps, augment, conjugate_gradients, jacobi_steps
+from nnla.models.nsls_features import AUGMENTATIONS, arnoldi_steps, augment, jacobi_steps
+from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems.frames import frame
 
 SMALL = {"inner": 8, "blocks": 3}

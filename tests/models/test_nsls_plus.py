@@ -8,13 +8,14 @@ from scipy.sparse import csr_array
 
 from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.models._graphs import Graphs
-from nnla.models.galerkin import improve, split_columns, without_directions
 from nnla.models.nsls import initial_parameters
 from nnla.models.nsls_coarse import coarse_levels, partition
-from nnla.models.nsls_features import conjugate_gradients
-from nnla.models.nsls_plus import Geometry, NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
+from nnla.models.nsls_plus import NSLSPlus, NSLSPlusConfig, damping, equilibrate, plus_features, plus_forward
+from nnla.preconditioners.galerkin import improve, split_columns, without_directions
+from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems import poisson2d, random_matrix
 from nnla.problems.frames import frame
+from nnla.problems.geometry import Geometry
 
 SMALL = {"inner": 8, "blocks": 2, "outputs": 5}
 
@@ -114,7 +115,7 @@ def test_improve_survives_what_networks_put_out(rng):
 
 def test_torch_gains_are_those_of_improve(rng):
     torch = pytest.importorskip("torch")
-    from nnla.models.galerkin import galerkin_gain, inverse_trace
+    from nnla.preconditioners.galerkin import galerkin_gain, inverse_trace
 
     A, b, V = random_spd(rng, 30), rng.standard_normal(30), rng.standard_normal((30, 3))
     cg = conjugate_gradients(csr_array(A), b, np.array([0, 30]), 4)

@@ -113,8 +113,9 @@ def reordering(native, A, rng):
 
 @exercise("Matrix64", "Matrix32", "Matrix16", "Polynomial64", "Polynomial32", "Polynomial16", "Preconditioner")
 def polynomials(native, A, rng):
-    from nnla.classical import chebyshev, richardson
     from nnla.kernels.system import native_layers
+    from nnla.polynomials.classical import richardson
+    from nnla.polynomials.recurrence import chebyshev
 
     n = A.shape[0]
     scale = 1 / np.sqrt(A.diagonal())
@@ -183,7 +184,7 @@ def cholesky(native, A, rng):
 
 @exercise("IncompleteCholesky", "factor_incomplete")
 def incomplete_cholesky(native, A, rng):
-    from nnla.incomplete_cholesky import ic0
+    from nnla.preconditioners.incomplete_cholesky import ic0
 
     n = A.shape[0]
     b = rng.standard_normal((n, 9))
@@ -229,7 +230,7 @@ def multigrid(native, A, rng):
     native.galerkin(*parts, P.indptr.astype(np.int32), P.indices.astype(np.int32), P.data, P.shape[1])
     if importlib.util.find_spec("pyamg") is None:
         return
-    from nnla.multigrid import multigrid
+    from nnla.preconditioners.multigrid import multigrid
 
     b = rng.standard_normal(n)
     for kind, single in itertools.product(("aggregation", "classical"), (False, True)):

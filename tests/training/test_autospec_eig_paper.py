@@ -7,8 +7,8 @@ import pytest
 
 from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperEngine
+from nnla.polynomials.recurrence import Recurrence
 from nnla.problems.filter_spectra import filter_spectra
-from nnla.recurrences import Recurrence
 from nnla.training.autospec_eig_paper import EigPaperTask, exact_embedding, filter_layers, separation_losses
 from nnla.training.config import load_recipe
 from nnla.training.loop import train

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nnla.models.autospec_fun import CANDIDATES, FunConfig, load_engine
+from nnla.models.autospec_fun import CANDIDATES, FunConfig
 from nnla.problems.covariances import sample_covariance
+from nnla.registry import load
 from nnla.training.autospec_fun import example_chunk, whitening_error
 from nnla.training.config import load_recipe
 from nnla.training.loop import train
@@ -43,7 +44,7 @@ def test_examples_are_a_function_of_the_arguments():
 def test_a_short_run_gives_weights_that_load(tmp_path):
     pytest.importorskip("torch")
     path = train(load_recipe("autospec-invsqrt", SMALL), tmp_path / "run")
-    engine = load_engine(path)
+    engine = load(path)
     assert engine.card["name"] == "autospec-invsqrt"
     assert engine.envelope["degree"][1] <= 48
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

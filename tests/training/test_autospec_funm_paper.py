@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnla.models.autospec_funm_paper import FunmPaperEngine
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.training.autospec_funm_paper import (
     FunmPaperTask,
     final_polynomial,

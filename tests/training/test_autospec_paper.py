@@ -7,18 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from nnla.classical import chebyshev
 from nnla.models.autospec_paper import PaperEngine
-from nnla.recurrences import Recurrence
-from nnla.simulation import simulate_lanczos
-from nnla.training.autospec_paper import (
-    PaperTask,
-    anchor_weights,
-    chebyshev_layers,
-    layer_losses,
-    layer_polynomials,
-    paper_spectra,
-)
+from nnla.polynomials.recurrence import Recurrence, chebyshev
+from nnla.problems.paper_spectra import paper_spectra
+from nnla.spectra.simulated_cg import simulate_lanczos
+from nnla.training.autospec_paper import PaperTask, anchor_weights, chebyshev_layers, layer_losses, layer_polynomials
 from nnla.training.config import load_recipe
 from nnla.training.loop import train
 from nnla.types import SpectralProbe

@@ -11,8 +11,9 @@ import pytest
 from nnla.errors import OptionError
 from nnla.models.nsls import NSLS
 from nnla.models.nsls_plus import NSLSPlus
+from nnla.problems.frame_sets import make_structures, relative_errors, summary
 from nnla.training.config import load_recipe
-from nnla.training.frame_data import draw_batch, make_structures, relative_errors, summary
+from nnla.training.frame_data import draw_batch
 from nnla.training.loop import train
 
 torch = pytest.importorskip("torch")

@@ -5,10 +5,10 @@ tables and figures of the AutoSpec paper with them.
 """
 
 from nnla.analysis.equioscillation import ChebyshevFit, Equioscillation, chebyshev_fit, equioscillation
-from nnla.analysis.extension import extend, prefix
 from nnla.analysis.improvement import condition_improvement, gap_improvement, inverse_root_improvement
 from nnla.analysis.minimax import MinimaxGap, leading_coefficient, minimax_gap, random_recurrence
 from nnla.analysis.robustness import probe_robustness, without_residuals
+from nnla.models.paper_extension import extend, prefix
 
 __all__ = [
     "ChebyshevFit",

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnla.analysis.minimax import minimax_gap
 from nnla.errors import OptionError
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["ChebyshevFit", "Equioscillation", "chebyshev_fit", "equioscillation"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from nnla.analysis.improvement import gap_improvement, inverse_root_improvement
-from nnla.models.autospec_eig_paper import filter_quality
+from nnla.eigen.filters import filter_quality
+from nnla.polynomials.recurrence import Recurrence
 from nnla.problems.filter_spectra import filter_spectra
-from nnla.recurrences import Recurrence
-from nnla.simulated_probes import subspace_probe, thick_restart_probe
+from nnla.spectra.simulated_eigensolvers import subspace_probe, thick_restart_probe
 
 __all__ = ["filters_held_out", "roots_held_out"]
 
@@ -80,8 +80,8 @@ def roots_held_out(engine: Any, count: int = 500, *, seed: int = 0, steps: int =
         JSON-able: method -> geometric mean and worst of `inverse_root_improvement` (1 is the Taylor series of equal
         degree), and the share at or below 1; "chebyshev" interpolates on the probed interval.
     """
-    from nnla.simulation import simulate_lanczos
-    from nnla.training.autospec_paper import paper_spectra
+    from nnla.problems.paper_spectra import paper_spectra
+    from nnla.spectra.simulated_cg import simulate_lanczos
     from nnla.types import SpectralProbe
 
     lam, size = paper_spectra(count, _HELD_OUT + seed, n=(50, 400), condition=(2.0, 1e3))

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["condition_improvement", "gap_improvement", "inverse_root_improvement"]
 

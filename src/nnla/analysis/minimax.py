@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["MinimaxGap", "leading_coefficient", "minimax_gap", "random_recurrence"]
 

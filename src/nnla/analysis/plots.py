@@ -1,4 +1,4 @@
-"""Pictures of what `nnla.analysis` finds. Needs Matplotlib; save them with `nnla.plots.save_figure`."""
+"""Pictures of what `nnla.analysis` finds. Needs Matplotlib; save them with `nnla.evaluation.plots.save_figure`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from nnla.analysis.equioscillation import ChebyshevFit, Equioscillation
 from nnla.errors import OptionError
-from nnla.plots import require_matplotlib
-from nnla.recurrences import Recurrence
+from nnla.evaluation.plots import require_matplotlib
+from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["plot_chebyshev_fits", "plot_curves", "plot_equioscillation", "plot_improvements"]
 

@@ -71,7 +71,7 @@ def probe_robustness(
     ([25, 50], True)
     """
     import nnla
-    from nnla.krylov import conjugate_gradients
+    from nnla.krylov.cg import conjugate_gradients
 
     op = nnla.as_operator(A)
     b = np.random.default_rng(seed).standard_normal(op.n)

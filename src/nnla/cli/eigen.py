@@ -51,7 +51,7 @@ def eig(
     A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
     """
     from nnla.eigen import eigsh
-    from nnla.operators import as_operator
+    from nnla.operators.operator import as_operator
     from nnla.problems import read_matrix, write_vector_atomic
 
     check_target(out, (".npy", ".mtx"), (matrix,))

@@ -67,7 +67,7 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def evaluate(model: str, family: str | None, size: str, count: int | None, degree: int | None, as_json: bool) -> int:
     """Measure a model (a shipped one by name, or a weights file) against the classical methods."""
-    from nnla.evaluate import evaluate_model
+    from nnla.evaluation.engines import evaluate_model
     from nnla.registry import load
 
     guesses = getattr(load(model), "task", None) == "initial guesses"
@@ -88,7 +88,7 @@ def evaluate(model: str, family: str | None, size: str, count: int | None, degre
 
 
 def _evaluate_guesses(model: str, size: str, count: int, as_json: bool) -> int:
-    from nnla.guess_evaluation import evaluate_guesses
+    from nnla.evaluation.guesses import evaluate_guesses
 
     with progress("evaluating") as tell:
         frames = "small" if size == "full" else "mini"
@@ -293,8 +293,8 @@ def _self_test() -> dict[str, Any]:
 
     import numpy as np
 
+    from nnla.linear.solve import solve
     from nnla.problems import poisson2d
-    from nnla.solvers import solve
 
     started = time.perf_counter()
     A: Any = poisson2d(60)

@@ -69,7 +69,7 @@ def solve(
     A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file. Without A a
     built-in power grid of 40 000 nodes is solved.
     """
-    from nnla.options import check_numbers, check_usable, usable
+    from nnla.linear.options import check_numbers, check_usable, usable
 
     # beside a comparison the options are the other methods', too
     own: dict[str, Any] = {"degree": degree, "scaling": scaling}
@@ -83,19 +83,19 @@ def solve(
     check_target(out, _VECTORS, (matrix, rhs))
     check_target(plot, _PICTURES, (matrix, rhs))
     if plot is not None:
-        from nnla.plots import require_matplotlib
+        from nnla.evaluation.plots import require_matplotlib
 
         require_matplotlib()
     name, A, b, drawn = _system(matrix, rhs, seed)
 
-    from nnla.solvers import solve as run
+    from nnla.linear.solve import solve as run
 
     limits: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
     x, report = run(A, b, method=method, warm_start=warm_start, **limits, **own)
     report = dataclasses.replace(report, seed=drawn)
     rows = None
     if comparing:
-        from nnla.evaluate import compare
+        from nnla.evaluation.comparison import compare
 
         options: dict[str, Any] = limits | {"degree": degree, "scaling": scaling, "engine": own.get("engine")}
         with progress("comparing") as tell:
@@ -140,12 +140,12 @@ def _system(matrix: str | None, rhs: str | None, seed: int) -> tuple[str, Any, A
 
 
 def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, scaling: str) -> None:
-    from nnla.approximations import choose_scaling
     from nnla.errors import NNLAError
-    from nnla.operators import as_operator
-    from nnla.phases import PROBE_STEPS
-    from nnla.plots import plot_convergence, save_figure
-    from nnla.probes import probe
+    from nnla.evaluation.plots import plot_convergence, save_figure
+    from nnla.krylov.probes import probe
+    from nnla.linear.phases import PROBE_STEPS
+    from nnla.linear.preconditioner import choose_scaling
+    from nnla.operators.operator import as_operator
 
     op = as_operator(A)
     try:
@@ -206,7 +206,7 @@ def _warm(guess: dict[str, Any] | None) -> str:
 
 
 def _show_comparison(rows: list[Any]) -> None:
-    from nnla.evaluate import HEADER, cells, remark
+    from nnla.evaluation.comparison import HEADER, cells, remark
 
     say()
     show_table(HEADER, [cells(row) for row in rows], left=2, strong="autospec")
@@ -229,12 +229,12 @@ def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as
     """What a short Lanczos run sees of the spectrum of A, and what the engine makes of it."""
     check_target(plot, _PICTURES, (matrix,))
     if plot is not None:
-        from nnla.plots import require_matplotlib
+        from nnla.evaluation.plots import require_matplotlib
 
         require_matplotlib()
-    from nnla.approximations import DEFAULT_DEGREE, choose_scaling
-    from nnla.operators import as_operator
-    from nnla.probes import probe as run
+    from nnla.krylov.probes import probe as run
+    from nnla.linear.preconditioner import DEFAULT_DEGREE, choose_scaling
+    from nnla.operators.operator import as_operator
     from nnla.problems import read_matrix
 
     op = as_operator(read_matrix(matrix))
@@ -242,7 +242,7 @@ def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as
     name = Path(matrix).name
     choices = _choices(seen, DEFAULT_DEGREE) if seen.definite else {}
     if plot is not None:
-        from nnla.plots import plot_spectrum, save_figure
+        from nnla.evaluation.plots import plot_spectrum, save_figure
 
         save_figure(plot_spectrum(seen, name=name, nnz=op.nnz, degree=DEFAULT_DEGREE), plot)
     if as_json:
@@ -272,7 +272,7 @@ def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as
 
 
 def _choices(seen: Any, degree: int) -> dict[str, dict[str, Any]]:
-    from nnla.design import design_polynomial
+    from nnla.polynomials.design import design_polynomial
 
     found = {}
     for method in ("autospec", "rule"):

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import eigsh as arpack
 from nnla.eigen.iteration import multiply
 from nnla.eigen.solver import eigsh
 from nnla.errors import NNLAError
-from nnla.operators import Operator, as_operator
+from nnla.operators.operator import Operator, as_operator
 
 __all__ = ["EigenRow", "compare_eigensolvers"]
 

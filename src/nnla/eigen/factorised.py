@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nnla._arrays import to_numpy
-from nnla.direct import memory_limit
 from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.job import Job
+from nnla.eigen.state import Job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
 from nnla.kernels.cholesky import Cholesky
-from nnla.operators import Operator
+from nnla.kernels.machine import memory_limit
+from nnla.operators.arrays import to_numpy
+from nnla.operators.operator import Operator
 
 __all__ = ["DENSE_LIMIT", "solve_dense", "solve_inverse"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import to_numpy
-from nnla.errors import OptionError
+from nnla.errors import NonFiniteError, OptionError, ShapeError
 from nnla.kernels.system import native_system
-from nnla.operators import Operator
-from nnla.recurrences import Recurrence
+from nnla.operators.arrays import to_numpy
+from nnla.operators.operator import Operator
+from nnla.polynomials.recurrence import Recurrence
 
-__all__ = ["BoundFilter", "chebyshev_filter", "cut_of_strength", "power_filter", "strength"]
+__all__ = ["BoundFilter", "chebyshev_filter", "cut_of_strength", "filter_quality", "power_filter", "strength"]
 
 
 def chebyshev_filter(cut: float, far: float, degree: int) -> Recurrence:
@@ -116,3 +116,64 @@ class BoundFilter:
         if self._op.xp == "torch":
             return to_numpy(self.recurrence.apply(self._op, self._op.as_vector(v)))
         return self.recurrence.apply(self._op, v)
+
+
+def _check_window(values: Any, residuals: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    values, residuals = np.asarray(values, dtype=np.float64), np.asarray(residuals, dtype=np.float64)
+    if values.ndim != 1 or residuals.shape != values.shape:
+        raise ShapeError(
+            f"a window needs Ritz values and residuals of one length, got shapes {values.shape} and {residuals.shape}"
+        )
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k < values.size:
+        raise OptionError(f"k must be an integer from 1 to {values.size - 1} (fewer than there are values), got {k!r}")
+    if not (np.all(np.isfinite(values)) and np.all(np.isfinite(residuals))):
+        raise NonFiniteError("the window has NaN or Inf among its Ritz values or residuals; check the probe")
+    if np.any(np.diff(values) > 0):
+        raise OptionError("the Ritz values must be in descending order, wanted ones first; reverse them")
+    return values, residuals
+
+
+def filter_quality(recurrence: Recurrence, values: Any, residuals: Any, k: int, *, cut: int | None = None) -> float:
+    """How far a filter separates the wanted eigenvalues from those beyond the cut: r of (14), from Ritz values.
+
+    Parameters
+    ----------
+    recurrence : a filter P in x, learned or classical
+    values, residuals, k : as `EigPaperEngine.recurrence` takes them
+    cut : number of eigenvalues that may be amplified; default ``ceil(1.5 k)``, the paper's boundary (section 5.2),
+        and at most ``l - 1``
+
+    Returns
+    -------
+    float
+        min over the wanted Ritz values of |P| / max of |P| over [0, theta_(cut + 1)], with the interval widened by
+        that Ritz value's residual as far as the k-th one's lower bound allows. Above 1 the filter amplifies what is
+        wanted; (theta_k / theta_(cut+1))^degree is what the power method reaches; 0 where P is not finite.
+
+    Notes
+    -----
+    The (14) of the paper takes the l-th largest |P| over all eigenvalues. Those are unknown in use, so the maximum
+    over the whole interval that holds them stands in: it is an upper bound, and equal where P decreases towards the
+    unwanted end. As a guard, compare with a Chebyshev filter at the same cut; with ``cut = l // 2`` that is
+    "engine, guarded" of the model card. Cost: 64 evaluations of P on scalars per degree, no products.
+
+    Examples
+    --------
+    >>> theta = np.linspace(1, 0, 21)
+    >>> P = Recurrence.from_chebyshev(np.eye(22)[21], 0.0, 0.7)  # T_21, cut at 0.7
+    >>> round(filter_quality(P, theta, 0 * theta, 4) / P(0.85))
+    1
+    """
+    values, residuals = _check_window(values, residuals, k)
+    cut = math.ceil(1.5 * k) if cut is None else cut
+    cut = min(max(cut, k), values.size - 1)
+    sure = float(values[k - 1] - residuals[k - 1])  # the k-th eigenvalue may be as low as that
+    edge = min(float(values[cut] + residuals[cut]), max(sure, float(values[cut])))
+    edge = max(edge, 1e-12)
+    grid = edge * (1 - np.cos(np.linspace(0, np.pi, 64 * recurrence.degree))) / 2  # as dense as its extrema
+    with np.errstate(all="ignore"):
+        wanted = float(np.abs(recurrence(values[:k])).min())
+        rest = float(np.abs(recurrence(grid)).max())
+    if not (math.isfinite(wanted) and math.isfinite(rest)):
+        return 0.0
+    return wanted / rest if rest > 0 else math.inf

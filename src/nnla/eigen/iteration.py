@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnla._arrays import to_numpy
-from nnla.eigen.engines import FilterChoice
+from nnla.eigen.filter_choice import FilterChoice
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
-from nnla.operators import Operator
+from nnla.operators.arrays import to_numpy
+from nnla.operators.operator import Operator
 
 __all__ = ["Search", "multiply"]
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import to_numpy
-from nnla.eigen.engines import choose_filter, shipped
+from nnla.eigen.auto import before_probe, predict
 from nnla.eigen.factorised import solve_dense, solve_inverse
+from nnla.eigen.filter_choice import choose_filter, shipped
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.job import Job, make_job
 from nnla.eigen.report import EigenReport
-from nnla.eigen.selection import before_probe, predict
+from nnla.eigen.state import Job, make_job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError, WeightsError
 from nnla.kernels.system import native_system
-from nnla.operators import Operator, as_operator
+from nnla.operators.arrays import to_numpy
+from nnla.operators.operator import Operator, as_operator
 from nnla.types import Status, library_versions
 
 __all__ = ["eigsh"]

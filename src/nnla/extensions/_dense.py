@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from nnla._arrays import is_torch, namespace
-from nnla._validation import asarray, require_real
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.validation import asarray, require_real
 
 __all__ = [
     "Ends",

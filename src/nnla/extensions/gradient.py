@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from nnla._validation import asarray, require_real
 from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
 from nnla.extensions.momentum import Coefficients, chebyshev_schedule, choose_lower, heavy_ball, nesterov
+from nnla.operators.validation import asarray, require_real
 from nnla.types import SpectralProbe, Status
 
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]

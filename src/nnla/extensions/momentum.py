@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import OptionError
+from nnla.operators.arrays import namespace
 from nnla.registry import read_safetensors
 from nnla.types import SpectralProbe
 

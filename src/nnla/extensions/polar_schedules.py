@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import is_torch, to_numpy
 from nnla.extensions._dense import wide
 from nnla.extensions.minimax import CUSHION, polar_express
+from nnla.operators.arrays import is_torch, to_numpy
 
 __all__ = ["MUON", "SCHEDULES", "prism_coefficients", "schedule"]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import is_torch
 from nnla.errors import NonFiniteError, OptionError
 from nnla.extensions._dense import MatrixReport, checked, frobenius, identity, spectrum_ends, wide
 from nnla.extensions.polar_schedules import SCHEDULES, schedule
 from nnla.extensions.transitions import Run, next_transition
+from nnla.operators.arrays import is_torch
 from nnla.types import Status
 
 __all__ = ["Polar", "polar"]

@@ -18,8 +18,8 @@ from scipy.sparse.linalg import LinearOperator
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
 from nnla.extensions.rational_fits import FUNCTIONS, Fit, fit_poles, fit_rational
 from nnla.extensions.shifted import ShiftedSolver
-from nnla.operators import Operator, as_operator
-from nnla.probes import probe as lanczos_probe
+from nnla.krylov.probes import probe as lanczos_probe
+from nnla.operators.operator import Operator, as_operator
 from nnla.types import SpectralProbe
 
 __all__ = ["RationalFunction", "RationalReport", "rational_function"]

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import splu
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
-from nnla.operators import Operator
+from nnla.operators.operator import Operator
 
 __all__ = ["ShiftedSolver"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from nnla._arrays import as_row, inner, norm, zeros_like
 from nnla.errors import NonFiniteError
 from nnla.functions.scalars import ScalarFunction
+from nnla.operators.arrays import as_row, inner, norm, zeros_like
 
 __all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function"]
 

@@ -11,7 +11,8 @@ from scipy.sparse.linalg import LinearOperator
 from nnla.errors import OptionError
 from nnla.functions.design import POLYNOMIALS, design_function
 from nnla.functions.report import MatrixFunctionReport
-from nnla.functions.run import (
+from nnla.functions.scalars import scalar_function
+from nnla.functions.state import (
     BY_ZONES,
     METHODS,
     PROBE_STEPS,
@@ -22,9 +23,8 @@ from nnla.functions.run import (
     eigen,
     symmetric_operator,
 )
-from nnla.functions.scalars import scalar_function
-from nnla.operators import Operator
-from nnla.recurrences import Recurrence
+from nnla.operators.operator import Operator
+from nnla.polynomials.recurrence import Recurrence
 from nnla.types import Kind, SpectralProbe, library_versions
 
 __all__ = ["METHODS", "MatrixFunction", "funm_multiply", "matfun", "matrix_function", "symmetric_operator"]

@@ -16,10 +16,11 @@ from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
 from nnla.functions.scalars import ScalarFunction
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe
 
 __all__ = [
+    "RULE_MARGINS",
     "Margins",
     "Zones",
     "adapted",
@@ -247,3 +248,6 @@ def _chebyshev_points(a: float, b: float, degree: int) -> np.ndarray:
     """Points of [a, b] that a polynomial of the degree has no room to escape between."""
     count = (10 if degree <= 48 else 5) * (degree + 2)
     return (a + b) / 2 + (b - a) / 2 * np.cos(np.linspace(np.pi, 0, count))
+
+
+RULE_MARGINS = Margins(low=0.25, spread=1.0, gap=1e-5)  # without weights, or where they do not apply

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import is_torch
+from nnla.operators.arrays import is_torch
 
 __all__ = ["FunctionArray", "MatrixFunctionReport", "with_report"]
 

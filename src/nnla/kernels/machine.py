@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cache_sizes"]
+__all__ = ["cache_sizes", "memory_limit"]
 
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -31,3 +32,11 @@ def cache_sizes(folder: Path = _SYSFS) -> dict[int, int]:
         except (OSError, ValueError):  # containers hide some of it
             continue
     return {level: size for level, size in sorted(found.items()) if size > 0}
+
+
+def memory_limit() -> float:
+    """Half of the memory of this machine, in bytes."""
+    try:
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not POSIX: the allocation itself will tell
+        return float("inf")

@@ -10,7 +10,7 @@ import numpy as np
 from nnla.kernels import native
 from nnla.kernels.limits import why_not_native
 from nnla.kernels.machine import cache_sizes
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["NativeSystem", "cache_budget", "native_system"]
 

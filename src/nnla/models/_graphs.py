@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from nnla._arrays import is_torch, namespace
+from nnla.operators.arrays import is_torch, namespace
 
-__all__ = ["Graphs", "TorchGraphs", "block_diagonal", "layers", "leaky_relu", "product", "segment_sum"]
+__all__ = ["Graphs", "TorchGraphs", "block_diagonal", "layers", "leaky_relu", "product"]
 
 _EPSILON = 1e-5  # of GraphNorm, as in PyTorch Geometric
 _SLOPE = 0.1
@@ -47,11 +47,6 @@ def block_diagonal(blocks: Sequence[csr_array]) -> csr_array:
         (data, np.concatenate(indices).astype(np.int32), np.concatenate(starts).astype(np.int32)),
         shape=(rows, columns),
     )
-
-
-def segment_sum(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sums over the rows of each graph, (n, ...) -> (G, ...); every graph has at least one row."""
-    return np.add.reduceat(values, starts[:-1], axis=0)
 
 
 @dataclass(frozen=True, eq=False)

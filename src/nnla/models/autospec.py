@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
-from nnla.simulated_choice import curve_minimum, density_nodes
-from nnla.simulation import quick_cost, simulate_curve
+from nnla.operators.arrays import namespace
+from nnla.spectra.density import curve_minimum, density_nodes
+from nnla.spectra.simulated_cg import quick_cost, simulate_curve
 from nnla.types import SpectralProbe
 
 __all__ = ["AutoSpecEngine", "EngineConfig", "IntervalChoice", "candidate_grid", "forward", "probe_features"]

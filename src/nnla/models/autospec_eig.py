@@ -17,7 +17,7 @@ from nnla.eigen.filters import cut_of_strength
 from nnla.eigen.window import Window
 from nnla.errors import WeightsError
 from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
-from nnla.simulated_choice import curve_minimum
+from nnla.spectra.density import curve_minimum
 
 __all__ = ["AutoSpecEigEngine", "EigChoice", "EigConfig", "strength_grid", "window_features"]
 

@@ -9,29 +9,19 @@ the fit, and takes the margins of the smallest. Trained for the inverse square r
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nnla.errors import OptionError, WeightsError
-from nnla.functions.polynomials import Margins
+from nnla.errors import WeightsError
+from nnla.functions.polynomials import RULE_MARGINS, Margins
 from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
 from nnla.types import SpectralProbe
 
-__all__ = [
-    "CANDIDATES",
-    "DEFAULT",
-    "FunConfig",
-    "FunctionEngine",
-    "MarginChoice",
-    "fun_features",
-    "load_engine",
-]
+__all__ = ["CANDIDATES", "FunConfig", "FunctionEngine", "MarginChoice", "fun_features"]
 
 NAME = "autospec-invsqrt"
-DEFAULT = Margins(low=0.25, spread=1.0, gap=1e-5)  # by rule, without weights
 CANDIDATES = tuple(
     Margins(low, spread, gap)
     for low, spread, gap in itertools.product((0.0, 0.1, 0.25, 0.5, 1.2), (0.3, 1.0), (1.0, 1e-5, 1e-10))
@@ -147,7 +137,7 @@ class FunctionEngine(EngineBase):
         """
         if not probe.definite:
             return MarginChoice(
-                DEFAULT, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule"
+                RULE_MARGINS, np.zeros(len(CANDIDATES)), False, "the operator is indefinite: margins by rule"
             )
         x = fun_features(probe, degree=degree, config=self.config)
         regret = ensemble(self.parameters, x[None, :])[:, 0, :].mean(axis=0)
@@ -155,24 +145,5 @@ class FunctionEngine(EngineBase):
         limit = float(self.card.get("envelope_limit", 0.05))
         if distance > limit:
             why = f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f}): margins by rule"
-            return MarginChoice(DEFAULT, regret, False, why)
+            return MarginChoice(RULE_MARGINS, regret, False, why)
         return MarginChoice(CANDIDATES[int(np.argmin(regret))], regret)
-
-
-def load_engine(engine: Any = None) -> FunctionEngine:
-    """The engine given, itself or by the path of its weights, else the shipped one.
-
-    Raises
-    ------
-    WeightsError
-        The weights cannot be loaded.
-    OptionError
-        An engine of another kind.
-    """
-    from nnla.registry import load
-
-    if engine is None or isinstance(engine, (str, os.PathLike)):
-        engine = load(NAME if engine is None else engine)
-    if not isinstance(engine, FunctionEngine):
-        raise OptionError(f"engine={engine!r} is not one for matrix functions; use one trained as {NAME}")
-    return engine

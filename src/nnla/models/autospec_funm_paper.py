@@ -12,7 +12,7 @@ import numpy as np
 from nnla.errors import NotPositiveDefiniteError
 from nnla.models.autospec_paper import PaperConfig, paper_features, paper_forward
 from nnla.models.paper_backbone import PaperBase
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe
 
 __all__ = ["FunmPaperEngine"]

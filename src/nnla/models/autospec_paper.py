@@ -3,7 +3,7 @@
 The engine of arXiv:2602.09530 for preconditioned linear systems, kept for comparison with our own
 (`nnla.models.autospec`). Algorithm 3 turns the ends of a Lanczos probe into ten numbers; Algorithm 1
 turns those, layer by layer, into the coefficients of equation (4). Nothing makes its polynomial
-positive, so whoever preconditions with it has to check (`nnla.guards`).
+positive, so whoever preconditions with it has to check (`nnla.polynomials.guards`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import NotPositiveDefiniteError
 from nnla.models.paper_backbone import PaperBase, backbone, check_sizes, gelu, magnitudes
-from nnla.recurrences import Recurrence
+from nnla.operators.arrays import namespace
+from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe
 
 __all__ = [

@@ -2,9 +2,9 @@
 
 Engine A (`nnla.models.autospec`) says which Chebyshev interval [a, b] is best. Where a few eigenvalues lie far above
 the others, that interval is mostly empty. Candidates here put j roots of the residual polynomial on the j largest
-eigenvalues, which a probe knows exactly, and let it equioscillate on [a', f], f the next one (`nnla.tail_roots`). A
-formula says what each gains, a small network corrects it and chooses the offset of a', and a simulation on the
-probed density of states has the last word.
+eigenvalues, which a probe knows exactly, and let it equioscillate on [a', f], f the next one
+(`nnla.polynomials.outlier_roots`). A formula says what each gains, a small network corrects it and chooses the
+offset of a', and a simulation on the probed density of states has the last word.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import OptionError, WeightsError
 from nnla.models.autospec import DEGREES
-from nnla.recurrences import Recurrence
-from nnla.simulated_choice import density_nodes
-from nnla.simulation import candidate_residuals, simulate_outer_iterations
-from nnla.tail_roots import (
+from nnla.operators.arrays import namespace
+from nnla.polynomials.outlier_roots import (
     SpectralTail,
     check_with_tail,
     equiripple_roots,
@@ -31,6 +28,9 @@ from nnla.tail_roots import (
     steepness,
     tail_polynomial,
 )
+from nnla.polynomials.recurrence import Recurrence
+from nnla.spectra.density import density_nodes
+from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -233,7 +233,7 @@ class TailEngine:
         -----
         Cost: none to speak of without a tail; with one, a network of a few thousand numbers and the simulation of one
         to four candidates and the interval, 3-5 ms. Guaranteed: P > 0 wherever the probe leaves room for eigenvalues
-        (`nnla.tail_roots.check_with_tail`). Simulated: the gain. Learned: which candidates are simulated.
+        (`nnla.polynomials.outlier_roots.check_with_tail`). Simulated: the gain. Learned: which of them are.
         """
         m = degree + 1
         tail = spectral_tail(probe)

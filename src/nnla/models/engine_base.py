@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import WeightsError
+from nnla.operators.arrays import namespace
 
 __all__ = ["EngineBase", "ensemble", "envelope_distance"]
 

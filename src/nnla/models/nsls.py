@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from nnla._arrays import namespace
 from nnla.errors import OptionError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
 from nnla.models.engine_base import EngineBase
 from nnla.models.nsls_features import AUGMENTATIONS, augment, check_system
+from nnla.operators.arrays import namespace
 
 __all__ = ["NSLS", "NSLSConfig", "initial_parameters", "nsls_forward", "nsls_inputs", "scale_to_system"]
 

@@ -5,25 +5,15 @@ All in float64 NumPy, for many systems at once: a block-diagonal A, and b laid e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.errors import NonFiniteError, NotSymmetricError, OptionError, ShapeError
-from nnla.models._graphs import segment_sum
+from nnla.preconditioners.krylov_basis import conjugate_gradients
 
-__all__ = [
-    "AUGMENTATIONS",
-    "ConjugateGradients",
-    "arnoldi_steps",
-    "augment",
-    "check_system",
-    "conjugate_gradients",
-    "divide_by_largest",
-    "jacobi_steps",
-]
+__all__ = ["AUGMENTATIONS", "arnoldi_steps", "augment", "check_system", "divide_by_largest", "jacobi_steps"]
 
 AUGMENTATIONS = ("none", "cg", "arnoldi", "jacobi", "cg+arnoldi", "cg+jacobi")
 
@@ -68,74 +58,6 @@ def divide_by_largest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     largest = np.maximum.reduceat(np.abs(values), starts[:-1], axis=0)
     factor = np.divide(1.0, largest, out=np.zeros_like(largest), where=largest > 0)
     return values * np.repeat(factor, np.diff(starts), axis=0)
-
-
-@dataclass(frozen=True, eq=False)
-class ConjugateGradients:
-    """What some steps of CG leave behind, for G systems at once.
-
-    Attributes
-    ----------
-    iterates, directions, products : (n, steps) x_1 .. x_m, p_0 .. p_{m-1} and A p
-    curvatures : (G, steps) p' A p; 0 where a system had converged, or p' A p was not positive
-    residual : (n,) b - A x_m, by recurrence
-    residuals : (n, steps) r_0 .. r_{m-1}
-    """
-
-    iterates: np.ndarray
-    directions: np.ndarray
-    products: np.ndarray
-    curvatures: np.ndarray
-    residual: np.ndarray
-    residuals: np.ndarray
-
-
-def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -> ConjugateGradients:
-    """Plain CG from zero on every system of the batch.
-
-    Parameters
-    ----------
-    A : (n, n) block-diagonal, symmetric
-    b : (n,)
-    starts : (G + 1,)
-    steps : m
-
-    Notes
-    -----
-    A system that has converged, or that meets p' A p <= 0 (it is indefinite), keeps its last iterate.
-    Cost: m products.
-
-    Examples
-    --------
-    >>> A = csr_array(np.diag([1.0, 2.0]))
-    >>> conjugate_gradients(A, np.array([1.0, 1.0]), np.array([0, 2]), 2).iterates[:, -1]
-    array([1. , 0.5])
-    """
-    n, counts, G = b.size, np.diff(starts), starts.size - 1
-    x, r, p = np.zeros(n), b.astype(np.float64), b.astype(np.float64)
-    rho = segment_sum(r * r, starts)
-    first = rho.copy()
-    out = [np.zeros((n, steps), order="F") for _ in range(4)]
-    iterates, directions, products, residuals = out
-    curvatures = np.zeros((G, steps))
-    going = rho > 0
-    for k in range(steps):
-        q = A @ p
-        curvature = segment_sum(p * q, starts)
-        going &= (curvature > 0) & (rho > 1e-30 * first)
-        alpha = np.divide(rho, curvature, out=np.zeros(G), where=going)
-        live, step = np.repeat(going, counts), np.repeat(alpha, counts)
-        curvatures[:, k] = np.where(going, curvature, 0.0)
-        directions[:, k], products[:, k] = np.where(live, p, 0.0), np.where(live, q, 0.0)
-        residuals[:, k] = r
-        x = x + step * p
-        r = r - step * q
-        iterates[:, k] = x
-        new = segment_sum(r * r, starts)
-        beta = np.divide(new, rho, out=np.zeros(G), where=going & (rho > 0))
-        p = r + np.repeat(beta, counts) * p
-        rho = new
-    return ConjugateGradients(iterates, directions, products, curvatures, r, residuals)
 
 
 def arnoldi_steps(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from nnla._arrays import namespace
-from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
 from nnla.models.engine_base import EngineBase
-from nnla.models.galerkin import dense_if_full, improve, split_columns
 from nnla.models.nsls_coarse import coarse_levels, partition
-from nnla.models.nsls_features import ConjugateGradients, check_system, conjugate_gradients, divide_by_largest
+from nnla.models.nsls_features import check_system, divide_by_largest
+from nnla.operators.arrays import namespace
+from nnla.preconditioners.galerkin import dense_if_full, improve, split_columns
+from nnla.preconditioners.krylov_basis import ConjugateGradients, conjugate_gradients
+from nnla.problems.geometry import DOFS, Geometry
 
 __all__ = [
     "Equilibrated",
-    "Geometry",
     "NSLSPlus",
     "NSLSPlusConfig",
     "Proposal",
@@ -34,7 +35,6 @@ __all__ = [
     "rigid_outputs",
 ]
 
-_DOFS = 6
 _STACKS = ("norm_alpha", "norm_gamma", "norm_beta")
 _STACKS += tuple(f"{which}_{part}" for which in ("first", "second") for part in ("root", "neighbour", "bias"))
 _COARSE = ("root", "neighbour", "up", "bias")
@@ -102,7 +102,7 @@ class NSLSPlusConfig:
     @property
     def features(self) -> int:
         """Features of a node."""
-        return 2 * self.steps + 8 + (4 + 4 * _DOFS if self.geometry else 0)
+        return 2 * self.steps + 8 + (4 + 4 * DOFS if self.geometry else 0)
 
     @property
     def products(self) -> int:
@@ -127,57 +127,7 @@ class NSLSPlusConfig:
             out |= {f"coarse{level}_{key}": shape for key, shape in part.items()}
         out |= {"decoder_weight1": (d, d), "decoder_bias1": (d,)}
         out |= {"decoder_weight2": (d, self.outputs), "skip_weight": (F, self.outputs)}
-        return out | ({"rigid_weight": (_DOFS, self.outputs)} if self.rigid else {})
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """What each unknown is, and where.
-
-    Attributes
-    ----------
-    dof : (n,) integers 0 to 5: displacements along and rotations about x, y, z
-    coordinates : (n, 3)
-    """
-
-    dof: np.ndarray
-    coordinates: np.ndarray
-
-    def check(self, n: int) -> None:
-        """Raise `ShapeError` or `OptionError` unless this is the geometry of n unknowns."""
-        dof, places = np.asarray(self.dof), np.asarray(self.coordinates)
-        if dof.shape != (n,) or places.shape != (n, 3):
-            raise ShapeError(
-                f"geometry of {n} unknowns is dof ({n},), coordinates ({n}, 3); got {dof.shape}, {places.shape}"
-            )
-        if dof.dtype.kind not in "iu" or dof.min() < 0 or dof.max() >= _DOFS or not np.all(np.isfinite(places)):
-            raise OptionError("dof must be integers from 0 to 5, and coordinates finite numbers")
-
-    def features(self) -> np.ndarray:
-        """(n, 28): type, position in the bounding box, and their products, as rigid motions are made of."""
-        places = np.asarray(self.coordinates, dtype=np.float64)
-        low, high = places.min(axis=0), places.max(axis=0)
-        plan = max(float((high - low)[:2].max()), 1e-300)
-        tall = max(float(high[2] - low[2]), 1e-300)
-        x, y = ((places[:, k] - (low[k] + high[k]) / 2) / plan for k in (0, 1))
-        z = (places[:, 2] - low[2]) / tall
-        kind = np.eye(_DOFS)[np.asarray(self.dof)]
-        base = np.stack([x, y, z, np.full(x.size, np.log(tall / plan))], axis=1)
-        return np.concatenate([base, kind, *(kind * v[:, None] for v in (x, y, z))], axis=1)
-
-    def rigid_motions(self, part: np.ndarray) -> np.ndarray:
-        """Translations along and rotations about x, y, z of each part, (n, 6), each at most 1 in every part."""
-        dof, places = np.asarray(self.dof), np.asarray(self.coordinates, dtype=np.float64)
-        counts = np.bincount(part)[:, None]
-        centres = np.stack([np.bincount(part, weights=v) for v in places.T], axis=1) / counts
-        arm = places - centres[part]
-        out = np.zeros((dof.size, _DOFS))
-        out[np.arange(dof.size), dof] = 1.0  # displacements of translations, turns of rotations
-        for axis in range(3):
-            moved = np.cross(np.eye(3)[axis], arm)
-            rows = np.nonzero(dof < 3)[0]
-            out[rows, 3 + axis] = moved[rows, dof[rows]]
-        return out
+        return out | ({"rigid_weight": (DOFS, self.outputs)} if self.rigid else {})
 
 
 @dataclass(frozen=True, eq=False)

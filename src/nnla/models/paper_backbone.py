@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnla._arrays import is_torch, namespace
 from nnla.errors import OptionError
 from nnla.models.engine_base import EngineBase
+from nnla.operators.arrays import is_torch, namespace
 
 __all__ = ["PaperBase", "backbone", "check_sizes", "gelu", "magnitudes"]
 

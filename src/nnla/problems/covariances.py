@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
-from nnla.simulation import compress_quantiles
+from nnla.spectra.simulated_cg import compress_quantiles
 
 __all__ = ["sample_covariance"]
 

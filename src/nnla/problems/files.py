@@ -55,7 +55,7 @@ def read_matrix(path: str | os.PathLike) -> csr_array:
 
     Notes
     -----
-    Values are not judged here: NaN, asymmetry and indefiniteness are for `nnla.operators` to report. A number
+    Values are not judged here: NaN, asymmetry and indefiniteness are for `nnla.operators.operator` to report. A number
     cut off at the very end of a plain text file cannot be told from a shorter one; gzip files carry a CRC.
 
     Examples

@@ -15,10 +15,10 @@ from typing import IO
 import numpy as np
 from scipy.sparse import coo_array
 
+from nnla._files import write_atomic
 from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
 from nnla.problems.files import _read_npy, _real, as_matrix, guarded
 from nnla.problems.matrix_market import unpacked_limit
-from nnla.registry import write_atomic
 from nnla.types import Problem
 
 __all__ = ["read_stand", "write_stand"]

@@ -2,7 +2,7 @@
 
 A training sample is the quantile function of a spectral density, with the multiplicities that
 ``n`` eigenvalues would have, compressed to a few hundred weighted nodes that are exact at both ends.
-Lanczos and CG on the nodes behave as on the large operator (see `nnla.simulation`).
+Lanczos and CG on the nodes behave as on the large operator (see `nnla.spectra.simulated_cg`).
 
 The families are mathematical (orders of operators, dimensions, coefficient contrast, mixtures,
 outliers), and none is fitted to a matrix.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnla.simulation import compress_quantiles
+from nnla.spectra.simulated_cg import compress_quantiles
 
 __all__ = ["FAMILIES", "VirtualSpectrum", "sample_spectrum"]
 

@@ -15,11 +15,10 @@ from nnla.models.autospec import (
     probe_features,
 )
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
-from nnla.simulated_choice import curve_minimum
-from nnla.simulation import quick_cost, simulate_curve, simulate_probe
+from nnla.spectra.density import curve_minimum
+from nnla.spectra.simulated_cg import quick_cost, simulate_curve, simulate_probe
 from nnla.training.chunks import cached_chunks
-from nnla.training.loop import Progress
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, TrainingProgress
 
 __all__ = ["AutoSpecTask", "example_chunk"]
 
@@ -99,7 +98,7 @@ class AutoSpecTask:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         data, seed = self.recipe["data"], self.recipe["seed"]
         train = self._examples(folder, "train", seed, data["spectra"], data["probes"], progress)
         held = self._examples(folder, "held", seed + 10_000, data["held_out"], 2, progress)
@@ -117,7 +116,7 @@ class AutoSpecTask:
         }
 
     def _examples(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
     ) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
         make = lambda i, n: example_chunk(seed, i, n, probes, self.config, self.recipe["data"])  # noqa: E731

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from scipy.sparse import diags_array
 
-from nnla.eigen.engines import FilterChoice
+from nnla.eigen.filter_choice import FilterChoice
 from nnla.eigen.filters import chebyshev_filter, cut_of_strength
 from nnla.eigen.iteration import Search
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
 from nnla.models.autospec_eig import AutoSpecEigEngine, EigConfig, strength_grid, window_features
 from nnla.models.engine_base import ensemble
-from nnla.operators import Operator, as_operator
+from nnla.operators.operator import Operator, as_operator
 from nnla.training.autospec_cg import interpolated_regret
 from nnla.training.chunks import cached_chunks
-from nnla.training.loop import Progress
+from nnla.types import TrainingProgress
 
 __all__ = ["EigTask", "eig_examples", "virtual_window"]
 
@@ -162,7 +162,7 @@ class EigTask:
         self.recipe = recipe
         self.config = EigConfig(**recipe["model"])
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Runs on virtual spectra, in chunks that are kept in the folder."""
         data, seed = self.recipe["data"], self.recipe["seed"]
         train = self._examples(folder, "train", seed, data["spectra"], progress)
@@ -173,7 +173,9 @@ class EigTask:
         self.low, self.high = self.features.min(axis=0), self.features.max(axis=0)
         self.envelope = {key: [int(train[key].min()), int(train[key].max())] for key in ("n", "k", "degree")}
 
-    def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
+    def _examples(
+        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
+    ) -> dict[str, np.ndarray]:
         make = lambda i, n: eig_examples(seed, i, n, self.config)  # noqa: E731
         return cached_chunks(folder, part, count, _CHUNK, make, progress)
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from nnla.analysis.extension import extend
 from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
+from nnla.models.paper_extension import extend
 from nnla.problems.filter_spectra import FilterSpectra, filter_spectra
 from nnla.registry import load
-from nnla.simulated_probes import subspace_probe, thick_restart_probe
-from nnla.training.loop import Progress
+from nnla.spectra.simulated_eigensolvers import subspace_probe, thick_restart_probe
 from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polynomials
+from nnla.types import TrainingProgress
 
 __all__ = ["EigPaperTask", "exact_embedding", "filter_layers", "separation_losses"]
 
@@ -153,7 +153,7 @@ class EigPaperTask:
             gap=(data["gap_min"], data["gap_max"]),
         )
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Spectra for pre-training; spectra with probes for post-training and for validation."""
         data, seed = self.recipe["data"], self.recipe["seed"]
         spectra = self._spectra(data["spectra"], seed)
@@ -165,7 +165,7 @@ class EigPaperTask:
         self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
 
     def _probed(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
     ) -> dict[str, np.ndarray]:
         """Spectra with windows of Ritz values, ``probes`` of each spectrum, cached in a file."""
         path = folder / "data" / f"{part}.npz"
@@ -178,7 +178,7 @@ class EigPaperTask:
             loaded = {key: stored[key] for key in stored.files}
         return loaded | {"x": loaded["x"][:, self.columns]}
 
-    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: Progress) -> dict[str, Any]:
+    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress) -> dict[str, Any]:
         spectra, c = self._spectra(count, seed), self.config
         windows = np.empty((count, probes, 2 * c.window), np.float32)
         scale = np.empty((count, probes), np.float32)

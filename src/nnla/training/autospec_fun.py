@@ -12,10 +12,9 @@ from nnla.functions.scalars import FUNCTIONS
 from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_features
 from nnla.models.engine_base import ensemble
 from nnla.problems.covariances import sample_covariance
-from nnla.simulation import simulate_lanczos
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.chunks import cached_chunks
-from nnla.training.loop import Progress
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, TrainingProgress
 
 __all__ = ["FunctionTask", "candidate_errors", "example_chunk", "whitening_error"]
 
@@ -85,7 +84,7 @@ class FunctionTask:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         data, seed = self.recipe["data"], self.recipe["seed"]
         train = self._examples(folder, "train", seed, data["spectra"], progress)
         self.held = self._examples(folder, "held", seed + 10_000, data["held_out"], progress)
@@ -98,7 +97,9 @@ class FunctionTask:
             for key, name in (("n", "n"), ("probe_steps", "steps"), ("degree", "degree"))
         }
 
-    def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
+    def _examples(
+        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
+    ) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
         make = lambda i, n: example_chunk(seed, i, n, self.config, self.recipe["data"])  # noqa: E731
         return cached_chunks(folder, part, count, _CHUNK, make, progress)

@@ -15,7 +15,7 @@ import numpy as np
 from nnla.models.autospec_funm_paper import FunmPaperEngine
 from nnla.models.autospec_paper import embedding
 from nnla.models.paper_backbone import backbone
-from nnla.recurrences import Recurrence
+from nnla.polynomials.recurrence import Recurrence
 from nnla.training.autospec_paper import PaperTask
 from nnla.training.paper_layers import guarded_log
 

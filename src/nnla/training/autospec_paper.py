@@ -20,19 +20,12 @@ from nnla.models.autospec_paper import (
     paper_features,
 )
 from nnla.models.paper_backbone import backbone
-from nnla.simulation import simulate_lanczos
-from nnla.training.loop import Progress
+from nnla.problems.paper_spectra import paper_spectra
+from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.paper_layers import anchor_weights, chebyshev_layers, guarded_log, layer_polynomials
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, TrainingProgress
 
-__all__ = [
-    "PaperTask",
-    "anchor_weights",
-    "chebyshev_layers",
-    "layer_losses",
-    "layer_polynomials",
-    "paper_spectra",
-]
+__all__ = ["PaperTask", "anchor_weights", "chebyshev_layers", "layer_losses", "layer_polynomials"]
 
 _BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
 _TOP = 1.02  # P is kept positive up to this multiple of the upper bound b: probes can fall short of lam_max
@@ -41,66 +34,6 @@ _FLOOR = 1e-4  # below this ratio min / max a logarithm is continued by its tang
 
 
 # -- data ---------------------------------------------------------------------------------------
-
-
-def paper_spectra(
-    count: int, seed: int, *, n: tuple[int, int] = (50, 1000), condition: tuple[float, float] = (1e2, 1e5)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Synthetic spectra as in Appendix C.1: blended decay profiles with concavity, noise and a rough tail.
-
-    Parameters
-    ----------
-    count : number of spectra
-    seed : everything is a function of the arguments
-    n : smallest and largest matrix dimension
-    condition : smallest and largest condition number, log-uniform in between
-
-    Returns
-    -------
-    lam : (count, n[1]) increasing, largest 1. Rows are padded with their largest eigenvalue, which no
-        minimum or maximum over the spectrum sees.
-    size : (count,) eigenvalues of each spectrum; they come first in the row.
-
-    Notes
-    -----
-    The paper names the ingredients and not the formulas. Shape parameters come from one rotated
-    Sobol sequence: dimension, condition, three blend weights, two decay rates, concavity, the mix of
-    linear and logarithmic scale, noise and tail.
-    """
-    from scipy.stats import qmc
-
-    sobol = qmc.Sobol(11, scramble=False)
-    shapes = sobol.random_base2(max(1, int(np.ceil(np.log2(max(count, 2))))))[:count]
-    # A random rotation of the sequence (Cranley-Patterson): seeded alike in every version of SciPy.
-    shapes = (shapes + np.random.default_rng([seed, 0]).random(11)) % 1.0
-    rng = np.random.default_rng([seed, 1])
-    lam = np.ones((count, n[1]))
-    size = np.empty(count, dtype=np.int64)
-    for i, s in enumerate(shapes):
-        size[i] = min(int(np.exp(np.log(n[0]) + s[0] * np.log((n[1] + 1) / n[0]))), n[1])
-        kappa = np.exp(np.log(condition[0]) + s[1] * np.log(condition[1] / condition[0]))
-        lam[i, : size[i]] = _one_spectrum(int(size[i]), float(kappa), s[2:], rng)
-    return lam, size
-
-
-def _one_spectrum(n: int, kappa: float, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """n increasing eigenvalues in [1 / kappa, 1], both ends taken."""
-    u = np.linspace(0.0, 1.0, n) ** (4.0 ** (2 * s[5] - 1))  # concavity
-    flat = 1 - u**8
-    exponential = np.exp(-(1 + 9 * s[3]) * u)
-    power = (1 + 30 * u) ** -(0.3 + 2 * s[4])
-    blend = -np.log(np.clip(s[:3], 1e-6, 1 - 1e-6))  # uniform on the simplex
-    profile = 0.0
-    for weight, part in zip(blend / blend.sum(), (flat, exponential, power), strict=True):
-        profile = profile + weight * (part - part[-1]) / (part[0] - part[-1])
-    linear = np.log(1 / kappa + (1 - 1 / kappa) * profile)
-    log = s[6] * linear - (1 - s[6]) * np.log(kappa) * (1 - profile)
-    log = log + 0.1 * s[7] * rng.standard_normal(n)  # mild irregularity everywhere
-    tail = rng.integers(1, max(2, n // 20) + 1)
-    log[-tail:] += s[8] * rng.standard_normal(tail)  # a rougher one at the small end
-    log = np.sort(log)
-    log = (log - log[-1]) * np.log(kappa) / (log[-1] - log[0])  # noise must not change the condition number
-    return np.exp(log)
 
 
 # -- the polynomial and its objective --------------------------------------------------------------
@@ -174,7 +107,7 @@ class PaperTask:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Spectra for pre-training; spectra with probes for post-training and for validation."""
         data, seed = self.recipe["data"], self.recipe["seed"]
         self.sizes = (data["n_min"], data["n_max"])
@@ -191,7 +124,7 @@ class PaperTask:
         self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
 
     def _probed(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: Progress
+        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
     ) -> dict[str, np.ndarray]:
         """Spectra in units of their probe's b and features, ``probes`` of each spectrum, cached in a file."""
         path = folder / "data" / f"{part}.npz"
@@ -203,7 +136,7 @@ class PaperTask:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 
-    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: Progress) -> dict[str, Any]:
+    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress) -> dict[str, Any]:
         data, k = self.recipe["data"], self.config.k
         condition = (data["probe_condition_min"], data["condition_max"])
         lam, size = paper_spectra(count, seed, n=self.sizes, condition=condition)

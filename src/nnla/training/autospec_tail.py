@@ -9,13 +9,12 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.models.autospec_tail import TailConfig, TailEngine, forward, tail_candidates
+from nnla.polynomials.outlier_roots import equiripple_roots, residual_at, spectral_tail
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.registry import load
-from nnla.simulation import candidate_residuals, simulate_outer_iterations, simulate_probe
-from nnla.tail_roots import equiripple_roots, residual_at, spectral_tail
+from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe
 from nnla.training.chunks import cached_chunks
-from nnla.training.loop import Progress
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, TrainingProgress
 
 __all__ = ["TailTask", "heavy_tail_spectrum", "tail_examples"]
 
@@ -116,14 +115,16 @@ class TailTask:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         data, seed = self.recipe["data"], self.recipe["seed"]
         self.train = self._examples(folder, "train", seed, data["spectra"], progress)
         self.held = self._examples(folder, "held", seed + 10_000, data["held_out"], progress)
         real = self.train["features"][np.isfinite(self.train["ratio"])]
         self.mean, self.std = real.mean(axis=0), real.std(axis=0) + 1e-3
 
-    def _examples(self, folder: Path, part: str, seed: int, count: int, progress: Progress) -> dict[str, np.ndarray]:
+    def _examples(
+        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
+    ) -> dict[str, np.ndarray]:
         """Chunks of examples, from ``folder`` where they are there already."""
         make = lambda i, n: tail_examples(seed, i, n, self.recipe["data"])  # noqa: E731
         return cached_chunks(folder, part, count, _CHUNK, make, progress)

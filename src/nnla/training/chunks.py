@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnla.training.loop import Progress
+from nnla.types import TrainingProgress
 
 __all__ = ["cached_chunks"]
 
@@ -18,7 +18,7 @@ def cached_chunks(
     count: int,
     size: int,
     make: Callable[[int, int], dict[str, np.ndarray]],
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> dict[str, np.ndarray]:
     """``count`` examples in chunks of ``size``, from ``folder`` where they are there already.
 

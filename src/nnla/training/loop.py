@@ -11,25 +11,24 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from nnla._files import write_atomic
 from nnla.errors import MissingDependencyError, NNLAError, OptionError, WeightsError
-from nnla.registry import read_safetensors, write_atomic, write_safetensors
+from nnla.registry import read_safetensors, write_safetensors
 from nnla.training.config import Table, check_recipe
+from nnla.types import TrainingProgress
 
 __all__ = ["Task", "learning_rate", "plot_log", "train"]
-
-Progress = Callable[[str, int, int, str], None]
 
 
 class Task(Protocol):
     """What a recipe's ``task = "module:Class"`` has to offer; constructed as ``Class(recipe)``."""
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Make or load the data; resumable by itself."""
         ...
 
@@ -50,7 +49,9 @@ class Task(Protocol):
         ...
 
 
-def train(recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
+def train(
+    recipe: dict[str, Any], out: str | Path, *, resume: bool = False, progress: TrainingProgress | None = None
+) -> Path:
     """Run a recipe; returns the path of the weights file.
 
     Parameters

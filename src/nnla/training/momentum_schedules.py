@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nnla.extensions.momentum import CANDIDATES, FEATURES, features, forward
-from nnla.probes import probe
+from nnla.krylov.probes import probe
 from nnla.registry import write_safetensors
 from nnla.types import SpectralProbe
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nnla.models._graphs import Graphs, block_diagonal, product, segment_sum
+from nnla.models._graphs import Graphs, block_diagonal, product
 from nnla.models.fingerprints import ranges
-from nnla.models.galerkin import galerkin_gain, inverse_trace, without_directions
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels, partition
-from nnla.models.nsls_features import conjugate_gradients
 from nnla.models.nsls_plus import (
     NSLSPlus,
     NSLSPlusConfig,
@@ -23,8 +21,12 @@ from nnla.models.nsls_plus import (
     plus_forward,
     rigid_outputs,
 )
-from nnla.training.frame_data import Batch, Structure, draw_batch, make_structures, relative_errors, summary
-from nnla.training.loop import Progress
+from nnla.operators.arrays import segment_sum
+from nnla.preconditioners.galerkin import galerkin_gain, inverse_trace, without_directions
+from nnla.preconditioners.krylov_basis import conjugate_gradients
+from nnla.problems.frame_sets import Structure, make_structures, relative_errors, summary
+from nnla.training.frame_data import Batch, draw_batch
+from nnla.types import TrainingProgress
 
 __all__ = ["NSLSPlusTask", "NSLSTask", "cosine_losses"]
 
@@ -56,7 +58,7 @@ class _FrameTask:
     config: Any
     recipe: dict[str, Any]
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Make and solve the structures."""
         data, seed = self.recipe["data"], self.recipe["seed"]
         options: dict[str, Any] = {"seed": seed, "loads": data["loads"], "variant": data["variant"]}
@@ -182,7 +184,7 @@ class NSLSPlusTask(_FrameTask):
         self.recipe = recipe
         self.config = NSLSPlusConfig(**recipe["model"])
 
-    def prepare(self, folder: Path, progress: Progress) -> None:
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Structures, and what depends on their matrices alone."""
         super().prepare(folder, progress)
         self.systems = [equilibrate(one.A, really=self.config.equilibrated) for one in self.structures]

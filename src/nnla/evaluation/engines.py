@@ -1,0 +1,222 @@
+"""A learned model on a family of problems, against the classical methods that read the same probe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import OptionError
+from nnla.evaluation.comparison import compare
+from nnla.polynomials.design import design_polynomial, engine_method
+from nnla.types import Progress
+
+__all__ = ["FAMILIES", "evaluate_model", "unguarded"]
+
+FAMILIES = ("suite", "spectra")
+_OPPONENTS = ("chebyshev", "chebyshev4", "rule", "dos")
+_HELD_OUT = 20_261_121  # training draws spectra from [seed, chunk]; these come from [_HELD_OUT, seed, index]
+_CAP = 10.0  # ratio that stands for "at least this much worse" in geometric means
+
+
+def evaluate_model(
+    name: str,
+    family: str = "suite",
+    *,
+    size: str = "small",
+    count: int = 200,
+    degree: int | None = None,
+    rtol: float = 1e-8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A model against the classical methods that read the same probe.
+
+    Parameters
+    ----------
+    name : a shipped model, or the path of a weights file written by ``nnla train``
+    family : "suite": solve the systems of `nnla.problems.suite`; "spectra": simulate CG on virtual
+        spectra that no training has drawn
+    size : "small" or "full", of the suite
+    count : number of spectra
+    degree : degree of P, default 11 (the model's own if it has only one)
+    rtol : tolerance
+    seed : of the held-out spectra
+    progress : called as ``progress(text, done, total)``
+
+    Returns
+    -------
+    dict
+        JSON-able. ``against``: for every opponent the geometric mean, the worst and the best of
+        (outer iterations of the model) / (those of the opponent), and how often it was better, equal or
+        worse. "spectra" adds ``above_best``, the same for every method against the best Chebyshev interval
+        known in hindsight, and the number of learned polynomials that were indefinite before any guard: on the
+        probed interval, and on eigenvalues that the probe did not see.
+
+    Raises
+    ------
+    WeightsError, OptionError
+
+    Notes
+    -----
+    Cost: "suite", small: seconds; "spectra": about 30 ms each. The model is used as `nnla.solve` uses it,
+    guards and fallbacks included, unless stated otherwise.
+    """
+    from nnla.registry import load
+
+    if family not in FAMILIES:
+        raise OptionError(f"unknown family {family!r}; choose from {', '.join(FAMILIES)}")
+    engine = load(name)
+    method = engine_method(engine)
+    if degree is None:
+        degree = int(getattr(engine.config, "degree", 11))
+    facts = {"model": name, "method": method, "family": family, "degree": degree, "rtol": rtol}
+    if family == "suite":
+        return facts | _on_suite(engine, method, size, degree, rtol, progress)
+    return facts | _on_spectra(engine, method, count, degree, rtol, seed, progress)
+
+
+def _on_suite(
+    engine: Any, method: str, size: str, degree: int, rtol: float, progress: Progress | None
+) -> dict[str, Any]:
+    from nnla.problems import SUITE, problem
+
+    rows: list[dict[str, Any]] = []
+    pairs: dict[str, list[float]] = {name: [] for name in _OPPONENTS}
+    efficiencies: list[float] = []
+    overall: list[float] = []
+    unsolved = fallbacks = easy = 0
+    for index, name in enumerate(SUITE):
+        if progress is not None:
+            progress(name, index, len(SUITE))
+        system = problem(name, size)
+        options: dict[str, Any] = {"degree": degree, "rtol": rtol, "engine": engine}
+        found = {r.method: r for r in compare(system, methods=[*_OPPONENTS, method], **options)}
+        own = found[method]
+        rows.append({"problem": name, "n": system.A.shape[0], **own.to_dict()})
+        rows[-1]["opponents"] = {key: found[key].iterations for key in _OPPONENTS if found[key].converged}
+        unsolved += not own.converged
+        fallbacks += own.fallback is not None
+        if own.converged and not own.iterations:
+            easy += 1
+            continue
+        if own.efficiency is not None and own.plain_iterations and own.products:
+            efficiencies.append(own.efficiency)
+            overall.append(own.plain_iterations / own.products)
+        for key in _OPPONENTS:
+            if found[key].converged and own.converged and found[key].iterations:
+                pairs[key].append((own.iterations or 0) / (found[key].iterations or 1))
+    return {
+        "size": size,
+        "count": len(rows),
+        "unsolved": unsolved,
+        "fallbacks": fallbacks,
+        "solved_by_the_probe": easy,
+        "efficiency": {"geometric_mean": _mean(efficiencies), "worst": min(efficiencies, default=None)},
+        "plain_over_products": {"geometric_mean": _mean(overall), "worst": min(overall, default=None)},
+        "against": {key: _summary(ratios) for key, ratios in pairs.items()},
+        "problems": rows,
+    }
+
+
+def _on_spectra(
+    engine: Any, method: str, count: int, degree: int, rtol: float, seed: int, progress: Progress | None
+) -> dict[str, Any]:
+    from nnla.linear.phases import PROBE_STEPS
+    from nnla.polynomials.guards import MARGIN, check_polynomial
+    from nnla.problems.spectra import sample_spectrum
+    from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe
+    from nnla.types import SpectralProbe
+
+    m = degree + 1
+    names = (method, *_OPPONENTS)
+    above: dict[str, list[float]] = {name: [] for name in names}
+    pairs: dict[str, list[float]] = {name: [] for name in _OPPONENTS}
+    unsolved = dict.fromkeys(names, 0)
+    tally = {"indefinite": 0, "indefinite_on_spectrum": 0, "outside_envelope": 0, "fallbacks": 0}
+    hopeless, worst = 0, {"above_best": 0.0}
+    for index in range(count):
+        if progress is not None:
+            progress("spectra", index, count)
+        spectrum = sample_spectrum(np.random.default_rng([_HELD_OUT, seed, index]), nodes=1000)
+        lam = spectrum.lam
+        alpha, beta, users = simulate_probe(lam, spectrum.weight, spectrum.measure, PROBE_STEPS)
+        probe = SpectralProbe(alpha, beta, spectrum.n, reductions=users)
+        raw, inside = unguarded(engine, probe, degree, rtol)
+        # a Chebyshev interval is positive by theory, a free polynomial has to be so with a margin
+        margin = 1.0 if method == "autospec" else MARGIN
+        if method != "autospec-tail":  # which may be negative between eigenvalues
+            tally["indefinite"] += not check_polynomial(raw, probe.upper_bound, margin=margin).ok
+        tally["indefinite_on_spectrum"] += not bool(np.all(raw(lam) > 0))
+        tally["outside_envelope"] += not inside
+        mu = []
+        for name in names:
+            own = engine if name == method else None
+            design = design_polynomial(probe, method=name, degree=degree, rtol=rtol, engine=own)
+            tally["fallbacks"] += name == method and design.fallback is not None
+            mu.append(lam * design.recurrence(lam))
+        b = probe.upper_bound
+        grid = np.minimum(np.geomspace(1e-3, 100.0, 40) / m**2, 0.6) * b
+        every = np.concatenate([mu, 1 - candidate_residuals(lam, grid, b, m)])
+        measures: dict[str, Any] = {"measure": spectrum.measure, "maxiter": 400, "patience": _CAP}
+        counts = simulate_outer_iterations(lam, spectrum.weight, every, (rtol,), **measures)[:, 0]
+        best = float(counts.min())
+        if not math.isfinite(best):
+            hopeless += 1  # not even the best interval gets there in 400 iterations
+            continue
+        counts = np.maximum(counts, 1.0)
+        for name, own in zip(names, counts, strict=False):
+            above[name].append(min(float(own) / max(best, 1.0), _CAP))
+            unsolved[name] += not math.isfinite(own)
+        for name, own in zip(_OPPONENTS, counts[1:], strict=False):
+            if math.isfinite(own) or math.isfinite(counts[0]):
+                pairs[name].append(float(np.clip(counts[0] / own, 1 / _CAP, _CAP)))
+        if above[method][-1] > worst["above_best"]:
+            worst = {
+                "above_best": above[method][-1],
+                "index": index,
+                "family": spectrum.family,
+                "n": spectrum.n,
+            }
+    return {
+        "seed": seed,
+        "probe_steps": PROBE_STEPS,
+        "count": count,
+        "hopeless": hopeless,
+        **tally,
+        "unsolved": unsolved,
+        "above_best": {name: _summary(ratios) for name, ratios in above.items()},
+        "against": {name: _summary(ratios) for name, ratios in pairs.items()},
+        "worst": worst,
+    }
+
+
+def unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, bool]:
+    """What the network asks for before any guard, and whether the probe is in its envelope."""
+    from nnla.polynomials.recurrence import chebyshev
+
+    if hasattr(engine, "improve"):
+        return design_polynomial(
+            probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine
+        ).recurrence, True
+    if not hasattr(engine, "choose"):
+        return engine.recurrence(probe, degree=degree), True
+    choice = engine.choose(probe, degree=degree, rtol=rtol)
+    return chebyshev(choice.a, choice.b, degree), choice.inside
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.exp(np.mean(np.log(values)))) if len(values) else None
+
+
+def _summary(ratios: Sequence[float]) -> dict[str, Any]:
+    return {
+        "geometric_mean": _mean(ratios),
+        "best": min(ratios, default=None),
+        "worst": max(ratios, default=None),
+        "better": sum(r < 0.995 for r in ratios),
+        "equal": sum(0.995 <= r <= 1.005 for r in ratios),
+        "worse": sum(r > 1.005 for r in ratios),
+    }

@@ -1,0 +1,356 @@
+"""One computation of f(A) V: which method, the probe and the polynomial, and the report on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import NonFiniteError, OptionError
+from nnla.functions.design import MAX_DEGREE, POLYNOMIALS, FunctionDesign, design_function, expected_error
+from nnla.functions.lanczos import STORED, Tridiagonals, lanczos_function
+from nnla.functions.report import MatrixFunctionReport, with_report
+from nnla.functions.scalars import ScalarFunction, scalar_function
+from nnla.kernels.system import native_system
+from nnla.operators.arrays import as_row, is_torch, norm, to_numpy
+from nnla.operators.operator import Operator, as_operator
+from nnla.polynomials.design import check_degree
+from nnla.polynomials.recurrence import Recurrence
+from nnla.types import SpectralProbe, library_versions
+
+__all__ = [
+    "BY_ZONES",
+    "METHODS",
+    "PROBE_STEPS",
+    "Job",
+    "Search",
+    "bound",
+    "check_numbers",
+    "eigen",
+    "symmetric_operator",
+]
+
+METHODS = ("auto", "lanczos", *POLYNOMIALS, "direct")
+PROBE_STEPS = 50
+_DIRECT = 512  # unknowns below which an eigendecomposition is quicker than a talk about it
+_DIRECT_PRODUCTS = 128  # the same for operators known only by products
+_DIRECT_LARGEST = 20_000  # unknowns of a dense eigendecomposition at most
+_USUAL_STEPS = 200  # of Lanczos; docs/autospec_whitening.md has some
+_DIRECT_INSTEAD = 4000  # unknowns up to which an eigendecomposition takes over where Lanczos does not converge
+_ROUNDING = 1e-15
+BY_ZONES = "largest deviation of P from f where a Lanczos run leaves room for eigenvalues"
+_BY_CHANGE = "change over the last Lanczos steps, with the tail that it suggests"
+
+
+def symmetric_operator(A: Any) -> Operator:
+    """A as an `Operator`, symmetric but not necessarily positive definite.
+
+    Raises
+    ------
+    The errors of `nnla.as_operator`, except for NotPositiveDefiniteError.
+
+    Examples
+    --------
+    >>> symmetric_operator([[0.0, 1.0], [1.0, 0.0]]).n
+    2
+    """
+    return as_operator(A, definite=False)
+
+
+class Job:
+    """One call of `funm_multiply`."""
+
+    def __init__(
+        self,
+        A: Any,
+        V: Any,
+        f: Any,
+        rtol: float,
+        method: str,
+        degree: int | None,
+        probe_steps: int,
+        seed: int | None,
+        maxiter: int | None,
+        two_pass: bool | None,
+        engine: Any,
+        started: float,
+    ) -> None:
+        if method not in METHODS:
+            raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+        check_numbers(rtol, degree, probe_steps, maxiter)
+        if degree is not None and method in ("auto", "direct"):
+            raise OptionError(f"degree={degree} has no effect on method={method!r}; use autospec, chebyshev or lanczos")
+        if engine is not None and method not in ("auto", "autospec"):
+            raise OptionError(f"engine= has no effect on method={method!r}; use method='autospec'")
+        self.f, self.rtol, self.method, self.degree = scalar_function(f), rtol, method, degree
+        self.probe_steps, self.seed, self.two_pass, self.engine = probe_steps, seed, two_pass, engine
+        self.op = symmetric_operator(A)
+        self.before = self.op.products
+        self.V = _columns(self.op, V)
+        self.columns = 1 if self.V.ndim == 1 else int(self.V.shape[1])
+        most = self.op.n if method == "auto" and self._dense(_DIRECT_INSTEAD) else 5 * self.op.n + 50
+        self.maxiter = min(most, 3000) if maxiter is None else maxiter
+        self.started, self.seconds = started, {}
+        self.products_probe = 0
+        self.because = "asked for"
+        self.fallback: str | None = None
+
+    def run(self) -> Any:
+        if self.columns == 0 or not bool((self.V != 0).any()):
+            method = "lanczos" if self.method == "auto" else self.method
+            return self._report(self.V * 0.0, method=method, error=0.0, by="f(A) 0 = 0", status="converged")
+        method = self._choose() if self.method == "auto" else self.method
+        if method == "direct":
+            return self._direct()
+        if method == "lanczos":
+            return self._lanczos()
+        return self._polynomial(method)
+
+    def _choose(self) -> str:
+        n = self.op.n
+        known = self._dense(n)
+        if n <= (_DIRECT if known else _DIRECT_PRODUCTS) and self.op.xp == "numpy":
+            self.because = f"n = {n} is small: an eigendecomposition is quickest, and exact"
+            return "direct"
+        if known and n <= 2000 and self.columns >= n // 4:
+            self.because = f"{self.columns} columns for n = {n}: an eigendecomposition serves them all"
+            return "direct"
+        if self.f.jump is not None or 8 * n * self.columns * _USUAL_STEPS <= STORED:
+            self.because = f"{self.columns} column(s): no polynomial needs fewer products than Lanczos"
+            return "lanczos"
+        self.because = (
+            f"the Lanczos vectors of {self.columns} column(s) would not fit into {STORED >> 20} MiB: "
+            "one polynomial serves them all, with four blocks of memory"
+        )
+        return "autospec"
+
+    def _dense(self, most: int) -> bool:
+        """Whether the entries are known, on the host, for at most so many unknowns."""
+        return self.op.nnz is not None and self.op.xp == "numpy" and self.op.n <= most
+
+    # -- methods ----------------------------------------------------------------------------------------
+
+    def _direct(self) -> Any:
+        values, Q = eigen(self.op)
+        self._clock("setup")
+        image = self.f.on_spectrum(values, float(np.abs(values).max()))
+        V = to_numpy(self.V)
+        inner = Q.T @ V
+        y = Q @ (inner * (image if V.ndim == 1 else image[:, None]))
+        weights = inner.reshape(self.op.n, -1) ** 2
+        error = max(self.f.rounding(values, w) for w in weights.T)
+        return self._report(
+            self.op.as_vector(y) if self.op.xp == "torch" else y,
+            method="direct",
+            error=max(error, _ROUNDING),
+            by="rounding: eigenvalues known to a few eps ||A||",
+            status="converged" if error <= self.rtol else "rounding",
+            interval=(float(values[0]), float(values[-1])),
+        )
+
+    def _lanczos(self) -> Any:
+        run = lanczos_function(
+            self.op.matvec,
+            self.V,
+            self.f,
+            rtol=self.rtol,
+            maxiter=self.maxiter,
+            steps=self.degree,
+            two_pass=self.two_pass,
+        )
+        if self.method == "auto" and not run.converged and not run.exhausted and self._dense(_DIRECT_INSTEAD):
+            self.fallback = f"lanczos: error {run.error:.1e} after {run.steps} steps; an eigendecomposition instead"
+            return self._direct()
+        limit = "rounding" if run.exhausted else "degree" if self.degree is not None else "maxiter"
+        status = "converged" if run.converged else limit
+        return self._report(
+            run.y, method="lanczos", error=run.error, by=_BY_CHANGE, status=status, steps=run.steps,
+            interval=run.extremes,
+        )  # fmt: skip
+
+    def _polynomial(self, method: str) -> Any:
+        search = Search(
+            self.op, self._combination(), self.f, self.rtol, self.degree, method, self.engine, self.seed,
+            self.probe_steps,
+        )  # fmt: skip
+        try:
+            probe, design = search.run()
+        except NonFiniteError as error:
+            # a user's function may be undefined just outside of the spectrum, where a polynomial looks but not Lanczos
+            if self.degree is not None or self.f.definite:
+                raise
+            self.fallback = f"{method}: {error}; Lanczos instead"
+            return self._lanczos()
+        self.products_probe = self.op.products - self.before
+        self._clock("probe")
+        if self.degree is None and design.expected > self.rtol:
+            self.fallback = (
+                f"{method}: degree {design.recurrence.degree} would leave an error of {design.expected:.1e}; "
+                "Lanczos instead"
+            )
+            return self._lanczos()
+        y = bound(self.op, design.recurrence)(self.V)
+        self._clock("apply")
+        error = self._checked(y, probe, design)
+        if self.degree is None and not error <= self.rtol:
+            # a column that f shrinks more than the probe's start: relative to it, the error is larger
+            self.fallback = f"{method}: the error would be {error:.1e} in one of the columns; Lanczos instead"
+            return self._lanczos()
+        self.fallback = design.fallback
+        return self._report(
+            y,
+            method=design.method,
+            error=error,
+            by=BY_ZONES,
+            status="converged" if error <= self.rtol else "degree",
+            degree=design.recurrence.degree,
+            steps=probe.steps,
+            interval=design.recurrence.domain,
+            weights=design.weights,
+        )
+
+    def _combination(self) -> Any:
+        """A random combination of the columns, each to equal weight: what one probe can see of all."""
+        if self.V.ndim == 1:
+            return self.V
+        lengths = np.atleast_1d(norm(self.V))
+        signs = np.random.default_rng(self.seed).choice([-1.0, 1.0], size=self.columns)
+        weights = np.where(lengths > 0, signs / np.where(lengths > 0, lengths, 1.0), 0.0)
+        return (self.V * as_row(weights, self.V)).sum(1)
+
+    def _checked(self, y: Any, probe: SpectralProbe, design: FunctionDesign) -> float:
+        """The error expected for the column whose image is smallest; infinite where that is not finite."""
+        sizes, lengths = np.atleast_1d(norm(y)), np.atleast_1d(norm(self.V))
+        if not np.all(np.isfinite(sizes)):
+            return np.inf
+        scale = float((sizes[lengths > 0] / lengths[lengths > 0]).min())
+        return max(expected_error(design.recurrence, probe, self.f, scale), _ROUNDING)
+
+    # -- report -----------------------------------------------------------------------------------------
+
+    def _clock(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self.started - sum(self.seconds.values())
+
+    def _report(
+        self, y: Any, *, method: str, error: float, by: str, status: str, interval: Any = None, **facts: Any
+    ) -> Any:
+        if interval is not None and not np.all(np.isfinite(interval)):
+            interval = None
+        self._clock("apply" if "apply" not in self.seconds else "check")
+        report = MatrixFunctionReport(
+            status=status,
+            converged=status == "converged",
+            method=method,
+            f=self.f.name,
+            n=self.op.n,
+            nnz=self.op.nnz,
+            columns=self.columns,
+            rtol=self.rtol,
+            error_estimate=error,
+            estimated_by=by,
+            products=self.op.products - self.before,
+            products_probe=self.products_probe,
+            seconds=self.seconds | {"total": time.perf_counter() - self.started},
+            interval=interval,
+            fallback=self.fallback,
+            chosen_because=self.because,
+            seed=self.seed if self.products_probe and self.V.ndim > 1 else None,
+            versions=library_versions(),
+            **facts,
+        )
+        return with_report(y, report)
+
+
+class Search:
+    """Probe and polynomial by turns: a longer probe where the degree exceeds its steps."""
+
+    def __init__(
+        self,
+        op: Operator,
+        start: Any,
+        f: ScalarFunction,
+        rtol: float,
+        degree: int | None,
+        method: str,
+        engine: Any,
+        seed: int | None,
+        steps: int,
+    ) -> None:
+        if not float(norm(start)) > 0:  # columns that cancel
+            start = op.as_vector(np.random.default_rng(0).standard_normal(op.n))
+        self.op, self.f, self.rtol, self.degree = op, f, rtol, degree
+        self.method, self.engine, self.seed, self.steps = method, engine, seed, steps
+        self.run_of = Tridiagonals(op.matvec, start, keep=0)
+
+    def run(self) -> tuple[SpectralProbe, FunctionDesign]:
+        steps = self.steps
+        while True:
+            probe = self._probe(steps)
+            design = design_function(
+                probe, self.f, method=self.method, rtol=self.rtol, degree=self.degree, engine=self.engine
+            )
+            if self.degree is not None or probe.exhausted or design.recurrence.degree <= probe.steps:
+                return probe, design
+            if probe.steps >= MAX_DEGREE:
+                return probe, design
+            steps = min(max(design.recurrence.degree, int(1.3 * probe.steps)), int(1.7 * probe.steps) + 2, MAX_DEGREE)
+
+    def _probe(self, steps: int) -> SpectralProbe:
+        run = self.run_of
+        while run.steps < steps and not run.exhausted:
+            run.advance()
+        alpha, beta = (np.array([row[0] for row in rows]) for rows in (run.alpha, run.beta))
+        return SpectralProbe(alpha, beta, self.op.n, "none", self.seed, run.steps)
+
+
+def bound(op: Operator, P: Recurrence) -> Callable[[Any], Any]:
+    """V -> P(A) V, on the native kernels where A and P have a form there."""
+    system = native_system(op)
+    native = None if system is None else system.polynomial(P, "float64", scaled=False)
+
+    def apply(V: Any) -> Any:
+        if native is None or is_torch(V):
+            return P.apply(op, V)
+        V = np.ascontiguousarray(V, dtype=np.float64)
+        columns = 1 if V.ndim == 1 else V.shape[1]
+        op.products += columns * P.products
+        out = np.empty_like(V)
+        if columns == 1:
+            native.apply(V.reshape(-1), out.reshape(-1))
+        else:
+            native.apply_block(V, out)
+        return out
+
+    return apply
+
+
+def _columns(op: Operator, V: Any) -> Any:
+    """V as a block of the operator's kind; no columns are fine here."""
+    shape = getattr(V, "shape", None)
+    if shape is not None and len(shape) == 2 and int(shape[0]) == op.n and int(shape[1]) == 0:
+        return op.as_vector(np.zeros((op.n, 1)))[:, :0]
+    return op.as_vector(V, "V")
+
+
+def eigen(op: Operator) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.linalg import eigh
+
+    if op.n > _DIRECT_LARGEST:
+        raise OptionError(f"n = {op.n} is too large for a dense eigendecomposition; use method='lanczos'")
+    dense = op.csr.toarray() if op.csr is not None else to_numpy(op.matvec(op.as_vector(np.eye(op.n))))
+    return eigh((dense + dense.T) / 2)
+
+
+def check_numbers(rtol: float, degree: int | None, probe_steps: int, maxiter: int | None) -> None:
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float, np.number)) or not 0 < float(rtol) < 1:
+        raise OptionError(f"rtol must be a number between 0 and 1, got {rtol!r}")
+    if degree is not None:
+        check_degree(degree)
+    for name, value in (("probe_steps", probe_steps), ("maxiter", maxiter)):
+        if value is None and name == "maxiter":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise OptionError(f"{name} must be a positive integer, got {value!r}")

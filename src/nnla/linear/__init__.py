@@ -1,0 +1,1 @@
+"""`nnla.solve` and its parts."""

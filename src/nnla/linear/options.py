@@ -1,0 +1,115 @@
+"""The options of `nnla.solve`: what they may be, and which of them a method can use at all.
+
+One place, so that the function, the command line and the comparison refuse the same things: an option
+that would have no effect is an error, not a silence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import OptionError
+from nnla.polynomials.design import POLYNOMIAL_METHODS, check_degree, check_engine
+from nnla.preconditioners.scalings import SCALINGS
+
+__all__ = ["METHODS", "check_numbers", "check_usable", "usable"]
+
+METHODS = ("auto", *POLYNOMIAL_METHODS, "jacobi", "cg", "ic", "amg", "direct")
+_LEARNED = ("auto", "autospec", "autospec-tail", "autospec-paper")
+_TAKE_M = ("auto", "cg", *POLYNOMIAL_METHODS)
+
+
+def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None) -> None:
+    """Tolerances and iteration limit of a solve.
+
+    Raises
+    ------
+    OptionError
+    """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not number or not 0 <= value < math.inf:
+            raise OptionError(f"{name} must be a finite number >= 0, got {value!r}")
+    if maxiter is not None and (not _whole(maxiter) or maxiter < 0):
+        raise OptionError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
+
+
+def check_usable(
+    method: str,
+    *,
+    degree: Any = None,
+    scaling: Any = "auto",
+    probe_steps: Any = None,
+    engine: Any = None,
+    dtype: Any = None,
+    M: Any = None,
+    made: bool = False,
+) -> None:
+    """Refuse unknown methods, values out of range, and options that this method would ignore.
+
+    Parameters
+    ----------
+    method, degree, scaling, probe_steps, engine, dtype, M : as in `nnla.solve`, the engine loaded
+    made : M is a `nnla.preconditioner`, which has its own polynomial, scaling and probe
+
+    Raises
+    ------
+    OptionError
+        With what to leave out or to use instead.
+    """
+    if method not in METHODS:
+        raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    if degree is not None:
+        check_degree(degree)
+    if isinstance(scaling, str) and scaling not in ("auto", *SCALINGS):
+        raise OptionError(f"unknown scaling {scaling!r}; choose from auto, {', '.join(SCALINGS)}")
+    if probe_steps is not None and (not _whole(probe_steps) or probe_steps < 1):
+        raise OptionError(f"probe_steps must be a positive integer, got {probe_steps!r}")
+    if M is not None and method not in _TAKE_M:
+        raise OptionError(f"M has no effect on method={method!r}; leave it out, or use method='cg' with M")
+    given = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps, "engine": engine, "dtype": dtype}
+    polynomial = method in POLYNOMIAL_METHODS and not made
+    chooses = method == "auto" and M is None
+    for name, value in given.items():
+        if value is None or (name == "scaling" and isinstance(value, str) and value == "auto"):
+            continue
+        shown = f"{name}={value!r}" if isinstance(value, (str, int)) else name
+        if made:
+            raise OptionError(f"{shown} has no effect beside a given nnla.preconditioner; pass it to that instead")
+        if name == "scaling" and chooses:
+            raise OptionError(
+                f"{shown} has no effect on method='auto', which chooses its own scaling; leave it out, or "
+                "name a polynomial method such as 'autospec'"
+            )
+        if not (polynomial or chooses):
+            also = f" or method={value!r}" if name == "scaling" and value in ("jacobi", "ic") else ""
+            raise OptionError(
+                f"{shown} is for polynomial methods and has no effect on method={method!r}; leave it out, or "
+                f"use method='autospec'{also}"
+            )
+        if name == "scaling" and M is not None:
+            raise OptionError(f"{shown} has no effect beside M, which takes its place; leave one of them out")
+        if name == "engine" and method not in _LEARNED:
+            raise OptionError(f"engine has no effect on method={method!r}; leave it out, or use method='autospec'")
+        if name == "engine":
+            check_engine(engine, method)
+
+
+def usable(method: str, *, degree: Any = None, scaling: Any = "auto") -> dict[str, Any]:
+    """Those of the options meant for a whole comparison that this one method can use.
+
+    Examples
+    --------
+    >>> usable("cg", degree=7, scaling="ic"), usable("auto", degree=7, scaling="ic")
+    ({}, {'degree': 7})
+    """
+    if method in POLYNOMIAL_METHODS:
+        return {"degree": degree, "scaling": scaling}
+    return {"degree": degree} if method == "auto" else {}
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""Recurrences, classical and designed from a probe."""

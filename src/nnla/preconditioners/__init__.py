@@ -1,0 +1,1 @@
+"""Scalings, incomplete factorisations, multigrid, deflation."""

@@ -1,0 +1,138 @@
+"""What a method works on top of: nothing, the diagonal, an incomplete factorisation, or the user's M.
+
+A scaling B is SPD; polynomials are then applied as P(B A) B, which needs products with A and
+solves with B only, and is symmetric positive definite when P > 0 on the spectrum of B A.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from nnla.errors import OptionError, ShapeError
+from nnla.operators.arrays import is_torch, to_numpy
+from nnla.operators.operator import Operator
+
+__all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling"]
+
+SCALINGS = ("none", "jacobi", "ic")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A bound scaling.
+
+    Attributes
+    ----------
+    name : "none", "jacobi", "ic" or "user"
+    solve : callable r -> B r for (n,) and (n, k)
+    seconds : set-up time
+    cost : work of one solve in products with A, roughly
+    inverse : (n,) the diagonal of B where B is diagonal, for the native kernels; else None
+    native : B as a native preconditioner, or None
+    note : what the report should say of it
+    shift : what had to be added to the diagonal, relative to it, for an incomplete factorisation to exist
+    """
+
+    name: str
+    solve: Callable[[Any], Any]
+    seconds: float = 0.0
+    cost: float = 0.0
+    inverse: np.ndarray | None = None
+    native: Any = None
+    note: str = ""
+    shift: float = 0.0
+
+    def __call__(self, r: Any) -> Any:
+        """B r."""
+        return self.solve(r)
+
+    def count(self, applies: int) -> None:
+        """Scalings are not counted."""
+
+
+def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
+    """Build a scaling for an operator.
+
+    Parameters
+    ----------
+    op : Operator
+    scaling : "none", "jacobi", "ic", or an SPD preconditioner (LinearOperator, matrix, callable)
+
+    Raises
+    ------
+    OptionError
+        Unknown name, or the operator does not offer what the scaling needs.
+    NotPositiveDefiniteError
+        The incomplete factorisation breaks down even with shifts.
+    """
+    if not isinstance(scaling, str):
+        return _user(op, scaling)
+    if scaling == "none":
+        return Scaling("none", lambda r: r)
+    if scaling == "jacobi":
+        return _jacobi(op)
+    if scaling == "ic":
+        if op.csr is None:
+            raise OptionError("incomplete Cholesky needs a SciPy sparse matrix; use scaling='jacobi' or 'none'")
+        from nnla.preconditioners.incomplete_cholesky import ic0
+
+        started = time.perf_counter()
+        # A factor rounded to float32 is still symmetric positive definite, and as good.
+        factor = ic0(op.csr, shift="auto", modified="auto", dtype=np.float32, triangle="upper")
+        cost = 1.0 if factor.native is not None else 2.5
+        return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native, "", factor.shift)
+    raise OptionError(f"unknown scaling {scaling!r}; choose from {', '.join(SCALINGS)}")
+
+
+def bind_amg(op: Operator) -> Scaling:
+    """A multigrid V-cycle over PyAMG's coarsening.
+
+    Raises
+    ------
+    OptionError, MissingDependencyError, NNLAError
+        No entries, no PyAMG, or no hierarchy for this matrix.
+    """
+    from nnla.preconditioners.multigrid import multigrid
+
+    if op.csr is None:
+        raise OptionError("method='amg' needs a SciPy sparse matrix")
+    cycle = multigrid(op.csr)
+    return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native, cycle.describe())
+
+
+def _jacobi(op: Operator) -> Scaling:
+    diagonal = op.diagonal()
+    if diagonal is None:
+        raise OptionError("Jacobi scaling needs the diagonal, which this operator does not offer; use 'none'")
+    inverse = 1.0 / diagonal
+    column = inverse[:, None]
+
+    def solve(r: Any) -> Any:
+        return r * (inverse if r.ndim == 1 else column)
+
+    return Scaling("jacobi", solve, 0.0, 0.1, None if is_torch(inverse) else inverse)
+
+
+def _user(op: Operator, M: Any) -> Scaling:
+    if isinstance(M, LinearOperator) or hasattr(M, "shape"):
+        if tuple(M.shape) != op.shape:
+            raise ShapeError(f"M has shape {tuple(M.shape)} but A is {op.n}x{op.n}")
+        apply = lambda r: M @ r  # noqa: E731
+    elif callable(M):
+        apply = M
+    else:
+        raise OptionError("M must be a LinearOperator, a matrix or a callable r -> M r")
+
+    def solve(r: Any) -> Any:
+        if op.xp == "torch":
+            out = apply(r)
+            return out if is_torch(out) else r.new_tensor(to_numpy(out))
+        return np.asarray(apply(r), dtype=np.float64)
+
+    return Scaling("user", solve, 0.0, 1.0)

@@ -1,0 +1,1 @@
+"""CG and eigensolvers simulated on a spectrum; densities of states."""

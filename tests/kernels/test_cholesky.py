@@ -1,0 +1,295 @@
+"""The native Cholesky factorisation against dense ones, and its ordering against SuperLU's."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.linalg import splu
+
+import nnla
+from nnla.errors import DTypeError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
+from nnla.kernels import native
+from nnla.kernels.cholesky import Cholesky
+from nnla.problems import poisson2d, poisson3d
+
+pytestmark = pytest.mark.skipif(native is None, reason="the native kernels are not built")
+
+
+def canonical(A):
+    """Float64 CSR with sorted rows, as the operators of nnla hold it."""
+    A = sp.csr_array(A).astype(float)
+    A.sum_duplicates()
+    A.sort_indices()
+    return A
+
+
+def laplacian(pattern):
+    """Diagonally dominant with the off-diagonal pattern of `pattern`, which need not be symmetric."""
+    W = sp.csr_array(pattern)
+    W = W + W.T
+    W.setdiag(0)
+    W.eliminate_zeros()
+    W.data[:] = np.random.default_rng(W.nnz).uniform(-1, 1, W.nnz)
+    W = W + W.T
+    return canonical(W + sp.diags_array(np.abs(W).sum(axis=1) + 1.0))
+
+
+def random_pattern(n, density, seed):
+    return sp.random_array((n, n), density=density, rng=np.random.default_rng(seed), format="csr")
+
+
+def arrow(n, heads):
+    D = sp.lil_array((n, n))
+    D[:heads, :] = 1
+    return D.tocsr()
+
+
+def filled(A, order):
+    """Entries of L for this order of elimination: row by row, up the elimination tree."""
+    n = A.shape[0]
+    inverse = np.empty(n, int)
+    inverse[order] = np.arange(n)
+    parent, seen, count = np.full(n, -1), np.full(n, -1), n
+    for i in range(n):
+        seen[i] = i
+        for k in np.sort(inverse[A.indices[A.indptr[order[i]] : A.indptr[order[i] + 1]]]):
+            while k < i and seen[k] != i:
+                if parent[k] < 0:
+                    parent[k] = i
+                seen[k] = i
+                count += 1
+                k = parent[k]
+    return count
+
+
+def backward_error(A, x, b):
+    residual = np.abs(A @ x - b).max()
+    return residual / (np.abs(A).sum(axis=1).max() * np.abs(x).max() + np.abs(b).max())
+
+
+def check(A, seed=0):
+    n = A.shape[0]
+    b = np.random.default_rng(seed).standard_normal((n, 2))
+    factor = Cholesky(A).factor()
+    assert np.array_equal(np.sort(factor.order), np.arange(n))
+    for shaped in (b[:, 0], b, b[:, :0]):
+        x = factor.solve(shaped)
+        assert x.shape == shaped.shape
+        if x.size:
+            assert backward_error(A, x, shaped) < 1e-14
+    dense = scipy.linalg.cho_solve(scipy.linalg.cho_factor(A.toarray()), b)
+    condition = np.linalg.cond(A.toarray())
+    assert np.linalg.norm(factor.solve(b) - dense) <= 1e-14 * condition * np.linalg.norm(dense) + 1e-300
+    assert factor.nnz >= filled(A, factor.order) >= n
+    return factor
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 130), per_row=st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0, 30.0, 1000.0]), seed=st.integers(0, 999)
+)
+def test_random_patterns_are_solved_as_by_dense_cholesky(n, per_row, seed):
+    check(laplacian(random_pattern(n, min(1.0, per_row / n), seed)), seed)
+
+
+@pytest.mark.parametrize(
+    "A",
+    [
+        np.array([[4.0]]),
+        sp.eye_array(7),
+        np.full((40, 40), 0.5) + np.eye(40),
+        sp.block_diag([poisson2d(9), sp.eye_array(3), poisson2d(4), np.array([[2.0]])]),
+        sp.kron(poisson2d(12), np.array([[3.0, 1, 1], [1, 3, 1], [1, 1, 3]])),
+        poisson2d(25),
+        poisson3d(8),
+        laplacian(arrow(300, 1)),
+        laplacian(arrow(700, 3)),
+        laplacian(sp.block_array([[random_pattern(400, 0.005, 5), None], [None, arrow(60, 2)]])),
+        sp.diags_array([1.0, -0.499, -0.499], offsets=[0, 1, -1], shape=(333, 333)),
+        sp.csr_array(np.ones((450, 450)) + 450 * np.eye(450)),
+    ],
+    ids=["one", "diagonal", "dense", "parts", "blocks", "grid", "box", "arrow", "arrows", "mixed", "chain", "wide"],
+)
+def test_structures(A):
+    check(canonical(A))
+
+
+@pytest.mark.parametrize("per_row", [1, 3])
+@pytest.mark.parametrize("heads", [1, 5])
+def test_dense_rows_beside_sparse_ones(per_row, heads):
+    n = 1500  # the rows of the heads are beyond what counts as dense
+    A = laplacian(random_pattern(n, per_row / n, 3) + arrow(n, heads))
+    factor = check(A)
+    assert set(range(heads)) <= set(factor.order[-heads - 60 :])
+
+
+@pytest.mark.parametrize("A", [poisson2d(31), poisson2d(60), poisson3d(9), laplacian(random_pattern(700, 0.002, 1))])
+def test_the_count_of_entries_is_that_of_the_factor(A):
+    A = canonical(A)
+    factor = Cholesky(A)
+    true = filled(A, factor.order)
+    assert true <= factor.nnz <= 1.01 * true  # merged columns may be ordered either way
+
+
+@pytest.mark.parametrize("name", ["662_bus", "nos6", "bcsstk08", "bcsstk27", "ani4", "ex15", "bodyy5"])
+def test_the_order_fills_less_than_superlus(real_matrix, name):
+    assert fill_ratio(real_matrix(name)) < 1.1
+
+
+@pytest.mark.parametrize("A", [poisson2d(50), poisson3d(12), laplacian(random_pattern(2000, 0.0008, 2))])
+def test_the_order_of_generated_matrices_fills_less_than_superlus(A):
+    assert fill_ratio(canonical(A)) < 1.1
+
+
+def fill_ratio(A):
+    """Entries of L under this order against minimum degree in SuperLU."""
+    options = {"SymmetricMode": True}
+    lu = splu(sp.csc_array(A), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    return Cholesky(A).nnz / lu.L.nnz
+
+
+@pytest.mark.parametrize("name", ["nos5", "bcsstk08", "bcsstk18", "stand_04", "t2dah_e"])
+def test_real_matrices_to_rounding_error(real_matrix, name):
+    A = real_matrix(name)
+    b = A @ np.ones(A.shape[0])
+    assert backward_error(A, Cholesky(A).factor().solve(b), b) < 2e-15
+
+
+def test_another_matrix_of_the_same_pattern():
+    A = poisson2d(20)
+    factor = Cholesky(A).factor()
+    b = np.arange(400.0)
+    shifted = canonical(A + sp.eye_array(400))
+    assert backward_error(shifted, factor.factor(shifted.data).solve(b), b) < 2e-15
+    assert backward_error(A, factor.factor().solve(b), b) < 2e-15
+
+
+@pytest.mark.parametrize("row", [0, 57, 399])
+def test_an_indefinite_matrix_is_refused_by_name(row):
+    A = poisson2d(20).tolil()
+    A[row, row] = -1.0
+    factor = Cholesky(canonical(A))
+    with pytest.raises(NotPositiveDefiniteError, match="the pivot of row"):
+        factor.factor()
+    with pytest.raises(OptionError, match="no factor"):
+        factor.solve(np.ones(400))
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, -np.inf])
+def test_bad_pivots_name_their_row(value):
+    A = canonical(sp.diags_array([1.0, 2.0, value, 4.0]))
+    A = sp.csr_array((np.array([1.0, 2.0, value, 4.0]), np.arange(4), np.arange(5)), shape=(4, 4))
+    with pytest.raises(NotPositiveDefiniteError, match="row 2 "):
+        Cholesky(A).factor()
+
+
+def test_a_missing_diagonal_is_a_pivot_of_zero():
+    A = canonical(np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1]]))
+    with pytest.raises(NotPositiveDefiniteError, match="row 1 "):
+        Cholesky(A).factor()
+
+
+def test_the_analysis_gives_up_beyond_its_budget():
+    A = poisson3d(16)
+    full = Cholesky(A)
+    given_up = Cholesky(A, max_flops=full.flops / 10)
+    assert full.complete
+    assert not given_up.complete
+    assert full.flops / 10 < given_up.flops < full.flops
+    with pytest.raises(OptionError, match="max_flops"):
+        given_up.factor()
+
+
+def test_memory_beyond_the_limit_is_refused():
+    factor = Cholesky(poisson2d(30))
+    assert factor.nbytes >= 8 * factor.nnz
+    with pytest.raises(MemoryError, match="bytes"):
+        factor.factor(max_bytes=factor.nbytes - 1)
+    factor.factor(max_bytes=factor.nbytes)
+
+
+def test_bitwise_the_same_in_every_run_and_for_any_number_of_threads():
+    A = poisson3d(22)
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    try:
+        solutions = []
+        for threads in (1, 2, 1, 3):
+            native.set_threads(threads)
+            solutions.append(Cholesky(A).factor().solve(b))
+    finally:
+        native.set_threads(0)
+    assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
+
+
+@pytest.mark.parametrize(
+    "A",
+    [
+        sp.csr_array(np.array([[1.0, 2.0], [0.0, 1.0]])),
+        sp.csr_array(np.array([[1.0, 0.0], [2.0, 1.0]])),
+        sp.csr_array(np.triu(np.ones((9, 9)))),
+        sp.csr_array((np.ones(4), np.array([1, 0, 0, 1]), np.array([0, 2, 4])), shape=(2, 2)),
+        sp.csr_array((np.ones(4), np.array([0, 0, 1, 1]), np.array([0, 2, 4])), shape=(2, 2)),
+    ],
+    ids=["upper", "lower", "triangle", "unsorted", "duplicates"],
+)
+def test_patterns_that_are_not_symmetric_and_sorted(A):
+    with pytest.raises(NotSymmetricError, match=r"symmetric|sorted"):
+        Cholesky(A)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(1, 12))
+def test_damaged_patterns_are_refused_or_factored(data, n):
+    rows = [sorted(set(data.draw(st.lists(st.integers(0, n - 1), max_size=n)))) for _ in range(n)]
+    indices = np.array([j for row in rows for j in row], dtype=np.int32)
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
+    pattern = {(i, j) for i, row in enumerate(rows) for j in row}
+    symmetric = all((j, i) in pattern for i, j in pattern)
+    A = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=(n, n))
+    if symmetric:
+        assert Cholesky(A).complete
+    else:
+        with pytest.raises(NotSymmetricError):
+            Cholesky(A)
+
+
+def test_arguments_are_checked():
+    A = poisson2d(5)
+    factor = Cholesky(A)
+    with pytest.raises(OptionError, match="no factor"):
+        factor.solve(np.ones(25))
+    with pytest.raises(DTypeError, match="float32"):
+        factor.factor(A.data.astype(np.float32))
+    with pytest.raises(ShapeError, match="entries"):
+        factor.factor(A.data[:-1])
+    factor.factor()
+    for wrong in (np.ones(24), np.ones((5, 5)), np.ones((25, 1, 1))):
+        with pytest.raises(ShapeError, match="right-hand side"):
+            factor.solve(wrong)
+    with pytest.raises(ShapeError, match="square"):
+        Cholesky(sp.csr_array(np.ones((2, 3))))
+    with pytest.raises(OptionError, match="max_flops"):
+        Cholesky(A, max_flops=-1.0)
+
+
+def test_direct_solution_uses_it_and_lu_for_the_indefinite(monkeypatch):
+    A = poisson2d(30)
+    b = np.random.default_rng(1).standard_normal(900)
+    indefinite = canonical(A - 0.5 * sp.eye_array(900))
+    for matrix in (A, indefinite):
+        x, report = nnla.solve(matrix, b, method="direct", rtol=1e-10)
+        assert report.converged
+        assert np.linalg.norm(matrix @ x - b) <= 1e-10 * np.linalg.norm(b)
+    monkeypatch.setattr("nnla.linear.direct.splu", lambda *args, **options: pytest.fail("Cholesky is enough"))
+    assert nnla.solve(A, b, method="direct").report.converged
+
+
+def test_direct_solution_without_the_native_kernels(monkeypatch):
+    monkeypatch.setattr("nnla.linear.direct.native", None)
+    A = poisson2d(30)
+    assert nnla.solve(A, np.ones(900), method="direct", rtol=1e-10).report.converged
+    monkeypatch.setattr("nnla.kernels.cholesky.native", None)
+    with pytest.raises(OptionError, match="not available"):
+        Cholesky(A)

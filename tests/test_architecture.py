@@ -1,0 +1,133 @@
+"""Imports point one way: between files, between folders, and away from the root's foundations."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+import nnla
+from nnla._moved import MOVED
+
+PACKAGE = Path(nnla.__file__).parent
+# What everyone stands on. Nothing else lies at the root, and nothing here imports a folder when it is imported.
+ROOT = {"__init__", "__main__", "_files", "_lazy", "_moved", "errors", "registry", "tasks", "types"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = ("nnla", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path, known: Iterable[str]) -> set[str]:
+    """Modules of nnla that a file imports anywhere, also inside functions and for type checkers."""
+    out = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            out |= {name if name in known else node.module for name in names}
+    return {name for name in out if name in known and name != "nnla"}
+
+
+# The lists of lazy names in packages' __init__ are no dependencies of the package.
+GRAPH = {name: imports(path, MODULES) for name, path in MODULES.items() if path.name != "__init__.py"}
+
+
+def room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def rooms(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    out: dict[str, set[str]] = {}
+    for name, targets in graph.items():
+        out.setdefault(room(name), set()).update(room(t) for t in targets if room(t) != room(name))
+    return out
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Some circle of the graph, or []."""
+    state: dict[str, int] = {}
+    path: list[str] = []
+
+    def visit(node: str) -> list[str]:
+        state[node] = 1
+        path.append(node)
+        for target in sorted(graph.get(node, ())):
+            if state.get(target) == 1:
+                return path[path.index(target) :]
+            if target not in state and (found := visit(target)):
+                return found
+        path.pop()
+        state[node] = 2
+        return []
+
+    for node in sorted(graph):
+        if node not in state and (found := visit(node)):
+            return found
+    return []
+
+
+def test_the_search_finds_a_circle():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_circle_between_files():
+    assert circle(GRAPH) == []
+
+
+def test_no_circle_between_folders():
+    assert circle(rooms(GRAPH)) == []
+
+
+def test_only_the_foundations_lie_at_the_root():
+    assert {path.stem for path in PACKAGE.glob("*.py")} <= ROOT
+
+
+def test_the_foundations_import_nothing_above_them():
+    for name in ROOT - {"__init__", "__main__"}:
+        above = {t for t in GRAPH.get(f"nnla.{name}", set()) if room(t).removeprefix("nnla.") not in ROOT}
+        assert not above, f"nnla.{name} imports {above}"
+
+
+def test_the_spine_imports_no_paper():
+    """A paper's model is found by the registry; only its own training, and studies of the papers, import it."""
+    allowed = {"nnla.models", "nnla.training", "nnla.analysis"}
+    users = {name for name, targets in GRAPH.items() if any(room(t) == "nnla.models" for t in targets)}
+    assert {room(name) for name in users} <= allowed
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_an_old_import_path_is_the_same_module(old):
+    code = (
+        "import importlib, json, sys; import nnla; old, new = json.load(sys.stdin); "
+        "a, b = importlib.import_module(old), importlib.import_module(new); print(a is b, a.__name__ == new)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps([old, MOVED[old]]), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_modules_that_became_packages_keep_their_names():
+    from nnla.evaluate import compare, evaluate_model
+
+    from nnla.guesses import Guess, initial_guess
+    from nnla.krylov import CGResult, conjugate_gradients, lanczos_from_cg
+    from nnla.operators import Operator, as_operator
+
+    assert all((compare, evaluate_model, Guess, initial_guess, CGResult, conjugate_gradients, lanczos_from_cg))
+    assert isinstance(as_operator([[1.0]]), Operator)
