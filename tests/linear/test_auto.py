@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 
 import nnla
-from nnla import selection
 from nnla.errors import NNLAError, NotPositiveDefiniteError, WeightsError
+from nnla.linear import auto as selection
 from nnla.linear.auto import iterations_left
 from nnla.linear.costs import Costs
 

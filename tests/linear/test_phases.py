@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import nnla
-from nnla import phases
 from nnla.kernels import native
+from nnla.linear import phases
 from nnla.linear.preconditioner import PolynomialPreconditioner, quick_dtype
 from nnla.preconditioners.scalings import bind_scaling
 from nnla.problems import problem
