@@ -76,8 +76,8 @@ class ConjugateGradients:
     reached the limit of its precision (`Status.STAGNATION`).
 
     Cost per iteration and column: one product, one application of M. Memory beside x, residual and b: four arrays of
-    b's shape at the peak (one more with one_reduction, one more with M, and what M needs); up to three more while some
-    columns of a block have converged and others have not.
+    b's shape at the peak, and what M needs; up to three more while some columns of a block have converged and others
+    have not.
 
     References
     ----------

@@ -275,6 +275,12 @@ class _Methods:
             )
             run.setup += base.seconds
         run.iterate(base, method, scaling=base.name, flexible=method == "fcg", reason="asked for", note=base.note)
+        if method == "fcg" and run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
+            run.give_up(
+                f"flexible CG with M ended in {run.status.value}; CG without it from the current iterate instead"
+            )
+            plain = bind_scaling(run.op, choose_scaling(run.op))
+            run.iterate(plain, plain_method(plain), scaling=plain.name, instead=True)
 
     def _polynomial(self, method: str) -> None:
         run, options, setup = self.run, self.options, self.setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nnla.linear.phase import Phase
 from nnla.linear.state import Run
 from nnla.operators.arrays import as_row, norm, zeros_like
-from nnla.types import Report, Solution, Status, library_versions
+from nnla.types import Report, Solution, Status, library_versions, plain_json
 
 __all__ = ["solution_of"]
 
@@ -55,7 +56,7 @@ def solution_of(run: Run) -> Solution:
         predicted_seconds=run.predicted_seconds,
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
-        phases=tuple(run.phases),
+        phases=[plain_json(asdict(phase)) for phase in run.phases],
         versions=library_versions(),
     )
     return Solution(run.x * as_row(run.unit, run.x), report)

@@ -89,8 +89,8 @@ def solve(
 
     Memory, beside A, b and x0, in NumPy: at most v arrays of b's shape and d vectors of length n, with (v, d) =
 
-    * (8, 0) for "cg", (9, 1) for "jacobi",
-    * (13, 0) for a polynomial of any degree, (15, 1) for one over Jacobi scaling,
+    * (8, 0) for "cg", (8, 1) for "jacobi",
+    * (11, 0) for a polynomial of any degree, (13, 1) for one over Jacobi scaling,
 
     v + 1 with x0, and v + 3 while some columns of a block have converged and others have not. With the native
     kernels and one right-hand side, at most so many vectors of length n:
