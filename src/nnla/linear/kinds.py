@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nnla.operators.operator import Operator
 from nnla.preconditioners.scalings import bind_scaling
 from nnla.types import Kind
 
-__all__ = ["kind_of", "require_kind"]
+__all__ = ["kind_of", "with_kind"]
 
 _ROUNDING = 1e-4  # of M in low precision
 _REMEDY = "use method='fcg' (flexible CG), which takes any M"
@@ -39,22 +40,22 @@ def kind_of(op: Operator, M: Any) -> Kind:
     return Kind.LINEAR_SPD if symmetric and positive else Kind.LINEAR
 
 
-def require_kind(op: Operator, options: Options) -> None:
-    """Refuse an M that CG, or a polynomial, cannot take; remember its kind in the options.
+def with_kind(op: Operator, options: Options) -> Options:
+    """The options with the kind of their M; an M that CG, or a polynomial, cannot take is refused.
 
     Raises
     ------
     OptionError
         A non-linear M.
-    NotSymmetricError, NotPositiveDefiniteError
+    NotPositiveDefiniteError
         A linear M that is not symmetric, or not positive definite.
     """
     M = options.M
     if M is None or options.method == "fcg":
-        return
-    options.kind = kind_of(op, M)
-    if options.kind is Kind.LINEAR_SPD or options.method == "auto":
-        return
-    if options.kind is Kind.NONLINEAR:
+        return options
+    kind = kind_of(op, M)
+    if kind is Kind.LINEAR_SPD or options.method == "auto":
+        return replace(options, kind=kind)
+    if kind is Kind.NONLINEAR:
         raise OptionError(f"M is not linear, and CG needs a linear, symmetric positive definite M; {_REMEDY}")
     raise NotPositiveDefiniteError(f"M is not symmetric positive definite, as CG needs it; {_REMEDY}")

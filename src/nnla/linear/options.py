@@ -27,7 +27,7 @@ _LEARNED = ("auto", "autospec", "autospec-tail", "autospec-paper")
 _TAKE_M = ("auto", "cg", "fcg", *POLYNOMIAL_METHODS)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
     """What a solve was asked for, checked.
 

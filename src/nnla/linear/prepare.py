@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from nnla.errors import OptionError, ShapeError
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
-from nnla.linear.kinds import require_kind
+from nnla.linear.kinds import with_kind
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
@@ -221,7 +221,7 @@ def prepare(
     if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
     op = as_operator(A)
-    require_kind(op, options)
+    options = with_kind(op, options)
     return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started))
 
 

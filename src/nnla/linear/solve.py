@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
-from nnla.linear.kinds import require_kind
+from nnla.linear.kinds import with_kind
 from nnla.linear.options import METHODS, Options, check_numbers
 from nnla.linear.prepare import Prepared
 from nnla.linear.state import Run
@@ -50,9 +50,12 @@ def solve(
     method : "auto" chooses and says why. "autospec" is the learned polynomial, with roots on outlying eigenvalues
         where that promises 3 % or more, "autospec-tail" wherever it promises anything; "autospec-paper",
         "chebyshev", "chebyshev4", "rule", "dos", "least-squares", "gmres", "richardson", "neumann" are
-        its opponents; "cg" is plain, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct" factors
-    M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,
-        without a new probe; any other takes the place of the scaling
+        its opponents; "cg" is plain, "fcg" flexible, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct"
+        factors
+    M : preconditioner for "auto", "cg", "fcg" and polynomials: LinearOperator, matrix or callable r -> M r. A
+        `nnla.preconditioner` is used as it is, without a new probe; any other takes the place of the scaling. One
+        that is not linear, symmetric and positive definite is for "fcg", which "auto" then is, and refused by the
+        others: by its ``kind`` (`nnla.Kind`) where it has one, else by three applications of it
     warm_start : where a network starts CG, for building frames: "nsls", "nsls-plus", a model, the path of its
         weights, or a `nnla.initial_guess` made before with the same A, whose subspace then serves this b as well;
         or a `nnla.DeflationSpace` of your own vectors.
@@ -129,7 +132,7 @@ def solve(
         raise OptionError("warm_start has no effect on method='direct'; leave it out")
     op = as_operator(A)
     before = op.products if op is A else 0
-    require_kind(op, options)
+    options = with_kind(op, options)
     run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
     # Nothing is set up beforehand: the first steps of the solve are its probe.
     warm = None if warm_start is None else lambda run: _warm(run, warm_start)
