@@ -94,13 +94,13 @@ class _Auto:
         if self.steps is not None or not self.choice.direct_is_short:
             probe = self._first_steps()
             if run.finished:
-                run.because = f"easy: the first {run.phases[-1].iterations} {self.plain} steps solved it"
+                run.reason = f"easy: the first {run.phases[-1].iterations} {self.plain} steps solved it"
                 return
             if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
-                run.because = f"{self.plain}-CG ended in {run.status.value} during the probe"
+                run.reason = f"{self.plain}-CG ended in {run.status.value} during the probe"
                 return
             if not check_probe(probe).ok:
-                run.because = "the probe found a negative Ritz value"
+                run.reason = "the probe found a negative Ritz value"
                 run.mark(Status.INDEFINITE)
                 return
             if self.choice.remaining is None and (self.steps is not None or not self.costs.sparse):
@@ -108,7 +108,7 @@ class _Auto:
         started = time.perf_counter()
         run.predicted_seconds = dict(self.choice.predict())
         run.setup += time.perf_counter() - started
-        run.because = self.choice.words()
+        run.reason = self.choice.words()
         if self.choice.failure is not None:
             run.decline("autospec", self.choice.failure)
         self._carry_out(probe)

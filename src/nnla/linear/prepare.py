@@ -235,7 +235,7 @@ class _Methods:
         run, options, setup = self.run, self.options, self.setup
         method = options.method if setup is None else setup.method
         if setup is not None:
-            run.because = setup.report.chosen_because
+            run.reason = setup.report.chosen_because
             if setup.order is not None:
                 run.enter_order(setup.order, setup.op)
         if isinstance(options.M, PolynomialPreconditioner):
@@ -254,7 +254,7 @@ class _Methods:
     def _auto(self) -> None:
         run, options = self.run, self.options
         if run.space is not None and options.M is None:
-            run.because = "incomplete Cholesky under the subspace of the warm start"
+            run.reason = "incomplete Cholesky under the subspace of the warm start"
             self._classical("ic")
         elif options.M is not None:
             self._classical("cg" if options.kind is Kind.LINEAR_SPD else "fcg")
@@ -314,7 +314,7 @@ class _Methods:
         run = self.run
         if M.operator.n != run.op.n:
             raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
-        run.because, run.seed = "preconditioner given", M.probe.seed
+        run.reason, run.seed = "preconditioner given", M.probe.seed
         counted = M.operator.products
         self._stretches(M)
         if M.operator is not run.op:

@@ -82,7 +82,7 @@ def _seconds(run: Run) -> dict[str, float]:
 
 def _prose(run: Run) -> str:
     """Why what ran did run, in words."""
-    said = [run.because or next((phase.reason for phase in run.phases if phase.reason), "")]
+    said = [run.reason or next((phase.reason for phase in run.phases if phase.reason), "")]
     if not run.phases and not said[0]:
         said = ["the initial guess meets the tolerance"]
     if run.reordered:

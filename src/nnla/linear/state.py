@@ -42,7 +42,7 @@ class Run:
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
-    predicted_seconds, because : of the choice that "auto" made
+    predicted_seconds, reason : of the choice that "auto" made
     phases : what has run
     history : relative residual after each iteration
     """
@@ -71,7 +71,7 @@ class Run:
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
     predicted_seconds: dict[str, float] | None = None
-    because: str = ""
+    reason: str = ""
     setup: float = 0.0  # seconds that belong to the next phase
     phases: list[Phase] = field(default_factory=list)
     history: list[float] = field(default_factory=list)
