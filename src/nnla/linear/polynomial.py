@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -138,25 +138,23 @@ def polynomial_stretches(run: Run, M: PolynomialPreconditioner) -> Iterator[Stre
     """
     if M.design.fallback is not None:
         run.decline(run.asked, M.design.fallback)
-    yield from _one(run, M)
-    if run.status is Status.BREAKDOWN and M.design.outliers and not run.finished:
+    status = yield from _one(run, M)
+    if status is Status.BREAKDOWN and M.design.outliers and not run.finished:
         M = _interval_instead(run, M)
-        yield from _one(run, M)
-    if run.status is Status.BREAKDOWN and not run.finished:
+        status = yield from _one(run, M)
+    if status is Status.BREAKDOWN and not run.finished:
         wider = _wider(run, M)
         if wider is not None:
             M = wider
-            yield from _one(run, M)
-    if M.precision != "float64" and run.dtype is None and run.status in _LOST and not run.finished:
+            status = yield from _one(run, M)
+    if M.precision != "float64" and run.dtype is None and status in _LOST and not run.finished:
         # What stops in low precision may go on in high: rounding makes the polynomial of an ill-conditioned
         # matrix indefinite, or no longer the same from one application to the next.
-        run.give_up(f"CG with the polynomial in {M.precision} ended in {run.status.value}; float64 instead")
-        yield from _one(run, M.in_precision("float64"))
-    if run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
-        run.give_up(
-            f"CG with the polynomial ended in {run.status.value}; {plain_method(M.base)} from the current iterate "
-            "instead"
-        )
+        run.give_up(f"CG with the polynomial in {M.precision} ended in {status.value}; float64 instead")
+        status = yield from _one(run, M.in_precision("float64"))
+    if status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
+        plain = plain_method(M.base)
+        run.give_up(f"CG with the polynomial ended in {status.value}; {plain} from the current iterate instead")
         yield from _ended(begin_instead(run, M.base))
 
 
@@ -170,31 +168,34 @@ def plain_method(base: Scaling) -> str:
     return base.name if base.name in ("jacobi", "ic") else "cg"
 
 
-def _one(run: Run, M: PolynomialPreconditioner) -> Iterator[Stretch]:
+def _one(run: Run, M: PolynomialPreconditioner) -> Generator[Stretch, None, Status]:
     # Chronopoulos and Gear's form also suffers most from a polynomial rounded to float32: nos6 takes 24 outer
     # iterations instead of 18, bcsstk28 845 instead of 584.
     one_reduction = M.precision == "float64" and not _ill_conditioned(M.probe)
     design = M.design
-    yield from _ended(
-        run.begin(
-            M,
-            design.method,
-            products_each=M.recurrence.products + 1,
-            one_reduction=one_reduction,
-            scaling=M.scaling,
-            precision=M.precision,
-            degree=M.recurrence.degree,
-            note=design.note,
-            weights=design.weights,
-            interval=design.interval,
-            predicted_iterations=design.predicted_iterations,
+    return (
+        yield from _ended(
+            run.begin(
+                M,
+                design.method,
+                products_each=M.recurrence.products + 1,
+                one_reduction=one_reduction,
+                scaling=M.scaling,
+                precision=M.precision,
+                degree=M.recurrence.degree,
+                note=design.note,
+                weights=design.weights,
+                interval=design.interval,
+                predicted_iterations=design.predicted_iterations,
+            )
         )
     )
 
 
-def _ended(stretch: Stretch) -> Iterator[Stretch]:
+def _ended(stretch: Stretch) -> Generator[Stretch, None, Status]:
+    """The stretch, for the caller to advance, and what it ended in."""
     yield stretch
-    stretch.end()
+    return stretch.end().status
 
 
 def _interval_instead(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner:
@@ -212,10 +213,12 @@ def _wider(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner | 
     sight then.
     """
     a, b = M.design.interval
+    if not 0 < a < b:  # of polynomials that have no lower end
+        return None
     probing = Probing(run, M.base, M.design.method)
     probing.advance_to(_SECOND_LOOK)
     top = probing.end()
-    if top is None or not check_probe(top).ok or top.upper_bound <= b or not 0 < a < b:
+    if top is None or not check_probe(top).ok or top.upper_bound <= b:
         return None
     run.give_up(f"{M.design.method}: the spectrum goes on above {b:.4g}; Chebyshev up to {top.upper_bound:.4g} instead")
     wide = (a, 1.01 * top.upper_bound)
