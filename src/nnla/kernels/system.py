@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from nnla.kernels import native
-from nnla.kernels.limits import why_not_native
 from nnla.kernels.machine import cache_sizes
 from nnla.polynomials.recurrence import Recurrence
 
@@ -118,9 +117,5 @@ def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, flo
 
 
 def native_system(op: Any) -> NativeSystem | None:
-    """The native forms of an Operator, made once; None where it has none."""
-    if op.csr is None or why_not_native(op.csr) is not None:
-        return None
-    if op.native_forms is None:
-        op.native_forms = NativeSystem(op.csr, op.diagonal())
-    return op.native_forms
+    """``op.native``: the native forms of an Operator, made once; None where it has none."""
+    return op.native

@@ -11,10 +11,8 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
-from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.operators.arrays import is_torch, norm, to_numpy
 from nnla.operators.operator import Operator
 from nnla.types import Status
 
@@ -59,10 +57,10 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) 
         x = solve(b)
         best, best_norm = b * 0, np.full(targets.shape, np.inf)
         for count in range(_REFINEMENTS + 1):
-            if not np.all(np.isfinite(to_numpy(x))):
+            if not op.space.finite(x):
                 return best, Status.BREAKDOWN, count
             r = b - op.matvec(x)
-            now = np.atleast_1d(norm(r))
+            now = np.atleast_1d(op.space.norm(r))
             if np.all(now <= targets):
                 return x, Status.CONVERGED, count
             if not np.any(now < 0.5 * best_norm):
@@ -75,9 +73,7 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) 
 def _factor(op: Operator, analysed: Cholesky | None) -> Any:
     if op.csr is not None:
         return _factor_sparse(op.csr, op.n, analysed)
-    dense = op.matvec(_identity(op))
-    op.products -= op.n  # reading entries is not a product
-    host = to_numpy(dense)
+    host = op.dense()
     try:
         factor = scipy.linalg.cho_factor(host, lower=True, check_finite=False)
         solve = lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)  # noqa: E731
@@ -86,9 +82,7 @@ def _factor(op: Operator, analysed: Cholesky | None) -> Any:
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
             lu = scipy.linalg.lu_factor(host, check_finite=False)
         solve = lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)  # noqa: E731
-    if op.xp == "torch":
-        return lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
-    return solve
+    return lambda r: op.space.own(solve(op.space.host(r)))
 
 
 def _too_large(n: int) -> OptionError:
@@ -96,7 +90,7 @@ def _too_large(n: int) -> OptionError:
 
 
 def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> Any:
-    if native is not None:
+    if Cholesky.available():
         try:
             return (analysed or _cholesky(csr)).factor(max_bytes=memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
@@ -120,7 +114,3 @@ def _cholesky(csr: sp.csr_array) -> Cholesky:
             "use method='auto'"
         )
     return analysed
-
-
-def _identity(op: Operator) -> Any:
-    return op.as_vector(np.eye(op.n))

@@ -16,7 +16,7 @@ from nnla.kernels.system import native_system
 from nnla.krylov.cg import CGResult, conjugate_gradients
 from nnla.krylov.native_cg import native_conjugate_gradients
 from nnla.operators.arrays import as_row, inner, norm, zeros_like
-from nnla.operators.operator import Operator, as_operator
+from nnla.operators.operator import Operator
 from nnla.polynomials.design import Design
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.types import Report, Solution, Status, library_versions
@@ -100,8 +100,7 @@ class Run:
         found = better_order(self.op.csr)
         if found is not None:
             order, matrix = found
-            permuted = as_operator(matrix, check=False)
-            permuted.products = self.op.products
+            permuted = self.op.permuted(order, matrix)
             self.order, self.original = order, (self.op, self.b, self.guess)
             self.op, self.b, self.x, self.residual = permuted, self.b[order], self.x[order], self.residual[order]
             self.guess = None if self.guess is None else self.guess[order]
@@ -120,7 +119,6 @@ class Run:
     def _restore_order(self) -> None:
         assert self.original is not None
         op, self.b, self.guess = self.original
-        op.products = self.op.products
         self.x = self.in_users_order(self.x)
         self.op, self.order, self.verified = op, None, False
 
@@ -268,7 +266,7 @@ class Run:
             probing=probing,
             **common,
         )
-        self.op.products += products
+        self.op.count(products)
         M.count(applies)
         result.x, result.residual = self.x, self.residual
         return result
