@@ -34,7 +34,7 @@ def space_of(x: Any) -> Space:
     >>> space_of(np.ones(2)).name
     'numpy'
     """
-    return TorchSpace(x.device) if is_torch(x) else NUMPY
+    return NUMPY if type(x) is np.ndarray or not is_torch(x) else TorchSpace(x.device)
 
 
 def inner(x: Any, y: Any) -> Any:

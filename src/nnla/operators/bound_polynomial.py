@@ -76,7 +76,7 @@ class BoundPolynomial(LinearOperator):
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a polynomial in a matrix {self.shape}")
         self.count(1 if own.ndim == 1 else int(own.shape[1]))
         y = self._apply(own)
-        return y if own is z else alike(y, z)
+        return y if type(y) is type(z) else alike(self.operator.space.host(y), z)
 
     def count(self, applies: int) -> None:
         """Add so many applications, with their products, to the counters: those of the native kernels come here."""

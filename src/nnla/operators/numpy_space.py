@@ -66,7 +66,7 @@ class NumpySpace(Space):
         return np.asarray(x)
 
     def own(self, x: Any) -> np.ndarray:
-        x = to_numpy(x)
+        x = x if type(x) is np.ndarray else to_numpy(x)
         if x.dtype == np.float64:
             return x
         if x.dtype.kind not in "biuf":
