@@ -287,9 +287,8 @@ def test_direct_solution_uses_it_and_lu_for_the_indefinite(monkeypatch):
 
 
 def test_direct_solution_without_the_native_kernels(monkeypatch):
-    monkeypatch.setattr("nnla.linear.direct.native", None)
+    monkeypatch.setattr("nnla.kernels.cholesky.native", None)
     A = poisson2d(30)
     assert nnla.solve(A, np.ones(900), method="direct", rtol=1e-10).report.converged
-    monkeypatch.setattr("nnla.kernels.cholesky.native", None)
     with pytest.raises(OptionError, match="not available"):
         Cholesky(A)

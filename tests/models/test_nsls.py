@@ -12,6 +12,7 @@ from nnla.errors import NonFiniteError, NotSymmetricError, OptionError, ShapeErr
 from nnla.models._graphs import Graphs, block_diagonal
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs, scale_to_system
 from nnla.models.nsls_features import AUGMENTATIONS, arnoldi_steps, augment, jacobi_steps
+from nnla.operators.operator import as_operator
 from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems.frames import frame
 
@@ -203,6 +204,13 @@ def test_no_load_no_displacement(system):
 def test_what_the_network_cannot_take(A, b, error):
     with pytest.raises(error):
         model().guess(A, b)
+
+
+def test_what_is_symmetric_to_the_operator_is_symmetric_to_the_network():
+    A = np.diag(np.arange(2.0, 8.0)) + 0.1
+    A[1, 0] *= 1 + 2e-7  # as after a sum in float32
+    as_operator(A.astype(np.float32))
+    model().guess(A, np.ones(6))
 
 
 def test_the_caller_keeps_his_matrix():

@@ -663,13 +663,13 @@ def test_torch(key):
 def test_the_verdict_on_the_device_agrees_with_the_host(key):
     torch = pytest.importorskip("torch")
     layout = (lambda A: torch.tensor(A)) if key == "dense" else (lambda A: torch.tensor(A).to_sparse())
-    good = as_operator(layout(DENSE))._matrix
+    good = as_operator(layout(DENSE)).matrix
     assert symmetric_on_device(good)
     for value in (np.nan, -1.0 - 1e-14, 0.0):
-        assert not symmetric_on_device(as_operator(layout(with_entry(3, 2, value)), check=False)._matrix)
+        assert not symmetric_on_device(as_operator(layout(with_entry(3, 2, value)), check=False).matrix)
     both = with_entry(3, 2, np.inf)
     both[2, 3] = np.inf
-    assert not symmetric_on_device(as_operator(layout(both), check=False)._matrix)
+    assert not symmetric_on_device(as_operator(layout(both), check=False).matrix)
 
 
 def test_torch_csr_with_unsorted_columns():
@@ -679,7 +679,7 @@ def test_torch_csr_with_unsorted_columns():
         A = torch.sparse_csr_tensor([0, 2, 4], [1, 0, 0, 1], torch.tensor([-1.0, 3.0, -1.0, 4.0]), (2, 2))
     op = as_operator(A)
     np.testing.assert_array_equal((op @ torch.eye(2, dtype=torch.float64)).numpy(), [[3.0, -1.0], [-1.0, 4.0]])
-    assert op._matrix.col_indices().tolist() == [0, 1, 0, 1]
+    assert op.matrix.col_indices().tolist() == [0, 1, 0, 1]
 
 
 def test_torch_errors():

@@ -13,7 +13,6 @@ from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator
 
 __all__ = ["DENSE_LIMIT", "solve_dense", "solve_inverse"]
@@ -33,12 +32,7 @@ def solve_dense(op: Operator, k: int, orientation: float) -> tuple[np.ndarray, n
         raise OptionError(f"method='dense' is for n up to {DENSE_LIMIT}; n = {n} is too large, use method='auto'")
     from scipy.linalg import eigh
 
-    if op.csr is not None:
-        dense = op.csr.toarray()
-    else:
-        before = op.products
-        dense = to_numpy(op.matvec(op.as_vector(np.eye(n))))
-        op.products = before + (0 if op.nnz is not None else n)  # reading entries is not a product
+    dense = op.dense()
     dense = (dense + dense.T) / 2
     wanted = (n - k, n - 1) if orientation > 0 else (0, k - 1)
     driver: dict[str, Any] = {} if k == n else {"subset_by_index": wanted}

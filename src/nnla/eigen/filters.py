@@ -1,6 +1,6 @@
 """Spectral filters: polynomials that are large on the wanted end of a spectrum and small on the rest.
 
-A filter is a `Recurrence` in the user's own operator; `BoundFilter` applies it, natively where that is possible.
+A filter is a `Recurrence` in the user's own operator; a `BoundPolynomial` applies it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError
-from nnla.kernels.system import native_system
-from nnla.operators.arrays import to_numpy
-from nnla.operators.operator import Operator
+from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["BoundFilter", "chebyshev_filter", "cut_of_strength", "filter_quality", "power_filter", "strength"]
+
+BoundFilter = BoundPolynomial  # its name where it filters
 
 
 def chebyshev_filter(cut: float, far: float, degree: int) -> Recurrence:
@@ -86,36 +86,6 @@ def cut_of_strength(value: float, edge: float, far: float, degree: int) -> float
     """
     share = value / degree**2
     return (edge + share * far) / (1.0 + share)
-
-
-class BoundFilter:
-    """A filter bound to an operator: ``F(v)`` is P(A) v, and products are counted.
-
-    Parameters
-    ----------
-    op : Operator
-    recurrence : Recurrence, P
-
-    Notes
-    -----
-    Cost of an application: ``recurrence.products`` products with A. In the fused native kernels where the operator
-    has stored entries, in float64.
-    """
-
-    def __init__(self, op: Operator, recurrence: Recurrence) -> None:
-        self._op, self.recurrence = op, recurrence
-        system = native_system(op)
-        self._native = None if system is None else system.polynomial(recurrence, "float64", scaled=False)
-
-    def __call__(self, v: np.ndarray) -> np.ndarray:
-        if self._native is not None:
-            out = np.empty_like(v)
-            self._native.apply(np.ascontiguousarray(v), out)
-            self._op.products += self.recurrence.products
-            return out
-        if self._op.xp == "torch":
-            return to_numpy(self.recurrence.apply(self._op, self._op.as_vector(v)))
-        return self.recurrence.apply(self._op, v)
 
 
 def _check_window(values: Any, residuals: Any, k: int) -> tuple[np.ndarray, np.ndarray]:

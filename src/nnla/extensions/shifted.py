@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
-from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.operator import Operator
 
@@ -36,14 +35,14 @@ class ShiftedSolver:
     """
 
     def __init__(self, op: Operator, solve: Callable[[complex, np.ndarray], np.ndarray] | None) -> None:
-        if op.xp == "torch":
+        if op.xp != "numpy":
             raise DTypeError("shifted solves are for matrices of NumPy and SciPy; convert A, or solve with torch")
         if solve is not None and not callable(solve):
             raise OptionError(f"solve must be a function of (shift, v), not {type(solve).__name__}")
         if solve is None and op.csr is None and op.nnz is None:
             raise OptionError("this operator is known by products only: pass solve=, a function of (shift, v)")
         self._op, self._given = op, solve
-        self._dense = None if op.csr is not None or solve is not None else _entries(op)
+        self._dense = None if op.csr is not None or solve is not None else op.dense()
         self._factors: dict[complex, Callable[[np.ndarray], np.ndarray]] = {}
         self.solves = self.factorisations = 0
 
@@ -71,7 +70,7 @@ class ShiftedSolver:
             factor = scipy.linalg.lu_factor(self._dense + shift * np.eye(n), check_finite=False)
             return lambda v: scipy.linalg.lu_solve(factor, v, check_finite=False)
         shifted = csr + shift * sp.eye_array(n, format="csr")
-        if native is not None and not isinstance(shift, complex):
+        if Cholesky.available() and not isinstance(shift, complex):
             shifted = sp.csr_array(shifted)
             shifted.sort_indices()
             try:
@@ -85,9 +84,3 @@ class ShiftedSolver:
         if isinstance(shift, complex):
             return lambda v: lu.solve(np.asarray(v, dtype=np.complex128))
         return lu.solve
-
-
-def _entries(op: Operator) -> np.ndarray:
-    dense = op.matvec(np.eye(op.n))
-    op.products -= op.n  # reading entries is not a product
-    return dense

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import OptionError
 from nnla.functions.design import POLYNOMIALS, design_function
@@ -18,14 +17,14 @@ from nnla.functions.state import (
     PROBE_STEPS,
     Job,
     Search,
-    bound,
     check_numbers,
     eigen,
     symmetric_operator,
 )
+from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator
 from nnla.polynomials.recurrence import Recurrence
-from nnla.types import Kind, SpectralProbe, library_versions
+from nnla.types import SpectralProbe, library_versions
 
 __all__ = ["METHODS", "MatrixFunction", "funm_multiply", "matfun", "matrix_function", "symmetric_operator"]
 
@@ -215,7 +214,7 @@ def matrix_function(
     return MatrixFunction(op, design.recurrence, probe, report)
 
 
-class MatrixFunction(LinearOperator):
+class MatrixFunction(BoundPolynomial):
     """P(A), for `scipy.sparse.linalg` and by itself; made by `matrix_function`.
 
     Attributes
@@ -228,15 +227,11 @@ class MatrixFunction(LinearOperator):
     applies, products : counters of its use
     """
 
-    kind = Kind.LINEAR
-
     def __init__(
         self, operator: Operator, recurrence: Recurrence, probe: SpectralProbe, report: MatrixFunctionReport
     ) -> None:
-        self.operator, self.recurrence, self.probe, self.report = operator, recurrence, probe, report
-        self.applies = self.products = 0
-        self._apply = bound(operator, recurrence)
-        super().__init__(dtype=np.dtype(np.float64), shape=operator.shape)
+        super().__init__(operator, recurrence)
+        self.probe, self.report = probe, report
 
     @property
     def error_estimate(self) -> float:
@@ -244,18 +239,5 @@ class MatrixFunction(LinearOperator):
         return self.report.error_estimate
 
     def __call__(self, V: Any) -> Any:
-        """P(A) V for (n,) or (n, k), NumPy or torch."""
-        V = self.operator.as_vector(V, "V")
-        columns = 1 if V.ndim == 1 else int(V.shape[1])
-        self.applies += columns
-        self.products += columns * self.recurrence.products
-        return self._apply(V)
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self(np.asarray(x).reshape(-1))
-
-    def _matmat(self, X: np.ndarray) -> np.ndarray:
-        return self(X)
-
-    def _adjoint(self) -> MatrixFunction:
-        return self
+        """P(A) V for (n,) or (n, k), NumPy or torch, as an array of the operator's kind."""
+        return super().__call__(self.operator.as_vector(V, "V"))

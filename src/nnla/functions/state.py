@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from nnla.functions.design import MAX_DEGREE, POLYNOMIALS, FunctionDesign, desig
 from nnla.functions.lanczos import STORED, Tridiagonals, lanczos_function
 from nnla.functions.report import MatrixFunctionReport, with_report
 from nnla.functions.scalars import ScalarFunction, scalar_function
-from nnla.kernels.system import native_system
-from nnla.operators.arrays import as_row, is_torch, norm, to_numpy
+from nnla.operators.arrays import as_row, norm, to_numpy
+from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import check_degree
-from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe, library_versions
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "PROBE_STEPS",
     "Job",
     "Search",
-    "bound",
     "check_numbers",
     "eigen",
     "symmetric_operator",
@@ -191,7 +188,7 @@ class Job:
                 "Lanczos instead"
             )
             return self._lanczos()
-        y = bound(self.op, design.recurrence)(self.V)
+        y = BoundPolynomial(self.op, design.recurrence)(self.V)
         self._clock("apply")
         error = self._checked(y, probe, design)
         if self.degree is None and not error <= self.rtol:
@@ -306,27 +303,6 @@ class Search:
         return SpectralProbe(alpha, beta, self.op.n, "none", self.seed, run.steps)
 
 
-def bound(op: Operator, P: Recurrence) -> Callable[[Any], Any]:
-    """V -> P(A) V, on the native kernels where A and P have a form there."""
-    system = native_system(op)
-    native = None if system is None else system.polynomial(P, "float64", scaled=False)
-
-    def apply(V: Any) -> Any:
-        if native is None or is_torch(V):
-            return P.apply(op, V)
-        V = np.ascontiguousarray(V, dtype=np.float64)
-        columns = 1 if V.ndim == 1 else V.shape[1]
-        op.products += columns * P.products
-        out = np.empty_like(V)
-        if columns == 1:
-            native.apply(V.reshape(-1), out.reshape(-1))
-        else:
-            native.apply_block(V, out)
-        return out
-
-    return apply
-
-
 def _columns(op: Operator, V: Any) -> Any:
     """V as a block of the operator's kind; no columns are fine here."""
     shape = getattr(V, "shape", None)
@@ -340,7 +316,7 @@ def eigen(op: Operator) -> tuple[np.ndarray, np.ndarray]:
 
     if op.n > _DIRECT_LARGEST:
         raise OptionError(f"n = {op.n} is too large for a dense eigendecomposition; use method='lanczos'")
-    dense = op.csr.toarray() if op.csr is not None else to_numpy(op.matvec(op.as_vector(np.eye(op.n))))
+    dense = op.dense()
     return eigh((dense + dense.T) / 2)
 
 

@@ -219,7 +219,7 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
             for j in range(columns.shape[1]):
                 x[:, j] = network.guess(A, columns[:, j])
             count = 2 * network.config.blocks * network.config.inner
-            op.products += columns.shape[1] * network.config.products
+            op.count(columns.shape[1] * network.config.products)
             inside = columns.shape[1] * count
         seconds["network"] = time.perf_counter() - clock - (space.seconds if space else 0.0)
         seconds["setup"] = space.seconds if space else 0.0
@@ -304,7 +304,7 @@ def _proposals(
 ) -> tuple[np.ndarray, DeflationSpace, int]:
     first = int(np.argmax(np.any(columns, axis=0)))
     proposal = network.propose(A, columns[:, first], geometry)
-    op.products += network.config.products
+    op.count(network.config.products)
     space = DeflationSpace(op, proposal.W, proposal.AW)
     x = space.solve(columns)
     x[:, first] = proposal.x

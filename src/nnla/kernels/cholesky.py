@@ -9,10 +9,10 @@ import numpy as np
 
 from nnla.errors import DTypeError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native, why_not
+from nnla.kernels.limits import INDEX_MAX
 
 __all__ = ["FILL", "Cholesky", "level_structure"]
 
-_INT32_MAX = np.iinfo(np.int32).max
 FILL = 60.0  # operations of a factorisation by the cubed width of the graph (rows by levels), to a factor of five
 
 
@@ -156,7 +156,7 @@ class Cholesky:
 def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ShapeError(f"a matrix to factor is square, not of shape {A.shape}")
-    if A.nnz > _INT32_MAX:
+    if A.nnz > INDEX_MAX:
         raise OptionError(f"{A.nnz} stored entries are too many to factor; use an iterative method")
     indptr = np.ascontiguousarray(A.indptr, dtype=np.int32)
     return indptr, np.ascontiguousarray(A.indices[: A.nnz], dtype=np.int32)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 
 from nnla.kernels import native
-from nnla.kernels.limits import why_not_native
 from nnla.kernels.machine import cache_sizes
 from nnla.polynomials.recurrence import Recurrence
 
@@ -23,12 +21,10 @@ class NativeSystem:
     Attributes
     ----------
     n, nnz : size and stored entries
-    seconds : time that building the forms has taken so far
     """
 
     def __init__(self, csr: Any, diagonal: np.ndarray) -> None:
         self.n, self.nnz = int(csr.shape[0]), int(csr.nnz)
-        self.seconds = 0.0
         self._arrays = (csr.indptr, csr.indices, np.ascontiguousarray(csr.data))
         self._diagonal = diagonal
         self._csr_product: Any = None
@@ -70,10 +66,8 @@ class NativeSystem:
         """A, or D^-1/2 A D^-1/2, in slices with values of "float64", "float32" or "bfloat16"."""
         key = (dtype, scaled)
         if key not in self._matrices:
-            started = time.perf_counter()
             kind = {"float64": native.Matrix64, "float32": native.Matrix32, "bfloat16": native.Matrix16}[dtype]
             self._matrices[key] = kind(*self._arrays, self.scale if scaled else None)
-            self.seconds += time.perf_counter() - started
         return self._matrices[key]
 
     def polynomial(self, recurrence: Recurrence, dtype: str, *, scaled: bool) -> Any:
@@ -118,9 +112,5 @@ def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, flo
 
 
 def native_system(op: Any) -> NativeSystem | None:
-    """The native forms of an Operator, made once; None where it has none."""
-    if op.csr is None or why_not_native(op.csr) is not None:
-        return None
-    if op.native_forms is None:
-        op.native_forms = NativeSystem(op.csr, op.diagonal())
-    return op.native_forms
+    """``op.native``: the native forms of an Operator, made once; None where it has none."""
+    return op.native

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.operators.arrays import inner, is_torch, norm, zeros_like
+from nnla.operators.arrays import space_of
+from nnla.operators.spaces import Space
 from nnla.types import Status
 
 __all__ = ["CGResult", "ConjugateGradients", "conjugate_gradients", "ended_by", "lanczos_from_cg"]
@@ -64,6 +65,7 @@ class ConjugateGradients:
     stall : give up on a column when its residual has not fallen by 10 % in so many iterations
     sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
+    space : of the vectors; by default that of NumPy, or of torch for tensors
 
     Attributes
     ----------
@@ -105,14 +107,16 @@ class ConjugateGradients:
         stall: int | None = None,
         sizes: Any = 1.0,
         callback: Callable[[Any], None] | None = None,
+        space: Space | None = None,
     ) -> None:
         self.result = CGResult(x, residual)
+        self._space = space_of(b) if space is None else space
         self._A, self._M, self._b = A, M, b
         self._one_reduction, self._stall, self._sizes, self._callback = one_reduction, stall, sizes, callback
         self._targets = np.atleast_1d(np.asarray(targets, dtype=float))
         self._block = b.ndim == 2
         self._columns = np.arange(b.shape[1] if self._block else 1)  # the ones still at work
-        self._latest = np.atleast_1d(norm(residual))  # residual norms of all columns
+        self._latest = np.atleast_1d(self._space.norm(residual))  # residual norms of all columns
         self._x, self._r = x, residual
         self._p, self._s = None, None
         count = self._columns.size
@@ -147,7 +151,7 @@ class ConjugateGradients:
         result = self.result
         lead = self._columns.size > 0 and self._columns[0] == result.lead and not self._failed[0]
         if result.status is Status.MAXITER and result.alpha and lead:
-            last = np.atleast_1d(inner(self._r, self._r if self._M is None else self._M(self._r)))
+            last = np.atleast_1d(self._space.inner(self._r, self._r if self._M is None else self._M(self._r)))
             result.last_beta = float(last[0] / self._gamma[0])
         return result
 
@@ -162,9 +166,9 @@ class ConjugateGradients:
         reached = ~done & (rr <= self._targets)
         if reached.any():  # ask the true residual
             true = self._b - self._A(self._x)
-            true_norm = np.atleast_1d(norm(true))
+            true_norm = np.atleast_1d(self._space.norm(true))
             self.result.reductions += 1
-            _assign(self._r, true, reached)
+            self._replace_residual(true, reached)
             rr = latest[columns] = np.where(reached, true_norm, rr)
             met = reached & (true_norm <= self._targets)
             stuck = reached & ~met & ~(true_norm < 0.5 * self._last_true)
@@ -187,8 +191,8 @@ class ConjugateGradients:
     def _remove(self, done: np.ndarray) -> bool:
         columns = self._columns
         if self._block:
-            _assign_columns(self.result.x, columns[done], self._x, done)
-            _assign_columns(self.result.residual, columns[done], self._r, done)
+            self._space.assign(self.result.x, columns[done], self._x, done)
+            self._space.assign(self.result.residual, columns[done], self._r, done)
         keep = ~done
         self._columns = columns[keep]
         if self._columns.size:
@@ -197,16 +201,16 @@ class ConjugateGradients:
 
     def _keep(self, keep: np.ndarray) -> None:
         """Go on with these of the columns."""
-        self._x, self._r, self._b = (_take(v, keep) for v in (self._x, self._r, self._b))
-        self._p, self._s = (None if v is None else _take(v, keep) for v in (self._p, self._s))
+        self._x, self._r, self._b = (self._space.take(v, keep) for v in (self._x, self._r, self._b))
+        self._p, self._s = (None if v is None else self._space.take(v, keep) for v in (self._p, self._s))
         self._targets, self._gamma, self._alpha = self._targets[keep], self._gamma[keep], self._alpha[keep]
         self._last_true, self._best = self._last_true[keep], self._best[keep]
         self._best_at, self._fresh, self._failed = self._best_at[keep], self._fresh[keep], self._failed[keep]
 
     def _write_back(self) -> None:
         everything = np.ones(self._columns.size, dtype=bool)
-        _assign_columns(self.result.x, self._columns, self._x, everything)
-        _assign_columns(self.result.residual, self._columns, self._r, everything)
+        self._space.assign(self.result.x, self._columns, self._x, everything)
+        self._space.assign(self.result.residual, self._columns, self._r, everything)
 
     # -- one iteration: algorithm 9.1 of Saad, Iterative Methods, 2nd ed.; with one reduction Chronopoulos and Gear ----
 
@@ -214,30 +218,42 @@ class ConjugateGradients:
         """p, s = A p and the step lengths; False where no column can step."""
         result = self.result
         u = self._r if self._M is None else self._M(self._r)  # z_j = M r_j
-        gamma = np.atleast_1d(inner(self._r, u))  # (r_j, z_j)
+        gamma = np.atleast_1d(self._space.inner(self._r, u))  # (r_j, z_j)
         failed = ~(gamma > 0)  # r'Mr <= 0: M is not positive definite; NaN counts
         if failed.any():
             self._note(ended_by(gamma[failed], Status.BREAKDOWN))
         beta = np.where(self._fresh | failed, 0.0, gamma / self._gamma)
         self._keep_beta(beta)
         if self._p is None:
-            self._p = zeros_like(self._b)
-        _scale_and_add(self._p, beta, u)  # p_j = z_j + beta_j p_{j-1}
+            self._p = self._space.zeros_like(self._b)
+        self._p = self._scaled_sum(beta, self._p, u)  # p_j = z_j + beta_j p_{j-1}
         if self._one_reduction:
             w = self._A(u)
             if self._s is None:
-                self._s = zeros_like(w)
-            _scale_and_add(self._s, beta, w)
-            curvature = np.atleast_1d(inner(u, w)) - np.where(self._fresh, 0.0, beta * gamma / self._alpha)
+                self._s = self._space.zeros_like(w)
+            self._s = self._scaled_sum(beta, self._s, w)
+            curvature = np.atleast_1d(self._space.inner(u, w)) - np.where(self._fresh, 0.0, beta * gamma / self._alpha)
             if np.any(~failed & ~(curvature > 0)):  # cancellation, or an indefinite A: ask directly
                 self._s = self._A(self._p)
-                curvature = np.atleast_1d(inner(self._p, self._s))
+                curvature = np.atleast_1d(self._space.inner(self._p, self._s))
                 result.reductions += 1
         else:
             self._s = self._A(self._p)
-            curvature = np.atleast_1d(inner(self._p, self._s))  # (A p_j, p_j)
+            curvature = np.atleast_1d(self._space.inner(self._p, self._s))  # (A p_j, p_j)
         result.reductions += 1 if self._one_reduction else 2
         return self._lengths(gamma, gamma, curvature, failed)
+
+    def _scaled_sum(self, beta: np.ndarray, p: Any, u: Any) -> Any:
+        """beta p + u, columnwise, in place where vectors can."""
+        p *= self._space.row(beta, p)
+        p += u
+        return p
+
+    def _replace_residual(self, true: Any, reached: np.ndarray) -> None:
+        if self._block:
+            self._space.assign(self._r, reached, true)
+        else:
+            self._r = self.result.residual = true
 
     def _keep_beta(self, beta: np.ndarray) -> None:
         result = self.result
@@ -256,8 +272,8 @@ class ConjugateGradients:
         if failed.all():
             return False
         if failed.any():
-            _clear(self._p, failed)
-            _clear(self._s, failed)
+            self._space.clear(self._p, failed)
+            self._space.clear(self._s, failed)
         self._gamma = gamma
         self._alpha = np.where(failed, 0.0, along / np.where(failed, 1.0, curvature))
         self._fresh = np.zeros_like(self._fresh)
@@ -265,9 +281,12 @@ class ConjugateGradients:
 
     def _step(self) -> None:
         result, columns, alpha = self.result, self._columns, self._alpha
-        _add(self._x, alpha, self._p)  # x_{j+1} = x_j + alpha_j p_j
-        _add(self._r, -alpha, self._s)  # r_{j+1} = r_j - alpha_j A p_j
-        self._latest[columns] = np.atleast_1d(norm(self._r))
+        row = self._space.row
+        self._x += row(alpha, self._p) * self._p  # x_{j+1} = x_j + alpha_j p_j
+        self._r += row(-alpha, self._s) * self._s  # r_{j+1} = r_j - alpha_j A p_j
+        if not self._block:  # the same where vectors change in place
+            result.x, result.residual = self._x, self._r
+        self._latest[columns] = np.atleast_1d(self._space.norm(self._r))
         result.iterations += 1
         result.history.append(float(np.max(self._latest / self._sizes)))
         if columns[0] == result.lead and not self._failed[0]:
@@ -275,7 +294,7 @@ class ConjugateGradients:
             result.first.append(float(self._latest[result.lead]))
         if self._callback is not None:
             if self._block:
-                _assign_columns(result.x, columns, self._x, np.ones(columns.size, dtype=bool))
+                self._space.assign(result.x, columns, self._x, np.ones(columns.size, dtype=bool))
             self._callback(result.x)
 
 
@@ -328,48 +347,3 @@ def ended_by(values: Any, negative: Status) -> Status:
     if not np.all(np.isfinite(values)):
         return Status.BREAKDOWN
     return negative if np.any(values < 0) else Status.STAGNATION
-
-
-# -- columns of blocks, NumPy or torch ----------------------------------------------------------------
-
-
-def _coefficients(values: np.ndarray, like: Any) -> Any:
-    if like.ndim == 1:
-        return float(values[0])
-    return like.new_tensor(values) if is_torch(like) else values
-
-
-def _add(x: Any, alpha: np.ndarray, p: Any) -> None:
-    """x += alpha p, columnwise, in place."""
-    x += _coefficients(alpha, p) * p
-
-
-def _scale_and_add(p: Any, beta: np.ndarray, u: Any) -> None:
-    """p = beta p + u, columnwise, in place."""
-    p *= _coefficients(beta, p)
-    p += u
-
-
-def _take(v: Any, keep: np.ndarray) -> Any:
-    if keep.all():
-        return v
-    index = np.flatnonzero(keep).tolist()
-    return v[:, index].contiguous() if is_torch(v) else np.ascontiguousarray(v[:, index])
-
-
-def _assign(r: Any, values: Any, mask: np.ndarray) -> None:
-    """r = values in the columns of the mask, in place."""
-    if r.ndim == 1:
-        r[:] = values
-    else:
-        _assign_columns(r, np.flatnonzero(mask), values, mask)
-
-
-def _assign_columns(target: Any, columns: np.ndarray, values: Any, mask: np.ndarray) -> None:
-    target[:, columns.tolist()] = values[:, np.flatnonzero(mask).tolist()]
-
-
-def _clear(v: Any, mask: np.ndarray) -> None:
-    """Zero in the columns of the mask (NaN too, which a product with zero would keep)."""
-    if v.ndim == 2:
-        v[:, np.flatnonzero(mask).tolist()] = 0.0

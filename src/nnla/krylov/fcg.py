@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nnla.krylov.cg import CGResult, ConjugateGradients
-from nnla.operators.arrays import as_row, inner
 from nnla.types import Status
 
 __all__ = ["MEMORY", "FlexibleConjugateGradients"]
@@ -59,12 +58,12 @@ class FlexibleConjugateGradients(ConjugateGradients):
         return self.result
 
     def _direction(self) -> bool:
-        p = self._r * 1.0 if self._M is None else self._M(self._r) * 1.0
-        projections = [np.atleast_1d(inner(p, s)) / curvature for _, s, curvature in self._last]
+        p = self._space.copy(self._r if self._M is None else self._M(self._r))
+        projections = [np.atleast_1d(self._space.inner(p, s)) / curvature for _, s, curvature in self._last]
         for (direction, _, _), beta in zip(self._last, projections, strict=True):
-            p -= as_row(beta, p) * direction  # p_k = z_k - sum_i (z_k, A p_i) / (p_i, A p_i) p_i
+            p -= self._space.row(beta, p) * direction  # p_k = z_k - sum_i (z_k, A p_i) / (p_i, A p_i) p_i
         self._p, self._s = p, self._A(p)
-        curvature, along = np.atleast_1d(inner(p, self._s)), np.atleast_1d(inner(p, self._r))
+        curvature, along = np.atleast_1d(self._space.inner(p, self._s)), np.atleast_1d(self._space.inner(p, self._r))
         self.result.reductions += 2
         failed = ~np.isfinite(along) | (along == 0)
         if failed.any():
@@ -77,6 +76,6 @@ class FlexibleConjugateGradients(ConjugateGradients):
     def _keep(self, keep: np.ndarray) -> None:
         super()._keep(keep)
         if not keep.all():
-            index = np.flatnonzero(keep).tolist()
-            kept = [(p[:, index] * 1.0, s[:, index] * 1.0, curvature[keep]) for p, s, curvature in self._last]
+            take = self._space.take
+            kept = [(take(p, keep), take(s, keep), curvature[keep]) for p, s, curvature in self._last]
             self._last = deque(kept, maxlen=self._last.maxlen)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from nnla.kernels.system import native_system
 from nnla.krylov.cg import ConjugateGradients
 from nnla.krylov.fcg import FlexibleConjugateGradients
 from nnla.krylov.native_cg import NativeConjugateGradients
@@ -41,12 +40,12 @@ def start_cg(
     The others are those of `nnla.krylov.cg.ConjugateGradients`.
     """
     if not flexible:
-        system = native_system(op) if b.size == op.n else None
+        system = op.native if b.shape in ((op.n,), (op.n, 1)) else None
         own, inverse = M.native, M.inverse
         if system is not None and (own is not None or inverse is not None or M.name == "none"):
 
             def count(products: int, applies: int) -> None:
-                op.products += products
+                op.count(products)
                 M.count(applies)
 
             flat = b.reshape(-1)
@@ -72,6 +71,7 @@ def start_cg(
         "sizes": np.where(sizes > 0, sizes, 1.0),
         "stall": stall,
         "callback": callback,
+        "space": op.space,
     }
     if flexible:
         return FlexibleConjugateGradients(op.matvec, b, **options)

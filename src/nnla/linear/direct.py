@@ -14,12 +14,10 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
-from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
 from nnla.linear.phase import Phase
 from nnla.linear.state import Run
-from nnla.operators.arrays import as_row, is_torch, norm, to_numpy
 from nnla.operators.operator import Operator
 from nnla.types import Status
 
@@ -98,10 +96,10 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
         x = factor.solve(b)
         best, best_norm = b * 0, np.full(targets.shape, np.inf)
         for count in range(_REFINEMENTS + 1):
-            if not np.all(np.isfinite(to_numpy(x))):
+            if not op.space.finite(x):
                 return best, Status.BREAKDOWN, count
             r = b - op.matvec(x)
-            now = np.atleast_1d(norm(r))
+            now = np.atleast_1d(op.space.norm(r))
             if np.all(now <= targets):
                 return x, Status.CONVERGED, count
             if not np.any(now < 0.5 * best_norm):
@@ -121,8 +119,8 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
     else:
         correction, status, count = solve_factored(run.op, kept, run.residual, run.targets)
     residual = run.residual - run.op.matvec(correction)
-    better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(run.residual))
-    run.x = run.x + as_row(better.astype(float), run.x) * correction
+    better = np.atleast_1d(run.space.norm(residual)) < np.atleast_1d(run.space.norm(run.residual))
+    run.x = run.x + run.space.row(better.astype(float), run.x) * correction
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products
     run.record(Phase("direct", iterations=count, products=spent, seconds=seconds, status=status, reason=reason))
@@ -131,9 +129,7 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
 def _factor(op: Operator, analysed: Cholesky | None) -> tuple[str, Callable[[Any], Any]]:
     if op.csr is not None:
         return _factor_sparse(op.csr, op.n, analysed)
-    dense = op.matvec(_identity(op))
-    op.products -= op.n  # reading entries is not a product
-    host = to_numpy(dense)
+    host = op.dense()
     try:
         factor = scipy.linalg.cho_factor(host, lower=True, check_finite=False)
         kind, solve = "cholesky", lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)
@@ -142,9 +138,7 @@ def _factor(op: Operator, analysed: Cholesky | None) -> tuple[str, Callable[[Any
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
             lu = scipy.linalg.lu_factor(host, check_finite=False)
         kind, solve = "lu", lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)
-    if op.xp == "torch":
-        return kind, lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
-    return kind, solve
+    return kind, lambda r: op.space.own(solve(op.space.host(r)))
 
 
 def _too_large(n: int) -> OptionError:
@@ -152,7 +146,7 @@ def _too_large(n: int) -> OptionError:
 
 
 def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> tuple[str, Callable[[Any], Any]]:
-    if native is not None:
+    if Cholesky.available():
         try:
             return "cholesky", (analysed or _cholesky(csr)).factor(max_bytes=memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
@@ -176,7 +170,3 @@ def _cholesky(csr: sp.csr_array) -> Cholesky:
             "use method='auto'"
         )
     return analysed
-
-
-def _identity(op: Operator) -> Any:
-    return op.as_vector(np.eye(op.n))

@@ -13,7 +13,6 @@ from nnla.errors import WeightsError
 from nnla.krylov.cg import CGResult, lanczos_from_cg
 from nnla.linear.preconditioner import PolynomialPreconditioner, quick_dtype
 from nnla.linear.state import Run, Stretch
-from nnla.operators.arrays import norm
 from nnla.polynomials.design import EFFICIENCY, Design, design_polynomial, learned_engine
 from nnla.polynomials.guards import check_probe
 from nnla.polynomials.recurrence import chebyshev
@@ -56,7 +55,7 @@ class Probing:
 
     def __init__(self, run: Run, base: Scaling, method: str, reason: str = "") -> None:
         self._run, self._base, self._before = run, base, run.products
-        self._start = np.atleast_1d(norm(run.residual))
+        self._start = np.atleast_1d(run.space.norm(run.residual))
         self.stretch = run.begin(
             base, method, one_reduction=True, probing=True, scaling=base.name, reason=reason, note=base.note
         )

@@ -253,7 +253,7 @@ class _Methods:
 
     def _auto(self) -> None:
         run, options = self.run, self.options
-        if run.space is not None and options.M is None:
+        if run.deflation is not None and options.M is None:
             run.reason = "incomplete Cholesky under the subspace of the warm start"
             self._classical("ic")
         elif options.M is not None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from nnla.linear.phase import Phase
 from nnla.linear.state import Run
-from nnla.operators.arrays import as_row, norm, zeros_like
 from nnla.types import Report, Solution, Status, library_versions, plain_json
 
 __all__ = ["solution_of"]
@@ -23,9 +22,9 @@ def solution_of(run: Run) -> Solution:
     run.restore_order()
     if not run.verified:
         run.check()
-    lost = ~(np.atleast_1d(norm(run.residual)) <= run.size)  # must not be worse than not having tried
-    run.fall_back_to(lost, zeros_like(run.x) if run.guess is None else run.guess)
-    size = np.atleast_1d(norm(run.residual))
+    lost = ~(np.atleast_1d(run.space.norm(run.residual)) <= run.size)  # must not be worse than not having tried
+    run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
+    size = np.atleast_1d(run.space.norm(run.residual))
     met = bool(np.all(size <= run.targets * _SLACK))
     ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
@@ -59,7 +58,7 @@ def solution_of(run: Run) -> Solution:
         phases=[plain_json(asdict(phase)) for phase in run.phases],
         versions=library_versions(),
     )
-    return Solution(run.x * as_row(run.unit, run.x), report)
+    return Solution(run.x * run.space.row(run.unit, run.x), report)
 
 
 def _polynomial(phases: list[Phase]) -> Phase:

@@ -12,7 +12,6 @@ from nnla.linear.kinds import with_kind
 from nnla.linear.options import METHODS, Options, check_numbers
 from nnla.linear.prepare import Prepared
 from nnla.linear.state import Run
-from nnla.operators.arrays import as_row
 from nnla.operators.operator import as_operator
 from nnla.types import Solution
 
@@ -146,7 +145,7 @@ def _warm(run: Run, warm_start: Any) -> None:
         raise OptionError("warm_start is for NumPy and SciPy matrices; pass x0 = nnla.initial_guess(...)")
     started = time.perf_counter()
     try:
-        guess = warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start)
+        guess = warm_start_of(run.op, run.b * run.space.row(run.unit, run.b), warm_start)
         if guess.report.fallback is not None:
             run.decline("warm start", guess.report.fallback)
         run.warm_start = json.loads(guess.report.to_json())

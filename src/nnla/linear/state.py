@@ -14,8 +14,8 @@ from nnla.kernels.reordering import better_order
 from nnla.krylov.cg import CGResult
 from nnla.krylov.start import start_cg
 from nnla.linear.phase import Phase
-from nnla.operators.arrays import as_row, inner, norm, zeros_like
-from nnla.operators.operator import Operator, as_operator
+from nnla.operators.operator import Operator
+from nnla.operators.spaces import Space
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.types import Status
 
@@ -38,7 +38,7 @@ class Run:
     x, residual : iterate, and b - A x, true if `verified`, else updated
     guess : where the run started, None for zero
     unit, size, targets : (k,) units and norms of the right-hand sides, 0 for a zero column; residuals to reach
-    space : that CG is deflated by, None without
+    deflation : that CG is deflated by, None without
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
@@ -64,7 +64,7 @@ class Run:
     unit: Any = None
     size: Any = None
     targets: Any = None
-    space: DeflationSpace | None = None
+    deflation: DeflationSpace | None = None
     warm_start: dict[str, Any] | None = None
     seed: int | None = None
     order: Any = None
@@ -76,6 +76,11 @@ class Run:
     phases: list[Phase] = field(default_factory=list)
     history: list[float] = field(default_factory=list)
 
+    @property
+    def space(self) -> Space:
+        """Of the vectors."""
+        return self.op.space
+
     # -- where it stands -------------------------------------------------------------------------------------------
 
     @property
@@ -86,7 +91,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether every residual meets its target."""
-        return bool(np.all(np.atleast_1d(norm(self.residual)) <= self.targets))
+        return bool(np.all(np.atleast_1d(self.space.norm(self.residual)) <= self.targets))
 
     @property
     def status(self) -> Status:
@@ -118,7 +123,7 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        left = np.atleast_1d(norm(self.residual)) / np.maximum(self.targets, 1e-300)
+        left = np.atleast_1d(self.space.norm(self.residual)) / np.maximum(self.targets, 1e-300)
         return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------
@@ -160,15 +165,13 @@ class Run:
 
         Scalings and polynomials made before are of the old order. `restore_order` turns everything back.
         """
-        if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.space is not None:
+        if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.deflation is not None:
             return False
         started = time.perf_counter()
         found = better_order(self.op.csr)
         if found is not None:
             order, matrix = found
-            permuted = as_operator(matrix, check=False)
-            permuted.products = self.op.products
-            self.enter_order(order, permuted)
+            self.enter_order(order, self.op.permuted(order, matrix))
         self.setup += time.perf_counter() - started
         return found is not None
 
@@ -192,7 +195,6 @@ class Run:
             return
         assert self.original is not None
         op, self.b, self.guess = self.original
-        op.products = self.op.products
         self.x = self.in_users_order(self.x)
         self.op, self.order, self.verified = op, None, False
 
@@ -200,38 +202,38 @@ class Run:
 
     def start(self, x0: Any) -> None:
         """Scale the right-hand sides, take x0 where it helps, and set the targets."""
-        size = np.atleast_1d(norm(self.b))
+        size = np.atleast_1d(self.space.norm(self.b))
         self.unit = np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
         self.size = size / self.unit
-        self.b /= as_row(self.unit, self.b)  # a copy of the user's
+        self.b = self.b / self.space.row(self.unit, self.b)  # a copy of the user's
         with np.errstate(over="ignore"):
             absolute = np.minimum(self.atol / self.unit, 1e300)
         # the norms of the user may be summed in another order
         self.targets = np.maximum(self.rtol * self.size, absolute) * (1 - 1e-12)
-        self.x, self.residual = zeros_like(self.b), self.b * 1.0
+        self.x, self.residual = self.space.zeros_like(self.b), self.space.copy(self.b)
         if x0 is not None:
             guess = self.op.as_vector(x0, "x0")
             if tuple(guess.shape) != tuple(self.b.shape):
                 raise ShapeError(f"x0 has shape {tuple(guess.shape)} but b has {tuple(self.b.shape)}")
-            guess = guess / as_row(self.unit, self.b)
+            guess = guess / self.space.row(self.unit, self.b)
             residual = self.b - self.op.matvec(guess)
-            better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(self.residual))
-            keep = as_row(better.astype(float), self.b)
+            better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
+            keep = self.space.row(better.astype(float), self.b)
             self.x, self.residual = keep * guess, keep * residual + (1 - keep) * self.residual
         self.verified = True
-        self.guess = None if x0 is None else self.x * 1.0
+        self.guess = None if x0 is None else self.space.copy(self.x)
 
     def begin_at(self, x: Any, space: DeflationSpace | None) -> None:
         """Take a guess in the user's units, each column at its best length in the A-norm, and a space to deflate by."""
         if x.shape == self.b.shape and np.any(x):
-            x = x / as_row(self.unit, self.b)
+            x = x / self.space.row(self.unit, self.b)
             Ax = self.op.matvec(x)
-            along, curvature = np.atleast_1d(inner(self.b, x)), np.atleast_1d(inner(x, Ax))
+            along, curvature = np.atleast_1d(self.space.inner(self.b, x)), np.atleast_1d(self.space.inner(x, Ax))
             fits = (along > 0) & (curvature > 0) & np.isfinite(curvature)
-            length = as_row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
+            length = self.space.row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
             self.x, self.residual = length * x, self.b - length * Ax
         if space is not None and space.rank:
-            self.space = space
+            self.deflation = space
             self.solve_in_space()
         self.verified = False
         if self.finished:  # by recurrences so far
@@ -239,9 +241,9 @@ class Run:
 
     def solve_in_space(self) -> None:
         """Make the residual orthogonal to the subspace, as deflated CG needs it."""
-        assert self.space is not None
-        self.x = self.x + self.space.solve(self.residual)
-        self.residual = self.residual - self.space.image(self.residual)
+        assert self.deflation is not None
+        self.x = self.x + self.deflation.solve(self.residual)
+        self.residual = self.residual - self.deflation.image(self.residual)
 
     def check(self) -> None:
         """Compute the true residual. Cost: a product for each column."""
@@ -251,7 +253,7 @@ class Run:
     def fall_back_to(self, mask: np.ndarray, x: Any) -> None:
         """Take the columns of the mask from another iterate."""
         if mask.any():
-            self.x = _where(mask, x, self.x)
+            self.x = self.space.choose(mask, x, self.x)
             self.check()
 
 
@@ -286,14 +288,14 @@ class Stretch:
         self._polynomial = M
         self._phase = Phase(method, probing=probing, **facts)
         # a probe is to see the whole spectrum: the polynomial acts on it
-        if run.space is not None and not probing:
+        if run.deflation is not None and not probing:
             run.solve_in_space()
-            M = DeflatedPreconditioner(M, run.space)
+            M = DeflatedPreconditioner(M, run.deflation)
         most = 10 * run.op.n + 100
         left = run.iterations_left
         self.limit = -(-most // products_each) if left is None else left
         stall = None if probing else -(-max(300, min(2 * run.op.n, 20_000)) // products_each) + 20
-        self._saved, self._saved_norm = run.x * 1.0, np.atleast_1d(norm(run.residual))
+        self._saved, self._saved_norm = run.space.copy(run.x), np.atleast_1d(run.space.norm(run.residual))
         with _quiet():
             self._cg: Any = start_cg(
                 run.op,
@@ -337,11 +339,15 @@ class Stretch:
         """Check the residual where that is needed, go back where nothing was gained, and record the phase."""
         run, result, phase = self._run, self.result, self._phase
         self._cg = None  # its vectors are not needed for what follows
+        if result.x.shape == run.x.shape:  # else the kernels have worked in place, on flat views
+            run.x, run.residual = result.x, result.residual
         with _quiet():
             run.verified = result.status is Status.CONVERGED
             if not run.verified and not (phase.probing and result.status is Status.MAXITER):
                 run.check()
-                run.fall_back_to(~(np.atleast_1d(norm(run.residual)) <= self._saved_norm), self._saved)  # NaN: worse
+                run.fall_back_to(
+                    ~(np.atleast_1d(run.space.norm(run.residual)) <= self._saved_norm), self._saved
+                )  # NaN: worse
         run.history += result.history
         phase = replace(
             phase,
@@ -358,19 +364,9 @@ class Stretch:
     def _call(self, x: Any) -> None:
         run = self._run
         assert run.callback is not None
-        run.callback(run.in_users_order(x) * as_row(run.unit, x))
+        run.callback(run.in_users_order(x) * run.space.row(run.unit, x))
 
 
 def _quiet() -> Any:
     """What overflows shows in the statuses."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
-
-
-def _where(mask: np.ndarray, yes: Any, no: Any) -> Any:
-    """Columns of ``yes`` where mask, else of ``no``."""
-    if no.ndim == 1:
-        return yes if mask[0] else no
-    out = no * 1.0
-    index = np.flatnonzero(mask).tolist()
-    out[:, index] = yes[:, index]
-    return out

@@ -9,16 +9,22 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import DTypeError, NonFiniteError, ShapeError
+from nnla.errors import DTypeError, ShapeError
 from nnla.kernels.limits import INDEX_MAX, index_type
-from nnla.operators.arrays import is_torch, to_numpy
+from nnla.kernels.reordering import permute
+from nnla.kernels.system import NativeSystem
+from nnla.operators.kinds import is_torch
+from nnla.operators.numpy_space import NUMPY, Products
+from nnla.operators.spaces import Space
 from nnla.operators.structure import Structure, structure_of, verified_structure
+from nnla.operators.torch_space import TorchSpace
 from nnla.operators.validation import (
     asarray,
     check_csr,
@@ -30,47 +36,59 @@ from nnla.operators.validation import (
     require_square,
     symmetry_rtol,
     torch_coordinates,
-    torch_diagonal,
 )
 
 __all__ = ["Operator", "as_operator"]
 
 
+@dataclass
+class _Counter:
+    """Products so far; shared by operators that are one matrix in two orders."""
+
+    value: int = 0
+
+
 class Operator:
     """A square float64 operator that multiplies and counts; make one with `as_operator`.
 
+    Parameters
+    ----------
+    matrix : what `space` multiplies by, checked
+    nnz : stored entries (n * n if dense), None when the entries are not known
+    structure : of a sparse NumPy matrix, where it is known already
+    space : `Space` of its vectors, that of NumPy by default
+
     Attributes
     ----------
+    matrix, nnz, space
     shape : (n, n)
     n : int
     dtype : ``np.float64``, or ``torch.float64`` for torch operators
-    xp : ``"numpy"`` or ``"torch"``, the kind of its vectors
+    xp : ``"numpy"`` or ``"torch"``, the name of the space
     device : the torch device, None for NumPy
     csr : float64 ``csr_array`` with sorted, unique, int32 indices (int64 if needed), None unless sparse NumPy
-    nnz : stored entries (n * n if dense), None when the entries are not known
     products : products with A so far; a block of k vectors counts k
     """
 
-    def __init__(self, matrix: Any, kind: str, nnz: int | None = None, structure: Structure | None = None) -> None:
-        # kind: "csr", "dense", "linear" (LinearOperator), "duck" (anything else with @) or "torch".
-        self._matrix = matrix
-        self._kind = kind
-        self._blocks = kind != "linear" or _has_matmat(matrix)
+    def __init__(
+        self, matrix: Any, nnz: int | None = None, structure: Structure | None = None, space: Space = NUMPY
+    ) -> None:
+        self.matrix, self.nnz, self.space = matrix, nnz, space
         self.n = int(matrix.shape[0])
         self.shape = (self.n, self.n)
-        self.nnz = nnz
-        self.xp = "torch" if kind == "torch" else "numpy"
-        self.device = matrix.device if kind == "torch" else None
-        self.dtype: Any = matrix.dtype if kind == "torch" else np.float64
-        self.csr: sp.csr_array | None = matrix if kind == "csr" else None
-        self.products = 0
+        self.xp, self.device, self.dtype = space.name, space.device, space.dtype
+        self.csr: sp.csr_array | None = matrix if isinstance(matrix, sp.csr_array) else None
         self._structure = structure
-        self.native_forms: Any = None  # of nnla.kernels.system
+        self._counter = _Counter()
+        self._forms: NativeSystem | None = None
 
     def __repr__(self) -> str:
+        kind = "sparse" if self.csr is not None else "known by products" if self.nnz is None else "of known entries"
         where = "" if self.device is None else f" on {self.device}"
         known = "" if self.nnz is None else f", nnz={self.nnz}"
-        return f"<Operator {self.n}x{self.n} {self._kind}{where}{known}, products={self.products}>"
+        return f"<Operator {self.n}x{self.n} {kind}{where}{known}, products={self.products}>"
+
+    # -- products ----------------------------------------------------------------------------------------
 
     def matvec(self, x: Any) -> Any:
         """``A @ x`` as a new array of the shape of `x`.
@@ -82,36 +100,29 @@ class Operator:
 
         Cost: 1 or k products, added to `products`.
         """
-        if self._kind != "torch":
-            x = np.asarray(x)
+        x = self.space.own(x)
         if x.ndim not in (1, 2) or x.shape[0] != self.n:
             raise ShapeError(f"cannot multiply a {self.n}x{self.n} operator by an array of shape {tuple(x.shape)}")
-        self.products += 1 if x.ndim == 1 else int(x.shape[1])
-        if self._kind in ("csr", "dense", "torch"):
-            return self._matrix @ x
-        return self._call(x)
+        self._counter.value += 1 if x.ndim == 1 else int(x.shape[1])
+        return self.space.product(self.matrix, x)
 
     def __matmul__(self, x: Any) -> Any:
         return self.matvec(x)
 
-    def _call(self, x: np.ndarray) -> np.ndarray:
-        # LinearOperators and duck objects. The result is copied: a matvec may well return its own work
-        # buffer, or x itself, and would then change earlier vectors of a Krylov method behind its back.
-        if x.ndim == 2 and not self._blocks:
-            result = np.empty(x.shape)
-            for j in range(x.shape[1]):
-                result[:, j] = self._call(np.ascontiguousarray(x[:, j]))
-            return result
-        if self._kind == "linear":
-            y = self._matrix.matvec(x) if x.ndim == 1 else self._matrix.matmat(x)
-        else:
-            y = self._matrix @ x
-        y = np.asarray(y)
-        if y.dtype.kind not in "iuf":
-            raise DTypeError(f"A @ x has dtype {y.dtype} for a real vector x; nnla needs real numbers")
-        if y.shape != x.shape and not (x.ndim == 1 and y.shape == (self.n, 1)):
-            raise ShapeError(f"A @ x has shape {y.shape} for x of shape {x.shape}; it must keep the shape")
-        return np.array(y, dtype=np.float64, order="C").reshape(x.shape)
+    @property
+    def products(self) -> int:
+        """Products with A so far: `matvec` counts its own, `count` what was done elsewhere."""
+        return self._counter.value
+
+    def count(self, products: int) -> None:
+        """Add products that were not done by `matvec`: by the native kernels, or by a network."""
+        self._counter.value += products
+
+    def reset_count(self) -> None:
+        """Set `products` back to 0."""
+        self._counter.value = 0
+
+    # -- entries -----------------------------------------------------------------------------------------
 
     @property
     def structure(self) -> Structure | None:
@@ -125,69 +136,54 @@ class Operator:
 
     def entries(self) -> sp.csr_array | None:
         """The entries as a ``csr_array``: `csr`, or a dense NumPy matrix converted; None for everything else."""
-        return sp.csr_array(self._matrix) if self._kind == "dense" else self.csr
+        return sp.csr_array(self.matrix) if isinstance(self.matrix, np.ndarray) else self.csr
+
+    def dense(self) -> np.ndarray:
+        """All entries as a NumPy array (n, n), perhaps that of the matrix itself: do not change it.
+
+        Cost: no products where the entries are known, else n, counted. Whoever needs entries asks here, so that
+        reading them costs the same everywhere.
+        """
+        known = self.space.dense(self.matrix)
+        return self.space.host(self.matvec(self.as_vector(np.eye(self.n)))) if known is None else known
 
     def diagonal(self) -> Any:
         """The diagonal, a new float64 vector (n,) of the operator's kind; None if only products are known."""
-        if self._structure is not None:
-            return self._structure.diagonal.copy()
-        if self._kind in ("csr", "dense"):
-            return np.array(self._matrix.diagonal(), dtype=np.float64)
-        return torch_diagonal(self._matrix) if self._kind == "torch" else None
+        return self.space.diagonal(self.matrix) if self._structure is None else self._structure.diagonal.copy()
 
-    def reset_count(self) -> None:
-        """Set `products` back to 0."""
-        self.products = 0
-
-    def as_vector(self, b: Any, name: str = "b") -> Any:
-        """`b` as a new C-contiguous float64 array of the operator's kind, shape preserved.
+    def permuted(self, order: np.ndarray, matrix: sp.csr_array | None = None) -> Operator:
+        """The same operator with rows and columns in another order; both count into one number.
 
         Parameters
         ----------
-        b
-            (n,), (n, 1) or (n, k): array, list, SciPy sparse (densified) or tensor, of any real dtype.
-        name
-            What error messages call it.
+        order : (n,), old numbers in the new order
+        matrix : ``permute(csr, order)`` where that has been made already
+
+        Cost: four products' time, none counted; nothing with `matrix`.
+        """
+        assert self.csr is not None
+        csr = permute(self.csr, order) if matrix is None else matrix
+        other = Operator(csr, int(csr.nnz), space=self.space)
+        other._counter = self._counter
+        return other
+
+    @property
+    def native(self) -> NativeSystem | None:
+        """The matrix for the native kernels, each form made when it is asked for; None where they cannot take it."""
+        if self._forms is None:
+            self._forms = self.space.native(self.matrix, self.diagonal)
+        return self._forms
+
+    # -- vectors -----------------------------------------------------------------------------------------
+
+    def as_vector(self, b: Any, name: str = "b") -> Any:
+        """`b` as a new C-contiguous float64 array of the operator's kind, shape preserved; see `Space.as_vector`.
 
         Raises
         ------
         ShapeError, DTypeError, NonFiniteError
         """
-        tensor = is_torch(b)
-        given: Any = b.detach() if tensor else b if sp.issparse(b) else asarray(b, name)
-        if given.is_complex() if tensor else given.dtype.kind not in "biuf":
-            raise DTypeError(f"{name} has dtype {given.dtype}; nnla needs real numbers")
-        self._check_vector_shape(tuple(given.shape), name)  # before a sparse `b` of the wrong size is densified
-        if tensor:
-            torch = sys.modules["torch"]
-            x: Any = given.to_dense() if given.layout != torch.strided else given
-            x = x.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
-        else:
-            with np.errstate(over="ignore"):
-                x = np.array(given.toarray() if sp.issparse(given) else given, dtype=np.float64, order="C")
-        if self._kind == "torch":
-            torch = sys.modules["torch"]
-            x = (x if tensor else torch.from_numpy(x)).to(self.device)
-            all_finite = bool(torch.isfinite(x).all())
-        else:
-            x = to_numpy(x)
-            all_finite = bool(np.isfinite(x).all())
-        if not all_finite:
-            host = to_numpy(x)
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
-            index = where[0] if len(where) == 1 else where
-            raise NonFiniteError(f"{name} contains {float(host[where])} at index {index}; repair it before solving")
-        return x
-
-    def _check_vector_shape(self, shape: tuple[int, ...], name: str) -> None:
-        n = self.n
-        if len(shape) not in (1, 2) or shape[0] != n:
-            hint = f"; pass {name}.T" if len(shape) == 2 and shape[1] == n else ""
-            raise ShapeError(
-                f"{name} has shape {shape} but A is {n}x{n}: {name} must have shape ({n},) or ({n}, k){hint}"
-            )
-        if len(shape) == 2 and shape[1] == 0:
-            raise ShapeError(f"{name} has shape {shape} but A is {n}x{n}: there is no column in {name}")
+        return self.space.as_vector(b, self.n, name)
 
 
 def as_operator(A: Any, *, check: bool = True, definite: bool = True) -> Operator:
@@ -277,7 +273,7 @@ def _from_sparse(A: Any, check: bool, definite: bool) -> Operator:
     csr = _canonical_csr(A)
     if check:
         check_csr(csr, eps, definite)
-    return Operator(csr, "csr", int(csr.nnz))
+    return Operator(csr, int(csr.nnz))
 
 
 def _without_objection(A: Any, rtol: float | None) -> Operator | None:
@@ -301,7 +297,7 @@ def _without_objection(A: Any, rtol: float | None) -> Operator | None:
         parts = (data[:nnz], *(part.astype(narrow, copy=False) for part in (indices[:nnz], indptr)))
         csr = sp.csr_array(parts, shape=(n, n))
     csr.has_canonical_format = True
-    return Operator(csr, "csr", nnz, structure)
+    return Operator(csr, nnz, structure)
 
 
 def _canonical_csr(csr: Any) -> sp.csr_array:
@@ -330,7 +326,7 @@ def _from_dense(A: Any, check: bool, definite: bool) -> Operator:
         dense = np.ascontiguousarray(given, dtype=np.float64)
     if check:
         check_dense(dense, _eps(given.dtype), definite)
-    return Operator(dense, "dense", dense.size)
+    return Operator(dense, dense.size)
 
 
 def _from_products(A: Any, check: bool, definite: bool) -> Operator:
@@ -340,7 +336,7 @@ def _from_products(A: Any, check: bool, definite: bool) -> Operator:
         dtype = np.dtype(np.float64)
     require_real(dtype)
     n = require_square(A.shape)
-    op = Operator(A, "linear" if isinstance(A, LinearOperator) else "duck")
+    op = Operator(Products(A, n))
     if check:
         check_products(op.matvec, n, _eps(dtype), definite)
     return op
@@ -365,7 +361,7 @@ def _from_torch(A: Any, check: bool, definite: bool) -> Operator:
             nnz = matrix.values().numel()
         if check:
             check_torch(matrix, eps, definite)
-    return Operator(matrix, "torch", nnz)
+    return Operator(matrix, nnz, space=TorchSpace(matrix.device))
 
 
 def _torch_csr(A: Any) -> Any:
@@ -393,10 +389,3 @@ def _rows_are_sorted(A: Any) -> bool:
 
 def _eps(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
-
-
-def _has_matmat(A: LinearOperator) -> bool:
-    # SciPy's own fallback hands columns of shape (n, 1) to a matvec that may only know (n,); ours does not.
-    if type(A)._matmat is LinearOperator._matmat:
-        return False
-    return getattr(A, "_CustomLinearOperator__matmat_impl", A) is not None

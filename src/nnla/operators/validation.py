@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, ShapeError
-from nnla.operators.arrays import to_numpy
+from nnla.operators.kinds import to_numpy
 
 __all__ = [
     "asarray",
@@ -24,6 +24,7 @@ __all__ = [
     "dtype_error",
     "require_real",
     "require_square",
+    "require_vector",
     "symmetric_on_device",
     "symmetry_rtol",
     "torch_coordinates",
@@ -80,6 +81,15 @@ def require_square(shape: Any) -> int:
     if shape[0] == 0:
         raise ShapeError("A is empty (0x0); there is nothing to solve")
     return shape[0]
+
+
+def require_vector(shape: tuple[int, ...], n: int, name: str) -> None:
+    """`ShapeError` unless a vector or block of this shape fits a matrix of n rows, and has columns."""
+    if len(shape) not in (1, 2) or shape[0] != n:
+        hint = f"; pass {name}.T" if len(shape) == 2 and shape[1] == n else ""
+        raise ShapeError(f"{name} has shape {shape} but A is {n}x{n}: {name} must have shape ({n},) or ({n}, k){hint}")
+    if len(shape) == 2 and shape[1] == 0:
+        raise ShapeError(f"{name} has shape {shape} but A is {n}x{n}: there is no column in {name}")
 
 
 # --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.operators.operator import Operator, as_operator
 from nnla.preconditioners.galerkin import largest_entries, scaled_columns
+from nnla.types import Kind
 
 __all__ = ["DeflatedPreconditioner", "DeflationSpace"]
 
@@ -115,8 +116,12 @@ class DeflatedPreconditioner:
 
     Parameters
     ----------
-    base : what `Run.iterate` takes: a scaling or a polynomial
+    base : a scaling or a polynomial
     space : DeflationSpace
+
+    Attributes
+    ----------
+    kind : that of the base
 
     Notes
     -----
@@ -131,6 +136,7 @@ class DeflatedPreconditioner:
     def __init__(self, base: Any, space: DeflationSpace) -> None:
         self.base, self.space = base, space
         self.name, self.inverse, self.native = "deflated", None, None
+        self.kind: Kind = base.kind
         self._inner: Callable[[Any], Any] = (lambda r: r) if base.name == "none" else base
 
     def __call__(self, r: Any) -> Any:
@@ -143,7 +149,7 @@ class DeflatedPreconditioner:
 
 def _times(op: Operator, W: csr_array, products: int) -> csr_array:
     if op.csr is not None:
-        op.products += products
+        op.count(products)
         return csr_array(op.csr @ W)
     return csr_array(op.matvec(W.toarray())) if W.nnz else csr_array(W.shape)
 

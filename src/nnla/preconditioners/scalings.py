@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import matmul
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import OptionError, ShapeError
-from nnla.operators.arrays import is_torch, to_numpy
 from nnla.operators.operator import Operator
+from nnla.types import Kind
 
-__all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling"]
+__all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling", "kind_of"]
 
 SCALINGS = ("none", "jacobi", "ic")
 
@@ -29,7 +31,7 @@ class Scaling:
 
     Attributes
     ----------
-    name : "none", "jacobi", "ic" or "user"
+    name : "none", "jacobi", "ic", "amg" or "user"
     solve : callable r -> B r for (n,) and (n, k)
     seconds : set-up time
     cost : work of one solve in products with A, roughly
@@ -37,6 +39,7 @@ class Scaling:
     native : B as a native preconditioner, or None
     note : what the report should say of it
     shift : what had to be added to the diagonal, relative to it, for an incomplete factorisation to exist
+    kind : what B may be used for; what a user's M does not say is assumed, `Kind.LINEAR_SPD`
     """
 
     name: str
@@ -47,6 +50,7 @@ class Scaling:
     native: Any = None
     note: str = ""
     shift: float = 0.0
+    kind: Kind = Kind.LINEAR_SPD
 
     def __call__(self, r: Any) -> Any:
         """B r."""
@@ -116,23 +120,27 @@ def _jacobi(op: Operator) -> Scaling:
     def solve(r: Any) -> Any:
         return r * (inverse if r.ndim == 1 else column)
 
-    return Scaling("jacobi", solve, 0.0, 0.1, None if is_torch(inverse) else inverse)
+    return Scaling("jacobi", solve, 0.0, 0.1, None if op.native is None else inverse)
 
 
 def _user(op: Operator, M: Any) -> Scaling:
+    apply: Callable[[Any], Any]
     if isinstance(M, LinearOperator) or hasattr(M, "shape"):
         if tuple(M.shape) != op.shape:
             raise ShapeError(f"M has shape {tuple(M.shape)} but A is {op.n}x{op.n}")
-        apply = lambda r: M @ r  # noqa: E731
+        apply = partial(matmul, M)
     elif callable(M):
         apply = M
     else:
         raise OptionError("M must be a LinearOperator, a matrix or a callable r -> M r")
+    return Scaling("user", lambda r: op.space.own(apply(r)), 0.0, 1.0, kind=kind_of(M))
 
-    def solve(r: Any) -> Any:
-        if op.xp == "torch":
-            out = apply(r)
-            return out if is_torch(out) else r.new_tensor(to_numpy(out))
-        return np.asarray(apply(r), dtype=np.float64)
 
-    return Scaling("user", solve, 0.0, 1.0)
+def kind_of(M: Any) -> Kind:
+    """What an operator says that it may be used for; what says nothing is taken for linear and SPD.
+
+    >>> kind_of(np.eye(2)).value
+    'linear-spd'
+    """
+    kind = getattr(M, "kind", None)  # other libraries' objects may have a kind of their own
+    return Kind(kind) if isinstance(kind, str) and kind in tuple(Kind) else Kind.LINEAR_SPD

@@ -1,0 +1,42 @@
+"""Which library an array is of, asked without ever importing torch."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["is_torch", "namespace", "to_numpy"]
+
+
+def is_torch(x: Any) -> bool:
+    """Whether `x` is a torch tensor (of any subclass); torch is looked up, never imported.
+
+    >>> is_torch(np.ones(2))
+    False
+    """
+    # A tensor can only exist once torch is loaded, so `sys.modules` answers without the import.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def namespace(x: Any) -> ModuleType:
+    """The module whose functions take `x`: ``torch`` for tensors and ``numpy`` for everything else.
+
+    >>> namespace(np.ones(2)).__name__
+    'numpy'
+    """
+    return sys.modules["torch"] if is_torch(x) else np
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """`x` as a NumPy array on the host (shared memory where the kind of array allows it).
+
+    >>> to_numpy([1.0, 2.0])
+    array([1., 2.])
+    """
+    if is_torch(x):
+        return x.detach().cpu().numpy()
+    return np.asarray(x)

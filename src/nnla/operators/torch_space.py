@@ -1,0 +1,59 @@
+"""Tensors of torch on one device; torch is there where this is used, and never imported."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from nnla.operators.kinds import is_torch, to_numpy
+from nnla.operators.spaces import Space
+from nnla.operators.validation import torch_diagonal
+
+__all__ = ["TorchSpace"]
+
+
+class TorchSpace(Space):
+    """Float64 tensors; matrices are strided or canonical CSR tensors.
+
+    Parameters
+    ----------
+    device : of the vectors
+    """
+
+    name = "torch"
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.dtype = sys.modules["torch"].float64
+
+    def inner(self, x: Any, y: Any) -> Any:
+        if x.ndim == 1:
+            return float(x @ y)
+        return (x * y).sum(dim=0).cpu().numpy().astype(np.float64, copy=False)
+
+    def finite(self, x: Any) -> bool:
+        return bool(x.isfinite().all())
+
+    def zeros_like(self, x: Any) -> Any:
+        return x.new_zeros(x.shape)
+
+    def row(self, values: np.ndarray, like: Any) -> Any:
+        return float(values[0]) if like.ndim == 1 else like.new_tensor(values)
+
+    def host(self, x: Any) -> np.ndarray:
+        return to_numpy(x)
+
+    def own(self, x: Any) -> Any:
+        tensor = x if is_torch(x) else sys.modules["torch"].from_numpy(np.ascontiguousarray(x))
+        return tensor.to(self.device, self.dtype)
+
+    def _contiguous(self, x: Any) -> Any:
+        return x.contiguous()
+
+    def diagonal(self, matrix: Any) -> Any:
+        return torch_diagonal(matrix)
+
+    def dense(self, matrix: Any) -> np.ndarray:
+        return to_numpy(matrix.to_dense())
