@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from scipy.linalg import eigh_tridiagonal
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.operators.arrays import is_torch, namespace
 from nnla.operators.validation import asarray, require_real
+from nnla.report import ReportBase, Status
 
 __all__ = [
     "Ends",
@@ -30,8 +29,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class MatrixReport:
+@dataclass(frozen=True, repr=False)
+class MatrixReport(ReportBase):
     """What an iteration with dense matrices did.
 
     Attributes
@@ -52,9 +51,14 @@ class MatrixReport:
     fallback : None, or what was given up and why
     dtype : of the products
     seed : of the probes' random vectors
+    seconds : {"total"}
+    versions : versions of the libraries
     """
 
-    status: str
+    _line = (("method", "{}"), ("dtype", "{}"), ("products", "{} products"), ("error", "error {:.2g}"))
+    _table = ("error_bound", "rtol", "steps", *ReportBase._table)
+
+    status: Status
     converged: bool
     method: str
     error: float
@@ -64,21 +68,14 @@ class MatrixReport:
     products: int
     products_check: int
     probe_products: int
-    coefficients: list[list[float]] = field(repr=False)
+    coefficients: list[list[float]]
     interval: tuple[float, float]
-    error_history: list[float] = field(repr=False)
+    error_history: list[float]
     fallback: str | None
     dtype: str
     seed: int
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above (non-finite numbers become null)."""
-        data = dataclasses.asdict(self)
-        for key, value in data.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                data[key] = None
-        data["error_history"] = [e if math.isfinite(e) else None for e in self.error_history]
-        return json.dumps(data, indent=indent, allow_nan=False)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Nesterov's method with backtracking takes over, and the report says so.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,8 @@ import numpy as np
 from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
 from nnla.extensions.momentum import Coefficients, chebyshev_schedule, choose_lower, heavy_ball, nesterov
 from nnla.operators.validation import asarray, require_real
-from nnla.types import SpectralProbe, Status
+from nnla.report import ReportBase, Status, library_versions
+from nnla.types import SpectralProbe
 
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]
 
@@ -32,8 +34,8 @@ _KNOWN = 1e-3  # residual over Ritz value of a lower end that counts as found
 Gradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class MinimumReport:
+@dataclass(frozen=True, repr=False)
+class MinimumReport(ReportBase):
     """What a minimisation did.
 
     Attributes
@@ -50,10 +52,19 @@ class MinimumReport:
     restarts : why each schedule after the first was made
     fallback : None, or why Nesterov's method with backtracking took over
     history : gradient norm at every evaluation of an iterate
-    seed : of random vectors (none are drawn: the probe starts from the gradient)
+    seconds : {"total"}
+    versions : versions of the libraries
     """
 
-    status: str
+    _line = (
+        ("method", "{}"),
+        ("iterations", "{} iterations"),
+        ("evaluations", "{} evaluations"),
+        ("gradient_norm", "gradient {:.2g}"),
+    )
+    _table = ("value", "gtol", "intervals", "restarts", *ReportBase._table)
+
+    status: Status
     converged: bool
     method: str
     value: float
@@ -65,7 +76,9 @@ class MinimumReport:
     intervals: list[tuple[float, float]]
     restarts: list[str]
     fallback: str | None
-    history: list[float] = field(repr=False)
+    history: list[float]
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +88,7 @@ class Minimum:
     x: np.ndarray
     report: MinimumReport
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         yield self.x
         yield self.report
 
@@ -84,7 +97,7 @@ class _Run:
     """f with its evaluations counted, and the best iterate so far."""
 
     def __init__(self, f_grad: Gradient, x0: np.ndarray, maxiter: int) -> None:
-        self.f_grad, self.maxiter = f_grad, maxiter
+        self.f_grad, self.maxiter, self.started = f_grad, maxiter, time.perf_counter()
         self.evaluations = self.probes = self.iterations = 0
         self.history: list[float] = []
         self.intervals: list[tuple[float, float]] = []
@@ -215,8 +228,9 @@ def _report(run: _Run, method: str) -> MinimumReport:
     if status != Status.CONVERGED and run.iterations < run.maxiter:
         status = Status.STAGNATION if math.isfinite(run.history[-1]) else Status.BREAKDOWN
     return MinimumReport(
-        str(status), status == Status.CONVERGED, "nesterov-safe" if run.fallback else method, value, size, run.gtol,
+        status, status == Status.CONVERGED, "nesterov-safe" if run.fallback else method, value, size, run.gtol,
         run.iterations, run.evaluations, run.probes, run.intervals, run.restarts, run.fallback, run.history,
+        {"total": time.perf_counter() - run.started}, library_versions(),
     )  # fmt: skip
 
 

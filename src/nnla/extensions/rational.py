@@ -8,8 +8,9 @@ condition, a rational function needs one that grows with its logarithm: a dozen 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from nnla.extensions.rational_fits import FUNCTIONS, Fit, fit_poles, fit_rationa
 from nnla.extensions.shifted import ShiftedSolver
 from nnla.krylov.probes import probe as lanczos_probe
 from nnla.operators.operator import Operator, as_operator
+from nnla.report import ReportBase, Status, library_versions
 from nnla.types import SpectralProbe
 
 __all__ = ["RationalFunction", "RationalReport", "rational_function"]
@@ -27,12 +29,14 @@ __all__ = ["RationalFunction", "RationalReport", "rational_function"]
 _PROBE, _INVERSE_PROBE = 40, 12  # Lanczos steps with A, and with A^-1
 
 
-@dataclass
-class RationalReport:
-    """What binding a rational function to A did; the counters go on as it is applied.
+@dataclass(frozen=True, repr=False)
+class RationalReport(ReportBase):
+    """What binding a rational function to A did, and what it and all applications since cost.
 
     Attributes
     ----------
+    status : "converged", or "degree": the poles do not reach rtol
+    converged : the measured error is within rtol
     function : name of f
     degree : poles, a conjugate pair counted as two
     interval : [a, b] that the approximation was made for (two intervals, mirrored, for "sign")
@@ -43,7 +47,19 @@ class RationalReport:
     solves_per_apply : shifted systems that one application to a vector solves
     interval_from : "given", "probe" or "probe and inverse probe"
     seed : of the random vectors
+    rtol : what was asked for
+    seconds : {"total"} of the binding
+    versions : versions of the libraries
     """
+
+    _line = (
+        ("function", "{}"),
+        ("degree", "{} poles"),
+        ("products", "{} products"),
+        ("solves", "{} solves"),
+        ("error", "error {:.2g}"),
+    )
+    _table = ("fit_error", "check", "rtol", "factorisations", "solves_per_apply", "interval_from", *ReportBase._table)
 
     function: str
     degree: int
@@ -57,6 +73,9 @@ class RationalReport:
     solves_per_apply: int
     interval_from: str
     seed: int
+    rtol: float
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 class RationalFunction(LinearOperator):
@@ -91,9 +110,12 @@ class RationalFunction(LinearOperator):
 
     def _apply(self, v: np.ndarray) -> np.ndarray:
         y = evaluate(self._fit, self._op, self._solver, v)
-        self.report.products, self.report.solves = self._op.products, self._solver.solves
-        self.report.factorisations = self._solver.factorisations
+        self.report = replace(self.report, **_counts(self._op, self._solver))
         return y
+
+
+def _counts(op: Operator, solver: ShiftedSolver) -> dict[str, int]:
+    return {"products": op.products, "solves": solver.solves, "factorisations": solver.factorisations}
 
 
 def evaluate(fit: Fit, op: Operator, solver: ShiftedSolver, v: np.ndarray) -> np.ndarray:
@@ -171,6 +193,7 @@ def rational_function(
     >>> bool(np.linalg.norm(R @ (A @ (R @ v)) - v) < 1e-8), R.report.degree < 16
     (True, True)
     """
+    started = time.perf_counter()
     name = f if isinstance(f, str) else getattr(f, "__name__", "callable")
     if isinstance(f, str) and f not in FUNCTIONS:
         raise OptionError(f"f must be one of {', '.join(FUNCTIONS)} or a function, not {f!r}")
@@ -188,14 +211,25 @@ def rational_function(
     else:
         fit = fit_rational(f, bounds, degree, rtol)
     _require_poles_off(fit, f, bounds)
+    error, check = _check(op, solver, fit, f, bounds, rtol, seed)
     report = RationalReport(
-        name, fit.poles.size, bounds, fit.error, math.nan, "", op.products, solver.solves, solver.factorisations,
-        int(np.sum(np.imag(fit.poles) >= 0)), source, seed,
-    )  # fmt: skip
-    bound = RationalFunction(op, solver, fit, report)
-    report.error, report.check = _check(bound, f, bounds, rtol, seed)
-    report.products, report.solves, report.factorisations = op.products, solver.solves, solver.factorisations
-    return bound
+        status=Status.CONVERGED if error <= rtol else Status.DEGREE,
+        converged=error <= rtol,
+        function=name,
+        degree=fit.poles.size,
+        interval=bounds,
+        fit_error=fit.error,
+        error=error,
+        check=check,
+        **_counts(op, solver),
+        solves_per_apply=int(np.sum(np.imag(fit.poles) >= 0)),
+        interval_from=source,
+        seed=seed,
+        rtol=rtol,
+        seconds={"total": time.perf_counter() - started},
+        versions=library_versions(),
+    )
+    return RationalFunction(op, solver, fit, report)
 
 
 def _interval(
@@ -252,9 +286,10 @@ def _require_poles_off(fit: Fit, f: Any, bounds: tuple[float, float]) -> None:
             raise OptionError(f"the pole {pole.real:.6g} lies within the spectrum [{a:.6g}, {b:.6g}]; move it off")
 
 
-def _check(R: RationalFunction, f: Any, bounds: tuple[float, float], rtol: float, seed: int) -> tuple[float, str]:
+def _check(
+    op: Operator, solver: ShiftedSolver, fit: Fit, f: Any, bounds: tuple[float, float], rtol: float, seed: int
+) -> tuple[float, str]:
     """A relative error, measured with a random vector after binding."""
-    op, solver, fit = R._op, R._solver, R._fit
     v = np.random.default_rng([seed, 1]).standard_normal(op.n)
     y = evaluate(fit, op, solver, v)
     if not np.all(np.isfinite(y)):
