@@ -12,8 +12,6 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
 from nnla.errors import FileFormatError
 
 __all__ = ["Report", "ReportBase", "Status", "library_versions", "plain_json"]
@@ -139,7 +137,7 @@ def _restored(hint: Any, value: Any) -> Any:
         return {key: _restored(inner[1], item) for key, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint(value)
-    return _built(hint, value) if dataclasses.is_dataclass(hint) else value
+    return _built(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,6 +216,7 @@ def library_versions() -> dict[str, str]:
     """Versions of what every answer depends on, for reports."""
     import platform
 
+    import numpy as np
     import scipy
 
     from nnla import __version__
@@ -236,8 +235,6 @@ def plain_json(value: Any) -> Any:
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_json(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
+    if hasattr(value, "tolist"):  # NumPy's, which this file does not import: `nnla --help` is to be instant
         return plain_json(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
