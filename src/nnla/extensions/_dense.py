@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.operators.arrays import is_torch, namespace
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status
+from nnla.spectra.lanczos import lanczos, tridiagonal
 
 __all__ = [
     "Ends",
@@ -175,22 +175,8 @@ def spectrum_ends(
     start = rng.standard_normal(n)
     v = like.new_tensor(start) if is_torch(like) else start.astype(like.dtype)
     v = v / float((v * v).sum()) ** 0.5
-    xp = namespace(v)
-    basis, alpha, beta = [v], [], []
-    for _ in range(steps):
-        w = matvec(basis[-1])
-        alpha.append(float((w * basis[-1]).sum()))
-        Q = xp.stack(basis)
-        for _twice in range(2):
-            w = w - Q.T @ (Q @ w)
-        b = float((w * w).sum()) ** 0.5
-        if not (math.isfinite(alpha[-1]) and math.isfinite(b)):
-            raise NonFiniteError("a product overflowed in the probe of a spectrum; rescale the matrix")
-        if b <= 1e-12 * max(abs(a) for a in alpha) or b < 1e-290:
-            beta.append(0.0)
-            break
-        beta.append(b)
-        basis.append(w / b)
-    theta, S = eigh_tridiagonal(np.array(alpha), np.array(beta[:-1]))
+    basis = like.new_zeros((steps, n)) if is_torch(like) else np.zeros((steps, n), like.dtype)
+    alpha, beta = tridiagonal(lanczos(matvec, v, basis=basis), steps, exhausted=1e-12)
+    theta, S = eigh_tridiagonal(alpha, beta[:-1])
     residual = beta[-1] * np.abs(S[-1]) if len(alpha) < n else np.zeros(len(alpha))
     return Ends(float(theta[0]), float(residual[0]), float(theta[-1]), float(residual[-1]), len(alpha))

@@ -20,6 +20,7 @@ from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
 from nnla.extensions.momentum import Coefficients, chebyshev_schedule, choose_lower, heavy_ball, nesterov
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status, library_versions
+from nnla.spectra.lanczos import lanczos, tridiagonal
 from nnla.types import SpectralProbe
 
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]
@@ -237,28 +238,19 @@ def _report(run: _Run, method: str) -> MinimumReport:
 def _probe(run: _Run, x: np.ndarray, gradient: np.ndarray, steps: int) -> SpectralProbe:
     """Lanczos on the Hessian at x by forward differences of gradients, from the gradient; reorthogonalised."""
     steps = min(steps, x.size)
-    v = gradient / float(np.linalg.norm(gradient))
-    basis, alpha, beta = [v], [], []
     h = 1.5e-8 * max(1.0, float(np.linalg.norm(x)))
     before = run.evaluations
-    for _ in range(steps):
-        moved = run.at(x + h * basis[-1])[1]
-        w = (moved - gradient) / h
+
+    def hessian(v: np.ndarray) -> np.ndarray:
+        w = (run.at(x + h * v)[1] - gradient) / h
         if not np.all(np.isfinite(w)):
             raise NonFiniteError("the gradient is not finite next to an iterate; rescale the function")
-        alpha.append(float(w @ basis[-1]))
-        Q = np.array(basis)
-        w = w - Q.T @ (Q @ w)
-        w = w - Q.T @ (Q @ w)
-        size = float(np.linalg.norm(w))
-        # below, differences of gradients are rounding
-        if size <= 1e-6 * max(abs(a) for a in alpha):
-            beta.append(0.0)
-            break
-        beta.append(size)
-        basis.append(w / size)
+        return w
+
+    process = lanczos(hessian, gradient / float(np.linalg.norm(gradient)), basis=np.zeros((steps, x.size)))
+    alpha, beta = tridiagonal(process, steps, exhausted=1e-6)  # below, differences of gradients are rounding
     run.probes += run.evaluations - before
-    return SpectralProbe(np.array(alpha), np.array(beta), x.size, products=len(alpha))
+    return SpectralProbe(alpha, beta, x.size, products=alpha.size)
 
 
 def _ends(p: SpectralProbe) -> tuple[float, float]:
