@@ -75,7 +75,7 @@ def probe(A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, s
 
 
 def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lanczos of B A in the inner product of B^-1, from r: its coefficients, and what the vectors are in the user's norm.
+    """Lanczos of B A in the inner product of B^-1, from r: its coefficients, and the vectors in the user's norm.
 
     The third result is the 2-norm of each next vector v, relative to the first one's.
     """
