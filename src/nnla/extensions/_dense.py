@@ -14,6 +14,7 @@ from nnla.operators.arrays import is_torch, namespace
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status
 from nnla.spectra.lanczos import lanczos, tridiagonal
+from nnla.types import ritz_margin
 
 __all__ = [
     "Ends",
@@ -87,6 +88,11 @@ class Ends:
     high: float
     high_residual: float
     steps: int
+
+    @property
+    def top(self) -> float:
+        """A bound of the largest eigenvalue, where that is the largest in magnitude."""
+        return self.high + ritz_margin(self.high_residual, self.high)
 
 
 def checked(A: Any, name: str = "A") -> Any:

@@ -17,12 +17,13 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
-from nnla.extensions.rational_fits import FUNCTIONS, Fit, fit_poles, fit_rational
+from nnla.extensions.rational_fits import Fit, fit_poles, fit_rational
 from nnla.extensions.shifted import ShiftedSolver
+from nnla.functions.scalars import FUNCTIONS
 from nnla.krylov.probes import probe as lanczos_probe
 from nnla.operators.operator import Operator, as_operator
 from nnla.report import ReportBase, Status, library_versions
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, ritz_margin
 
 __all__ = ["RationalFunction", "RationalReport", "rational_function"]
 
@@ -203,7 +204,7 @@ def rational_function(
         raise OptionError(f"degree must be a positive integer, got {degree!r}")
     if not 0 < rtol < 1:
         raise OptionError(f"rtol must be between 0 and 1, got {rtol!r}")
-    op = as_operator(A, check=isinstance(f, str) and FUNCTIONS[f].positive)
+    op = as_operator(A, check=isinstance(f, str) and FUNCTIONS[f].definite)
     solver = ShiftedSolver(op, solve)
     bounds, source = _interval(op, solver, f, interval, probe, seed)
     if poles is not None:
@@ -245,8 +246,8 @@ def _interval(
         probed = lanczos_probe(op, _PROBE, seed=seed)
     low, high = probed.lambda_min, probed.lambda_max
     size = max(abs(low), abs(high))
-    bottom = min(float(probed.ritz_residuals[0]) + 0.005 * size, 0.05 * size)
-    top = high + min(float(probed.ritz_residuals[-1]) + 0.005 * size, 0.05 * size)
+    bottom, above = (ritz_margin(float(probed.ritz_residuals[end]), size) for end in (0, -1))
+    top = high + above
     if not singular:
         a, b = (low, high) if probed.exhausted else (low - bottom, top)
         return ((a, b) if a < b else (a - 0.01 * abs(a) - 1e-12, b + 0.01 * abs(b) + 1e-12)), "probe"
