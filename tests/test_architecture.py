@@ -16,7 +16,7 @@ from nnla._moved import MOVED
 
 PACKAGE = Path(nnla.__file__).parent
 # What everyone stands on. Nothing else lies at the root, and nothing here imports a folder when it is imported.
-ROOT = {"__init__", "__main__", "_files", "_lazy", "_moved", "errors", "registry", "tasks", "types"}
+ROOT = {"__init__", "__main__", "_files", "_lazy", "_moved", "errors", "registry", "report", "tasks", "types"}
 
 
 def modules() -> dict[str, Path]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import FileFormatError, NonFiniteError, ShapeError
+from nnla.report import Phase, Report, Status, library_versions, plain_json
 
 __all__ = [
     "Kind",
+    "Phase",
     "Problem",
     "Progress",
     "Report",
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingProgress",
     "library_versions",
     "plain_json",
+    "ritz_margin",
 ]
 
 
@@ -40,16 +41,6 @@ class Kind(enum.StrEnum):
     LINEAR_SPD = "linear-spd"  # may precondition CG
     LINEAR = "linear"  # flexible methods, filters
     NONLINEAR = "nonlinear"  # an initial guess, or inside a flexible solver
-
-
-class Status(enum.StrEnum):
-    """Why a solve ended."""
-
-    CONVERGED = "converged"
-    MAXITER = "maxiter"
-    STAGNATION = "stagnation"  # the true residual no longer falls: the accuracy limit of float64
-    INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
-    BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +65,26 @@ class Problem:
     b: Any = None
     x: Any = None
     meta: dict[str, Any] = field(default_factory=dict)
+
+
+def ritz_margin(residual: float, size: float) -> float:
+    """How far beyond an extreme Ritz value the spectrum is taken to reach: min(residual + 0.005 size, 0.05 size).
+
+    The constant is for eigenvalues that the start hardly contains: without it, one extreme spectrum in a hundred
+    exceeds a + b, where an even residual polynomial makes P indefinite; with it, one in six hundred. It costs 0.3 % of
+    the iterations.
+
+    Parameters
+    ----------
+    residual : residual norm of the Ritz pair
+    size : magnitude of the spectrum, not negative
+
+    Examples
+    --------
+    >>> ritz_margin(0.0, 2.0), ritz_margin(1.0, 2.0)
+    (0.01, 0.1)
+    """
+    return min(residual + 0.005 * size, 0.05 * size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,14 +183,9 @@ class SpectralProbe:
 
     @property
     def upper_bound(self) -> float:
-        """b = lambda_max + min(residual + 0.005 lambda_max, 0.05 lambda_max).
-
-        Covers the top that Lanczos has not reached. The constant is for eigenvalues that the start hardly
-        contains: without it, one extreme spectrum in a hundred exceeds a + b, where an even residual
-        polynomial makes P indefinite; with it, one in six hundred. It costs 0.3 % of the iterations.
-        """
+        """b = lambda_max + `ritz_margin`: covers the top that Lanczos has not reached."""
         top = self.lambda_max
-        return top + min(float(self.ritz_residuals[-1]) + 0.005 * abs(top), 0.05 * abs(top))
+        return top + ritz_margin(float(self.ritz_residuals[-1]), abs(top))
 
     @property
     def exhausted(self) -> bool:
@@ -220,92 +226,6 @@ class SpectralProbe:
             raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a solve did, what it cost, and whether to believe it.
-
-    Attributes
-    ----------
-    status : see `Status`
-    converged : the true residual, recomputed in float64 with the original operator, met the tolerance
-    method : what ran in the end (after fallbacks), e.g. "autospec", "jacobi", "direct"
-    n, nnz : size, stored entries (None for operators known only by products)
-    rtol : the tolerance asked for
-    relative_residual : true ||b - A x|| / ||b||, the largest over the right-hand sides
-    iterations : outer iterations after the probe
-    probe_iterations : plain CG steps that the probe doubled as
-    degree : degree of P, None without a polynomial
-    precision : dtype inside the polynomial preconditioner, None without one; CG itself is in float64
-    scaling : "none", "jacobi" or "ic": what the method worked on top of
-    products : products with A in all, probe and checks included; a block of k vectors counts k
-    products_probe : those of the probe
-    preconditioner_applies : applications of the polynomial
-    reductions : global synchronisations for inner products (one fused group counts once)
-    seconds : {"probe", "setup", "solve", "total"}
-    fallback : None, or what was given up and why
-    chosen_because : why this method ran
-    weights : name of the learned weights used, or None
-    seed : seed of anything random that went into the solve: of the probe behind a given
-        `nnla.preconditioner`, of the right-hand side that the command line drew; None if nothing was
-    residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
-        probe iterations first
-    interval : [a, b] of the polynomial, or None
-    predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
-    predicted_iterations : outer iterations that the engine expected, or None
-    warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
-    phases : what ran, stretch by stretch, with the fields of `nnla.linear.phase.Phase`
-    versions : versions of the libraries
-    """
-
-    status: str
-    converged: bool
-    method: str
-    n: int
-    nnz: int | None
-    rtol: float
-    relative_residual: float
-    iterations: int
-    probe_iterations: int = 0
-    degree: int | None = None
-    precision: str | None = None
-    scaling: str = "none"
-    products: int = 0
-    products_probe: int = 0
-    preconditioner_applies: int = 0
-    reductions: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    fallback: str | None = None
-    chosen_because: str = ""
-    weights: str | None = None
-    seed: int | None = None
-    residual_history: list[float] = field(default_factory=list)
-    interval: tuple[float, float] | None = None
-    predicted_seconds: dict[str, float] | None = None
-    predicted_iterations: float | None = None
-    warm_start: dict[str, Any] | None = None
-    phases: list[dict[str, Any]] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above (non-finite numbers become null)."""
-        return json.dumps(plain_json(dataclasses.asdict(self)), indent=indent, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Report:
-        """Inverse of `to_json`; unknown fields are ignored."""
-        try:
-            data = json.loads(text)
-            names = {f.name for f in dataclasses.fields(cls)}
-            kept = {key: value for key, value in data.items() if key in names}
-            if kept.get("interval") is not None:
-                kept["interval"] = tuple(kept["interval"])
-            if kept.get("relative_residual") is None:
-                kept["relative_residual"] = math.nan
-            return cls(**kept)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise FileFormatError(f"this is not a Report in JSON ({error})") from error
-
-
 @dataclass(frozen=True, eq=False)
 class Solution:
     """x and the report on it; unpacks as ``x, report = nnla.solve(A, b)``."""
@@ -313,37 +233,6 @@ class Solution:
     x: Any
     report: Report
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         yield self.x
         yield self.report
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what every answer depends on, for reports."""
-    import platform
-
-    import scipy
-
-    from nnla import __version__
-
-    return {
-        "nnla": __version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def plain_json(value: Any) -> Any:
-    """A value of lists, tables, numbers and NumPy scalars as what JSON can hold: NaN and Inf become None."""
-    if isinstance(value, dict):
-        return {str(key): plain_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_json(item) for item in value]
-    if isinstance(value, (np.floating, float)):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, np.bool_):
-        return bool(value)
-    return value

@@ -149,5 +149,5 @@ def test_errors():
         rational_function(A, "exp", poles=[1j])
     with pytest.raises(NotPositiveDefiniteError):
         rational_function(A - 3.0 * sp.eye_array(25), "sqrt")
-    with pytest.raises(NonFiniteError, match="not finite"):
+    with pytest.raises(NonFiniteError, match="must be finite"):
         rational_function(A, lambda x: np.log(x - 1), poles=[-1.0])

@@ -30,6 +30,12 @@ def test_the_series_is_taylors():
     with pytest.raises(OptionError, match="chebyshev"):
         neumann_series(FUNCTIONS["exp"], 1.0, 1.0, 3)
 
+    def inv(x):  # a user's own function may have any name
+        return x
+
+    with pytest.raises(OptionError, match="chebyshev"):
+        neumann_series(scalar_function(inv), 1.0, 1.0, 3)
+
 
 def test_interpolation_converges_and_constants_are_exact():
     x = np.linspace(0.5, 2.0, 40)

@@ -71,8 +71,8 @@ def test_an_m_that_leads_nowhere_is_left_for_cg_without_it(system):
     M = sp.diags_array([1 / A.diagonal(), np.full(n - 1, 0.4)], offsets=[0, 1]).tocsr()  # z = M r has r'z < 0 at times
     x, report = nnla.solve(A, b, method="fcg", M=M, rtol=1e-9)
     assert report.converged
-    assert [phase["method"] for phase in report.phases] == ["fcg", "jacobi"]
-    assert report.phases[0]["failure"] == report.fallback
+    assert [phase.method for phase in report.phases] == ["fcg", "jacobi"]
+    assert report.phases[0].failure == report.fallback
     assert np.linalg.norm(b - A @ x) <= 1e-9 * np.linalg.norm(b)
 
 

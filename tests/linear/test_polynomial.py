@@ -96,9 +96,9 @@ class Early(polynomial.PolynomialPreconditioner):
 
     sign = 1.0
 
-    @property
-    def native(self):
-        return None  # CG in Python calls it
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.native = None  # CG in Python calls it
 
     def __call__(self, r):
         z = super().__call__(r)
@@ -116,11 +116,11 @@ def test_what_stops_in_single_precision_goes_on_in_double(system, monkeypatch, s
     monkeypatch.setattr(polynomial, "PolynomialPreconditioner", Early)
     monkeypatch.setattr(polynomial, "_wider", lambda run, M: None)  # nothing is wrong with the interval
     x, report = nnla.solve(A, b, method="autospec", rtol=1e-9, dtype=None)
-    single, double = [phase for phase in report.phases if phase["degree"] is not None]
-    assert (single["precision"], double["precision"]) == ("float32", "float64")
-    assert (single["status"], single["iterations"]) == (status.value, 3)
-    assert f"CG with the polynomial in float32 ended in {status.value}; float64 instead" in single["failure"]
-    assert report.fallback == single["failure"]
+    single, double = [phase for phase in report.phases if phase.degree is not None]
+    assert (single.precision, double.precision) == ("float32", "float64")
+    assert (single.status, single.iterations) == (status, 3)
+    assert f"CG with the polynomial in float32 ended in {status.value}; float64 instead" in single.failure
+    assert report.fallback == single.failure
     assert report.converged
     assert report.precision == "float64"
     assert len(report.residual_history) == report.iterations + report.probe_iterations
@@ -135,12 +135,11 @@ def test_rounding_that_breaks_a_polynomial_does_not_break_a_solve(system, monkey
     """A float32 polynomial with noise beyond its rounding: no CG can go on with it."""
     A, b = system
     rng = np.random.default_rng(0)
-    native_form = PolynomialPreconditioner.native
 
     class Noisy(PolynomialPreconditioner):
-        @property
-        def native(self):
-            return None if self.precision == "float32" else native_form.fget(self)  # type: ignore[attr-defined]
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.native = None if self.precision == "float32" else self.native
 
         def __call__(self, r):
             z = super().__call__(r)
@@ -166,7 +165,7 @@ def test_a_dtype_that_was_asked_for_is_kept(system, monkeypatch):
     assert "float64 instead" not in report.fallback
     assert report.converged  # by Jacobi from there
     assert report.method == "jacobi"
-    assert [phase["instead"] for phase in report.phases] == [False, False, True]
+    assert [phase.instead for phase in report.phases] == [False, False, True]
 
 
 def test_stretches_are_advanced_by_their_caller(system):

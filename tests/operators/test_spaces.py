@@ -106,7 +106,6 @@ def test_a_probe_runs_in_a_space_of_its_own(A, logged):
     assert logged.products == logged.space.products == 20
 
 
-@pytest.mark.xfail(strict=False, reason="nnla.krylov asks the arrays, not the operator's space, for inner products")
 def test_a_probe_takes_its_inner_products_from_the_space(logged):
     nnla.probe(logged, 20)
     assert logged.space.inners >= 40
@@ -138,7 +137,6 @@ def test_a_preconditioner_made_before_runs_in_a_space_of_its_own(logged, rng):
     assert M.products == 5 * M.applies
 
 
-@pytest.mark.xfail(strict=False, reason="nnla.krylov asks the arrays, not the operator's space, for inner products")
 def test_cg_takes_its_inner_products_from_the_space(logged, rng):
     report = nnla.solve(logged, rng.standard_normal(N), method="cg").report
     assert logged.space.inners >= 2 * report.iterations
@@ -162,7 +160,6 @@ def test_vectors_that_are_no_arrays(A, rng):
         BoundPolynomial(op, P, dtype=np.float32)
 
 
-@pytest.mark.xfail(strict=False, reason="nnla.krylov asks the arrays, not the operator's space, for inner products")
 def test_cg_on_vectors_that_are_no_arrays(A, rng):
     op = Operator(as_operator(A).matrix, space=FarSpace())
     b = rng.standard_normal(N)

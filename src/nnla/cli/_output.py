@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 import click
 
 from nnla.errors import OptionError
+from nnla.report import plain_json
 
 __all__ = ["check_target", "emit_json", "number", "progress", "say", "show_pairs", "show_table"]
 
@@ -50,18 +50,7 @@ def check_target(path: str | None, suffixes: Sequence[str], inputs: Iterable[str
 
 def emit_json(data: dict[str, Any]) -> None:
     """One JSON object on stdout."""
-    click.echo(json.dumps(_plain(data), allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    item = getattr(value, "item", None)  # NumPy's scalars
-    return value if item is None else item()
+    click.echo(json.dumps(plain_json(data), allow_nan=False))
 
 
 def say(text: str = "", end: str = "\n") -> None:

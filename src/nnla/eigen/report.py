@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 
-from nnla.types import plain_json
+from nnla.report import ReportBase, Status
 
 __all__ = ["EigenReport"]
 
 
-@dataclass(frozen=True)
-class EigenReport:
+@dataclass(frozen=True, repr=False)
+class EigenReport(ReportBase):
     """Report of `nnla.eigsh`.
 
     Attributes
@@ -49,7 +47,14 @@ class EigenReport:
     versions : versions of the libraries
     """
 
-    status: str
+    _line = (
+        ("method", "{}"),
+        ("converged_pairs", "{} pairs"),
+        ("restarts", "{} restarts"),
+        ("products", "{} products"),
+    )
+
+    status: Status
     converged: bool
     verified: bool
     method: str
@@ -82,7 +87,3 @@ class EigenReport:
     seed: int | None = None
     history: list[float] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above (non-finite numbers become null)."""
-        return json.dumps(plain_json(dataclasses.asdict(self)), indent=indent, allow_nan=False)

@@ -274,7 +274,7 @@ def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.
     choice = job.filter
     total = time.perf_counter() - job.started
     report = EigenReport(
-        status=status.value,
+        status=status,
         converged=met,
         verified=job.verified and met,
         method=job.method,

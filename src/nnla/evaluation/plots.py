@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnla._files import atomic_file
 from nnla.errors import MissingDependencyError, OptionError
 from nnla.evaluation.comparison import Row
 from nnla.types import Report, SpectralProbe
@@ -184,17 +184,12 @@ def save_figure(figure: Any, path: str | os.PathLike) -> None:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{path}: cannot draw this format; use a name that ends in {', '.join(SUFFIXES)}")
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
     try:
-        with open(partial, "xb") as stream:
+        with atomic_file(path) as stream:
             figure.savefig(stream, format=path.suffix.lower()[1:], dpi=130)
-        os.replace(partial, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError(f"{path}: cannot be written ({reason}); choose another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 # -- panels -------------------------------------------------------------------------------------------

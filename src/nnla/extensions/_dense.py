@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +10,11 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
-from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.arrays import is_torch, namespace, space_of
 from nnla.operators.validation import asarray, require_real
+from nnla.report import ReportBase, Status
+from nnla.spectra.lanczos import lanczos, tridiagonal
+from nnla.types import ritz_margin
 
 __all__ = [
     "Ends",
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class MatrixReport:
+@dataclass(frozen=True, repr=False)
+class MatrixReport(ReportBase):
     """What an iteration with dense matrices did.
 
     Attributes
@@ -52,9 +52,14 @@ class MatrixReport:
     fallback : None, or what was given up and why
     dtype : of the products
     seed : of the probes' random vectors
+    seconds : {"total"}
+    versions : versions of the libraries
     """
 
-    status: str
+    _line = (("method", "{}"), ("dtype", "{}"), ("products", "{} products"), ("error", "error {:.2g}"))
+    _table = ("error_bound", "rtol", "steps", *ReportBase._table)
+
+    status: Status
     converged: bool
     method: str
     error: float
@@ -64,21 +69,14 @@ class MatrixReport:
     products: int
     products_check: int
     probe_products: int
-    coefficients: list[list[float]] = field(repr=False)
+    coefficients: list[list[float]]
     interval: tuple[float, float]
-    error_history: list[float] = field(repr=False)
+    error_history: list[float]
     fallback: str | None
     dtype: str
     seed: int
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above (non-finite numbers become null)."""
-        data = dataclasses.asdict(self)
-        for key, value in data.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                data[key] = None
-        data["error_history"] = [e if math.isfinite(e) else None for e in self.error_history]
-        return json.dumps(data, indent=indent, allow_nan=False)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,11 @@ class Ends:
     high: float
     high_residual: float
     steps: int
+
+    @property
+    def top(self) -> float:
+        """A bound of the largest eigenvalue, where that is the largest in magnitude."""
+        return self.high + ritz_margin(self.high_residual, self.high)
 
 
 def checked(A: Any, name: str = "A") -> Any:
@@ -178,22 +181,8 @@ def spectrum_ends(
     start = rng.standard_normal(n)
     v = like.new_tensor(start) if is_torch(like) else start.astype(like.dtype)
     v = v / float((v * v).sum()) ** 0.5
-    xp = namespace(v)
-    basis, alpha, beta = [v], [], []
-    for _ in range(steps):
-        w = matvec(basis[-1])
-        alpha.append(float((w * basis[-1]).sum()))
-        Q = xp.stack(basis)
-        for _twice in range(2):
-            w = w - Q.T @ (Q @ w)
-        b = float((w * w).sum()) ** 0.5
-        if not (math.isfinite(alpha[-1]) and math.isfinite(b)):
-            raise NonFiniteError("a product overflowed in the probe of a spectrum; rescale the matrix")
-        if b <= 1e-12 * max(abs(a) for a in alpha) or b < 1e-290:
-            beta.append(0.0)
-            break
-        beta.append(b)
-        basis.append(w / b)
-    theta, S = eigh_tridiagonal(np.array(alpha), np.array(beta[:-1]))
+    basis = like.new_zeros((steps, n)) if is_torch(like) else np.zeros((steps, n), like.dtype)
+    alpha, beta = tridiagonal(lanczos(matvec, v, space_of(v), basis=basis), steps, exhausted=1e-12)
+    theta, S = eigh_tridiagonal(alpha, beta[:-1])
     residual = beta[-1] * np.abs(S[-1]) if len(alpha) < n else np.zeros(len(alpha))
     return Ends(float(theta[0]), float(residual[0]), float(theta[-1]), float(residual[-1]), len(alpha))

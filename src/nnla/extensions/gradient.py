@@ -9,6 +9,7 @@ Nesterov's method with backtracking takes over, and the report says so.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,11 @@ import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
 from nnla.extensions.momentum import Coefficients, chebyshev_schedule, choose_lower, heavy_ball, nesterov
+from nnla.operators.numpy_space import NUMPY
 from nnla.operators.validation import asarray, require_real
-from nnla.types import SpectralProbe, Status
+from nnla.report import ReportBase, Status, library_versions
+from nnla.spectra.lanczos import lanczos, tridiagonal
+from nnla.types import SpectralProbe
 
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]
 
@@ -32,8 +36,8 @@ _KNOWN = 1e-3  # residual over Ritz value of a lower end that counts as found
 Gradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class MinimumReport:
+@dataclass(frozen=True, repr=False)
+class MinimumReport(ReportBase):
     """What a minimisation did.
 
     Attributes
@@ -50,10 +54,19 @@ class MinimumReport:
     restarts : why each schedule after the first was made
     fallback : None, or why Nesterov's method with backtracking took over
     history : gradient norm at every evaluation of an iterate
-    seed : of random vectors (none are drawn: the probe starts from the gradient)
+    seconds : {"total"}
+    versions : versions of the libraries
     """
 
-    status: str
+    _line = (
+        ("method", "{}"),
+        ("iterations", "{} iterations"),
+        ("evaluations", "{} evaluations"),
+        ("gradient_norm", "gradient {:.2g}"),
+    )
+    _table = ("value", "gtol", "intervals", "restarts", *ReportBase._table)
+
+    status: Status
     converged: bool
     method: str
     value: float
@@ -65,7 +78,9 @@ class MinimumReport:
     intervals: list[tuple[float, float]]
     restarts: list[str]
     fallback: str | None
-    history: list[float] = field(repr=False)
+    history: list[float]
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +90,7 @@ class Minimum:
     x: np.ndarray
     report: MinimumReport
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         yield self.x
         yield self.report
 
@@ -84,7 +99,7 @@ class _Run:
     """f with its evaluations counted, and the best iterate so far."""
 
     def __init__(self, f_grad: Gradient, x0: np.ndarray, maxiter: int) -> None:
-        self.f_grad, self.maxiter = f_grad, maxiter
+        self.f_grad, self.maxiter, self.started = f_grad, maxiter, time.perf_counter()
         self.evaluations = self.probes = self.iterations = 0
         self.history: list[float] = []
         self.intervals: list[tuple[float, float]] = []
@@ -215,36 +230,28 @@ def _report(run: _Run, method: str) -> MinimumReport:
     if status != Status.CONVERGED and run.iterations < run.maxiter:
         status = Status.STAGNATION if math.isfinite(run.history[-1]) else Status.BREAKDOWN
     return MinimumReport(
-        str(status), status == Status.CONVERGED, "nesterov-safe" if run.fallback else method, value, size, run.gtol,
+        status, status == Status.CONVERGED, "nesterov-safe" if run.fallback else method, value, size, run.gtol,
         run.iterations, run.evaluations, run.probes, run.intervals, run.restarts, run.fallback, run.history,
+        {"total": time.perf_counter() - run.started}, library_versions(),
     )  # fmt: skip
 
 
 def _probe(run: _Run, x: np.ndarray, gradient: np.ndarray, steps: int) -> SpectralProbe:
     """Lanczos on the Hessian at x by forward differences of gradients, from the gradient; reorthogonalised."""
     steps = min(steps, x.size)
-    v = gradient / float(np.linalg.norm(gradient))
-    basis, alpha, beta = [v], [], []
     h = 1.5e-8 * max(1.0, float(np.linalg.norm(x)))
     before = run.evaluations
-    for _ in range(steps):
-        moved = run.at(x + h * basis[-1])[1]
-        w = (moved - gradient) / h
+
+    def hessian(v: np.ndarray) -> np.ndarray:
+        w = (run.at(x + h * v)[1] - gradient) / h
         if not np.all(np.isfinite(w)):
             raise NonFiniteError("the gradient is not finite next to an iterate; rescale the function")
-        alpha.append(float(w @ basis[-1]))
-        Q = np.array(basis)
-        w = w - Q.T @ (Q @ w)
-        w = w - Q.T @ (Q @ w)
-        size = float(np.linalg.norm(w))
-        # below, differences of gradients are rounding
-        if size <= 1e-6 * max(abs(a) for a in alpha):
-            beta.append(0.0)
-            break
-        beta.append(size)
-        basis.append(w / size)
+        return w
+
+    process = lanczos(hessian, gradient / float(np.linalg.norm(gradient)), NUMPY, basis=np.zeros((steps, x.size)))
+    alpha, beta = tridiagonal(process, steps, exhausted=1e-6)  # below, differences of gradients are rounding
     run.probes += run.evaluations - before
-    return SpectralProbe(np.array(alpha), np.array(beta), x.size, products=len(alpha))
+    return SpectralProbe(alpha, beta, x.size, products=alpha.size)
 
 
 def _ends(p: SpectralProbe) -> tuple[float, float]:

@@ -126,7 +126,7 @@ def _coupled(run: Run, A: Any, tol: float) -> tuple[Any, Any]:
         raise NotPositiveDefiniteError(
             f"A has a negative eigenvalue (a Rayleigh quotient is {ends.low:.3g}); add a shift, or take its square"
         )
-    top = ends.high + min(ends.high_residual + 0.005 * ends.high, 0.05 * ends.high)
+    top = ends.top
     if not run.steps:
         run.interval = (max(ends.low, 0.0), top)
     first = len(run.steps)

@@ -152,8 +152,7 @@ def _upper_end(run: Run, X: Any) -> float:
     X = wide(X)
     ends = spectrum_ends(lambda v: X.T @ (X @ v), X, _PROBE, run.rng)
     run.probes += 2 * ends.steps
-    top = ends.high + min(ends.high_residual + 0.005 * ends.high, 0.05 * ends.high)
-    return min(math.sqrt(top), frobenius(X))
+    return min(math.sqrt(ends.top), frobenius(X))
 
 
 def _adaptive(run: Run, X: Any) -> tuple[Any, Status, float, float]:

@@ -8,31 +8,36 @@ condition, a rational function needs one that grows with its logarithm: a dozen 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
-from nnla.extensions.rational_fits import FUNCTIONS, Fit, fit_poles, fit_rational
+from nnla.extensions.rational_fits import Fit, fit_poles, fit_rational
 from nnla.extensions.shifted import ShiftedSolver
+from nnla.functions.scalars import FUNCTIONS
 from nnla.krylov.probes import probe as lanczos_probe
 from nnla.operators.operator import Operator, as_operator
-from nnla.types import SpectralProbe
+from nnla.report import ReportBase, Status, library_versions
+from nnla.types import SpectralProbe, ritz_margin
 
 __all__ = ["RationalFunction", "RationalReport", "rational_function"]
 
 _PROBE, _INVERSE_PROBE = 40, 12  # Lanczos steps with A, and with A^-1
 
 
-@dataclass
-class RationalReport:
-    """What binding a rational function to A did; the counters go on as it is applied.
+@dataclass(frozen=True, repr=False)
+class RationalReport(ReportBase):
+    """What binding a rational function to A did, and what it and all applications since cost.
 
     Attributes
     ----------
+    status : "converged", or "degree": the poles do not reach rtol
+    converged : the measured error is within rtol
     function : name of f
     degree : poles, a conjugate pair counted as two
     interval : [a, b] that the approximation was made for (two intervals, mirrored, for "sign")
@@ -43,7 +48,19 @@ class RationalReport:
     solves_per_apply : shifted systems that one application to a vector solves
     interval_from : "given", "probe" or "probe and inverse probe"
     seed : of the random vectors
+    rtol : what was asked for
+    seconds : {"total"} of the binding
+    versions : versions of the libraries
     """
+
+    _line = (
+        ("function", "{}"),
+        ("degree", "{} poles"),
+        ("products", "{} products"),
+        ("solves", "{} solves"),
+        ("error", "error {:.2g}"),
+    )
+    _table = ("fit_error", "check", "rtol", "factorisations", "solves_per_apply", "interval_from", *ReportBase._table)
 
     function: str
     degree: int
@@ -57,6 +74,9 @@ class RationalReport:
     solves_per_apply: int
     interval_from: str
     seed: int
+    rtol: float
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 class RationalFunction(LinearOperator):
@@ -91,9 +111,12 @@ class RationalFunction(LinearOperator):
 
     def _apply(self, v: np.ndarray) -> np.ndarray:
         y = evaluate(self._fit, self._op, self._solver, v)
-        self.report.products, self.report.solves = self._op.products, self._solver.solves
-        self.report.factorisations = self._solver.factorisations
+        self.report = replace(self.report, **_counts(self._op, self._solver))
         return y
+
+
+def _counts(op: Operator, solver: ShiftedSolver) -> dict[str, int]:
+    return {"products": op.products, "solves": solver.solves, "factorisations": solver.factorisations}
 
 
 def evaluate(fit: Fit, op: Operator, solver: ShiftedSolver, v: np.ndarray) -> np.ndarray:
@@ -171,6 +194,7 @@ def rational_function(
     >>> bool(np.linalg.norm(R @ (A @ (R @ v)) - v) < 1e-8), R.report.degree < 16
     (True, True)
     """
+    started = time.perf_counter()
     name = f if isinstance(f, str) else getattr(f, "__name__", "callable")
     if isinstance(f, str) and f not in FUNCTIONS:
         raise OptionError(f"f must be one of {', '.join(FUNCTIONS)} or a function, not {f!r}")
@@ -180,7 +204,7 @@ def rational_function(
         raise OptionError(f"degree must be a positive integer, got {degree!r}")
     if not 0 < rtol < 1:
         raise OptionError(f"rtol must be between 0 and 1, got {rtol!r}")
-    op = as_operator(A, check=isinstance(f, str) and FUNCTIONS[f].positive)
+    op = as_operator(A, check=isinstance(f, str) and FUNCTIONS[f].definite)
     solver = ShiftedSolver(op, solve)
     bounds, source = _interval(op, solver, f, interval, probe, seed)
     if poles is not None:
@@ -188,14 +212,25 @@ def rational_function(
     else:
         fit = fit_rational(f, bounds, degree, rtol)
     _require_poles_off(fit, f, bounds)
+    error, check = _check(op, solver, fit, f, bounds, rtol, seed)
     report = RationalReport(
-        name, fit.poles.size, bounds, fit.error, math.nan, "", op.products, solver.solves, solver.factorisations,
-        int(np.sum(np.imag(fit.poles) >= 0)), source, seed,
-    )  # fmt: skip
-    bound = RationalFunction(op, solver, fit, report)
-    report.error, report.check = _check(bound, f, bounds, rtol, seed)
-    report.products, report.solves, report.factorisations = op.products, solver.solves, solver.factorisations
-    return bound
+        status=Status.CONVERGED if error <= rtol else Status.DEGREE,
+        converged=error <= rtol,
+        function=name,
+        degree=fit.poles.size,
+        interval=bounds,
+        fit_error=fit.error,
+        error=error,
+        check=check,
+        **_counts(op, solver),
+        solves_per_apply=int(np.sum(np.imag(fit.poles) >= 0)),
+        interval_from=source,
+        seed=seed,
+        rtol=rtol,
+        seconds={"total": time.perf_counter() - started},
+        versions=library_versions(),
+    )
+    return RationalFunction(op, solver, fit, report)
 
 
 def _interval(
@@ -211,8 +246,8 @@ def _interval(
         probed = lanczos_probe(op, _PROBE, seed=seed)
     low, high = probed.lambda_min, probed.lambda_max
     size = max(abs(low), abs(high))
-    bottom = min(float(probed.ritz_residuals[0]) + 0.005 * size, 0.05 * size)
-    top = high + min(float(probed.ritz_residuals[-1]) + 0.005 * size, 0.05 * size)
+    bottom, above = (ritz_margin(float(probed.ritz_residuals[end]), size) for end in (0, -1))
+    top = high + above
     if not singular:
         a, b = (low, high) if probed.exhausted else (low - bottom, top)
         return ((a, b) if a < b else (a - 0.01 * abs(a) - 1e-12, b + 0.01 * abs(b) + 1e-12)), "probe"
@@ -252,9 +287,10 @@ def _require_poles_off(fit: Fit, f: Any, bounds: tuple[float, float]) -> None:
             raise OptionError(f"the pole {pole.real:.6g} lies within the spectrum [{a:.6g}, {b:.6g}]; move it off")
 
 
-def _check(R: RationalFunction, f: Any, bounds: tuple[float, float], rtol: float, seed: int) -> tuple[float, str]:
+def _check(
+    op: Operator, solver: ShiftedSolver, fit: Fit, f: Any, bounds: tuple[float, float], rtol: float, seed: int
+) -> tuple[float, str]:
     """A relative error, measured with a random vector after binding."""
-    op, solver, fit = R._op, R._solver, R._fit
     v = np.random.default_rng([seed, 1]).standard_normal(op.n)
     y = evaluate(fit, op, solver, v)
     if not np.all(np.isfinite(y)):

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import ellipj, ellipkm1
 
-from nnla.errors import MissingDependencyError, NonFiniteError, OptionError
+from nnla.errors import MissingDependencyError, OptionError
+from nnla.functions.scalars import scalar_function
 
-__all__ = ["FUNCTIONS", "Fit", "fit_poles", "fit_rational", "zolotarev_inv_sqrt"]
+__all__ = ["Fit", "fit_poles", "fit_rational", "zolotarev_inv_sqrt"]
 
 _LARGEST_DEGREE = 40
-
-
-@dataclass(frozen=True)
-class _Function:
-    f: Callable[[np.ndarray], np.ndarray]
-    singular: bool  # at 0, so that the lower end of the interval matters
-    positive: bool  # defined for positive definite A only
-
-
-FUNCTIONS = {
-    "inv_sqrt": _Function(lambda x: 1 / np.sqrt(x), True, True),
-    "sqrt": _Function(np.sqrt, True, True),
-    "inv": _Function(lambda x: 1 / x, True, True),
-    "log": _Function(np.log, True, True),
-    "sign": _Function(np.sign, True, False),
-    "exp": _Function(np.exp, False, False),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +93,6 @@ def _grid(a: float, b: float) -> np.ndarray:
     return np.unique(np.clip(np.concatenate(parts), a, b))
 
 
-def _values(f: Any, x: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        y = np.asarray((FUNCTIONS[f].f if isinstance(f, str) else f)(x), dtype=np.float64)
-    if y.shape != x.shape:
-        raise OptionError(f"f must map an array to one of its shape; it made {y.shape} of {x.shape}")
-    if not np.all(np.isfinite(y)):
-        raise NonFiniteError(f"f is not finite at {x[~np.isfinite(y)][0]:.6g}, within the interval of the spectrum")
-    return y
-
-
 def _relative(y: np.ndarray) -> np.ndarray:
     """What errors are divided by: |f|, or its largest value where f changes sign or comes close to zero."""
     size = np.abs(y)
@@ -134,7 +107,7 @@ def _aaa(f: Any, bounds: tuple[float, float], degree: int | None, rtol: float) -
     except ImportError as error:
         raise MissingDependencyError("AAA needs SciPy 1.15; upgrade SciPy, or pass poles=") from error
     x = _grid(*bounds)
-    y = _values(f, x)
+    y = scalar_function(f)(x)
     size = _relative(y)
     if np.ptp(y) <= 1e-15 * np.abs(y).max():
         return Fit(np.zeros(0, complex), np.zeros(0, complex), float(y[0]), 0.0)
@@ -207,5 +180,5 @@ def fit_poles(f: Any, poles: np.ndarray, bounds: tuple[float, float]) -> Fit:
         x = np.concatenate([-x[::-1], x])
     if np.any((imaginary == 0) & (real >= x[0]) & (real <= x[-1])):
         raise OptionError(f"a pole lies within the spectrum [{x[0]:.6g}, {x[-1]:.6g}]; move it off")
-    y = _values(f, x)
+    y = scalar_function(f)(x)
     return _with_residues(poles, x, y, _relative(y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from nnla.errors import OptionError
 from nnla.extensions._dense import MatrixReport, combine, ends_of, rounding
 from nnla.extensions.minimax import LEARNED, PARAMETERS, Stage, degrees_for, plan, stage
-from nnla.types import Status
+from nnla.report import Status, library_versions
 
 __all__ = ["Look", "Run", "next_transition"]
 
@@ -47,6 +48,7 @@ class Run:
             raise OptionError(f"rtol must be positive, got {rtol!r}")
         if isinstance(maxsteps, bool) or not isinstance(maxsteps, (int, np.integer)) or maxsteps < 1:
             raise OptionError(f"maxsteps must be a positive integer, got {maxsteps!r}")
+        self.started = time.perf_counter()
         self.eps, self.maxsteps, self.seed, self.method = rounding(X), maxsteps, seed, method
         self.rng = np.random.default_rng(seed)
         self.products = self.checks = self.probes = 0
@@ -100,9 +102,9 @@ class Run:
 
     def report(self, status: Status, error: float, bound: float, lowest: str | None = None) -> MatrixReport:
         return MatrixReport(
-            str(status), status == Status.CONVERGED, self.method, error, bound, self.rtol, self.steps, self.products,
+            status, status == Status.CONVERGED, self.method, error, bound, self.rtol, self.steps, self.products,
             self.checks, self.probes, self.coefficients, self.interval, self.history, self.fallback or lowest,
-            self.dtype, self.seed,
+            self.dtype, self.seed, {"total": time.perf_counter() - self.started}, library_versions(),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ by side, each with its own T.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from nnla.errors import NonFiniteError
 from nnla.functions.scalars import ScalarFunction
-from nnla.operators.arrays import as_row, inner, norm, zeros_like
+from nnla.operators.arrays import as_row, space_of, zeros_like
+from nnla.spectra.lanczos import lanczos
 
 __all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function"]
 
@@ -61,11 +62,12 @@ class Tridiagonals:
     basis : the Lanczos vectors, one block (n, k) per step; None from more than ``keep`` steps on
     """
 
-    def __init__(self, matvec: Any, V: Any, *, keep: int) -> None:
-        self._matvec, self._keep = matvec, keep
-        self.lengths = np.atleast_1d(norm(V))
-        self._current = V * as_row(1.0 / np.where(self.lengths > 0, self.lengths, 1.0), V)
-        self._previous: Any = None
+    def __init__(self, matvec: Callable[[Any], Any], V: Any, *, keep: int) -> None:
+        self._keep = keep
+        space = space_of(V)
+        self.lengths = np.atleast_1d(space.norm(V))
+        unit = V * space.row(1.0 / np.where(self.lengths > 0, self.lengths, 1.0), V)
+        self._process = lanczos(matvec, unit, space)
         self.alpha: list[np.ndarray] = []
         self.beta: list[np.ndarray] = []
         self.last = np.where(self.lengths > 0, -1, 0)
@@ -84,27 +86,18 @@ class Tridiagonals:
 
     def advance(self) -> Any:
         """One product with the block; returns the Lanczos vectors that it was taken of."""
-        q = self._current
+        q, a, b = next(self._process)[:3]
         if self.basis is not None:
             if self.steps < self._keep:
                 self.basis.append(q)
             else:
                 self.basis = None
-        w = self._matvec(q)
-        if self._previous is not None:
-            w = w - self._previous * as_row(self.beta[-1], q)
-        a = np.atleast_1d(inner(w, q))
-        w = w - q * as_row(a, q)
-        b = np.atleast_1d(norm(w))
-        if not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
-            raise NonFiniteError("a product with A overflowed; rescale A")
+        a, b = np.atleast_1d(a), np.atleast_1d(b)
         self._top = np.maximum(self._top, np.abs(a) + b)
-        done = (b <= _EXHAUSTED * self._top) | (self.last >= 0)
-        b = np.where(done, 0.0, b)
+        done = (b <= _EXHAUSTED * self._top) | (self.last >= 0)  # what such a column goes on with is noise, and unused
         self.alpha.append(a)
-        self.beta.append(b)
+        self.beta.append(np.where(done, 0.0, b))
         self.last = np.where((self.last < 0) & done, self.steps, self.last)
-        self._previous, self._current = q, w * as_row(np.where(done, 0.0, 1.0 / np.where(done, 1.0, b)), q)
         return q
 
     def gauss(self, column: int, steps: int) -> tuple[np.ndarray, np.ndarray]:

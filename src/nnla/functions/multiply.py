@@ -24,7 +24,7 @@ from nnla.functions.state import (
 from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator
 from nnla.polynomials.recurrence import Recurrence
-from nnla.types import SpectralProbe, library_versions
+from nnla.types import SpectralProbe, Status, library_versions
 
 __all__ = ["METHODS", "MatrixFunction", "funm_multiply", "matfun", "matrix_function", "symmetric_operator"]
 
@@ -189,7 +189,7 @@ def matrix_function(
             )
         design = design_function(probe, scalar, method=method, rtol=rtol, degree=degree, engine=engine)
     report = MatrixFunctionReport(
-        status="converged" if design.expected <= rtol else "degree",
+        status=Status.CONVERGED if design.expected <= rtol else Status.DEGREE,
         converged=bool(design.expected <= rtol),
         method=design.method,
         f=scalar.name,

@@ -15,7 +15,7 @@ from scipy.fft import dct
 from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
-from nnla.functions.scalars import ScalarFunction
+from nnla.functions.scalars import FUNCTIONS, ScalarFunction
 from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe
 
@@ -164,9 +164,9 @@ def neumann_series(f: ScalarFunction, centre: float, b: float, degree: int) -> R
         Another function.
     """
     k = np.arange(1, degree + 1)
-    if f.name == "inv_sqrt":
+    if f == FUNCTIONS["inv_sqrt"]:
         ratio, power = (2 * k - 1) / (2 * k), 0.5
-    elif f.name == "inv":
+    elif f == FUNCTIONS["inv"]:
         ratio, power = np.ones(degree), 1.0
     else:
         raise OptionError(f"method='neumann' is a series for inv_sqrt and inv, not for {f.name}; use chebyshev")
@@ -230,7 +230,7 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
         last = worst
         weight = weight * (error + 1e-3 * worst)
         weight /= weight.sum()
-    if f.name == "inv_sqrt":
+    if f == FUNCTIONS["inv_sqrt"]:
         found = found / np.sqrt(1.0 + best * best)
     return Recurrence.from_chebyshev(found, a, b)
 

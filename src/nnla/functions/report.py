@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nnla.operators.arrays import is_torch
+from nnla.report import ReportBase, Status
 
 __all__ = ["FunctionArray", "MatrixFunctionReport", "with_report"]
 
 
-@dataclass(frozen=True)
-class MatrixFunctionReport:
+@dataclass(frozen=True, repr=False)
+class MatrixFunctionReport(ReportBase):
     """What computing f(A) V did, what it cost, and whether to believe it.
 
     Attributes
@@ -44,7 +42,15 @@ class MatrixFunctionReport:
     versions : versions of the libraries
     """
 
-    status: str
+    _line = (
+        ("f", "{}"),
+        ("method", "{}"),
+        ("degree", "degree {}"),
+        ("products", "{} products"),
+        ("error_estimate", "error {:.2g}"),
+    )
+
+    status: Status
     converged: bool
     method: str
     f: str
@@ -65,14 +71,6 @@ class MatrixFunctionReport:
     weights: str | None = None
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above (non-finite numbers become null)."""
-        data = dataclasses.asdict(self)
-        estimate = self.error_estimate
-        data["error_estimate"] = estimate if math.isfinite(estimate) else None
-        data["interval"] = None if self.interval is None else [float(v) for v in self.interval]
-        return json.dumps(data, indent=indent, allow_nan=False)
 
 
 class FunctionArray(np.ndarray):

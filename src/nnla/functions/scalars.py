@@ -36,6 +36,11 @@ class ScalarFunction:
     nonzero: bool = False
     jump: float | None = None
 
+    @property
+    def singular(self) -> bool:
+        """Whether f or a derivative of it is singular at 0, so that eigenvalues next to it matter."""
+        return self.definite or self.jump == 0.0
+
     def __call__(self, x: Any) -> np.ndarray:
         """f at an array of points inside the domain.
 

@@ -16,7 +16,7 @@ from nnla.operators.arrays import as_row, norm, to_numpy
 from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import check_degree
-from nnla.types import SpectralProbe, library_versions
+from nnla.types import SpectralProbe, Status, library_versions
 
 __all__ = [
     "BY_ZONES",
@@ -97,7 +97,7 @@ class Job:
     def run(self) -> Any:
         if self.columns == 0 or not bool((self.V != 0).any()):
             method = "lanczos" if self.method == "auto" else self.method
-            return self._report(self.V * 0.0, method=method, error=0.0, by="f(A) 0 = 0", status="converged")
+            return self._report(self.V * 0.0, method=method, error=0.0, by="f(A) 0 = 0", status=Status.CONVERGED)
         method = self._choose() if self.method == "auto" else self.method
         if method == "direct":
             return self._direct()
@@ -143,7 +143,7 @@ class Job:
             method="direct",
             error=max(error, _ROUNDING),
             by="rounding: eigenvalues known to a few eps ||A||",
-            status="converged" if error <= self.rtol else "rounding",
+            status=Status.CONVERGED if error <= self.rtol else Status.ROUNDING,
             interval=(float(values[0]), float(values[-1])),
         )
 
@@ -160,8 +160,8 @@ class Job:
         if self.method == "auto" and not run.converged and not run.exhausted and self._dense(_DIRECT_INSTEAD):
             self.fallback = f"lanczos: error {run.error:.1e} after {run.steps} steps; an eigendecomposition instead"
             return self._direct()
-        limit = "rounding" if run.exhausted else "degree" if self.degree is not None else "maxiter"
-        status = "converged" if run.converged else limit
+        limit = Status.ROUNDING if run.exhausted else Status.DEGREE if self.degree is not None else Status.MAXITER
+        status = Status.CONVERGED if run.converged else limit
         return self._report(
             run.y, method="lanczos", error=run.error, by=_BY_CHANGE, status=status, steps=run.steps,
             interval=run.extremes,
@@ -201,7 +201,7 @@ class Job:
             method=design.method,
             error=error,
             by=BY_ZONES,
-            status="converged" if error <= self.rtol else "degree",
+            status=Status.CONVERGED if error <= self.rtol else Status.DEGREE,
             degree=design.recurrence.degree,
             steps=probe.steps,
             interval=design.recurrence.domain,
@@ -232,14 +232,14 @@ class Job:
         self.seconds[name] = now - self.started - sum(self.seconds.values())
 
     def _report(
-        self, y: Any, *, method: str, error: float, by: str, status: str, interval: Any = None, **facts: Any
+        self, y: Any, *, method: str, error: float, by: str, status: Status, interval: Any = None, **facts: Any
     ) -> Any:
         if interval is not None and not np.all(np.isfinite(interval)):
             interval = None
         self._clock("apply" if "apply" not in self.seconds else "check")
         report = MatrixFunctionReport(
             status=status,
-            converged=status == "converged",
+            converged=status is Status.CONVERGED,
             method=method,
             f=self.f.name,
             n=self.op.n,

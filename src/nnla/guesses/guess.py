@@ -5,8 +5,6 @@ A network's guess is not linear in b. It may start a solver and deflate it; it n
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import time
 from dataclasses import dataclass, field
@@ -24,7 +22,8 @@ from nnla.preconditioners.deflation import DeflationSpace
 from nnla.problems.frame_recovery import recover_frame
 from nnla.problems.geometry import Geometry
 from nnla.registry import load
-from nnla.types import Kind, library_versions, plain_json
+from nnla.report import ReportBase, Status
+from nnla.types import Kind, library_versions
 
 __all__ = ["Guess", "GuessReport", "initial_guess", "recovered_geometry", "warm_start_of"]
 
@@ -33,12 +32,14 @@ _SHIPPED = {"nsls": "nsls-frames", "nsls-plus": None}
 _GEOMETRIC, _ALGEBRAIC = "nsls-plus-geometric", "nsls-plus-algebraic"
 
 
-@dataclass(frozen=True)
-class GuessReport:
+@dataclass(frozen=True, repr=False)
+class GuessReport(ReportBase):
     """What a guess was made by, what it cost, and what it is worth.
 
     Attributes
     ----------
+    status : "guessed", or "refused" where the guess is zero
+    converged : never: a guess is where a solver starts
     model : name of the weights, or None where no network ran
     used : whether the guess is a network's; else it is zero
     fallback : None, or why it is not, or what of it was not taken
@@ -57,6 +58,16 @@ class GuessReport:
     versions : versions of the libraries
     """
 
+    _line = (
+        ("model", "{}"),
+        ("rank", "rank {}"),
+        ("products", "{} products"),
+        ("relative_residual", "residual {:.2g}"),
+    )
+    _table = ("network_products", "geometry", *ReportBase._table)
+
+    status: Status = field(init=False)
+    converged: bool = field(init=False, default=False)
     model: str | None
     used: bool
     fallback: str | None
@@ -71,9 +82,8 @@ class GuessReport:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self, *, indent: int | None = None) -> str:
-        """A JSON object with the fields above."""
-        return json.dumps(plain_json(dataclasses.asdict(self)), indent=indent, allow_nan=False)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status.GUESSED if self.used else Status.REFUSED)
 
 
 @dataclass(frozen=True, eq=False)

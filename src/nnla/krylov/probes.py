@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError
-from nnla.operators.arrays import inner, norm
 from nnla.operators.operator import as_operator
+from nnla.operators.spaces import Space
 from nnla.preconditioners.scalings import bind_scaling
+from nnla.spectra.lanczos import Step, lanczos, tridiagonal
 from nnla.types import SpectralProbe
 
 __all__ = ["probe"]
@@ -64,7 +66,7 @@ def probe(A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, s
         v, seed = op.as_vector(start, "start"), None
         if v.ndim != 1:
             v = v[:, 0]
-    alpha, beta, sizes = _lanczos(op.matvec, base.solve, v, int(min(steps, op.n)))
+    alpha, beta, sizes = _lanczos(op.space, op.matvec, base.solve, v, int(min(steps, op.n)))
     probe = SpectralProbe(alpha, beta, op.n, base.name, seed, op.products - before)
     if base.name == "none" or not probe.definite:
         return probe
@@ -72,43 +74,28 @@ def probe(A: Any, steps: int = 50, *, seed: int | None = 0, start: Any = None, s
     return replace(probe, reductions=probe.krylov_reductions * sizes)
 
 
-def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lanczos of B A in the inner product of B^-1, from r: two sequences v and z = B v in step.
+def _lanczos(space: Space, matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lanczos of B A in the inner product of B^-1, from r: its coefficients, and the vectors in the user's norm.
 
-    With B = I this is the textbook three-term recurrence (Saad, section 6.6, in its preconditioned form).
     The third result is the 2-norm of each next vector v, relative to the first one's.
     """
-    alpha, beta, sizes = [], [], []
-    length = norm(r)
+    length = space.norm(r)
     if not length > 0:
         raise NonFiniteError("the start vector of the probe is zero; pass another one")
     v = r / length
     z = solve(v)
-    size = inner(v, z)
+    size = space.inner(v, z)
     if not size > 0:
         raise NonFiniteError("v'Bv is not positive for the start vector v: the scaling B is not positive definite")
     root = float(np.sqrt(size))
     v, z = v / root, z / root
-    start = norm(v)
-    old = None
-    top = 0.0
-    for _ in range(steps):
-        w = matvec(z)
-        if old is not None:
-            w = w - beta[-1] * old
-        a = inner(w, z)
-        w = w - a * v
-        y = solve(w)
-        b = float(np.sqrt(max(inner(w, y), 0.0)))
-        if not (np.isfinite(a) and np.isfinite(b)):
-            raise NonFiniteError("a product with A overflowed in the probe; rescale A")
-        alpha.append(a)
-        beta.append(b)
-        top = max(top, abs(a) + b)
-        if b <= 1e-13 * top:
-            beta[-1] = 0.0
-            sizes.append(0.0)
-            break
-        old, v, z = v, w / b, y / b
-        sizes.append(norm(v) / start)
-    return np.array(alpha), np.array(beta), np.array(sizes)
+    start, sizes = space.norm(v), []
+
+    def process() -> Iterator[Step]:
+        for step in lanczos(matvec, v, space, solve=solve, image=z):
+            sizes.append(space.norm(step.following) / start)
+            yield step
+
+    alpha, beta = tridiagonal(process(), steps)
+    sizes[-1] *= bool(beta[-1])
+    return alpha, beta, np.array(sizes)

@@ -16,10 +16,9 @@ from scipy.sparse.linalg import splu
 from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.linear.phase import Phase
 from nnla.linear.state import Run
 from nnla.operators.operator import Operator
-from nnla.types import Status
+from nnla.types import Phase, Status
 
 __all__ = ["DIRECT_LIMIT", "Factor", "factorise", "run_direct", "solve_factored"]
 

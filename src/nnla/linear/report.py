@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
 
-from nnla.linear.phase import Phase
 from nnla.linear.state import Run
-from nnla.types import Report, Solution, Status, library_versions, plain_json
+from nnla.types import Phase, Report, Solution, Status, library_versions
 
 __all__ = ["solution_of"]
 
@@ -29,7 +27,7 @@ def solution_of(run: Run) -> Solution:
     ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
     report = Report(
-        status=(Status.CONVERGED if met else ended).value,
+        status=Status.CONVERGED if met else ended,
         converged=met,
         method=run.method,
         n=run.op.n,
@@ -55,7 +53,7 @@ def solution_of(run: Run) -> Solution:
         predicted_seconds=run.predicted_seconds,
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
-        phases=[plain_json(asdict(phase)) for phase in run.phases],
+        phases=tuple(run.phases),
         versions=library_versions(),
     )
     return Solution(run.x * run.space.row(run.unit, run.x), report)

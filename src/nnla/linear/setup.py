@@ -22,7 +22,8 @@ from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, design_polynomial
 from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
-from nnla.types import Kind, SpectralProbe, library_versions
+from nnla.report import ReportBase
+from nnla.types import Kind, SpectralProbe, Status, library_versions
 
 __all__ = ["CLASSICAL", "Setup", "SetupReport", "make_setup"]
 
@@ -30,17 +31,18 @@ CLASSICAL = {"cg": "none", "fcg": "none", "jacobi": "jacobi", "ic": "ic"}  # met
 _TINY = 100  # unknowns up to which a factorisation takes less time than choosing
 
 
-@dataclass(frozen=True)
-class SetupReport:
+@dataclass(frozen=True, repr=False)
+class SetupReport(ReportBase):
     """What `nnla.prepare` made, and what it cost.
 
     Attributes
     ----------
+    status, converged : "prepared", True
     method : what solves will run
     n, nnz : size, stored entries (None for operators known only by products)
     scaling, degree, precision, interval, predicted_iterations, weights : as in `nnla.Report`
     products : with A
-    seconds : in all
+    seconds : {"total"}
     fallback : None, or what was given up and why
     chosen_because : why this method
     predicted_seconds : method -> seconds that "auto" predicted for all right-hand sides, or None
@@ -48,6 +50,10 @@ class SetupReport:
     versions : versions of the libraries
     """
 
+    _line = (("method", "{}"), ("products", "{} products"))
+
+    status: Status
+    converged: bool
     method: str
     n: int
     nnz: int | None
@@ -58,7 +64,7 @@ class SetupReport:
     predicted_iterations: float | None = None
     weights: str | None = None
     products: int = 0
-    seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
     fallback: str | None = None
     chosen_because: str = "asked for"
     predicted_seconds: dict[str, float] | None = None
@@ -112,13 +118,15 @@ def make_setup(op: Operator, options: Options, rtol: float, seed: int, solves: i
             method = "cg" if options.kind is Kind.LINEAR_SPD else "fcg"
         facts = maker.make(method)
     report = SetupReport(
+        Status.PREPARED,
+        True,
         facts["method"],
         op.n,
         op.nnz,
         **_polynomial_facts(facts.get("polynomial")),
         **({"scaling": facts["base"].name} if "base" in facts else {}),
         products=op.products - before,
-        seconds=time.perf_counter() - started,
+        seconds={"total": time.perf_counter() - started},
         fallback="; ".join(maker.failures) or None,
         chosen_because=maker.reason,
         predicted_seconds=maker.predicted,

@@ -13,11 +13,10 @@ from nnla.errors import ShapeError
 from nnla.kernels.reordering import better_order
 from nnla.krylov.cg import CGResult
 from nnla.krylov.start import start_cg
-from nnla.linear.phase import Phase
 from nnla.operators.operator import Operator
 from nnla.operators.spaces import Space
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
-from nnla.types import Status
+from nnla.types import Phase, Status
 
 __all__ = ["Run", "Stretch"]
 

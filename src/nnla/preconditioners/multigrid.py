@@ -15,9 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import OptionError
+from nnla.operators.numpy_space import NUMPY
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised
 from nnla.polynomials.recurrence import Recurrence
 from nnla.preconditioners.multigrid_setup import Hierarchy, _native, build_hierarchy
+from nnla.spectra.lanczos import lanczos, tridiagonal
 
 __all__ = ["Multigrid", "SmootherLevel", "default_smoother", "multigrid"]
 
@@ -279,19 +281,9 @@ class _NumpyCycle:
         return float(np.max(np.asarray(abs(level.A).sum(axis=1)).ravel() * level.scale**2))
 
     def lanczos(self, index: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        A = self.A[index]
-        v = _start(A.shape[0])
-        v /= np.linalg.norm(v)
-        before, alpha, beta = np.zeros_like(v), [], []
-        for _ in range(min(steps, len(v))):
-            w = A @ v - (beta[-1] if beta else 0.0) * before
-            alpha.append(float(w @ v))
-            w -= alpha[-1] * v
-            beta.append(float(np.linalg.norm(w)))
-            if not beta[-1] > 1e-6:
-                break
-            before, v = v, w / beta[-1]
-        return np.array(alpha), np.array(beta)
+        v = _start(self.A[index].shape[0])
+        process = lanczos(self.A[index].__matmul__, v / np.linalg.norm(v), NUMPY)
+        return tridiagonal(process, min(steps, v.size), exhausted=1e-6)
 
     def set_smoother(self, index: int, recurrence: Recurrence) -> None:
         self.recurrences[index] = recurrence

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import warnings
 import zipfile
 from math import prod
@@ -21,6 +20,7 @@ import numpy as np
 from scipy.io import mmwrite
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, dia_array, issparse
 
+from nnla._files import atomic_file
 from nnla.errors import DTypeError, FileFormatError, NNLAError, OptionError, ShapeError
 from nnla.problems.matlab_files import read_mat_variables
 from nnla.problems.matrix_market import bounded_gzip, check_rows, read_market, unpacked_limit
@@ -131,23 +131,16 @@ def write_vector_atomic(path: str | os.PathLike, x) -> None:
     x = _real(np.asarray(x))
     if path.suffix not in (".npy", ".mtx"):
         raise OptionError(f"{path}: cannot write this format; use a name that ends in .npy or .mtx")
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
+    if path.exists() and not path.is_file():
         raise OptionError(f"{path}: is not a regular file; choose another name")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
     try:
-        with open(partial, "xb") as stream:
+        with atomic_file(path) as stream:
             if path.suffix == ".npy":
                 np.save(stream, x, allow_pickle=False)
             else:
                 mmwrite(stream, x.reshape(x.shape[0], -1) if x.ndim else x.reshape(1, 1), precision=17)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, target)
     except OSError as error:
         raise OptionError(f"{path}: cannot be written ({_reason(error)}); choose another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 # --- the boundary: one place where everything that can go wrong becomes one line

@@ -8,7 +8,6 @@ import http.client
 import io
 import os
 import re
-import secrets
 import tarfile
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from nnla._files import atomic_file, write_atomic
 from nnla.errors import DownloadError, FileFormatError, NNLAError, OptionError
 from nnla.problems import files
 from nnla.problems.matrix_market import bounded_gzip, read_market
@@ -144,20 +144,16 @@ def fetch(
     url = f"{base_url.rstrip('/')}/{group}/{name}.tar.gz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{archive.name}.{secrets.token_hex(6)}.partial"
-        try:
-            digest = _download(url, partial, timeout, max_bytes)
+        with atomic_file(archive) as stream:
+            digest = _download(url, archive, stream, timeout, max_bytes)
             if expected is not None and digest != expected:
                 raise DownloadError(f"{url}: sha256 is {digest}, expected {expected}; not kept")
             try:
-                A = _read_archive(partial, name)
+                A = _read_archive(Path(stream.name), name)
             except NNLAError as error:
-                raise DownloadError(f"{url}: {str(error).removeprefix(f'{partial}: ')}; not kept") from None
+                raise DownloadError(f"{url}: {str(error).removeprefix(f'{stream.name}: ')}; not kept") from None
             _check_structure(A, entry, url, DownloadError)
             _write_digest(archive, digest)
-            os.replace(partial, archive)
-        finally:
-            partial.unlink(missing_ok=True)
     except DownloadError:
         raise
     except OSError as error:
@@ -179,38 +175,35 @@ def _split(name: str) -> tuple[str, str]:
     return group, short
 
 
-def _download(url: str, partial: Path, timeout: float, max_bytes: int) -> str:
-    """Stream `url` into a file; returns its sha256."""
-    final = partial.with_name(partial.name.lstrip(".").rsplit(".", 2)[0])
+def _download(url: str, final: Path, file: IO[bytes], timeout: float, max_bytes: int) -> str:
+    """Stream `url` into the file that is to become `final`; returns its sha256."""
     remedy = f"download it by hand and put it at {final}, or its .mtx at {final.with_name(final.name[:-7])}.mtx"
     digest, received = hashlib.sha256(), 0
-    with open(partial, "xb") as file:
-        try:
-            request = urllib.request.Request(url, headers={"User-Agent": "nnla"})
-            with urllib.request.urlopen(request, timeout=timeout) as response:
-                announced = response.headers.get("Content-Length", "")
-                announced = int(announced) if announced.isdigit() else None
-                if announced is not None and announced > max_bytes:
-                    raise DownloadError(f"{url}: {announced} bytes, over the limit of {max_bytes}; raise max_bytes")
-                while block := response.read(2**18):
-                    received += len(block)
-                    if received > max_bytes:
-                        raise DownloadError(f"{url}: over the limit of {max_bytes} bytes; raise max_bytes")
-                    digest.update(block)
-                    file.write(block)
-        except DownloadError:
-            raise
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise DownloadError(f"{url}: the server answers {error.code}; check the name, or {remedy}") from None
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", None) or error or type(error).__name__
-            reason = " ".join(str(reason).split())
-            raise DownloadError(f"{url}: cannot be downloaded ({reason}); {remedy}") from None
-        if announced is not None and received != announced:
-            raise DownloadError(f"{url}: truncated, {received} of {announced} bytes; try again, or {remedy}")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "nnla"})
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            announced = response.headers.get("Content-Length", "")
+            announced = int(announced) if announced.isdigit() else None
+            if announced is not None and announced > max_bytes:
+                raise DownloadError(f"{url}: {announced} bytes, over the limit of {max_bytes}; raise max_bytes")
+            while block := response.read(2**18):
+                received += len(block)
+                if received > max_bytes:
+                    raise DownloadError(f"{url}: over the limit of {max_bytes} bytes; raise max_bytes")
+                digest.update(block)
+                file.write(block)
+    except DownloadError:
+        raise
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"{url}: the server answers {error.code}; check the name, or {remedy}") from None
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error or type(error).__name__
+        reason = " ".join(str(reason).split())
+        raise DownloadError(f"{url}: cannot be downloaded ({reason}); {remedy}") from None
+    if announced is not None and received != announced:
+        raise DownloadError(f"{url}: truncated, {received} of {announced} bytes; try again, or {remedy}")
+    file.flush()
     return digest.hexdigest()
 
 
@@ -235,13 +228,7 @@ def _load_cached(path: Path, name: str, entry: Entry, expected: str | None) -> c
 
 
 def _write_digest(path: Path, digest: str) -> None:
-    record = path.with_name(path.name + ".sha256")
-    partial = record.with_name(f".{record.name}.{secrets.token_hex(6)}.partial")
-    try:
-        partial.write_text(f"{digest}  {path.name}\n", "ascii")
-        os.replace(partial, record)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path.with_name(path.name + ".sha256"), f"{digest}  {path.name}\n".encode("ascii"))
 
 
 def _read_archive(path: Path, name: str) -> csr_array:

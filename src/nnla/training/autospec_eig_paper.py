@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import atomic_file
 from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
@@ -171,9 +172,9 @@ class EigPaperTask:
         path = folder / "data" / f"{part}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part.npz")
-            np.savez(partial, **self._probe_all(part, seed, count, probes, progress))
-            partial.replace(path)
+            data = self._probe_all(part, seed, count, probes, progress)
+            with atomic_file(path) as stream:
+                np.savez(stream, **data)
         with np.load(path, allow_pickle=False) as stored:
             loaded = {key: stored[key] for key in stored.files}
         return loaded | {"x": loaded["x"][:, self.columns]}

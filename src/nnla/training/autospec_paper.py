@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import atomic_file
 from nnla.models.autospec_paper import (
     PaperConfig,
     PaperEngine,
@@ -130,9 +131,9 @@ class PaperTask:
         path = folder / "data" / f"{part}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part.npz")
-            np.savez(partial, **self._probe_all(part, seed, count, probes, progress))
-            partial.replace(path)
+            data = self._probe_all(part, seed, count, probes, progress)
+            with atomic_file(path) as stream:
+                np.savez(stream, **data)
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnla._files import atomic_file
 from nnla.types import TrainingProgress
 
 __all__ = ["cached_chunks"]
@@ -39,9 +40,8 @@ def cached_chunks(
         path = cache / f"{part}-{index:04d}.npz"
         if not path.exists():
             chunk = make(index, min(size, count - index * size))
-            partial = path.with_suffix(".part.npz")
-            np.savez(partial, allow_pickle=False, **chunk)
-            partial.replace(path)
+            with atomic_file(path) as stream:
+                np.savez(stream, allow_pickle=False, **chunk)
         with np.load(path, allow_pickle=False) as stored:
             chunks.append({key: stored[key] for key in stored.files})
         progress(f"data ({part})", index + 1, total, "")

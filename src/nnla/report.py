@@ -1,0 +1,293 @@
+"""What an answer says of itself: its status, the base of every report, and the report of a linear solve with its
+phases: one frozen record for each stretch with one method."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import html
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from nnla.errors import FileFormatError
+
+__all__ = ["Phase", "Report", "ReportBase", "Status", "library_versions", "plain_json"]
+
+
+class Status(enum.StrEnum):
+    """Why a computation ended: a string, ``report.status == "converged"``."""
+
+    CONVERGED = "converged"  # what was asked for is met, as checked afterwards
+    MAXITER = "maxiter"  # the limit of iterations, restarts or steps came first
+    STAGNATION = "stagnation"  # the true error no longer falls: the accuracy limit of the dtype
+    INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
+    BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
+    DEGREE = "degree"  # the degree asked for does not reach the tolerance
+    ROUNDING = "rounding"  # nothing more can be had in float64: f is too steep at an eigenvalue
+    GUESSED = "guessed"  # a start for a solver was proposed; it solves nothing by itself
+    PREPARED = "prepared"  # a method was set up; it solves nothing by itself
+    REFUSED = "refused"  # no start was proposed: the guess is zero
+
+
+@dataclass(frozen=True, repr=False)
+class ReportBase:
+    """What the reports of all answers share: a status, JSON both ways, one line for people, a table for notebooks.
+
+    A report names in ``_line`` the fields of its line, with their words; the table has these and the reasons, costs
+    and sources that a report may have.
+
+    Attributes
+    ----------
+    status : `Status`; given as a string, it becomes a member
+    converged : whether what was asked for is met, as checked afterwards
+
+    Raises
+    ------
+    ValueError
+        A status that is none.
+
+    Examples
+    --------
+    >>> report = ReportBase("maxiter", False)
+    >>> report, report.status == "maxiter", report.to_json()
+    (<ReportBase maxiter>, True, '{"status": "maxiter", "converged": false}')
+    >>> ReportBase.from_json(report.to_json()) == report
+    True
+    """
+
+    _line: ClassVar[tuple[tuple[str, str], ...]] = ()
+    _table: ClassVar[tuple[str, ...]] = ("interval", "fallback", "chosen_because", "weights", "seed", "seconds")
+
+    status: Status
+    converged: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """A JSON object with the fields (non-finite numbers become null)."""
+        return json.dumps(plain_json(dataclasses.asdict(self)), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Inverse of `to_json`; unknown fields are ignored.
+
+        Raises
+        ------
+        FileFormatError
+            Not the JSON of such a report.
+        """
+        try:
+            return _built(cls, json.loads(text))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"this is not a {cls.__name__} in JSON ({error})") from error
+
+    def __repr__(self) -> str:
+        values = [(words, getattr(self, name)) for name, words in self._line]
+        said = [words.format(value) for words, value in values if value is not None]
+        total = getattr(self, "seconds", {}).get("total")
+        said += [] if total is None else [f"{total:.3g} s"]
+        return f"<{type(self).__name__} {self.status}{': ' if said else ''}{', '.join(said)}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, without the histories."""
+        names = [name for name, _ in self._line] + [name for name in self._table if hasattr(self, name)]
+        values = [(name, getattr(self, name)) for name in dict.fromkeys(names)]
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(_words(value))}</td></tr>"
+            for name, value in values
+            if value is not None and value != "" and value != {}
+        )
+        return f"<table><caption>{type(self).__name__}: {html.escape(str(self.status))}</caption>{rows}</table>"
+
+
+def _words(value: Any) -> str:
+    """A field's value for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_words, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _built(cls: type[Any], data: dict[str, Any]) -> Any:
+    """A dataclass from its fields in JSON."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    return cls(**{name: _restored(hints[name], data[name]) for name in names if name in data})
+
+
+def _restored(hint: Any, value: Any) -> Any:
+    """A value from JSON as a field's annotation says: tuples, numbers that were not finite, nested dataclasses."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if value is None:
+        return math.nan if hint is float else None
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind for kind in inner if kind is not types.NoneType]
+        return _restored(kinds[0], value) if len(kinds) == 1 else value
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_restored(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if origin is list:
+        return [_restored(inner[0], item) for item in value]
+    if origin is dict:
+        return {key: _restored(inner[1], item) for key, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint(value)
+    return _built(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of a solve with one method: what ran, what it cost, how it ended.
+
+    A method that was declined before it could begin is a phase of no iterations.
+
+    Attributes
+    ----------
+    method : as in `nnla.Report`
+    scaling : what the method worked on top of
+    precision : dtype inside a polynomial, None without one
+    degree : degree of the polynomial, None without one
+    probing : these iterations were the probe
+    declined : could not begin, or was too dear to
+    instead : runs in the place of the phase before, which failed
+    iterations : of CG, or refinements of a direct solution
+    products : with A, checks included
+    applies : applications of the polynomial
+    reductions : global synchronisations
+    setup, seconds : time of setting up, and of what followed
+    status : how it ended
+    reason : why it ran
+    note : what is worth knowing of it
+    failure : why it was given up, None where it was not
+    weights, interval, predicted_iterations : of the polynomial, as in `nnla.Report`
+    """
+
+    method: str
+    scaling: str = "none"
+    precision: str | None = None
+    degree: int | None = None
+    probing: bool = False
+    declined: bool = False
+    instead: bool = False
+    iterations: int = 0
+    products: int = 0
+    applies: int = 0
+    reductions: int = 0
+    setup: float = 0.0
+    seconds: float = 0.0
+    status: Status = Status.CONVERGED
+    reason: str = ""
+    note: str = ""
+    failure: str | None = None
+    weights: str | None = None
+    interval: tuple[float, float] | None = None
+    predicted_iterations: float | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Report(ReportBase):
+    """What a solve did, what it cost, and whether to believe it.
+
+    Attributes
+    ----------
+    status : see `Status`
+    converged : the true residual, recomputed in float64 with the original operator, met the tolerance
+    method : what ran in the end (after fallbacks), e.g. "autospec", "jacobi", "direct"
+    n, nnz : size, stored entries (None for operators known only by products)
+    rtol : the tolerance asked for
+    relative_residual : true ||b - A x|| / ||b||, the largest over the right-hand sides
+    iterations : outer iterations after the probe
+    probe_iterations : plain CG steps that the probe doubled as
+    degree : degree of P, None without a polynomial
+    precision : dtype inside the polynomial preconditioner, None without one; CG itself is in float64
+    scaling : "none", "jacobi" or "ic": what the method worked on top of
+    products : products with A in all, probe and checks included; a block of k vectors counts k
+    products_probe : those of the probe
+    preconditioner_applies : applications of the polynomial
+    reductions : global synchronisations for inner products (one fused group counts once)
+    seconds : {"probe", "setup", "solve", "total"}
+    fallback : None, or what was given up and why
+    chosen_because : why this method ran
+    weights : name of the learned weights used, or None
+    seed : seed of anything random that went into the solve: of the probe behind a given
+        `nnla.preconditioner`, of the right-hand side that the command line drew; None if nothing was
+    residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
+        probe iterations first
+    interval : [a, b] of the polynomial, or None
+    predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
+    predicted_iterations : outer iterations that the engine expected, or None
+    warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
+    phases : what ran, stretch by stretch
+    versions : versions of the libraries
+    """
+
+    _line = (
+        ("method", "{}"),
+        ("iterations", "{} iterations"),
+        ("products", "{} products"),
+        ("relative_residual", "residual {:.2g}"),
+    )
+
+    status: Status
+    converged: bool
+    method: str
+    n: int
+    nnz: int | None
+    rtol: float
+    relative_residual: float
+    iterations: int
+    probe_iterations: int = 0
+    degree: int | None = None
+    precision: str | None = None
+    scaling: str = "none"
+    products: int = 0
+    products_probe: int = 0
+    preconditioner_applies: int = 0
+    reductions: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    fallback: str | None = None
+    chosen_because: str = ""
+    weights: str | None = None
+    seed: int | None = None
+    residual_history: list[float] = field(default_factory=list)
+    interval: tuple[float, float] | None = None
+    predicted_seconds: dict[str, float] | None = None
+    predicted_iterations: float | None = None
+    warm_start: dict[str, Any] | None = None
+    phases: tuple[Phase, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what every answer depends on, for reports."""
+    import platform
+
+    import numpy as np
+    import scipy
+
+    from nnla import __version__
+
+    return {
+        "nnla": __version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def plain_json(value: Any) -> Any:
+    """A value of lists, tables, numbers and NumPy's numbers and arrays as JSON can hold it: NaN and Inf become None."""
+    if isinstance(value, dict):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy's, which this file does not import: `nnla --help` is to be instant
+        return plain_json(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
