@@ -13,7 +13,7 @@ import argparse
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,18 @@ def public_functions(package: Path) -> dict[str, str]:
     return out
 
 
+def front_door(package: Path) -> set[str]:
+    """Where the names of the package itself live: what its table of lazy names says."""
+    out: set[str] = set()
+    for node in ast.walk(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            pairs = [
+                (ast.literal_eval(k), ast.literal_eval(v)) for k, v in zip(node.keys, node.values, strict=True) if k
+            ]
+            out |= {f"{home}.{name}" for name, home in pairs}
+    return out
+
+
 def figures(package: Path) -> dict[str, str]:
     """What the issue tracker and docs/architecture.md quote."""
     graph = file_graph(package)
@@ -140,8 +152,10 @@ def figures(package: Path) -> dict[str, str]:
     source = {name for name, text in docs.items() if _SOURCE.search(text)}
     native = package.parents[1] / "native"
 
-    def share(names: set[str]) -> str:
-        return f"{len(names)} of {len(docs)} ({100 * len(names) / max(len(docs), 1):.0f} %)"
+    door = docs.keys() & front_door(package)
+
+    def share(names: set[str], of: Collection[str] = docs) -> str:
+        return f"{len(names)} of {len(of)} ({100 * len(names) / max(len(of), 1):.0f} %)"
 
     def list_circles(graph: Graph) -> str:
         sizes = [len(group) for group in circles(graph)]
@@ -162,6 +176,8 @@ def figures(package: Path) -> dict[str, str]:
         "public functions that state their cost": share(cost),
         "public functions that state their source": share(source),
         "public functions that state both": share(cost & source),
+        "functions of `nnla` itself that state their cost": share(cost & door, door),
+        "functions of `nnla` itself that state their source": share(source & door, door),
     }
 
 
