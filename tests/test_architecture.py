@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,42 +19,10 @@ PACKAGE = Path(nnla.__file__).parent
 ROOT = {"__init__", "__main__", "_files", "_lazy", "_moved", "errors", "registry", "report", "tasks", "types"}
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = ("nnla", *path.relative_to(PACKAGE).with_suffix("").parts)
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imports(path: Path, known: Iterable[str]) -> set[str]:
-    """Modules of nnla that a file imports anywhere, also inside functions and for type checkers."""
-    out = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            out |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            out |= {name if name in known else node.module for name in names}
-    return {name for name in out if name in known and name != "nnla"}
-
-
-# The lists of lazy names in packages' __init__ are no dependencies of the package.
-GRAPH = {name: imports(path, MODULES) for name, path in MODULES.items() if path.name != "__init__.py"}
-
-
-def room(module: str) -> str:
-    return ".".join(module.split(".")[:2])
-
-
-def rooms(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    out: dict[str, set[str]] = {}
-    for name, targets in graph.items():
-        out.setdefault(room(name), set()).update(room(t) for t in targets if room(t) != room(name))
-    return out
+# The script that draws docs/architecture.png reads the imports.
+MAP = runpy.run_path(str(Path(__file__).parents[1] / "reproduce" / "architecture.py"))
+room, rooms = MAP["room"], MAP["room_graph"]
+GRAPH: dict[str, set[str]] = MAP["file_graph"](PACKAGE)
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
