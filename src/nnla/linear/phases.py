@@ -151,8 +151,12 @@ def _wider(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner | 
     sight then.
     """
     a, b = M.design.interval
+    if not 0 < a < b:  # of polynomials that have no lower end
+        return None
     top = probe_by_cg(run, M.base, _SECOND_LOOK)
-    if top is None or not check_probe(top).ok or top.upper_bound <= b or not 0 < a < b:
+    if top is None or not check_probe(top).ok or top.upper_bound <= b:
+        if run.status is Status.MAXITER:  # the second look came to its end; what the polynomial ended in stands
+            run.status = Status.BREAKDOWN
         return None
     run.give_up(f"{M.design.method}: the spectrum goes on above {b:.4g}; Chebyshev up to {top.upper_bound:.4g} instead")
     recurrence = chebyshev(a, 1.01 * top.upper_bound, M.recurrence.degree)
