@@ -40,14 +40,6 @@ void solve(IncompleteCholesky& self, Input<double> r, Output<double> z) {
     self.apply(in, out);
 }
 
-void solve32(IncompleteCholesky& self, Input<float> r, Output<float> z) {
-    check(self, r.shape(0), z.shape(0));
-    const float* in = r.data();
-    float* out = z.data();
-    nb::gil_scoped_release release;
-    self.apply32(in, out);
-}
-
 using BlockIn = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using BlockOut = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -79,12 +71,9 @@ void bind_incomplete_cholesky(nb::module_& m) {
         .def_prop_ro("shift", &IncompleteCholesky::shift)
         .def_prop_ro("modified", &IncompleteCholesky::modified)
         .def_prop_ro("nnz", &IncompleteCholesky::nnz)
-        .def_prop_ro("nbytes", &IncompleteCholesky::bytes)
         .def_prop_ro("itemsize", &IncompleteCholesky::value_size)
-        .def_prop_ro("reordered", &IncompleteCholesky::reordered)
         .def("lower", &lower, "L as (indptr, indices, data).")
         .def("solve", &solve, "r"_a, "z"_a, "z = (L L^T)^-1 r; z may be r.")
-        .def("solve32", &solve32, "r"_a, "z"_a, "The same for float32 vectors.")
         .def("solve_block", &solve_block, "r"_a, "z"_a, "The same for (n, k).");
     m.def("factor_incomplete", &factor, "indptr"_a, "indices"_a, "data"_a, "modified"_a, "shift"_a, "automatic"_a,
           "single"_a, "upper"_a,

@@ -222,7 +222,7 @@ std::vector<Subtree> choose_subtrees(const Symbolic& s, int threads) {
 
 Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
     require_symmetric(a);
-    const Forest forest = minimum_degree(a, nullptr, max_flops);
+    const Forest forest = minimum_degree(a, max_flops);
     nnz_ = forest.nnz;
     flops_ = forest.flops;
     complete_ = forest.complete;

@@ -41,15 +41,8 @@ template <class T> class Substitution final : public IncompleteCholesky {
 
     std::int64_t size() const override { return n_; }
     int value_size() const override { return sizeof(T); }
-    bool reordered() const override { return !order_.empty(); }
-    std::int64_t bytes() const override {
-        const std::int64_t triangles = scattered_ ? 1 : 2, entry = sizeof(T) + 4;
-        const std::int64_t row = 4 * triangles + 8 + (order_.empty() ? 0 : 4), work = 8 * width_;
-        return triangles * (nnz_ - n_) * entry + n_ * (row + work);
-    }
 
     void apply(const double* r, double* z) override { solve<1>(r, z, 1); }
-    void apply32(const float* r, float* z) override { solve<1>(r, z, 1); }
 
     void apply_block(const double* r, double* z, std::int64_t k) override {
         std::int64_t c = 0;
@@ -133,7 +126,7 @@ template <class T> class Substitution final : public IncompleteCholesky {
     }
 
     // K columns at once; `stride` numbers from one row of r and z to the next.
-    template <int K, class V> void solve(const V* r, V* z, std::int64_t stride) {
+    template <int K> void solve(const double* r, double* z, std::int64_t stride) {
         std::lock_guard<std::mutex> lock(in_use_);
         grow(K);
         if (scattered_) {
@@ -148,13 +141,13 @@ template <class T> class Substitution final : public IncompleteCholesky {
         }
     }
 
-    template <int K, bool Permuted, class V> void forward(const V* r, std::int64_t stride) {
+    template <int K, bool Permuted> void forward(const double* r, std::int64_t stride) {
         const std::int32_t *order = order_.data(), *start = lower_.start.get(), *column = lower_.column.get();
         const T* value = lower_.value.get();
         const double* scale = scale_.get();
         double* y = work_.get();
         for (std::int32_t s = 0; s < n_; ++s) {
-            const V* in = r + (Permuted ? order[s] : s) * stride;
+            const double* in = r + (Permuted ? order[s] : s) * stride;
             double sum[K];
             for (int c = 0; c < K; ++c) sum[c] = scale[s] * in[c];
             for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
@@ -167,7 +160,7 @@ template <class T> class Substitution final : public IncompleteCholesky {
     }
 
     // The same by columns: with rows of the upper triangle.
-    template <int K, class V> void forward_scattered(const V* r, std::int64_t stride) {
+    template <int K> void forward_scattered(const double* r, std::int64_t stride) {
         const std::int32_t *start = upper_.start.get(), *column = upper_.column.get();
         const T* value = upper_.value.get();
         const double* scale = scale_.get();
@@ -185,7 +178,7 @@ template <class T> class Substitution final : public IncompleteCholesky {
         }
     }
 
-    template <int K, bool Permuted, class V> void backward(V* z, std::int64_t stride) {
+    template <int K, bool Permuted> void backward(double* z, std::int64_t stride) {
         const std::int32_t *order = order_.data(), *start = upper_.start.get(), *column = upper_.column.get();
         const T* value = upper_.value.get();
         const double* scale = scale_.get();
@@ -198,10 +191,10 @@ template <class T> class Substitution final : public IncompleteCholesky {
                 const double* x = y + static_cast<std::int64_t>(column[p]) * K;
                 for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
             }
-            V* out = z + (Permuted ? order[s] : s) * stride;
+            double* out = z + (Permuted ? order[s] : s) * stride;
             for (int c = 0; c < K; ++c) {
                 y[static_cast<std::int64_t>(s) * K + c] = sum[c];
-                out[c] = static_cast<V>(scale[s] * sum[c]);
+                out[c] = scale[s] * sum[c];
             }
         }
     }

@@ -13,12 +13,8 @@ class IncompleteCholesky : public Preconditioner {
     double shift() const { return shift_; }
     double modified() const { return modified_; }
     std::int64_t nnz() const { return nnz_; }  // of L, the diagonal included
-    virtual std::int64_t bytes() const = 0;    // held, work space included
     virtual int value_size() const = 0;        // 4: the factor is held in float32, 8: in float64
-    virtual bool reordered() const = 0;        // stored in another order than the matrix
 
-    // The same from and to float32 vectors (float64 inside): for use inside a polynomial in float32.
-    virtual void apply32(const float* r, float* z) = 0;
     // k vectors at once, row-major (size(), k).
     virtual void apply_block(const double* r, double* z, std::int64_t k) = 0;
 

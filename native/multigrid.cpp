@@ -186,7 +186,6 @@ template <class T> class MultigridOf final : public Multigrid {
     }
 
     int levels() const override { return static_cast<int>(levels_.size()); }
-    std::int64_t rows(int level) const override { return levels_[static_cast<std::size_t>(level)].A.rows; }
     std::int64_t size() const override { return levels_.empty() ? 0 : levels_.front().A.rows; }
 
     bool complete() const override {

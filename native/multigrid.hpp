@@ -9,7 +9,7 @@
 
 namespace nnla {
 
-// The layers of a Recurrence (src/nnla/recurrences.py) with X = x0 + x1 A folded into the start and into alpha, beta.
+// The layers of a Recurrence (src/nnla/polynomials/recurrence.py) with X = x0 + x1 A folded into the start and into alpha, beta.
 struct Layers {
     std::vector<double> rho, gamma, eta, alpha, beta;
     double x0 = 0.0, x1 = 1.0;
@@ -32,7 +32,6 @@ class Multigrid : public Preconditioner {
     virtual void invert() = 0;
     virtual void set_smoother(int level, const Layers& layers) = 0;
     virtual int levels() const = 0;
-    virtual std::int64_t rows(int level) const = 0;
     // Whether every level has what the cycle needs of it.
     virtual bool complete() const = 0;
     // An upper bound of the scaled operator's spectrum from its row sums.

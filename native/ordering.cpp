@@ -25,8 +25,7 @@ struct Node {
 
 class MinimumDegree {
   public:
-    MinimumDegree(const Pattern& a, const Int* stages, double max_flops)
-        : n_(a.n), stages_(stages), max_flops_(max_flops) {
+    MinimumDegree(const Pattern& a, double max_flops) : n_(a.n), max_flops_(max_flops) {
         compress(a);
         load(a);
     }
@@ -57,7 +56,6 @@ class MinimumDegree {
             if (i == 0) continue;
             const Int len = a.indptr[i + 1] - a.indptr[i];
             if (len < 2 || len != a.indptr[i] - a.indptr[i - 1]) continue;
-            if (stages_ != nullptr && stages_[i] != stages_[i - 1]) continue;
             const Int *row = a.indices + a.indptr[i], *before = a.indices + a.indptr[i - 1];
             bool coupled = false;  // equal patterns without the entry (i, i - 1) are not neighbours
             Int k = 0;
@@ -95,7 +93,6 @@ class MinimumDegree {
         }
         // Rows of very many entries go last: they would sit in every list and end up there anyway.
         const double dense = std::max(16.0, 10 * std::sqrt(static_cast<double>(n_)));
-        stage_ = stages_ == nullptr ? 0 : kNone;
         for (Int i = 0; i < n_; ++i) {
             Node& v = node_[i];
             if (v.weight == 0) continue;
@@ -103,15 +100,11 @@ class MinimumDegree {
                 dense_.push_back(i);
                 dense_weight_ += v.weight;
                 v.weight = 0;
-            } else if (stages_ == nullptr) {
+            } else {
                 link(i);
             }
         }
         done_ = dense_weight_;
-        if (stages_ != nullptr) {
-            for (Int i = 0; i < n_; ++i) waiting_.push_back(i);
-            std::stable_sort(waiting_.begin(), waiting_.end(), [&](Int i, Int j) { return stages_[i] < stages_[j]; });
-        }
     }
 
     // -- lists of equal degree ---------------------------------------------------------------------------
@@ -125,8 +118,6 @@ class MinimumDegree {
         if (v.degree < lowest_) lowest_ = v.degree;
     }
 
-    bool linked(Int i) const { return stages_ == nullptr || stages_[i] <= stage_; }
-
     void unlink(Int i) {
         const Node& v = node_[i];
         if (v.next != kNone) node_[v.next].last = v.last;
@@ -135,15 +126,7 @@ class MinimumDegree {
     }
 
     Int take_minimum() {
-        for (;;) {
-            while (lowest_ < n_ && head_[lowest_] == kNone) ++lowest_;
-            if (lowest_ < n_) break;
-            lowest_ = n_;  // all of this stage are gone: the next one joins
-            stage_ = stages_[waiting_[joined_]];
-            for (; joined_ < n_ && stages_[waiting_[joined_]] == stage_; ++joined_)
-                if (node_[waiting_[joined_]].weight > 0 && pivot_number_[waiting_[joined_]] == kNone)
-                    link(waiting_[joined_]);
-        }
+        while (head_[lowest_] == kNone) ++lowest_;
         const Int pivot = head_[lowest_];
         unlink(pivot);
         return pivot;
@@ -219,7 +202,7 @@ class MinimumDegree {
         if (weight <= 0) return 0;
         v.weight = -weight;
         lists_[end++] = i;
-        if (linked(i)) unlink(i);
+        unlink(i);
         return weight;
     }
 
@@ -342,8 +325,7 @@ class MinimumDegree {
                 Int before = i;
                 for (Int j = v.next; j != kNone;) {
                     Node& other = node_[j];
-                    bool equal = other.len == v.len && other.elen == v.elen &&
-                                 (stages_ == nullptr || stages_[i] == stages_[j]);
+                    bool equal = other.len == v.len && other.elen == v.elen;
                     for (Int p = other.start + 1, end = other.start + other.len; equal && p < end; ++p)
                         equal = node_[lists_[p]].mark == tag_;
                     const Int next = other.next;
@@ -375,7 +357,7 @@ class MinimumDegree {
             if (weight == 0) continue;
             v.weight = weight;
             v.degree = std::min(v.degree + below - weight, remaining - weight);
-            if (linked(i)) link(i);
+            link(i);
             lists_[end++] = i;
         }
         pivot.len = end - pivot.start;
@@ -433,25 +415,24 @@ class MinimumDegree {
     }
 
     Int n_;
-    const Int* stages_;
     double max_flops_;
     std::vector<Node> node_;
-    std::vector<Int> lists_, head_, bucket_, leader_, absorbed_, pivot_number_, pivots_, widths_, dense_, waiting_;
+    std::vector<Int> lists_, head_, bucket_, leader_, absorbed_, pivot_number_, pivots_, widths_, dense_;
     Int free_ = 0, lowest_ = std::numeric_limits<Int>::max(), done_ = 0, tag_ = 2, widest_ = 0;
-    Int dense_weight_ = 0, stage_ = 0, joined_ = 0;
+    Int dense_weight_ = 0;
     bool in_place_ = false;
     Forest result_;
 };
 
 }  // namespace
 
-Forest minimum_degree(const Pattern& a, const Int* stages, double max_flops) {
+Forest minimum_degree(const Pattern& a, double max_flops) {
     if (a.n == 0) {
         Forest empty;
         empty.first = {0};
         return empty;
     }
-    return MinimumDegree(a, stages, max_flops).run();
+    return MinimumDegree(a, max_flops).run();
 }
 
 }  // namespace nnla

@@ -23,8 +23,7 @@ struct Forest {
 };
 
 // Approximate minimum degree on the quotient graph (Amestoy, Davis & Duff, SIAM J. Matrix Anal. Appl. 17, 1996).
-// stages (or null): a variable is eliminated only after all those of smaller stages, as nested dissection wants.
 // Gives up as soon as the factorisation would take more than max_flops.
-Forest minimum_degree(const Pattern& a, const std::int32_t* stages, double max_flops);
+Forest minimum_degree(const Pattern& a, double max_flops);
 
 }  // namespace nnla

@@ -11,32 +11,30 @@ import scipy.sparse as sp
 
 from nnla.kernels import native
 
-_SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "matrices"
-
-
-def _matrix_folder() -> Path:
-    return Path(os.environ.get("NNLA_TEST_MATRICES", _SHARED))
-
-
-@pytest.fixture(scope="session")
-def real_matrix():
-    """Read a real matrix by name; skips without the data folder (NNLA_TEST_MATRICES points to one)."""
-
-    def read(name: str):
-        from nnla.problems import read_matrix
-
-        path = _matrix_folder() / f"{name}.mtx.gz"
-        if not path.is_file():
-            pytest.skip(f"{path.name} is not here; set NNLA_TEST_MATRICES to a folder of SuiteSparse matrices")
-        return read_matrix(path)
-
-    return read
+# Real matrices (SuiteSparse and StAnD, `NAME.mtx.gz`) are not part of the repository: the tests that read them skip
+# without. They are looked for where NNLA_TEST_MATRICES says, else in a folder beside the checkout.
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "matrices"
 
 
 @pytest.fixture(scope="session")
 def matrix_folder() -> Path:
     """The folder of real matrices, which may be absent; `real_matrix` skips then."""
-    return _matrix_folder()
+    return Path(os.environ.get("NNLA_TEST_MATRICES", _BESIDE))
+
+
+@pytest.fixture(scope="session")
+def real_matrix(matrix_folder):
+    """Read a real matrix by name, or skip."""
+
+    def read(name: str):
+        from nnla.problems import read_matrix
+
+        path = matrix_folder / f"{name}.mtx.gz"
+        if not path.is_file():
+            pytest.skip(f"{path.name} is not here; set NNLA_TEST_MATRICES to a folder of SuiteSparse matrices")
+        return read_matrix(path)
+
+    return read
 
 
 @pytest.fixture

@@ -7,14 +7,15 @@ import pytest
 import scipy.sparse as sp
 
 import nnla
+from nnla import kernels
 from nnla.errors import MissingDependencyError, NNLAError, OptionError
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised, richardson
 from nnla.preconditioners.multigrid import _NumpyCycle, _start, default_smoother, multigrid
-from nnla.preconditioners.multigrid_setup import _native, block_size, build_hierarchy, choose_kind, near_kernel
+from nnla.preconditioners.multigrid_setup import block_size, build_hierarchy, choose_kind, near_kernel
 from nnla.problems import gallery
 
 pyamg = pytest.importorskip("pyamg")
-needs_native = pytest.mark.skipif(_native is None, reason="built without native kernels")
+needs_native = pytest.mark.skipif(kernels.native is None, reason="built without native kernels")
 
 
 def jumps(n: int, block: int, seed: int = 0):
@@ -175,10 +176,10 @@ def test_the_same_bits_whatever_the_threads():
     results = []
     try:
         for threads in (1, 2, 3, 1):
-            _native.set_threads(threads)
+            kernels.native.set_threads(threads)
             results.append(multigrid(A).solve(r))
     finally:
-        _native.set_threads(0)
+        kernels.native.set_threads(0)
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -14,10 +11,6 @@ from nnla.problems import poisson2d, read_vector
 from nnla.problems.frame_elements import uniform_loads
 from nnla.problems.frame_recovery import recover_frame
 from nnla.problems.frames import frame
-
-# as in conftest, which has a fixture for matrices only
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "matrices"
-FOLDER = Path(os.environ.get("NNLA_TEST_MATRICES", SHARED))
 
 BRACED = next(
     one.A for one in (frame("mini", seed, style="irregular", loads=1) for seed in range(50)) if "braces" in one.meta
@@ -47,9 +40,9 @@ def test_real_stand_matrices_are_ours_entry_by_entry(real_matrix, name):
     assert np.all((lengths > 3) & (lengths < 6))
 
 
-def test_the_load_of_a_real_stand_system_is_self_weight(real_matrix):
+def test_the_load_of_a_real_stand_system_is_self_weight(real_matrix, matrix_folder):
     """b of stand_04 is our own weight case up to the density, moments included."""
-    A, path = real_matrix("stand_04"), FOLDER / "stand_04_b.mtx.gz"
+    A, path = real_matrix("stand_04"), matrix_folder / "stand_04_b.mtx.gz"
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
     b = read_vector(path)

@@ -224,10 +224,10 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
     elif np.any(columns):
         clock = time.perf_counter()
         if isinstance(network, NSLSPlus):
-            x, space, inside = _proposals(op, A, columns, network, geometry)
+            x, space, inside = _proposals(op, columns, network, geometry)
         else:
             for j in range(columns.shape[1]):
-                x[:, j] = network.guess(A, columns[:, j])
+                x[:, j] = network.guess(op, columns[:, j])
             count = 2 * network.config.blocks * network.config.inner
             op.count(columns.shape[1] * network.config.products)
             inside = columns.shape[1] * count
@@ -310,10 +310,10 @@ def recovered_geometry(A: Any) -> Geometry | None:
 
 
 def _proposals(
-    op: Operator, A: Any, columns: np.ndarray, network: NSLSPlus, geometry: Geometry | None
+    op: Operator, columns: np.ndarray, network: NSLSPlus, geometry: Geometry | None
 ) -> tuple[np.ndarray, DeflationSpace, int]:
     first = int(np.argmax(np.any(columns, axis=0)))
-    proposal = network.propose(A, columns[:, first], geometry)
+    proposal = network.propose(op, columns[:, first], geometry)
     op.count(network.config.products)
     space = DeflationSpace(op, proposal.W, proposal.AW)
     x = space.solve(columns)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError
-from nnla.operators.validation import check_csr
+from nnla.operators.operator import as_operator
 from nnla.preconditioners.krylov_basis import conjugate_gradients
 
 __all__ = ["AUGMENTATIONS", "arnoldi_steps", "augment", "check_system", "divide_by_largest", "jacobi_steps"]
@@ -22,29 +22,26 @@ AUGMENTATIONS = ("none", "cg", "arnoldi", "jacobi", "cg+arnoldi", "cg+jacobi")
 def check_system(A: Any, b: Any) -> tuple[csr_array, np.ndarray]:
     """A as a float64 CSR matrix and b as (n,), after the checks that a network cannot do without.
 
+    Symmetric is what `nnla.as_operator` takes for it; an `Operator` has passed that already.
+
     Raises
     ------
-    ShapeError, NonFiniteError, NotSymmetricError
+    ShapeError, DTypeError, NonFiniteError, NotSymmetricError
+    OptionError
+        No entries of A are known.
     """
-    A = csr_array(A, dtype=np.float64)
+    op = as_operator(A, definite=False)
+    entries = op.entries()
+    if entries is None:
+        raise OptionError("a network needs the entries of A as a NumPy or SciPy matrix")
     b = np.asarray(b, dtype=np.float64)
-    rows, columns = A.shape  # type: ignore[misc]
-    if rows != columns or rows == 0:
-        raise ShapeError(f"A has shape {A.shape}; a network for linear systems needs a square matrix")
-    if b.shape != (rows,):
-        raise ShapeError(f"b has shape {b.shape}, A is {rows} x {rows}; give one right-hand side of shape ({rows},)")
-    if not (np.all(np.isfinite(A.data)) and np.all(np.isfinite(b))):
-        raise NonFiniteError("A or b has NaN or Inf; check how they were computed")
-    if not A.has_canonical_format:
-        A = A.copy()  # the arrays may be the caller's
-        A.sum_duplicates()
-    if not np.any(A.data):
+    if b.shape != (op.n,):
+        raise ShapeError(f"b has shape {b.shape}, A is {op.n} x {op.n}; give one right-hand side of shape ({op.n},)")
+    if not np.all(np.isfinite(b)):
+        raise NonFiniteError("b has NaN or Inf; check how it was computed")
+    if not np.any(entries.data):
         raise ShapeError("A holds no entry other than zero; there is no graph to work on")
-    if A.indices.dtype != np.int32:
-        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
-    # as tolerant as `nnla.as_operator` is with entries that were rounded to float32 before they came here
-    check_csr(A, float(np.finfo(np.float32).eps), definite=False)
-    return A, b
+    return entries, b
 
 
 def divide_by_largest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

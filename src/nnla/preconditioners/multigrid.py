@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from nnla import kernels
 from nnla.errors import OptionError
 from nnla.operators.numpy_space import NUMPY
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised
 from nnla.polynomials.recurrence import Recurrence
-from nnla.preconditioners.multigrid_setup import Hierarchy, _native, build_hierarchy
+from nnla.preconditioners.multigrid_setup import Hierarchy, build_hierarchy
 from nnla.spectra.lanczos import lanczos, tridiagonal
 
 __all__ = ["Multigrid", "SmootherLevel", "default_smoother", "multigrid"]
@@ -124,7 +125,7 @@ class Multigrid:
         sizes = ", ".join(str(level.n) for level in self.hierarchy.levels)
         how = "" if self.native is not None else ", in NumPy"
         return (
-            f"{self.kind} multigrid ({self.hierarchy.because}), levels of {sizes} unknowns, operator complexity "
+            f"{self.kind} multigrid ({self.hierarchy.reason}), levels of {sizes} unknowns, operator complexity "
             f"{self.operator_complexity:.2f}{how}"
         )
 
@@ -180,7 +181,7 @@ def multigrid(
     """
     started = time.perf_counter()
     hierarchy = build_hierarchy(A, kind, native=native)
-    if native and _native is not None:
+    if native and kernels.native is not None:
         cycle: Any = _NativeCycle(hierarchy, single)
     else:
         cycle = _NumpyCycle(hierarchy, single)
@@ -230,7 +231,7 @@ class _NativeCycle:
     """native/multigrid.cpp."""
 
     def __init__(self, hierarchy: Hierarchy, single: bool) -> None:
-        self.native = _native.make_multigrid(single)
+        self.native = kernels.native.make_multigrid(single)
         levels = hierarchy.levels
         for level, coarse in zip(levels, [*levels[1:], None], strict=True):
             A = (level.A.indptr, level.A.indices, level.A.data, level.scale)

@@ -12,13 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from nnla import kernels
 from nnla.errors import MissingDependencyError, NNLAError, OptionError
-
-_native: Any
-try:
-    from nnla.kernels import _native  # type: ignore[no-redef]
-except ImportError:  # installed without a compiler
-    _native = None
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy"]
 
@@ -55,7 +50,7 @@ class Hierarchy:
 
     levels: list[Level]
     kind: str
-    because: str
+    reason: str
     block: int = 1
 
     @property
@@ -89,9 +84,9 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
         raise OptionError(f"method='amg' stores 32-bit indices and A has {A.nnz} entries; use method='auto'")
     pieces = _pieces(native)
     A = sp.csr_array((A.data, A.indices.astype(np.int32, copy=False), A.indptr.astype(np.int32, copy=False)), A.shape)
-    block, because = 1, "asked for"
+    block, reason = 1, "asked for"
     if kind == "auto":
-        kind, block, because = choose_kind(A, native)
+        kind, block, reason = choose_kind(A, native)
     elif kind == "aggregation":
         block = block_size(A)
     levels: list[Level] = []
@@ -115,7 +110,7 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
             break
         levels[-1].P = P
         A = pieces.galerkin(A, P)
-    return Hierarchy(levels, kind, because, block)
+    return Hierarchy(levels, kind, reason, block)
 
 
 def choose_kind(A: Any, native: bool = True) -> tuple[str, int, str]:
@@ -216,14 +211,14 @@ def _pieces(native: bool) -> _Pieces:
         from pyamg import amg_core
     except ImportError as error:
         raise MissingDependencyError("method='amg' needs PyAMG; install it with: pip install 'nnla[amg]'") from error
-    return _Native(amg_core) if native and _native is not None else _Scipy(amg_core)
+    return _NativePieces(amg_core) if native and kernels.native is not None else _Pieces(amg_core)
 
 
 Pattern = tuple[np.ndarray, np.ndarray]
 
 
 class _Pieces:
-    """What a set-up is made of. PyAMG's own compiled pieces are common to both kinds."""
+    """What a set-up is made of, in NumPy and SciPy; aggregates and splittings are those of PyAMG's compiled core."""
 
     def __init__(self, amg_core: Any) -> None:
         self.core = amg_core
@@ -241,72 +236,6 @@ class _Pieces:
         return splitting
 
     def traits(self, A: Any, theta: float) -> tuple[float, float, float]:
-        raise NotImplementedError
-
-    def balancing_signs(self, A: Any) -> tuple[np.ndarray, float]:
-        raise NotImplementedError
-
-    def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
-        raise NotImplementedError
-
-    def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
-        raise NotImplementedError
-
-    def classical_strength(self, A: Any, theta: float) -> Pattern:
-        raise NotImplementedError
-
-    def smoothed_prolongator(
-        self, A: Any, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
-    ) -> sp.csr_array:
-        raise NotImplementedError
-
-    def classical_prolongator(self, A: Any, strength: Pattern, splitting: np.ndarray, count: int) -> sp.csr_array:
-        raise NotImplementedError
-
-    def galerkin(self, A: Any, P: Any) -> sp.csr_array:
-        raise NotImplementedError
-
-
-class _Native(_Pieces):
-    """In the native kernels (native/coarsening.cpp)."""
-
-    def traits(self, A, theta):
-        return _native.coarsening_traits(A.indptr, A.indices, A.data, theta)
-
-    def balancing_signs(self, A):
-        return _native.balancing_signs(A.indptr, A.indices, A.data, _CLASSICAL_THETA)
-
-    def transpose(self, indptr, indices):
-        return _native.transpose_pattern(indptr, indices, len(indptr) - 1)
-
-    def symmetric_strength(self, A, theta, block):
-        return _native.symmetric_strength(A.indptr, A.indices, A.data, theta, block)
-
-    def classical_strength(self, A, theta):
-        return _native.classical_strength(A.indptr, A.indices, A.data, theta)
-
-    def smoothed_prolongator(self, A, strength, block, aggregate, candidate, count):
-        P = _native.smoothed_prolongator(A.indptr, A.indices, A.data, *strength, block, aggregate, candidate)
-        return _csr(P, (A.shape[0], count))
-
-    def classical_prolongator(self, A, strength, splitting, count):
-        P = _native.classical_prolongator(A.indptr, A.indices, A.data, *strength, splitting)
-        return _csr(P, (A.shape[0], count))
-
-    def galerkin(self, A, P):
-        C = _native.galerkin(A.indptr, A.indices, A.data, P.indptr, P.indices, P.data, P.shape[1])
-        return _csr(C, (P.shape[1], P.shape[1]))
-
-
-def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> sp.csr_array:
-    indptr, indices, data = arrays
-    return sp.csr_array((data, indices, indptr), shape=shape)
-
-
-class _Scipy(_Pieces):
-    """The same in NumPy and SciPy."""
-
-    def traits(self, A, theta):
         coo = A.tocoo()
         off = (coo.row != coo.col) & (coo.data != 0)
         i, j, a = coo.row[off], coo.col[off], coo.data[off]
@@ -320,7 +249,7 @@ class _Scipy(_Pieces):
         weak = float(np.mean(size < theta)) if len(size) else 0.0
         return positive, weak, float(np.mean(smallest >= 0.9 * largest))
 
-    def balancing_signs(self, A):
+    def balancing_signs(self, A: Any) -> tuple[np.ndarray, float]:
         indptr, indices = (part.tolist() for part in self.classical_strength(A, _CLASSICAL_THETA))
         coo = A.tocoo()
         entry = dict(zip(zip(coo.row.tolist(), coo.col.tolist(), strict=True), coo.data.tolist(), strict=True))
@@ -342,12 +271,12 @@ class _Scipy(_Pieces):
         total = np.abs(a).sum()
         return s, float(a[a > 0].sum() / total) if total > 0 else 0.0
 
-    def transpose(self, indptr, indices):
+    def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
         n = len(indptr) - 1
         T = sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=(n, n)).T.tocsr()
         return T.indptr, T.indices
 
-    def symmetric_strength(self, A, theta, block):
+    def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
         if block > 1:
             nodes = A.shape[0] // block
             coo = A.tocoo()
@@ -359,7 +288,7 @@ class _Scipy(_Pieces):
         keep = (coo.row != coo.col) & (coo.data != 0) & (coo.data >= theta**2 * d[coo.row] * d[coo.col])
         return _pattern(coo.row[keep], coo.col[keep], len(d))
 
-    def classical_strength(self, A, theta):
+    def classical_strength(self, A: Any, theta: float) -> Pattern:
         coo = A.tocoo()
         off = (coo.row != coo.col) & (coo.data != 0)
         i, j, a = coo.row[off], coo.col[off], np.abs(coo.data[off])
@@ -368,7 +297,9 @@ class _Scipy(_Pieces):
         keep = a >= theta * largest[i]
         return _pattern(i[keep], j[keep], A.shape[0])
 
-    def smoothed_prolongator(self, A, strength, block, aggregate, candidate, count):
+    def smoothed_prolongator(
+        self, A: Any, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
+    ) -> sp.csr_array:
         n = A.shape[0]
         indptr, indices = strength
         nodes = len(indptr) - 1
@@ -386,17 +317,55 @@ class _Scipy(_Pieces):
         T = sp.csr_array((candidate[at], (at, aggregate[at])), shape=(n, count))
         return sp.csr_array(T - sp.diags_array(weight) @ (F @ T))
 
-    def classical_prolongator(self, A, strength, splitting, count):
+    def classical_prolongator(self, A: Any, strength: Pattern, splitting: np.ndarray, count: int) -> sp.csr_array:
         from pyamg.classical.interpolate import classical_interpolation
 
         indptr, indices = strength
         C = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=A.shape)
         return sp.csr_array(classical_interpolation(A, C, splitting))
 
-    def galerkin(self, A, P):
+    def galerkin(self, A: Any, P: Any) -> sp.csr_array:
         C = sp.csr_array(P.T.tocsr() @ A @ P)
         C.sort_indices()
         return C
+
+
+class _NativePieces(_Pieces):
+    """The same in the native kernels (native/coarsening.cpp)."""
+
+    def traits(self, A: Any, theta: float) -> tuple[float, float, float]:
+        return kernels.native.coarsening_traits(A.indptr, A.indices, A.data, theta)
+
+    def balancing_signs(self, A: Any) -> tuple[np.ndarray, float]:
+        return kernels.native.balancing_signs(A.indptr, A.indices, A.data, _CLASSICAL_THETA)
+
+    def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
+        return kernels.native.transpose_pattern(indptr, indices, len(indptr) - 1)
+
+    def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
+        return kernels.native.symmetric_strength(A.indptr, A.indices, A.data, theta, block)
+
+    def classical_strength(self, A: Any, theta: float) -> Pattern:
+        return kernels.native.classical_strength(A.indptr, A.indices, A.data, theta)
+
+    def smoothed_prolongator(
+        self, A: Any, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
+    ) -> sp.csr_array:
+        P = kernels.native.smoothed_prolongator(A.indptr, A.indices, A.data, *strength, block, aggregate, candidate)
+        return _csr(P, (A.shape[0], count))
+
+    def classical_prolongator(self, A: Any, strength: Pattern, splitting: np.ndarray, count: int) -> sp.csr_array:
+        P = kernels.native.classical_prolongator(A.indptr, A.indices, A.data, *strength, splitting)
+        return _csr(P, (A.shape[0], count))
+
+    def galerkin(self, A: Any, P: Any) -> sp.csr_array:
+        C = kernels.native.galerkin(A.indptr, A.indices, A.data, P.indptr, P.indices, P.data, P.shape[1])
+        return _csr(C, (P.shape[1], P.shape[1]))
+
+
+def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> sp.csr_array:
+    indptr, indices, data = arrays
+    return sp.csr_array((data, indices, indptr), shape=shape)
 
 
 def _pattern(i: np.ndarray, j: np.ndarray, n: int) -> Pattern:
