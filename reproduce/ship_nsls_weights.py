@@ -68,7 +68,7 @@ def card_text(name: str, entry: dict[str, Any], size: int) -> str:
         f"{envelope['n'][1]}. A matrix outside of these",
         "ranges (by a tenth of their widths) gets the guess zero, and the report says so:",
         "",
-        "| fact of the matrix (`nnla.models.fingerprints`) | range |",
+        "| fact of the matrix (`nnla.guesses.fingerprints`) | range |",
         "|---|---|",
         *(f"| {k} | {v[0]:.4g} to {v[1]:.4g} |" for k, v in card["matrices"].items()),
         "",
