@@ -59,9 +59,9 @@ def check_filters(engine: Any, trials: int, seed: int) -> list[str]:
 
     method = task_of(engine).method
     assert method is not None
-    messages: list[str] = []
+    k, ncv, messages = 5, 20, []
     for trial in range(trials):
-        lam, k, ncv = eigen_spectrum(seed + trial), 5, 20
+        lam = eigen_spectrum(seed + trial)
         residual = 1e-4 * (lam[-1] - lam[0]) * np.ones(ncv)
 
         def choice(unit: float, lam: np.ndarray = lam, residual: np.ndarray = residual) -> Any:
@@ -157,7 +157,7 @@ def check_schedules(engine: Any, trials: int, seed: int) -> list[str]:
 
 
 def check_transitions(engine: Any, trials: int, seed: int) -> list[str]:
-    """Of a table of transitions: ratios that rise in (0, 1), and errors that are what it says, on ``trials`` of them."""
+    """Of a table of transitions: ratios that rise in (0, 1), and ``trials`` of the errors that it states."""
     from nnla.extensions.minimax import Stage
 
     ratios, parameters, errors = engine.table()
