@@ -308,8 +308,10 @@ def engine_for(engine: Any, field: str, method: str) -> Any:
     """
     from nnla.registry import load
 
-    if engine is None or isinstance(engine, (str, os.PathLike)):
-        engine = load(_asked(field, method).weights if engine is None else engine)
+    if engine is None:
+        engine = _asked(field, method).weights
+    if isinstance(engine, (str, os.PathLike)):
+        engine = load(engine)
     check_engine(engine, field, method)
     return engine
 

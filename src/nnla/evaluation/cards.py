@@ -236,8 +236,7 @@ def _schedule_lines(card: Card) -> list[str]:
     lines = ["**Measured** by its training: iterations over those of the best of 32 intervals, on 500 held-out probes:"]
     lines += [f"geometric mean {mean:.3f}, 95th percentile {p95:.2f} (labels are cut at 4.48).", ""]
     lines += ["**Use**: `nnla.extensions.minimise`, behind a guard: a schedule that lets f or the gradient rise is"]
-    lines += ["given up. Probes of 6 to 18 Lanczos steps, reductions of 0.3 to 1e-6; inputs outside of the training"]
-    return [*lines, "range are clipped to it."]
+    return [*lines, "given up. Inputs outside of the training range are clipped to it."]
 
 
 def _measure_transitions(engine: Any, count: int | None, quick: bool) -> dict[str, Any]:

@@ -116,11 +116,11 @@ def evaluate_engine(
     guards and fallbacks included, unless stated otherwise.
     """
     method = engine_method(engine)
-    degree = degree or engine.degree or 11
-    facts = {"method": method, "degree": degree, "rtol": rtol}
+    d: int = degree or engine.degree or 11
+    facts = {"method": method, "degree": d, "rtol": rtol}
     if family == "suite":
-        return facts | _on_suite(engine, method, size, degree, rtol, progress)
-    return facts | _on_spectra(engine, method, count, degree, rtol, seed, progress)
+        return facts | _on_suite(engine, method, size, d, rtol, progress)
+    return facts | _on_spectra(engine, method, count, d, rtol, seed, progress)
 
 
 def _on_suite(

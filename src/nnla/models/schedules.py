@@ -20,9 +20,16 @@ __all__ = ["MomentumConfig", "MomentumEngine", "TransitionConfig", "TransitionTa
 
 
 class _Schedule(EngineBase):
-    """Files of the first schedules have no config and no card, but facts as texts."""
+    """Files of the first schedules have no config and no card, but facts as texts.
 
-    sized_by: ClassVar[str]  # the array whose length is the config's one number
+    Attributes
+    ----------
+    sized_by : the array whose length is the config's one number
+    seen : envelope of the training
+    """
+
+    sized_by: ClassVar[str]
+    seen: ClassVar[dict[str, list[float]]]
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -35,7 +42,7 @@ class _Schedule(EngineBase):
         except (KeyError, TypeError) as error:
             raise WeightsError(f"{path}: engine weights lack {cls.sized_by}; reinstall nnla") from error
         facts = {key: value for key, value in sorted(metadata.items()) if key != "kind"}
-        return cls(config, tensors, {"name": cls.name, **facts})
+        return cls(config, tensors, {"name": cls.name, "envelope": cls.seen, **facts})
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class MomentumEngine(_Schedule):
     task = "momentum schedules"
     config_type = MomentumConfig
     sized_by = "b0"
+    seen: ClassVar[dict[str, list[float]]] = {"probe_steps": [6, 18], "reduction": [1e-6, 0.3]}
 
     @staticmethod
     def possible(config: MomentumConfig) -> bool:
@@ -115,6 +123,7 @@ class TransitionTable(_Schedule):
     task = "transitions"
     config_type = TransitionConfig
     sized_by = "ratio"
+    seen: ClassVar[dict[str, list[float]]] = {"ratio": [0.2, 0.9]}
 
     @staticmethod
     def possible(config: TransitionConfig) -> bool:
