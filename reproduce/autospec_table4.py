@@ -31,7 +31,7 @@ import numpy as np
 import nnla
 from nnla.errors import NNLAError
 from nnla.krylov.cg import conjugate_gradients
-from nnla.linear.phases import PROBE_STEPS, probe_length
+from nnla.linear.polynomial import PROBE_STEPS, probe_length
 from nnla.linear.preconditioner import PolynomialPreconditioner
 from nnla.polynomials.design import EFFICIENCY, Design, design_polynomial
 from nnla.polynomials.recurrence import chebyshev

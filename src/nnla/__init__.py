@@ -18,7 +18,7 @@ from nnla._lazy import lazy_names
 
 _moved.install()
 
-__getattr__, __dir__ = lazy_names(
+__getattr__, _names = lazy_names(
     __name__,
     {
         "DeflationSpace": "nnla.preconditioners.deflation",
@@ -30,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
         "MatrixFunctionReport": "nnla.functions.report",
         "Operator": "nnla.operators.operator",
         "PolynomialPreconditioner": "nnla.linear.preconditioner",
+        "Prepared": "nnla.linear.prepare",
         "Problem": "nnla.types",
         "Recurrence": "nnla.polynomials.recurrence",
         "Report": "nnla.types",
@@ -51,13 +52,19 @@ __getattr__, __dir__ = lazy_names(
         "matfun": "nnla.functions.multiply",
         "matrix_function": "nnla.functions.multiply",
         "preconditioner": "nnla.linear.preconditioner",
+        "prepare": "nnla.linear.prepare",
         "probe": "nnla.krylov.probes",
         "problems": "nnla.problems:",
         "solve": "nnla.linear.solve",
         "weights": "nnla.registry",
     },
 )
-__all__ = ["__version__", *__dir__()]
+__all__ = ["__version__", *_names()]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and editors
     # ruff: noqa: F401
@@ -71,6 +78,7 @@ if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and e
     from nnla.guesses.guess import Guess, GuessReport, initial_guess
     from nnla.krylov.probes import probe
     from nnla.linear.preconditioner import PolynomialPreconditioner, preconditioner
+    from nnla.linear.prepare import Prepared, prepare
     from nnla.linear.solve import solve
     from nnla.operators.operator import Operator, as_operator
     from nnla.polynomials import classical, guards

@@ -253,6 +253,7 @@ class Report:
     predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
     predicted_iterations : outer iterations that the engine expected, or None
     warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
+    phases : what ran, stretch by stretch, with the fields of `nnla.linear.phase.Phase`
     versions : versions of the libraries
     """
 
@@ -282,6 +283,7 @@ class Report:
     predicted_seconds: dict[str, float] | None = None
     predicted_iterations: float | None = None
     warm_start: dict[str, Any] | None = None
+    phases: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_json(self, *, indent: int | None = None) -> str:

@@ -41,7 +41,7 @@ def test_gap_improvement_is_log_ratio_over_the_power_method():
     expected = np.log(np.cosh(21 * np.arccosh(2 * X[9] / c - 1))) / (21 * np.log(X[9] / c))
     assert gap_improvement(P, X, 10, 40) == pytest.approx(expected, rel=1e-9)
     assert gap_improvement(P.scaled(-7), X, 10, 40) == pytest.approx(expected, rel=1e-9)
-    assert gap_improvement(Recurrence.from_function(lambda x: (1 - x) ** 9, 0, 1, 9), X, 10, 40) < 0
+    assert gap_improvement(Recurrence.from_function(lambda x: (1.05 - x) ** 9, 0, 1, 9), X, 10, 40) < 0
     assert gap_improvement(Recurrence([0.0], [0.0], [0.0], [0.0], [0.0]), X, 10, 40) == 0
 
 

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import nnla
 from nnla.kernels import native
 from nnla.kernels.system import native_system
-from nnla.krylov.cg import conjugate_gradients
-from nnla.krylov.native_cg import native_conjugate_gradients
+from nnla.krylov.cg import ConjugateGradients, conjugate_gradients
+from nnla.krylov.native_cg import NativeConjugateGradients
 from nnla.operators.arrays import norm
 from nnla.polynomials.recurrence import chebyshev
 from nnla.preconditioners.incomplete_cholesky import ic0
@@ -49,20 +49,36 @@ def in_python(op, b, M, *, rtol, x=None, **options):
         )
 
 
-def natively(op, b, M=None, inverse=None, *, rtol, x=None, **options):
+def native_run(op, b, M=None, inverse=None, *, rtol, x=None, **options):
+    """CG ready to advance, and the products and applications that it counts."""
     x = np.zeros_like(b) if x is None else x.copy()
+    counts = [0, 0]
+
+    def count(products, applies):
+        counts[0] += products
+        counts[1] += applies
+
+    return NativeConjugateGradients(
+        native_system(op),
+        lambda v: b - op.matvec(v),
+        x=x,
+        residual=b - op.matvec(x),
+        target=rtol * norm(b),
+        size=norm(b),
+        M=M,
+        inverse=inverse,
+        count=count,
+        **options,
+    ), counts
+
+
+def natively(op, b, M=None, inverse=None, *, maxiter, probing=False, **options):
     with np.errstate(all="ignore"):
-        return native_conjugate_gradients(
-            native_system(op),
-            lambda v: b - op.matvec(v),
-            x=x,
-            residual=b - op.matvec(x),
-            target=rtol * norm(b),
-            size=norm(b),
-            M=M,
-            inverse=inverse,
-            **options,
-        )
+        cg, counts = native_run(op, b, M, inverse, **options)
+        result = cg.advance(maxiter)
+        if probing:
+            cg.couple()
+    return result, *counts
 
 
 @pytest.fixture(scope="module")
@@ -142,27 +158,27 @@ def test_the_callback_sees_every_iterate(system, name):
 
 
 @pytest.mark.parametrize("one_reduction", [False, True])
-def test_extend_goes_on_without_a_restart(system, one_reduction):
+def test_advancing_goes_on_without_a_restart(system, one_reduction):
     op, b = system
     # from slices in both runs: the first one would go over to them on its way, and rounds differently before
     native_system(op).product(sliced=True)
     options = {"rtol": 1e-13, "one_reduction": one_reduction}
-    asked = []
-
-    def extend(result):
-        asked.append((result.iterations, len(result.alpha), len(result.beta), len(result.first)))
-        return {10: 15, 15: 40}.get(result.iterations, 0)
-
-    got, _, _ = natively(op, b, maxiter=10, extend=extend, **options)
+    cg, _ = native_run(op, b, **options)
+    target = np.array([1e-13 * np.linalg.norm(b)])
+    other = ConjugateGradients(
+        op.matvec, b, x=np.zeros_like(b), residual=b.copy(), targets=target, one_reduction=one_reduction
+    )
+    for steps, done in ((10, 10), (5, 15), (25, 40)):
+        for one in (cg, other):
+            got = one.advance(steps)
+            assert got.status is Status.MAXITER
+            counts = (got.iterations, len(got.alpha), len(got.beta), len(got.first), len(got.history))
+            assert counts == (done, done, done - 1, done, done)
+            one.couple()  # looking at the coupling changes nothing
     straight, _, _ = natively(op, b, maxiter=40, **options)
-    assert asked == [(10, 10, 9, 10), (15, 15, 14, 15), (40, 40, 39, 40)]
-    assert got.status is Status.MAXITER
-    assert got.iterations == 40
-    assert got.alpha == pytest.approx(straight.alpha, rel=1e-9)
-    assert got.x == pytest.approx(straight.x, rel=1e-9, abs=1e-12)
-    asked_in_python = len(asked)
-    in_python(op, b, None, maxiter=10, extend=extend, **options)
-    assert asked[asked_in_python:] == asked[:asked_in_python]
+    assert cg.result.alpha == pytest.approx(straight.alpha, rel=1e-9)
+    assert cg.result.x == pytest.approx(straight.x, rel=1e-9, abs=1e-12)
+    assert other.result.alpha[:20] == pytest.approx(straight.alpha[:20], rel=1e-5)
 
 
 def test_no_iterations_at_all(system):

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 
 import nnla
-from nnla import selection
 from nnla.errors import NNLAError, NotPositiveDefiniteError, WeightsError
-from nnla.linear.auto import iterations_left
+from nnla.linear import auto, choice
+from nnla.linear.choice import iterations_left
 from nnla.linear.costs import Costs
 
 DEAR = 1e6
@@ -34,7 +34,7 @@ def prices(monkeypatch):
             monkeypatch.setattr(Costs, name, fixed(name))
         monkeypatch.setattr(Costs, "jacobi", lambda self, iterations: jacobi + 1e-3 * iterations)
         monkeypatch.setattr(Costs, "observe", lambda self, seconds, iterations: setattr(self, "iteration", 1e-3))
-        monkeypatch.setattr(selection, "_MUCH", 0.0)  # always worth a full probe
+        monkeypatch.setattr(auto, "_MUCH", 0.0)  # always worth a full probe
 
     return install
 
@@ -71,7 +71,7 @@ def test_iterations_left_without_progress_or_with_too_few():
 
 
 def test_tiny_systems_are_factored_at_once(no_weights, monkeypatch):
-    monkeypatch.setattr(selection, "probe_by_cg", None)  # not even looked at
+    monkeypatch.setattr(auto, "Probing", None)  # not even looked at
     A = nnla.problems.poisson2d(10)
     solution = nnla.solve(A, np.ones(100))
     assert (solution.report.method, solution.report.fallback) == ("direct", None)
@@ -158,13 +158,13 @@ def test_switching_keeps_the_iterate(system, prices, monkeypatch):
     prices(direct=0.03)
     monkeypatch.setattr(Costs, "jacobi", lambda self, iterations: 1e-5)
     seen = []
-    real = selection.run_direct
+    real = auto.run_direct
 
-    def spy(run, factor=None):
+    def spy(run, factor=None, **reason):
         seen.append(float(np.linalg.norm(run.residual)) / float(np.max(run.size)))
-        real(run, factor)
+        real(run, factor, **reason)
 
-    monkeypatch.setattr(selection, "run_direct", spy)
+    monkeypatch.setattr(auto, "run_direct", spy)
     report = nnla.solve(*system).report
     assert report.converged
     assert seen == [pytest.approx(min(report.residual_history), rel=10)]
@@ -194,19 +194,19 @@ def test_what_fails_is_reported_and_the_next_goes_on(system, prices, monkeypatch
         raise NotPositiveDefiniteError("no luck")
 
     if what == "ic":
-        real = selection.bind_scaling
-        monkeypatch.setattr(selection, "bind_scaling", lambda op, s: fails() if s == "ic" else real(op, s))
+        real = auto.bind_scaling
+        monkeypatch.setattr(auto, "bind_scaling", lambda op, s: fails() if s == "ic" else real(op, s))
     elif what == "amg":
-        monkeypatch.setattr(selection, "bind_amg", fails)
+        monkeypatch.setattr(auto, "bind_amg", fails)
     else:  # the ordering finds that it would take far more than predicted
 
-        class Early(selection.Cholesky):
+        class Early(choice.Cholesky):
             def __init__(self, A, *, max_flops):
                 super().__init__(A, max_flops=10.0)
 
         if not Early.available():
             pytest.skip("without the native kernels nothing is known beforehand")
-        monkeypatch.setattr(selection, "Cholesky", Early)
+        monkeypatch.setattr(choice, "Cholesky", Early)
     solution = nnla.solve(*system)
     assert solution.report.fallback.startswith(f"{what}: ")
     assert ("no luck" in solution.report.fallback) == (what != "direct")
@@ -217,14 +217,14 @@ def test_what_fails_is_reported_and_the_next_goes_on(system, prices, monkeypatch
 def test_what_was_given_up_first_is_not_forgotten(system, prices, no_weights, monkeypatch):
     """The weights are missing, then IC breaks down: both reasons are in the report."""
     prices(ic=0.1, jacobi=5.0)
-    real = selection.bind_scaling
+    real = auto.bind_scaling
 
     def no_ic(op, scaling):
         if scaling == "ic":
             raise NotPositiveDefiniteError("no factor")
         return real(op, scaling)
 
-    monkeypatch.setattr(selection, "bind_scaling", no_ic)
+    monkeypatch.setattr(auto, "bind_scaling", no_ic)
     solution = nnla.solve(*system, probe_steps=30)
     assert "checksum" in solution.report.fallback
     assert "ic: no factor" in solution.report.fallback

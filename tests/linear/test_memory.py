@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 
 import nnla
+import nnla.linear.solve  # before a test hides the kernels from what it imports
 from nnla.kernels import native
 from nnla.krylov.cg import conjugate_gradients
 from nnla.operators.operator import as_operator
@@ -24,9 +25,9 @@ N = 120_000
 SLACK = 150_000  # bytes for Python's own objects, whatever n is
 METHODS = {
     "cg": ({"method": "cg"}, (8, 0)),
-    "jacobi": ({"method": "jacobi"}, (9, 1)),
-    "polynomial": ({"method": "chebyshev", "degree": 7, "probe_steps": 5, "scaling": "none"}, (13, 0)),
-    "over Jacobi": ({"method": "chebyshev", "degree": 7, "probe_steps": 5, "scaling": "jacobi"}, (15, 1)),
+    "jacobi": ({"method": "jacobi"}, (8, 1)),
+    "polynomial": ({"method": "chebyshev", "degree": 7, "probe_steps": 5, "scaling": "none"}, (11, 0)),
+    "over Jacobi": ({"method": "chebyshev", "degree": 7, "probe_steps": 5, "scaling": "jacobi"}, (13, 1)),
 }
 
 
@@ -109,7 +110,7 @@ def test_a_block_that_converges_apart(op, b, name, in_numpy):
 @pytest.mark.parametrize("degree", [1, 2, 31])
 def test_the_degree_costs_no_memory(op, b, degree, in_numpy):
     found, _ = peak(lambda: nnla.solve(op, b, method="chebyshev", degree=degree, probe_steps=3, scaling="none"))
-    check(found, b.shape, 13, 0)
+    check(found, b.shape, 11, 0)
 
 
 def test_more_iterations_cost_no_memory(op, b, in_numpy):
@@ -118,7 +119,7 @@ def test_more_iterations_cost_no_memory(op, b, in_numpy):
     assert abs(many - few) < SLACK
 
 
-@pytest.mark.parametrize(("one_reduction", "M", "arrays"), [(False, 0, 4), (False, 1, 5), (True, 0, 5), (True, 1, 6)])
+@pytest.mark.parametrize(("one_reduction", "M", "arrays"), [(False, 0, 4), (False, 1, 4), (True, 0, 4), (True, 1, 4)])
 def test_the_cg_loop_alone(op, b, one_reduction, M, arrays):
     x, r = np.zeros(N), b.copy()
 

@@ -334,7 +334,7 @@ def test_a_column_that_needs_nothing_does_not_stop_the_others(system):
 
 
 def test_a_probe_whose_column_converged_early_is_not_called_exhausted(system, monkeypatch):
-    from nnla import phases
+    from nnla.linear import polynomial as phases
 
     A, b = system
     seen = []
@@ -400,7 +400,7 @@ def test_never_silently_wrong(kind, n, seed, method):
 
 @pytest.mark.parametrize(("limit", "reductions"), [(1e12, 1), (1.0, 2)])
 def test_bad_conditioning_takes_two_reductions_an_iteration(limit, reductions, monkeypatch):
-    from nnla import phases
+    from nnla.linear import polynomial as phases
 
     monkeypatch.setattr(phases, "_ILL_CONDITIONED", limit)
     A = nnla.problems.poisson2d(60)

@@ -47,7 +47,7 @@ def test_a_file_holds_the_engine(tmp_path):
     assert again.margins(probe).margins == own.margins(probe).margins
     assert np.array_equal(again.margins(probe).regret, own.margins(probe).regret)
     with pytest.raises(OptionError, match="matrix functions"):
-        design_function(probe, F, method="autospec", rtol=1e-6, degree=12, engine=nnla.load("autospec-cg"))
+        design_function(probe, F, method="autospec", rtol=1e-6, engine=load("autospec-cg"))
 
 
 def test_broken_weights_are_refused():

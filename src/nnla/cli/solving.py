@@ -143,7 +143,7 @@ def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, s
     from nnla.errors import NNLAError
     from nnla.evaluation.plots import plot_convergence, save_figure
     from nnla.krylov.probes import probe
-    from nnla.linear.phases import PROBE_STEPS
+    from nnla.linear.polynomial import PROBE_STEPS
     from nnla.linear.preconditioner import choose_scaling
     from nnla.operators.operator import as_operator
 

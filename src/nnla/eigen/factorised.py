@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.state import Job
+from nnla.eigen.state import Job, Meter, finish
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
 from nnla.kernels.cholesky import Cholesky
@@ -60,7 +59,7 @@ def solve_inverse(
     """
     if op.csr is None:
         raise OptionError("method='direct' needs the stored entries of a sparse A; use 'dense', 'autospec' or 'auto'")
-    o, clock = job.orientation, time.perf_counter()
+    o, meter = job.orientation, Meter(job, "probe")
     probe = ThickRestart(lambda v: o * multiply(op, v), op.n, min(job.ncv, op.n), start, rng)
     probe.extend()
     top, bottom = float(probe.theta[0]), float(probe.theta[-1])
@@ -69,27 +68,22 @@ def solve_inverse(
         return None  # a single point: nothing to invert near it
     # as near to the wanted eigenvalues as these are to each other: nearer would cost the last ones their digits
     near = max(float(probe.residuals[0]), 0.1 * (top - float(probe.theta[min(job.k, probe.theta.size) - 1])))
-    job.seconds["probe"] += time.perf_counter() - clock
-    job.products_probe, job.probed = op.products - job.before, job.probed + 1
-    clock = time.perf_counter()
+    meter.end_filling(probe)
+    job.products_probe = op.products - job.before
+    meter = Meter(job, "setup")
     factor = _definite(op, o, top, min(near, 0.1 * width), width, job.analysed)
-    job.seconds["setup"] += time.perf_counter() - clock
+    meter.end()
     if factor is None:
         return None
     solve, job.shift = factor
-    clock = time.perf_counter()
+    meter = Meter(job, "iterate")
     space = ThickRestart(solve, op.n, job.ncv, probe.vectors(min(job.k, job.ncv)).sum(axis=0), rng)
     search = Search(op, space, job.k, o, job.tol * job.norm)
     search.run(job.maxiter)
-    job.took("iterate", clock, search)
-    clock = time.perf_counter()
-    if job.verify and search.done:
-        job.verified = search.verify(job.restarts + 2)
-        job.verify_restarts = search.verify_restarts
-    job.seconds["verify"] = time.perf_counter() - clock
+    meter.end(search)
+    pairs = finish(job, search)
     job.solves = space.steps
-    job.steps, job.flops, job.stagnated = job.steps + probe.steps, job.flops + probe.work, search.stagnated
-    return search.pairs()
+    return pairs
 
 
 def _definite(

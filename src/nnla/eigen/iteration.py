@@ -98,7 +98,7 @@ class Search:
         while not self.done and not self.misled and self.restarts < maxiter:
             self.restarts += 1
             self._restart(self.k)
-            if self._hopeless():
+            if self._too_few_beyond_the_cut():
                 self.misled = True
             # what is locked has met the target; an estimate for the others
             left = self.k - len(self._values)
@@ -115,7 +115,7 @@ class Search:
         space.lock(found)
         return found
 
-    def _hopeless(self) -> bool:
+    def _too_few_beyond_the_cut(self) -> bool:
         """Whether fewer than k eigenvalues seem to lie beyond the filter's cut, after enough restarts to tell."""
         if self._choice is None or self._choice.cut is None or self.done:
             return False

@@ -13,7 +13,7 @@ from nnla.eigen.filter_choice import choose_filter, learned_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.report import EigenReport
-from nnla.eigen.state import Job, make_job
+from nnla.eigen.state import Job, Meter, finish, make_job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError, WeightsError
 from nnla.kernels.system import native_system
@@ -143,7 +143,7 @@ def _choose_before_probe(op: Operator, job: Job) -> None:
     probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv * job.probe_restarts
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
     if best is not None and job.predicted[best] < max(3 * probe, 0.02):
-        job.method, job.because = best, _because(job.predicted, best)
+        job.method, job.reason = best, _reason(job.predicted, best)
 
 
 def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
@@ -153,7 +153,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         engine = learned_filter(job.engine, "auto")
     except WeightsError as error:
         job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
-        job.because = f"auto: {job.method} without a prediction for the others, because {error}"
+        job.reason = f"auto: {job.method} without a prediction for the others, because {error}"
         return
     v = search.space.kept_vectors(1)[0]
     product = np.inf
@@ -164,12 +164,12 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     window = search.window(far)
     job.predicted |= predict(window, engine, product, native_system(op) is not None)
     best = min(job.predicted, key=job.predicted.__getitem__)
-    job.because = _because(job.predicted, best)
+    job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree
 
 
-def _because(predicted: dict[str, float], best: str) -> str:
+def _reason(predicted: dict[str, float], best: str) -> str:
     others = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items() if name != best)
     return f"auto: predicted {predicted[best]:.2g} s" + (f", against {others}" if others else "")
 
@@ -181,7 +181,7 @@ def _iterate(
     op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probe, filter, search, verify."""
-    o, clock = job.orientation, time.perf_counter()
+    o, meter = job.orientation, Meter(job, "probe")
     space = ThickRestart(lambda v: o * multiply(op, v), op.n, job.ncv, start, rng)
     space.extend()
     top, bottom = float(space.theta[0]), float(space.theta[-1])
@@ -195,9 +195,9 @@ def _iterate(
     if unfiltered is not None:
         if job.method != "plain":
             job.method, job.fallback = "plain", f"no filter, because {unfiltered}"
-        job.took("iterate", clock, search)
-        return _finish(op, job, search)
-    job.took("probe", clock, search)
+        meter.end(search, "iterate")
+        return finish(job, search)
+    meter.end(search, "probe")
     if job.method == "auto":
         _choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
@@ -211,27 +211,25 @@ def _iterate(
             return outcome
         job.method, job.fallback = "autospec", "a filter, because no shifted matrix could be factorised"
     if job.method == "plain":
-        clock, probed, steps, work = time.perf_counter(), search.restarts, search.space.steps, search.space.work
-        search.run(job.maxiter)
-        job.seconds["iterate"] += time.perf_counter() - clock
-        job.restarts, job.history = search.restarts - probed, search.history[probed:]
-        job.steps += search.space.steps - steps
-        job.flops += search.space.work - work
-        return _finish(op, job, search)
+        return finish(job, _run(job, search))
     for attempt in range(_FILTERS_TRIED):
         search = _filtered(op, job, search, far, rng)
         if not search.misled:
-            return _finish(op, job, search)
+            return finish(job, search)
         far -= o * 0.05 * width  # the other end may reach further, too
         job.fallback = f"filter {attempt + 2}, because a pair lay on the wrong side of the cut of the one before"
     job.method, job.filter = "plain", None
     job.fallback = "no filter, because those tried misled"
-    clock = time.perf_counter()
     space = _space(op, job, search, lambda v: o * multiply(op, v), rng)
-    search = Search(op, space, job.k, o, search.target).inherit(search)
+    return finish(job, _run(job, Search(op, space, job.k, o, search.target).inherit(search), new=True))
+
+
+def _run(job: Job, search: Search, *, new: bool = False) -> Search:
+    """Restart until the pairs are there; ``new``: the making of its subspace is part of the cost."""
+    meter = Meter(job, "iterate", None if new else search)
     search.run(job.maxiter)
-    job.took("iterate", clock, search)
-    return _finish(op, job, search)
+    meter.end(search)
+    return search
 
 
 def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:
@@ -246,18 +244,15 @@ def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:
 
 def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.random.Generator) -> Search:
     """A search with the filter that suits what the previous one has seen."""
-    clock = time.perf_counter()
+    meter = Meter(job, "setup")
     window = previous.window(far)
     choice = choose_filter(window, job.method, job.degree, cut=job.cut, engine=job.engine)
     job.filter, job.fallback = choice, choice.fallback or job.fallback
     F = BoundFilter(op, choice.recurrence)
     space = _space(op, job, previous, F, rng)
-    job.seconds["setup"] += time.perf_counter() - clock
-    clock = time.perf_counter()
+    meter.end()
     search = Search(op, space, job.k, job.orientation, previous.target, choice, window.width).inherit(previous)
-    search.run(job.maxiter)
-    job.took("iterate", clock, search)
-    return search
+    return _run(job, search, new=True)
 
 
 def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.Generator) -> ThickRestart:
@@ -265,19 +260,6 @@ def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.
     old = previous.space
     start = old.kept_vectors(job.k).sum(axis=0)
     return ThickRestart(apply, op.n, job.ncv, start, rng, locked=old.locked_vectors())
-
-
-def _finish(op: Operator, job: Job, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Verification and the pairs."""
-    job.stagnated = search.stagnated
-    if job.verify and search.done:
-        clock, steps, work = time.perf_counter(), search.space.steps, search.space.work
-        job.verified = search.verify(job.restarts + 2)
-        job.verify_restarts = search.verify_restarts
-        job.seconds["verify"] = time.perf_counter() - clock
-        job.steps += search.space.steps - steps
-        job.flops += search.space.work - work
-    return search.pairs()
 
 
 def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.ndarray, return_report: bool) -> Any:
@@ -305,10 +287,10 @@ def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.
         norm=job.norm,
         residuals=[float(r) for r in residuals],
         converged_pairs=int(np.count_nonzero(good)),
-        restarts=job.restarts,
-        probe_restarts=job.probed,
+        restarts=job.total("restarts", "iterate"),
+        probe_restarts=job.total("restarts", "probe"),
         verify_restarts=job.verify_restarts,
-        steps=job.steps,
+        steps=job.total("steps"),
         degree=None if choice is None else choice.recurrence.degree,
         cut=None if choice is None else choice.cut,
         interval=None if choice is None else choice.recurrence.domain,
@@ -316,14 +298,14 @@ def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.
         products_probe=job.products_probe,
         solves=job.solves,
         shift=job.shift,
-        orthogonalisation_flops=job.flops,
+        orthogonalisation_flops=float(job.total("flops")),
         seconds=job.seconds | {"total": total},
         fallback=job.fallback,
-        chosen_because=job.because or "asked for",
+        chosen_because=job.reason or "asked for",
         predicted_seconds=job.predicted,
         weights=None if choice is None else choice.weights,
         seed=job.seed,
-        history=job.history,
+        history=list(job.total("history", "iterate") or ()),
         versions=library_versions(),
     )
     return w, vectors, report

@@ -4,20 +4,77 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnla.eigen.filter_choice import CUT, FilterChoice, learned_filter
 from nnla.errors import OptionError
 
-__all__ = ["METHODS", "Job", "make_job"]
+if TYPE_CHECKING:
+    from nnla.eigen.iteration import Search
+    from nnla.eigen.thick_restart import ThickRestart
+
+__all__ = ["METHODS", "EigenPhase", "Job", "Meter", "finish", "make_job"]
 
 METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "plain", "direct", "dense")
 DEFAULT_DEGREE = 21
 _PROBE_RESTARTS = 3
 _MAXITER = 1000
 _SMALL = 256  # rows up to which a subspace of all costs nothing worth saving
+
+
+@dataclass(frozen=True)
+class EigenPhase:
+    """One stretch of a request: "probe", "setup", "iterate" or "verify".
+
+    Attributes
+    ----------
+    role : which of them
+    seconds : that it took
+    restarts, steps : fillings of the subspace, and steps of Lanczos
+    flops : spent on orthogonality
+    history : estimated residual of the worst of the wanted pairs after each restart
+    """
+
+    role: str
+    seconds: float
+    restarts: int = 0
+    steps: int = 0
+    flops: float = 0.0
+    history: tuple[float, ...] = ()
+
+
+class Meter:
+    """Measures one phase: made when it begins, `end`ed with the search that did the work.
+
+    Parameters
+    ----------
+    job : that gets the phase
+    role : as in `EigenPhase`
+    search : that goes on in this phase; None for one made in it
+    """
+
+    def __init__(self, job: Job, role: str, search: Search | None = None) -> None:
+        self._job, self._role, self._clock = job, role, time.perf_counter()
+        *counts, history = _counts(search)
+        self._before = (*counts, len(history))
+
+    def end(self, search: Search | None = None, role: str | None = None) -> None:
+        """Record the phase, under another role where it turned out to be that."""
+        restarts, steps, flops, history = (
+            now[before:] if isinstance(now, tuple) else now - before
+            for now, before in zip(_counts(search), self._before, strict=True)
+        )
+        self._record(role or self._role, restarts, steps, flops, history)
+
+    def end_filling(self, space: ThickRestart) -> None:
+        """Record one filling of a subspace, without a search."""
+        self._record(self._role, 1, space.steps, space.work, ())
+
+    def _record(self, role: str, restarts: int, steps: int, flops: float, history: tuple[float, ...]) -> None:
+        seconds = time.perf_counter() - self._clock
+        self._job.phases.append(EigenPhase(role, seconds, restarts, steps, flops, history))
 
 
 @dataclass
@@ -38,7 +95,7 @@ class Job:
     verify: bool = True
     started: float = 0.0
     before: int = 0
-    because: str = ""
+    reason: str = ""
     predicted: dict[str, float] | None = None
     analysed: Any = None  # a Cholesky analysis of A's pattern
     fallback: str | None = None
@@ -46,34 +103,26 @@ class Job:
     norm: float = 0.0
     stagnated: bool = False
     verified: bool = False
-    restarts: int = 0
-    probed: int = 0
     verify_restarts: int = 0
-    steps: int = 0
     products_probe: int = 0
     solves: int = 0
     shift: float | None = None
-    flops: float = 0.0
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("probe", "setup", "iterate", "verify"), 0.0)
-    )
-    history: list[float] = field(default_factory=list)
+    phases: list[EigenPhase] = field(default_factory=list)
 
     @property
     def orientation(self) -> float:
         """1.0 where the largest eigenvalues are wanted, -1.0 where the smallest."""
         return 1.0 if self.which == "LA" else -1.0
 
-    def took(self, phase: str, clock: float, search: Any) -> None:
-        """Take note of what a search has cost that began at ``clock`` in a phase, "probe" or "iterate"."""
-        self.seconds[phase] += time.perf_counter() - clock
-        self.steps += search.space.steps
-        self.flops += search.space.work
-        if phase == "probe":
-            self.probed = search.restarts
-        else:
-            self.restarts += search.restarts
-            self.history += search.history
+    def total(self, name: str, *roles: str) -> Any:
+        """The sum of a figure over the phases of some roles, by default of all."""
+        values = [getattr(phase, name) for phase in self.phases if not roles or phase.role in roles]
+        return sum(values[1:], values[0]) if values else 0
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By role."""
+        return {role: float(self.total("seconds", role)) for role in ("probe", "setup", "iterate", "verify")}
 
 
 def make_job(
@@ -124,3 +173,20 @@ def _integer(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise OptionError(f"{name} must be an integer from {low} to {high}, got {value!r}")
     return int(value)
+
+
+def finish(job: Job, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Verification, as a phase of its own, and the pairs."""
+    job.stagnated = search.stagnated
+    if job.verify and search.done:
+        meter = Meter(job, "verify", search)
+        job.verified = search.verify(job.total("restarts", "iterate") + 2)
+        job.verify_restarts = search.verify_restarts
+        meter.end(search)
+    return search.pairs()
+
+
+def _counts(search: Search | None) -> tuple[Any, ...]:
+    if search is None:
+        return 0, 0, 0.0, ()
+    return search.restarts, search.space.steps, search.space.work, tuple(search.history)

@@ -169,7 +169,7 @@ def _on_suite(
 def _on_spectra(
     engine: Any, method: str, count: int, degree: int, rtol: float, seed: int, progress: Progress | None
 ) -> dict[str, Any]:
-    from nnla.linear.phases import PROBE_STEPS
+    from nnla.linear.polynomial import PROBE_STEPS
     from nnla.polynomials.guards import MARGIN, check_polynomial
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe

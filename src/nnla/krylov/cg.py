@@ -1,12 +1,11 @@
-"""Conjugate gradients that checks itself: true residuals, restarts, breakdowns, blocks, one reduction.
+"""Conjugate gradients that check themselves: true residuals, restarts, breakdowns, blocks, one reduction, resumable.
 
-One loop serves plain, Jacobi, incomplete-Cholesky and polynomial preconditioning, several right-hand
-sides at once, NumPy and torch. It is also the probe: its coefficients are Lanczos coefficients.
+One loop serves plain, Jacobi, incomplete-Cholesky and polynomial preconditioning, several right-hand sides at once,
+NumPy and torch, and flexible CG (`nnla.krylov.fcg`). It is also the probe: its coefficients are Lanczos coefficients.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,23 +15,25 @@ import numpy as np
 from nnla.operators.arrays import inner, is_torch, norm, zeros_like
 from nnla.types import Status
 
-__all__ = ["CGResult", "conjugate_gradients", "ended_by", "lanczos_from_cg"]
+__all__ = ["CGResult", "ConjugateGradients", "conjugate_gradients", "ended_by", "lanczos_from_cg"]
+
+_SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
 
 
 @dataclass
 class CGResult:
-    """State at the end of a CG run: enough to report, to probe, or to go on from.
+    """State of a CG run: enough to report, to probe, or to go on from.
 
     Attributes
     ----------
     x, residual : iterate and recursive residual, of b's shape
-    status : the worst `Status` over the columns
+    status : the worst `Status` over the columns; MAXITER means that the run can go on
     iterations, reductions : counts of this run
     history : residual norm after each iteration, relative to ``sizes`` (largest over the columns)
     lead : the column whose coefficients are kept: the first that needed a step
     alpha, beta : its CG coefficients while it was active
     first : its residual norms, one per step
-    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after its last step; None when it left before the others
+    last_beta : r_k'z_k / r_{k-1}'z_{k-1} after its last step; None when it left before the others, or not asked for
     """
 
     x: Any
@@ -48,22 +49,8 @@ class CGResult:
     lead: int = 0
 
 
-def conjugate_gradients(
-    A: Callable[[Any], Any],
-    b: Any,
-    *,
-    x: Any,
-    residual: Any,
-    targets: Any,
-    maxiter: int,
-    M: Callable[[Any], Any] | None = None,
-    one_reduction: bool = False,
-    stall: int | None = None,
-    sizes: Any = 1.0,
-    callback: Callable[[Any], None] | None = None,
-    extend: Callable[[CGResult], int] | None = None,
-) -> CGResult:
-    """Preconditioned CG on A x = b from a given iterate.
+class ConjugateGradients:
+    """Preconditioned CG on A x = b from a given iterate, advanced by as many iterations as one likes at a time.
 
     Parameters
     ----------
@@ -71,159 +58,242 @@ def conjugate_gradients(
     b : (n,) or (n, k)
     x, residual : iterate and its residual b - A x, both overwritten
     targets : absolute residual norms to reach, one per column
-    maxiter : iterations
     M : callable r -> M r, symmetric positive definite; None for the identity
-    one_reduction : Chronopoulos and Gear's form, one synchronisation an iteration instead of two; it
-        rounds a little worse, which matters only for bad conditioning
+    one_reduction : Chronopoulos and Gear's form, one synchronisation an iteration instead of two; it rounds a little
+        worse, which matters only for bad conditioning
     stall : give up on a column when its residual has not fallen by 10 % in so many iterations
     sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
-    extend : called when ``maxiter`` is reached, with the result so far; returns the iterations to do in all, and
-        is asked again there, so that a probe can go on where it has not seen enough, without a restart
+
+    Attributes
+    ----------
+    result : CGResult
+
+    Notes
+    -----
+    Before a column counts as converged, b - A x is recomputed; where the recursive residual was too optimistic CG
+    starts anew from the true one, and a column whose true residual no longer halves between two such checks has
+    reached the limit of its precision (`Status.STAGNATION`).
+
+    Cost per iteration and column: one product, one application of M. Memory beside x, residual and b: four arrays of
+    b's shape at the peak, and what M needs; up to three more while some columns of a block have converged and others
+    have not.
+
+    References
+    ----------
+    Hestenes, Stiefel (1952); Chronopoulos, Gear, s-step iterative methods for symmetric linear systems, J. Comput.
+    Appl. Math. 25 (1989).
+
+    Examples
+    --------
+    >>> A, b = np.diag([1.0, 2.0, 3.0]), np.ones(3)
+    >>> cg = ConjugateGradients(lambda v: A @ v, b, x=np.zeros(3), residual=b.copy(), targets=1e-12)
+    >>> cg.advance(1).status.value, cg.advance(5).status.value, cg.result.iterations
+    ('maxiter', 'converged', 3)
+    """
+
+    def __init__(
+        self,
+        A: Callable[[Any], Any],
+        b: Any,
+        *,
+        x: Any,
+        residual: Any,
+        targets: Any,
+        M: Callable[[Any], Any] | None = None,
+        one_reduction: bool = False,
+        stall: int | None = None,
+        sizes: Any = 1.0,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.result = CGResult(x, residual)
+        self._A, self._M, self._b = A, M, b
+        self._one_reduction, self._stall, self._sizes, self._callback = one_reduction, stall, sizes, callback
+        self._targets = np.atleast_1d(np.asarray(targets, dtype=float))
+        self._block = b.ndim == 2
+        self._columns = np.arange(b.shape[1] if self._block else 1)  # the ones still at work
+        self._latest = np.atleast_1d(norm(residual))  # residual norms of all columns
+        self._x, self._r = x, residual
+        self._p, self._s = None, None
+        count = self._columns.size
+        self._gamma = self._alpha = np.ones(count)
+        self._last_true, self._best = np.full(count, np.inf), np.full(count, np.inf)
+        self._best_at = np.zeros(count, dtype=int)
+        self._fresh, self._failed = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
+        self._ended = Status.CONVERGED  # the worst of the columns that have left
+
+    # -- advancing ---------------------------------------------------------------------------------------------
+
+    def advance(self, iterations: int) -> CGResult:
+        """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
+        result, done = self.result, 0
+        result.last_beta = None
+        while True:
+            if self._columns.size == 0 or self._leave():
+                result.status = self._ended
+                return result
+            if done >= iterations:
+                break
+            done += 1
+            if self._direction():
+                self._step()
+        if self._block:
+            self._write_back()
+        result.status = max(self._ended, Status.MAXITER, key=_SEVERITY.index)
+        return result
+
+    def couple(self) -> CGResult:
+        """Find ``last_beta``, which the last Lanczos coefficient needs. Cost: an application of M."""
+        result = self.result
+        lead = self._columns.size > 0 and self._columns[0] == result.lead and not self._failed[0]
+        if result.status is Status.MAXITER and result.alpha and lead:
+            last = np.atleast_1d(inner(self._r, self._r if self._M is None else self._M(self._r)))
+            result.last_beta = float(last[0] / self._gamma[0])
+        return result
+
+    def _note(self, status: Status) -> None:
+        self._ended = max(self._ended, status, key=_SEVERITY.index)
+
+    def _leave(self) -> bool:
+        """Let columns leave that have converged, stagnated or broken down; whether all have."""
+        columns, latest = self._columns, self._latest
+        rr = latest[columns]
+        done = self._failed.copy()
+        reached = ~done & (rr <= self._targets)
+        if reached.any():  # ask the true residual
+            true = self._b - self._A(self._x)
+            true_norm = np.atleast_1d(norm(true))
+            self.result.reductions += 1
+            _assign(self._r, true, reached)
+            rr = latest[columns] = np.where(reached, true_norm, rr)
+            met = reached & (true_norm <= self._targets)
+            stuck = reached & ~met & ~(true_norm < 0.5 * self._last_true)
+            if stuck.any():
+                self._note(Status.STAGNATION)
+            self._last_true = np.where(reached, true_norm, self._last_true)
+            self._fresh = self._fresh | reached
+            done |= met | stuck
+        if not np.all(np.isfinite(rr)):
+            self._note(Status.BREAKDOWN)
+            done |= ~np.isfinite(rr)
+        k = self.result.iterations
+        improved = rr < 0.9 * self._best
+        self._best, self._best_at = np.where(improved, rr, self._best), np.where(improved, k, self._best_at)
+        if self._stall is not None and np.any(~done & (k - self._best_at > self._stall)):
+            self._note(Status.STAGNATION)
+            done |= k - self._best_at > self._stall
+        return bool(done.any()) and self._remove(done)
+
+    def _remove(self, done: np.ndarray) -> bool:
+        columns = self._columns
+        if self._block:
+            _assign_columns(self.result.x, columns[done], self._x, done)
+            _assign_columns(self.result.residual, columns[done], self._r, done)
+        keep = ~done
+        self._columns = columns[keep]
+        if self._columns.size:
+            self._keep(keep)
+        return self._columns.size == 0
+
+    def _keep(self, keep: np.ndarray) -> None:
+        """Go on with these of the columns."""
+        self._x, self._r, self._b = (_take(v, keep) for v in (self._x, self._r, self._b))
+        self._p, self._s = (None if v is None else _take(v, keep) for v in (self._p, self._s))
+        self._targets, self._gamma, self._alpha = self._targets[keep], self._gamma[keep], self._alpha[keep]
+        self._last_true, self._best = self._last_true[keep], self._best[keep]
+        self._best_at, self._fresh, self._failed = self._best_at[keep], self._fresh[keep], self._failed[keep]
+
+    def _write_back(self) -> None:
+        everything = np.ones(self._columns.size, dtype=bool)
+        _assign_columns(self.result.x, self._columns, self._x, everything)
+        _assign_columns(self.result.residual, self._columns, self._r, everything)
+
+    # -- one iteration: algorithm 9.1 of Saad, Iterative Methods, 2nd ed.; with one reduction Chronopoulos and Gear ----
+
+    def _direction(self) -> bool:
+        """p, s = A p and the step lengths; False where no column can step."""
+        result = self.result
+        u = self._r if self._M is None else self._M(self._r)  # z_j = M r_j
+        gamma = np.atleast_1d(inner(self._r, u))  # (r_j, z_j)
+        failed = ~(gamma > 0)  # r'Mr <= 0: M is not positive definite; NaN counts
+        if failed.any():
+            self._note(ended_by(gamma[failed], Status.BREAKDOWN))
+        beta = np.where(self._fresh | failed, 0.0, gamma / self._gamma)
+        self._keep_beta(beta)
+        if self._p is None:
+            self._p = zeros_like(self._b)
+        _scale_and_add(self._p, beta, u)  # p_j = z_j + beta_j p_{j-1}
+        if self._one_reduction:
+            w = self._A(u)
+            if self._s is None:
+                self._s = zeros_like(w)
+            _scale_and_add(self._s, beta, w)
+            curvature = np.atleast_1d(inner(u, w)) - np.where(self._fresh, 0.0, beta * gamma / self._alpha)
+            if np.any(~failed & ~(curvature > 0)):  # cancellation, or an indefinite A: ask directly
+                self._s = self._A(self._p)
+                curvature = np.atleast_1d(inner(self._p, self._s))
+                result.reductions += 1
+        else:
+            self._s = self._A(self._p)
+            curvature = np.atleast_1d(inner(self._p, self._s))  # (A p_j, p_j)
+        result.reductions += 1 if self._one_reduction else 2
+        return self._lengths(gamma, gamma, curvature, failed)
+
+    def _keep_beta(self, beta: np.ndarray) -> None:
+        result = self.result
+        if not result.iterations and not result.alpha:
+            result.lead = int(self._columns[0])
+        if self._columns[0] == result.lead and result.alpha:
+            result.beta.append(float(beta[0]))
+
+    def _lengths(self, gamma: np.ndarray, along: np.ndarray, curvature: np.ndarray, failed: np.ndarray) -> bool:
+        """alpha = along / curvature where A shows itself definite; False where no column can step."""
+        flat = ~failed & ~(curvature > 0)  # p'Ap <= 0: A is not positive definite
+        if flat.any():
+            self._note(ended_by(curvature[flat], Status.INDEFINITE))
+        failed = failed | flat
+        self._failed = failed
+        if failed.all():
+            return False
+        if failed.any():
+            _clear(self._p, failed)
+            _clear(self._s, failed)
+        self._gamma = gamma
+        self._alpha = np.where(failed, 0.0, along / np.where(failed, 1.0, curvature))
+        self._fresh = np.zeros_like(self._fresh)
+        return True
+
+    def _step(self) -> None:
+        result, columns, alpha = self.result, self._columns, self._alpha
+        _add(self._x, alpha, self._p)  # x_{j+1} = x_j + alpha_j p_j
+        _add(self._r, -alpha, self._s)  # r_{j+1} = r_j - alpha_j A p_j
+        self._latest[columns] = np.atleast_1d(norm(self._r))
+        result.iterations += 1
+        result.history.append(float(np.max(self._latest / self._sizes)))
+        if columns[0] == result.lead and not self._failed[0]:
+            result.alpha.append(float(alpha[0]))
+            result.first.append(float(self._latest[result.lead]))
+        if self._callback is not None:
+            if self._block:
+                _assign_columns(result.x, columns, self._x, np.ones(columns.size, dtype=bool))
+            self._callback(result.x)
+
+
+def conjugate_gradients(A: Callable[[Any], Any], b: Any, *, maxiter: int, **options: Any) -> CGResult:
+    """`ConjugateGradients` in one go: at most ``maxiter`` iterations, ``last_beta`` included.
+
+    Parameters
+    ----------
+    A, b, options : as `ConjugateGradients` takes them
+    maxiter : iterations
 
     Returns
     -------
     CGResult
-
-    Notes
-    -----
-    Before a column counts as converged, b - A x is recomputed; where the recursive residual was too
-    optimistic CG starts anew from the true one, and a column whose true residual no longer halves
-    between two such checks has reached the limit of its precision (`Status.STAGNATION`).
-
-    Cost per iteration and column: one product, one application of M. Memory beside x, residual and b: four
-    arrays of b's shape at the peak (one more with one_reduction, one more with M, and what M needs); up to
-    three more while some columns of a block have converged and others have not.
-
-    References
-    ----------
-    Hestenes, Stiefel (1952); Chronopoulos, Gear, s-step iterative methods for symmetric linear
-    systems, J. Comput. Appl. Math. 25 (1989).
     """
-    result = CGResult(x, residual)
-    targets = np.atleast_1d(np.asarray(targets, dtype=float))
-    block = b.ndim == 2
-    columns = np.arange(b.shape[1] if block else 1)  # the ones still at work
-    latest = np.atleast_1d(norm(residual))  # residual norms of all columns
-    r, p, s = residual, zeros_like(b), None
-    gamma = alpha = np.ones(columns.size)
-    last_true, best = np.full(columns.size, np.inf), np.full(columns.size, np.inf)
-    best_at = np.zeros(columns.size, dtype=int)
-    fresh, failed = np.ones(columns.size, dtype=bool), np.zeros(columns.size, dtype=bool)
-
-    def note(status: Status) -> None:
-        result.status = max(result.status, status, key=_SEVERITY.index)
-
-    for k in itertools.count():
-        rr = latest[columns]
-        done = failed.copy()
-
-        # -- converged? ask the true residual ----------------------------------------------------
-        reached = ~done & (rr <= targets)
-        if reached.any():
-            true = b - A(x)
-            true_norm = np.atleast_1d(norm(true))
-            result.reductions += 1
-            _assign(r, true, reached)
-            rr = latest[columns] = np.where(reached, true_norm, rr)
-            met = reached & (true_norm <= targets)
-            stuck = reached & ~met & ~(true_norm < 0.5 * last_true)
-            if stuck.any():
-                note(Status.STAGNATION)
-            last_true = np.where(reached, true_norm, last_true)
-            fresh |= reached
-            done |= met | stuck
-
-        # -- hopeless? ---------------------------------------------------------------------------
-        if not np.all(np.isfinite(rr)):
-            note(Status.BREAKDOWN)
-            done |= ~np.isfinite(rr)
-        improved = rr < 0.9 * best
-        best, best_at = np.where(improved, rr, best), np.where(improved, k, best_at)
-        if stall is not None and np.any(~done & (k - best_at > stall)):
-            note(Status.STAGNATION)
-            done |= k - best_at > stall
-
-        # -- columns that are done leave --------------------------------------------------------
-        if done.any():
-            if block:
-                _assign_columns(result.x, columns[done], x, done)
-                _assign_columns(result.residual, columns[done], r, done)
-            keep = ~done
-            columns = columns[keep]
-            if columns.size == 0:
-                return result
-            x, r, b, p = (_take(v, keep) for v in (x, r, b, p))
-            s = None if s is None else _take(s, keep)
-            targets, gamma, alpha, fresh = targets[keep], gamma[keep], alpha[keep], fresh[keep]
-            last_true, best, best_at = last_true[keep], best[keep], best_at[keep]
-        if k == maxiter and extend is not None:
-            maxiter = max(maxiter, extend(result))
-        if k == maxiter:
-            note(Status.MAXITER)
-            break
-
-        # -- direction -----------------------------------------------------------------------------
-        u = r if M is None else M(r)
-        new_gamma = np.atleast_1d(inner(r, u))
-        failed = ~(new_gamma > 0)  # r'Mr <= 0: M is not positive definite; NaN counts
-        if failed.any():
-            note(ended_by(new_gamma[failed], Status.BREAKDOWN))
-        beta = np.where(fresh | failed, 0.0, new_gamma / gamma)
-        if k == 0:
-            result.lead = int(columns[0])
-        if columns[0] == result.lead and result.alpha:
-            result.beta.append(float(beta[0]))
-        _scale_and_add(p, beta, u)
-        if one_reduction:
-            w = A(u)
-            if s is None:
-                s = zeros_like(w)
-            _scale_and_add(s, beta, w)
-            curvature = np.atleast_1d(inner(u, w)) - np.where(fresh, 0.0, beta * new_gamma / alpha)
-            if np.any(~failed & ~(curvature > 0)):  # cancellation, or an indefinite A: ask directly
-                s = A(p)
-                curvature = np.atleast_1d(inner(p, s))
-                result.reductions += 1
-        else:
-            s = A(p)
-            curvature = np.atleast_1d(inner(p, s))
-        result.reductions += 1 if one_reduction else 2
-        flat = ~failed & ~(curvature > 0)  # p'Ap <= 0: A is not positive definite
-        if flat.any():
-            note(ended_by(curvature[flat], Status.INDEFINITE))
-        failed |= flat
-        if failed.all():
-            continue
-        if failed.any():
-            _clear(p, failed)
-            _clear(s, failed)
-        gamma = new_gamma
-        alpha = np.where(failed, 0.0, gamma / np.where(failed, 1.0, curvature))
-        fresh[:] = False
-
-        # -- step ----------------------------------------------------------------------------------
-        _add(x, alpha, p)
-        _add(r, -alpha, s)
-        latest[columns] = np.atleast_1d(norm(r))
-        result.iterations += 1
-        result.history.append(float(np.max(latest / sizes)))
-        if columns[0] == result.lead and not failed[0]:
-            result.alpha.append(float(alpha[0]))
-            result.first.append(float(latest[result.lead]))
-        if callback is not None:
-            if block:
-                _assign_columns(result.x, columns, x, np.ones(columns.size, dtype=bool))
-            callback(result.x)
-
-    if block:
-        everything = np.ones(columns.size, dtype=bool)
-        _assign_columns(result.x, columns, x, everything)
-        _assign_columns(result.residual, columns, r, everything)
-    if columns[0] == result.lead and result.alpha and not failed[0]:
-        last = np.atleast_1d(inner(r, r if M is None else M(r)))
-        result.last_beta = float(last[0] / gamma[0])
-    return result
+    cg = ConjugateGradients(A, b, **options)
+    cg.advance(maxiter)
+    return cg.couple()
 
 
 def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -261,8 +331,6 @@ def ended_by(values: Any, negative: Status) -> Status:
 
 
 # -- columns of blocks, NumPy or torch ----------------------------------------------------------------
-
-_SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
 
 
 def _coefficients(values: np.ndarray, like: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,105 +14,125 @@ from nnla.krylov.cg import CGResult, ended_by
 from nnla.operators.arrays import norm
 from nnla.types import Status
 
-__all__ = ["native_conjugate_gradients"]
+__all__ = ["NativeConjugateGradients"]
 
 _REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = range(6)
 # Iterations after which a matrix of runs is brought into slices, for plain CG and with a preconditioner: an easy
 # system is solved by then, and laying out costs four products.
 _PATIENCE = (16, 6)
+_LOOK = 0.05  # seconds after which the kernels come back to Python, which sees to signals
 
 
-def native_conjugate_gradients(
-    system: NativeSystem,
-    true_residual: Callable[[np.ndarray], np.ndarray],
-    *,
-    x: np.ndarray,
-    residual: np.ndarray,
-    target: float,
-    size: float,
-    maxiter: int,
-    M: Any = None,
-    inverse: np.ndarray | None = None,
-    one_reduction: bool = False,
-    stall: int | None = None,
-    callback: Callable[[Any], None] | None = None,
-    extend: Callable[[CGResult], int] | None = None,
-    probing: bool = False,
-) -> tuple[CGResult, int, int]:
-    """`nnla.krylov.cg.conjugate_gradients` for a vector, with the same decisions and the same result.
+class NativeConjugateGradients:
+    """`nnla.krylov.cg.ConjugateGradients` for a vector, with the same decisions and the same result.
 
     Parameters
     ----------
     system : the matrix
     true_residual : x -> b - A x
+    x, residual : (n,) iterate and its residual, both overwritten
+    target : absolute residual norm to reach
+    size : norm that the history is relative to
     M : native preconditioner, or None
     inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
-    probing : the last Lanczos coefficient is wanted too
-    The others are those of `nnla.krylov.cg.conjugate_gradients`.
+    count : called with the products with A and the applications of M that were done since it was called last
+    one_reduction, stall, callback : as there
 
-    Returns
-    -------
-    CGResult, and the products with A and applications of M that it took
+    Attributes
+    ----------
+    result : CGResult
     """
-    result = CGResult(x, residual)
-    cg = native.ConjugateGradients(system.product(), M, inverse)
-    last_true, restart, done = np.inf, True, 0
-    status = Status.CONVERGED
-    patience = _PATIENCE[0 if M is None else 1]
-    undecided = True  # whether to go over to slices
-    while True:
-        limit = maxiter - done
-        if callback is not None:
-            limit = min(limit, 1)
-        elif undecided:
-            limit = min(limit, max(patience - done, 1))
-        ending = cg.run(x, residual, target, limit, stall or 0, one_reduction, restart)
-        restart = False
-        ran = cg.iterations - done
-        done = cg.iterations
-        if callback is not None and ran:
-            callback(x)
-        if ending == _ITERATIONS and done < maxiter:
-            if undecided and done >= patience:
-                undecided = False
-                if system.worth_slicing:
-                    cg.use(system.product(sliced=True))
-            continue
-        if ending == _ITERATIONS and extend is not None:
-            _collect(result, cg, size)
-            maxiter = max(maxiter, extend(result))
-            if done < maxiter:
-                continue
-        if ending == _REACHED:
-            true = true_residual(x)
-            size_now = float(norm(true))
-            result.reductions += 1
-            residual[:] = true
-            if size_now <= target:
-                break
-            if not size_now < 0.5 * last_true:
-                status = Status.STAGNATION
-                break
-            last_true, restart = size_now, True
-            continue
-        if ending == _ITERATIONS:
-            status = Status.MAXITER
-        elif ending == _NOT_FINITE:
-            status = Status.BREAKDOWN
-        elif ending == _STALLED:
-            status = Status.STAGNATION
-        else:
-            status = ended_by(cg.failed_value, Status.INDEFINITE if ending == _CURVATURE else Status.BREAKDOWN)
-        break
-    _collect(result, cg, size)
-    result.status = status
-    if probing and status is Status.MAXITER and result.alpha:  # costs an application of M
-        result.last_beta = cg.next_beta()
-    result.reductions += cg.reductions
-    return result, cg.products, cg.applies
 
+    def __init__(
+        self,
+        system: NativeSystem,
+        true_residual: Callable[[np.ndarray], np.ndarray],
+        *,
+        x: np.ndarray,
+        residual: np.ndarray,
+        target: float,
+        size: float,
+        M: Any = None,
+        inverse: np.ndarray | None = None,
+        count: Callable[[int, int], None] | None = None,
+        one_reduction: bool = False,
+        stall: int | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.result = CGResult(x, residual)
+        self._cg: Any = native.ConjugateGradients(system.product(), M, inverse)
+        self._system, self._true_residual, self._target, self._size = system, true_residual, target, size
+        self._one_reduction, self._stall, self._callback, self._count = one_reduction, stall or 0, callback, count
+        self._patience = _PATIENCE[0 if M is None else 1]
+        self._undecided = True  # whether to go over to slices
+        self._restart, self._last_true, self._checks = True, np.inf, 0
+        self._counted = (0, 0)
+        self._stride = 16  # iterations that take about _LOOK seconds
 
-def _collect(result: CGResult, cg: Any, size: float) -> None:
-    result.iterations = cg.iterations
-    result.alpha, result.beta, result.first = cg.alphas, cg.betas[1:], cg.norms
-    result.history = [norm / size for norm in result.first]
+    def advance(self, iterations: int) -> CGResult:
+        """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
+        result, most = self.result, self._cg.iterations + iterations
+        result.last_beta = None
+        try:
+            result.status = self._advance(most)
+        finally:
+            self._collect()
+        return result
+
+    def couple(self) -> CGResult:
+        """Find ``last_beta``, which the last Lanczos coefficient needs. Cost: an application of M."""
+        if self.result.status is Status.MAXITER and self.result.alpha:
+            self.result.last_beta = self._cg.next_beta()
+            self._collect()
+        return self.result
+
+    def _advance(self, most: int) -> Status:
+        cg, x, residual = self._cg, self.result.x, self.result.residual
+        while True:
+            done = cg.iterations
+            limit = min(most - done, self._stride)
+            if self._callback is not None:
+                limit = min(limit, 1)
+            elif self._undecided:
+                limit = min(limit, max(self._patience - done, 1))
+            clock = time.perf_counter()
+            ending = cg.run(x, residual, self._target, limit, self._stall, self._one_reduction, self._restart)
+            each = (time.perf_counter() - clock) / max(cg.iterations - done, 1)
+            self._stride = int(min(max(_LOOK / max(each, 1e-9), 1), 1 << 20))
+            self._restart = False
+            if self._callback is not None and cg.iterations > done:
+                self._callback(x)
+            if ending == _ITERATIONS:
+                if cg.iterations >= most:
+                    return Status.MAXITER
+                if self._undecided and cg.iterations >= self._patience:
+                    self._undecided = False
+                    if self._system.worth_slicing:
+                        cg.use(self._system.product(sliced=True))
+            elif ending == _REACHED:
+                true = self._true_residual(x)
+                size = float(norm(true))
+                self._checks += 1
+                residual[:] = true
+                if size <= self._target:
+                    return Status.CONVERGED
+                if not size < 0.5 * self._last_true:
+                    return Status.STAGNATION
+                self._last_true, self._restart = size, True
+            elif ending == _NOT_FINITE:
+                return Status.BREAKDOWN
+            elif ending == _STALLED:
+                return Status.STAGNATION
+            else:
+                return ended_by(cg.failed_value, Status.INDEFINITE if ending == _CURVATURE else Status.BREAKDOWN)
+
+    def _collect(self) -> None:
+        cg, result = self._cg, self.result
+        result.iterations = cg.iterations
+        result.alpha, result.beta, result.first = cg.alphas, cg.betas[1:], cg.norms
+        result.history = [norm / self._size for norm in result.first]
+        result.reductions = cg.reductions + self._checks
+        if self._count is not None:
+            products, applies = self._counted
+            self._counted = (cg.products, cg.applies)
+            self._count(cg.products - products, cg.applies - applies)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,13 @@ from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
 from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.operators.arrays import is_torch, norm, to_numpy
+from nnla.linear.phase import Phase
+from nnla.linear.state import Run
+from nnla.operators.arrays import as_row, is_torch, norm, to_numpy
 from nnla.operators.operator import Operator
 from nnla.types import Status
 
-__all__ = ["DIRECT_LIMIT", "solve_direct"]
+__all__ = ["DIRECT_LIMIT", "Factor", "factorise", "run_direct", "solve_factored"]
 
 DIRECT_LIMIT = 200_000  # unknowns of a sparse matrix beyond which the fill of LU usually exhausts memory
 _FLOPS_LIMIT = 1e13  # of a Cholesky factorisation: minutes
@@ -26,15 +31,59 @@ _DENSE_LIMIT = 20_000
 _REFINEMENTS = 3
 
 
-def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) -> tuple[Any, Status, int]:
-    """x by Cholesky, or LU of what is not positive definite, with iterative refinement on the true residual.
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A factorisation of A, kept.
+
+    Attributes
+    ----------
+    kind : "cholesky", or "lu" where A is not positive definite, or without the native kernels
+    solve : b -> A^-1 b for (n,) or (n, k)
+    seconds : that it took
+    """
+
+    kind: str
+    solve: Callable[[Any], Any]
+    seconds: float = 0.0
+
+
+def factorise(op: Operator, analysed: Cholesky | None = None) -> Factor:
+    """Factor A: Cholesky in the native kernels or LAPACK, LU of what is not positive definite.
 
     Parameters
     ----------
     op : Operator with entries (not known by products only)
+    analysed : the Cholesky analysis of the matrix, where it has been made already
+
+    Raises
+    ------
+    OptionError
+        No entries, or too many unknowns.
+    RuntimeError, numpy.linalg.LinAlgError, MemoryError
+        Exactly singular, or fill beyond memory.
+
+    Notes
+    -----
+    A sparse matrix is factored by Cholesky in the native kernels; where a pivot is not positive (or without those
+    kernels) by SuperLU, which finds the solution of an indefinite system too, and the residual vouches for it.
+    """
+    if op.csr is None and op.nnz is None:
+        raise OptionError("method='direct' needs the entries of A; this operator is known by products only")
+    if op.csr is None and op.n > _DENSE_LIMIT:
+        raise _too_large(op.n)
+    started = time.perf_counter()
+    kind, solve = _factor(op, analysed)
+    return Factor(kind, solve, time.perf_counter() - started)
+
+
+def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:
+    """x by a factorisation, with iterative refinement on the true residual.
+
+    Parameters
+    ----------
+    op, factor : A and its factorisation
     b : (n,) or (n, k)
     targets : absolute residual norms to reach
-    factor : the Cholesky analysis of the matrix, where it has been made already
 
     Returns
     -------
@@ -43,20 +92,10 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) 
 
     Notes
     -----
-    Cost: one factorisation; two products and solves per refinement at most. A sparse matrix is factored by
-    Cholesky in the native kernels; where a pivot is not positive (or without those kernels) by SuperLU, which
-    finds the solution of an indefinite system too, and the residual vouches for it.
+    Cost: a product and a solve per refinement, four at most.
     """
-    if op.csr is None and op.nnz is None:
-        raise OptionError("method='direct' needs the entries of A; this operator is known by products only")
-    if op.csr is None and op.n > _DENSE_LIMIT:
-        raise _too_large(op.n)
-    try:
-        solve = _factor(op, factor)
-    except (RuntimeError, np.linalg.LinAlgError, MemoryError):
-        return b * 0, Status.BREAKDOWN, 0  # exactly singular, or fill beyond memory
     with np.errstate(all="ignore"):
-        x = solve(b)
+        x = factor.solve(b)
         best, best_norm = b * 0, np.full(targets.shape, np.inf)
         for count in range(_REFINEMENTS + 1):
             if not np.all(np.isfinite(to_numpy(x))):
@@ -68,11 +107,28 @@ def solve_direct(op: Operator, b: Any, targets: np.ndarray, factor: Any = None) 
             if not np.any(now < 0.5 * best_norm):
                 break
             best, best_norm = x, now
-            x = x + solve(r)
+            x = x + factor.solve(r)
     return best, Status.STAGNATION, _REFINEMENTS
 
 
-def _factor(op: Operator, analysed: Cholesky | None) -> Any:
+def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = "asked for") -> None:
+    """Direct solution of what is left, as a phase of the run; ``factor`` or its analysis may have been made before."""
+    started, products = time.perf_counter(), run.op.products
+    try:
+        kept = factor if isinstance(factor, Factor) else factorise(run.op, factor)
+    except (RuntimeError, np.linalg.LinAlgError, MemoryError):
+        correction, status, count = run.b * 0, Status.BREAKDOWN, 0
+    else:
+        correction, status, count = solve_factored(run.op, kept, run.residual, run.targets)
+    residual = run.residual - run.op.matvec(correction)
+    better = np.atleast_1d(norm(residual)) < np.atleast_1d(norm(run.residual))
+    run.x = run.x + as_row(better.astype(float), run.x) * correction
+    run.check()
+    seconds, spent = time.perf_counter() - started, run.op.products - products
+    run.record(Phase("direct", iterations=count, products=spent, seconds=seconds, status=status, reason=reason))
+
+
+def _factor(op: Operator, analysed: Cholesky | None) -> tuple[str, Callable[[Any], Any]]:
     if op.csr is not None:
         return _factor_sparse(op.csr, op.n, analysed)
     dense = op.matvec(_identity(op))
@@ -80,25 +136,25 @@ def _factor(op: Operator, analysed: Cholesky | None) -> Any:
     host = to_numpy(dense)
     try:
         factor = scipy.linalg.cho_factor(host, lower=True, check_finite=False)
-        solve = lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)  # noqa: E731
+        kind, solve = "cholesky", lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)
     except np.linalg.LinAlgError:
         with warnings.catch_warnings():  # a zero pivot shows in the solution, which is checked
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
             lu = scipy.linalg.lu_factor(host, check_finite=False)
-        solve = lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)  # noqa: E731
+        kind, solve = "lu", lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)
     if op.xp == "torch":
-        return lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
-    return solve
+        return kind, lambda r: r.new_tensor(solve(to_numpy(r))) if is_torch(r) else solve(r)
+    return kind, solve
 
 
 def _too_large(n: int) -> OptionError:
     return OptionError(f"method='direct' is for small systems; n = {n} is too large, use method='auto'")
 
 
-def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> Any:
+def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> tuple[str, Callable[[Any], Any]]:
     if native is not None:
         try:
-            return (analysed or _cholesky(csr)).factor(max_bytes=memory_limit()).solve
+            return "cholesky", (analysed or _cholesky(csr)).factor(max_bytes=memory_limit()).solve
         except (NotPositiveDefiniteError, NotSymmetricError):
             pass  # LU solves with any regular matrix
     if n > DIRECT_LIMIT:
@@ -109,7 +165,7 @@ def _factor_sparse(csr: sp.csr_array, n: int, analysed: Cholesky | None) -> Any:
         diag_pivot_thresh=0.01,
         options={"SymmetricMode": True},
     )
-    return lu.solve
+    return "lu", lu.solve
 
 
 def _cholesky(csr: sp.csr_array) -> Cholesky:

@@ -7,19 +7,65 @@ that would have no effect is an error, not a silence.
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nnla.errors import OptionError
+from nnla.linear.preconditioner import DEFAULT_DEGREE, PolynomialPreconditioner, precision_of
 from nnla.polynomials.design import POLYNOMIAL_METHODS, check_degree, check_engine
 from nnla.preconditioners.scalings import SCALINGS
+from nnla.registry import load
+from nnla.types import Kind
 
-__all__ = ["METHODS", "check_numbers", "check_usable", "usable"]
+__all__ = ["METHODS", "Options", "check_numbers", "check_usable", "usable"]
 
-METHODS = ("auto", *POLYNOMIAL_METHODS, "jacobi", "cg", "ic", "amg", "direct")
+METHODS = ("auto", *POLYNOMIAL_METHODS, "jacobi", "cg", "fcg", "ic", "amg", "direct")
 _LEARNED = ("auto", "autospec", "autospec-tail", "autospec-paper")
-_TAKE_M = ("auto", "cg", *POLYNOMIAL_METHODS)
+_TAKE_M = ("auto", "cg", "fcg", *POLYNOMIAL_METHODS)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a solve was asked for, checked.
+
+    Attributes
+    ----------
+    method, M, scaling, probe_steps, engine : as in `nnla.solve`, the engine loaded
+    degree : of the polynomial
+    precision : name of the dtype inside a polynomial, None for the best
+    kind : of M, once that is known
+    """
+
+    method: str
+    M: Any = None
+    degree: int = DEFAULT_DEGREE
+    scaling: Any = "auto"
+    probe_steps: int | None = None
+    engine: Any = None
+    precision: str | None = None
+    kind: Kind = Kind.LINEAR_SPD
+
+    @classmethod
+    def checked(
+        cls, method: str, *, M: Any, degree: Any, scaling: Any, probe_steps: Any, engine: Any, dtype: Any
+    ) -> Options:
+        """The options as they were given, or the error that names what is wrong with them.
+
+        Raises
+        ------
+        OptionError, WeightsError
+        """
+        if isinstance(engine, (str, os.PathLike)):
+            engine = load(engine)  # the user's own weights: a bad file is an error, needed or not
+        given: dict[str, Any] = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps}
+        given |= {"engine": engine, "dtype": dtype}
+        check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
+        degree = DEFAULT_DEGREE if degree is None else int(degree)
+        steps = None if probe_steps is None else int(probe_steps)
+        return cls(method, M, degree, scaling, steps, engine, None if dtype is None else precision_of(dtype))
 
 
 def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None) -> None:

@@ -1,24 +1,20 @@
-"""`nnla.solve`: probe, engine, polynomial, conjugate gradients, report, in one call."""
+"""`nnla.solve`: prepare and solve in one call, the first steps of the solve serving as the probe."""
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
-from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
-from nnla.linear.auto import solve_auto
-from nnla.linear.options import METHODS, check_numbers, check_usable
-from nnla.linear.phases import apply_polynomial, longer_where_hard, probe_by_cg, run_direct, run_polynomial
-from nnla.linear.preconditioner import DEFAULT_DEGREE, PolynomialPreconditioner, choose_scaling, precision_of
+from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.linear.kinds import with_kind
+from nnla.linear.options import METHODS, Options, check_numbers
+from nnla.linear.prepare import Prepared
 from nnla.linear.state import Run
 from nnla.operators.arrays import as_row
-from nnla.operators.operator import Operator, as_operator
-from nnla.polynomials.design import POLYNOMIAL_METHODS
-from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
-from nnla.registry import load
-from nnla.types import Solution, Status
+from nnla.operators.operator import as_operator
+from nnla.types import Solution
 
 __all__ = ["METHODS", "solve"]
 
@@ -54,9 +50,12 @@ def solve(
     method : "auto" chooses and says why. "autospec" is the learned polynomial, with roots on outlying eigenvalues
         where that promises 3 % or more, "autospec-tail" wherever it promises anything; "autospec-paper",
         "chebyshev", "chebyshev4", "rule", "dos", "least-squares", "gmres", "richardson", "neumann" are
-        its opponents; "cg" is plain, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct" factors
-    M : SPD preconditioner for "auto", "cg" and polynomials. A `nnla.preconditioner` is used as it is,
-        without a new probe; any other takes the place of the scaling
+        its opponents; "cg" is plain, "fcg" flexible, "jacobi" and "ic" are classical, "amg" needs PyAMG, "direct"
+        factors
+    M : preconditioner for "auto", "cg", "fcg" and polynomials: LinearOperator, matrix or callable r -> M r. A
+        `nnla.preconditioner` is used as it is, without a new probe; any other takes the place of the scaling. One
+        that is not linear, symmetric and positive definite is for "fcg", which "auto" then is, and refused by the
+        others: by its ``kind`` (`nnla.Kind`) where it has one, else by three applications of it
     warm_start : where a network starts CG, for building frames: "nsls", "nsls-plus", a model, the path of its
         weights, or a `nnla.initial_guess` made before with the same A, whose subspace then serves this b as well;
         or a `nnla.DeflationSpace` of your own vectors.
@@ -93,8 +92,8 @@ def solve(
 
     Memory, beside A, b and x0, in NumPy: at most v arrays of b's shape and d vectors of length n, with (v, d) =
 
-    * (8, 0) for "cg", (9, 1) for "jacobi",
-    * (13, 0) for a polynomial of any degree, (15, 1) for one over Jacobi scaling,
+    * (8, 0) for "cg", (8, 1) for "jacobi",
+    * (11, 0) for a polynomial of any degree, (13, 1) for one over Jacobi scaling,
 
     v + 1 with x0, and v + 3 while some columns of a block have converged and others have not. With the native
     kernels and one right-hand side, at most so many vectors of length n:
@@ -123,54 +122,21 @@ def solve(
     (True, True)
     """
     started = time.perf_counter()
-    if isinstance(engine, (str, os.PathLike)):
-        engine = load(engine)  # the user's own weights: a bad file is an error, needed or not
     check_numbers(rtol, atol, maxiter)
-    given: dict[str, Any] = {
-        "degree": degree,
-        "scaling": scaling,
-        "probe_steps": probe_steps,
-        "engine": engine,
-        "dtype": dtype,
-    }
-    check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
+    options = Options.checked(
+        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype
+    )
     if warm_start is not None and x0 is not None:
         raise OptionError("x0 and warm_start both say where to start; give one of them")
     if warm_start is not None and method == "direct":
         raise OptionError("warm_start has no effect on method='direct'; leave it out")
-    degree = DEFAULT_DEGREE if degree is None else int(degree)
-    steps = None if probe_steps is None else int(probe_steps)
     op = as_operator(A)
     before = op.products if op is A else 0
-    run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, before, started)
-    run.dtype = None if dtype is None else precision_of(dtype)
-    run.start(x0)
-    why = "asked for"
-    if warm_start is not None and not run.finished:
-        _warm(run, warm_start)
-        if run.space is not None and method == "auto" and M is None:
-            method, why = "ic", "incomplete Cholesky under the subspace of the warm start"
-    if run.finished:
-        run.method, run.because = method, "the initial guess meets the tolerance"
-    elif isinstance(M, PolynomialPreconditioner):
-        _with_polynomial(run, M)
-    elif method == "auto" and M is None:
-        solve_auto(run, degree, steps, engine)
-    elif method in POLYNOMIAL_METHODS:
-        base = _base(op, scaling if M is None else M)
-        _polynomial(run, base, method, degree, steps, engine)
-    elif method == "direct":
-        run_direct(run)
-    else:
-        names = {"cg": "none", "auto": "none", "jacobi": "jacobi", "ic": "ic"}
-        if method == "ic":
-            run.reorder()
-        base = bind_amg(op) if method == "amg" else bind_scaling(run.op, names[method] if M is None else M)
-        run.method, run.scaling = ("cg" if method == "auto" else method), base.name
-        run.because = why + run.because + (f"; {base.note}" if base.note else "")
-        run.seconds["setup"] += base.seconds
-        run.iterate(base)
-    return run.solution()
+    options = with_kind(op, options)
+    run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
+    # Nothing is set up beforehand: the first steps of the solve are its probe.
+    warm = None if warm_start is None else lambda run: _warm(run, warm_start)
+    return Prepared(op, options).carry_out(run, x0, warm)
 
 
 def _warm(run: Run, warm_start: Any) -> None:
@@ -180,37 +146,12 @@ def _warm(run: Run, warm_start: Any) -> None:
         raise OptionError("warm_start is for NumPy and SciPy matrices; pass x0 = nnla.initial_guess(...)")
     started = time.perf_counter()
     try:
-        run.begin_at(warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start))
+        guess = warm_start_of(run.op, run.b * as_row(run.unit, run.b), warm_start)
+        if guess.report.fallback is not None:
+            run.decline("warm start", guess.report.fallback)
+        run.warm_start = json.loads(guess.report.to_json())
+        if guess.report.used:
+            run.begin_at(guess.x, guess.space)
     except NotPositiveDefiniteError as error:  # CG will say so, too, with its best iterate
-        run.give_up(f"no warm start: {error}")
-    run.seconds["setup"] += time.perf_counter() - started
-
-
-def _base(op: Operator, scaling: Any) -> Scaling:
-    return bind_scaling(op, choose_scaling(op) if isinstance(scaling, str) and scaling == "auto" else scaling)
-
-
-def _polynomial(run: Run, base: Scaling, method: str, degree: int, steps: int | None, engine: Any) -> None:
-    run.method, run.scaling = method, base.name
-    run.because = run.because or "asked for"
-    run.seconds["setup"] += base.seconds
-    extend = longer_where_hard(run, degree, engine) if method == "autospec" and steps is None else None
-    probe = probe_by_cg(run, base, steps, extend)
-    if probe is None:
-        run.because += "; the probe's own CG steps solved the system" if run.finished else ""
-        return
-    if run.status in (Status.INDEFINITE, Status.BREAKDOWN):
-        return
-    if base.name in ("none", "jacobi") and run.reorder():
-        base = bind_scaling(run.op, base.name)
-    apply_polynomial(run, base, probe, method, degree, engine)
-
-
-def _with_polynomial(run: Run, M: PolynomialPreconditioner) -> None:
-    if M.operator.n != run.op.n:
-        raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
-    run.scaling, run.because, run.seed = M.scaling, "preconditioner given", M.probe.seed
-    counted = M.operator.products
-    run_polynomial(run, M)
-    if M.operator is not run.op:
-        run.products_before -= M.operator.products - counted
+        run.decline("warm start", f"no warm start: {error}")
+    run.setup += time.perf_counter() - started

@@ -1,35 +1,51 @@
-"""One solve under way: the iterate, what is left to do, and what it has cost."""
+"""One solve under way: the iterate, what is left to do, and the phases so far."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from nnla.errors import ShapeError
 from nnla.kernels.reordering import better_order
-from nnla.kernels.system import native_system
-from nnla.krylov.cg import CGResult, conjugate_gradients
-from nnla.krylov.native_cg import native_conjugate_gradients
+from nnla.krylov.cg import CGResult
+from nnla.krylov.start import start_cg
+from nnla.linear.phase import Phase
 from nnla.operators.arrays import as_row, inner, norm, zeros_like
 from nnla.operators.operator import Operator, as_operator
-from nnla.polynomials.design import Design
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
-from nnla.types import Report, Solution, Status, library_versions
+from nnla.types import Status
 
-if TYPE_CHECKING:
-    from nnla.guesses.guess import Guess
-
-__all__ = ["Run"]
+__all__ = ["Run", "Stretch"]
 
 
 @dataclass
 class Run:
-    """One solve under way: the iterate, what is left to do, and what it has cost."""
+    """One solve under way: the iterate, what is left to do, and the phases so far.
+
+    Attributes
+    ----------
+    op, b : the system, its right-hand sides scaled by powers of two to norms in [1, 2): nothing under- or overflows,
+        and the residual that was checked is, to the last bit, that of the x which the user gets
+    rtol, atol, maxiter, callback : as in `nnla.solve`
+    asked : the method asked for
+    products_before : products of the operator when the solve began
+    started : `time.perf_counter` then
+    dtype : asked for inside a polynomial, None for the best
+    x, residual : iterate, and b - A x, true if `verified`, else updated
+    guess : where the run started, None for zero
+    unit, size, targets : (k,) units and norms of the right-hand sides, 0 for a zero column; residuals to reach
+    space : that CG is deflated by, None without
+    warm_start : the report on a network's guess, None without
+    seed : of anything random
+    order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
+    predicted_seconds, reason : of the choice that "auto" made
+    phases : what has run
+    history : relative residual after each iteration
+    """
 
     op: Operator
     b: Any
@@ -37,47 +53,67 @@ class Run:
     atol: float
     maxiter: int | None
     callback: Callable[[Any], None] | None
+    asked: str
     products_before: int
     started: float
+    dtype: str | None = None
     x: Any = None
     residual: Any = None
-    guess: Any = None  # where the run started, None for zero
-    # Right-hand sides are scaled by powers of two to norms in [1, 2): nothing under- or overflows, and the
-    # residual that was checked is, to the last bit, that of the x which the user gets.
+    verified: bool = False
+    guess: Any = None
     unit: Any = None
-    size: Any = None  # their norms then, 0 for a zero column
+    size: Any = None
     targets: Any = None
-    method: str = ""
-    scaling: str = "none"
-    because: str = ""
-    status: Status = Status.CONVERGED
-    verified: bool = False  # residual is b - A x, computed, not updated
-    fallback: str | None = None
-    design: Design | None = None
-    space: DeflationSpace | None = None  # that CG is deflated by
-    warm_start: dict[str, Any] | None = None  # the report on the guess
+    space: DeflationSpace | None = None
+    warm_start: dict[str, Any] | None = None
     seed: int | None = None
-    dtype: str | None = None  # that the user asked for inside a polynomial
-    precision: str | None = None  # and that it got
-    order: Any = None  # of the rows, where they were reordered: old numbers
-    original: tuple[Any, Any, Any] | None = None  # operator, right-hand side and guess in the user's order
+    order: Any = None
+    original: tuple[Any, Any, Any] | None = None
+    reordered: bool = False
     predicted_seconds: dict[str, float] | None = None
-    degree: int | None = None
-    iterations: int = 0
-    probe_iterations: int = 0
-    products_probe: int = 0
-    applies: int = 0
-    reductions: int = 0
+    reason: str = ""
+    setup: float = 0.0  # seconds that belong to the next phase
+    phases: list[Phase] = field(default_factory=list)
     history: list[float] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: {"probe": 0.0, "setup": 0.0, "solve": 0.0})
+
+    # -- where it stands -------------------------------------------------------------------------------------------
 
     @property
     def products(self) -> int:
+        """Products with A so far."""
         return self.op.products - self.products_before
 
     @property
     def finished(self) -> bool:
+        """Whether every residual meets its target."""
         return bool(np.all(np.atleast_1d(norm(self.residual)) <= self.targets))
+
+    @property
+    def status(self) -> Status:
+        """How the last phase ended."""
+        ran = self.ran
+        return ran[-1].status if ran else Status.CONVERGED
+
+    @property
+    def method(self) -> str:
+        """What ran last, or is to run."""
+        ran = self.ran
+        return ran[-1].method if ran else self.asked
+
+    @property
+    def ran(self) -> list[Phase]:
+        """Phases that were not declined."""
+        return [phase for phase in self.phases if not phase.declined]
+
+    @property
+    def iterations(self) -> int:
+        """Of all phases but the probes."""
+        return sum(phase.iterations for phase in self.phases if not phase.probing)
+
+    @property
+    def iterations_left(self) -> int | None:
+        """Iterations that ``maxiter`` leaves, None without a limit."""
+        return None if self.maxiter is None else max(0, self.maxiter - self.iterations)
 
     @property
     def rtol_left(self) -> float:
@@ -85,16 +121,46 @@ class Run:
         left = np.atleast_1d(norm(self.residual)) / np.maximum(self.targets, 1e-300)
         return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
 
-    def give_up(self, what: str) -> None:
-        """Note what was given up and why, after what was given up before."""
-        self.fallback = what if self.fallback is None else f"{self.fallback}; {what}"
+    # -- phases ------------------------------------------------------------------------------------------------------
+
+    def record(self, phase: Phase) -> None:
+        """Add a phase, with the set-up that was waiting for it."""
+        self.phases.append(replace(phase, setup=phase.setup + self.setup))
+        self.setup = 0.0
+
+    def give_up(self, failure: str) -> None:
+        """Say why what ran last is left for another method; after what has been said of it."""
+        ran = [k for k, phase in enumerate(self.phases) if not phase.declined]
+        index = ([k for k in ran if not self.phases[k].probing] or ran)[-1]
+        last = self.phases[index]
+        self.phases[index] = replace(last, failure="; ".join(s for s in (last.failure, failure) if s))
+
+    def decline(self, method: str, failure: str) -> None:
+        """A method that cannot begin."""
+        self.record(Phase(method, declined=True, status=Status.BREAKDOWN, failure=failure))
+
+    def mark(self, status: Status) -> None:
+        """What the last phase really ended in."""
+        self.phases[-1] = replace(self.phases[-1], status=status)
+
+    def begin(self, M: Any, method: str, **options: Any) -> Stretch:
+        """CG with M from where the run stands, to be advanced and ended; options as `Stretch` takes them."""
+        return Stretch(self, M, method, **options)
+
+    def iterate(self, M: Any, method: str, **options: Any) -> Phase:
+        """CG with M from where the run stands, to its end."""
+        stretch = Stretch(self, M, method, **options)
+        stretch.advance()
+        return stretch.end()
+
+    # -- order of the rows --------------------------------------------------------------------------------------------
 
     def reorder(self) -> bool:
         """Go on with rows and columns in an order that products are faster in, where there is one that pays.
 
-        Scalings and polynomials made before are of the old order. `solution` turns everything back.
+        Scalings and polynomials made before are of the old order. `restore_order` turns everything back.
         """
-        if self.order is not None or self.op.csr is None or self.b.ndim != 1 or self.space is not None:
+        if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.space is not None:
             return False
         started = time.perf_counter()
         found = better_order(self.op.csr)
@@ -102,12 +168,15 @@ class Run:
             order, matrix = found
             permuted = as_operator(matrix, check=False)
             permuted.products = self.op.products
-            self.order, self.original = order, (self.op, self.b, self.guess)
-            self.op, self.b, self.x, self.residual = permuted, self.b[order], self.x[order], self.residual[order]
-            self.guess = None if self.guess is None else self.guess[order]
-            self.because += "; reordered by reverse Cuthill-McKee"
-        self.seconds["setup"] += time.perf_counter() - started
+            self.enter_order(order, permuted)
+        self.setup += time.perf_counter() - started
         return found is not None
+
+    def enter_order(self, order: np.ndarray, permuted: Operator) -> None:
+        """Go on with the rows in this order (old numbers), and the operator that has them so."""
+        self.order, self.original, self.reordered = order, (self.op, self.b, self.guess), True
+        self.op, self.b, self.x, self.residual = permuted, self.b[order], self.x[order], self.residual[order]
+        self.guess = None if self.guess is None else self.guess[order]
 
     def in_users_order(self, x: np.ndarray) -> np.ndarray:
         """A vector of the run, as the user numbers it."""
@@ -117,12 +186,17 @@ class Run:
         out[self.order] = x
         return out
 
-    def _restore_order(self) -> None:
+    def restore_order(self) -> None:
+        """Go back to the user's order for good."""
+        if self.order is None:
+            return
         assert self.original is not None
         op, self.b, self.guess = self.original
         op.products = self.op.products
         self.x = self.in_users_order(self.x)
         self.op, self.order, self.verified = op, None, False
+
+    # -- where it starts ---------------------------------------------------------------------------------------------
 
     def start(self, x0: Any) -> None:
         """Scale the right-hand sides, take x0 where it helps, and set the targets."""
@@ -147,187 +221,149 @@ class Run:
         self.verified = True
         self.guess = None if x0 is None else self.x * 1.0
 
-    def begin_at(self, guess: Guess) -> None:
-        """Take a network's guess, each column at its best length in the A-norm, and its space to deflate by."""
-        if guess.report.fallback is not None:
-            self.give_up(guess.report.fallback)
-        self.warm_start = json.loads(guess.report.to_json())
-        if not guess.report.used:
-            return
-        unit = as_row(self.unit, self.b)
-        if guess.x.shape == self.b.shape and np.any(guess.x):
-            x = guess.x / unit
+    def begin_at(self, x: Any, space: DeflationSpace | None) -> None:
+        """Take a guess in the user's units, each column at its best length in the A-norm, and a space to deflate by."""
+        if x.shape == self.b.shape and np.any(x):
+            x = x / as_row(self.unit, self.b)
             Ax = self.op.matvec(x)
             along, curvature = np.atleast_1d(inner(self.b, x)), np.atleast_1d(inner(x, Ax))
             fits = (along > 0) & (curvature > 0) & np.isfinite(curvature)
             length = as_row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
             self.x, self.residual = length * x, self.b - length * Ax
-        if guess.space is not None and guess.space.rank:
-            self.space = guess.space
-            self._solve_in_space()
+        if space is not None and space.rank:
+            self.space = space
+            self.solve_in_space()
         self.verified = False
         if self.finished:  # by recurrences so far
-            self.residual = self.b - self.op.matvec(self.x)
-            self.verified = True
+            self.check()
 
-    def _solve_in_space(self) -> None:
+    def solve_in_space(self) -> None:
         """Make the residual orthogonal to the subspace, as deflated CG needs it."""
         assert self.space is not None
         self.x = self.x + self.space.solve(self.residual)
         self.residual = self.residual - self.space.image(self.residual)
 
-    def iterate(
+    def check(self) -> None:
+        """Compute the true residual. Cost: a product for each column."""
+        self.residual = self.b - self.op.matvec(self.x)
+        self.verified = True
+
+    def fall_back_to(self, mask: np.ndarray, x: Any) -> None:
+        """Take the columns of the mask from another iterate."""
+        if mask.any():
+            self.x = _where(mask, x, self.x)
+            self.check()
+
+
+class Stretch:
+    """CG under way with one preconditioner: `advance` it, look at `result`, `end` it.
+
+    Parameters
+    ----------
+    run : whose iterate moves
+    M : a bound scaling or a polynomial preconditioner
+    method : on whose behalf
+    products_each : products with A of an iteration, which the limits are shared out by
+    one_reduction, flexible : as `nnla.krylov.start.start_cg` takes them
+    probing : these are the first steps of something else, whose limit is the caller's
+    facts : fields of the `Phase` to be
+    """
+
+    def __init__(
         self,
+        run: Run,
         M: Any,
+        method: str,
         *,
-        limit: int | None = None,
         products_each: int = 1,
         one_reduction: bool = False,
+        flexible: bool = False,
         probing: bool = False,
-        extend: Callable[[CGResult], int] | None = None,
-    ) -> CGResult:
-        """CG from where the run stands; updates iterate, costs and status.
-
-        M is a `Scaling` or a polynomial preconditioner; what both the matrix and M have a native form for runs
-        in the native kernels.
-        """
-        started = time.perf_counter()
-        if self.space is not None and not probing:  # a probe is to see the whole spectrum: the polynomial acts on it
-            self._solve_in_space()
-            M = DeflatedPreconditioner(M, self.space)
-        total = 10 * self.op.n + 100 if self.maxiter is None else self.maxiter
-        if limit is None:
-            limit = -(-total // products_each) if self.maxiter is None else max(0, total - self.iterations)
-        stall = None if probing else -(-max(300, min(2 * self.op.n, 20_000)) // products_each) + 20
-        callback = given = self.callback
-        if given is not None:
-            callback = lambda x: given(x * as_row(self.unit, x))  # noqa: E731
-        saved_x, saved_norm = self.x * 1.0, np.atleast_1d(norm(self.residual))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            common: dict[str, Any] = {
-                "maxiter": limit,
-                "one_reduction": one_reduction,
-                "stall": stall,
-                "callback": callback,
-                "extend": extend,
-            }
-            result = self._natively(M, common, probing) or conjugate_gradients(
-                self.op.matvec,
-                self.b,
-                x=self.x,
-                residual=self.residual,
-                M=None if M.name == "none" else M,
-                targets=self.targets,
-                sizes=np.where(self.size > 0, self.size, 1.0),
-                **common,
+        **facts: Any,
+    ) -> None:
+        self._run, self._clock, self._products = run, time.perf_counter(), run.op.products
+        self._applies = getattr(M, "applies", 0)
+        self._polynomial = M
+        self._phase = Phase(method, probing=probing, **facts)
+        # a probe is to see the whole spectrum: the polynomial acts on it
+        if run.space is not None and not probing:
+            run.solve_in_space()
+            M = DeflatedPreconditioner(M, run.space)
+        most = 10 * run.op.n + 100
+        left = run.iterations_left
+        self.limit = -(-most // products_each) if left is None else left
+        stall = None if probing else -(-max(300, min(2 * run.op.n, 20_000)) // products_each) + 20
+        self._saved, self._saved_norm = run.x * 1.0, np.atleast_1d(norm(run.residual))
+        with _quiet():
+            self._cg: Any = start_cg(
+                run.op,
+                run.b,
+                x=run.x,
+                residual=run.residual,
+                targets=run.targets,
+                sizes=run.size,
+                M=M,
+                flexible=flexible,
+                one_reduction=one_reduction,
+                stall=stall,
+                callback=None if run.callback is None else self._call,
             )
-            self.x, self.residual = result.x, result.residual
-            self.verified = result.status is Status.CONVERGED
-            if not self.verified and not (probing and result.status is Status.MAXITER):
-                self.residual = self.b - self.op.matvec(self.x)
-                worse = ~(np.atleast_1d(norm(self.residual)) <= saved_norm)  # NaN counts as worse
-                if worse.any():
-                    self.x = _where(worse, saved_x, self.x)
-                    self.residual = self.b - self.op.matvec(self.x)
-                self.verified = True
-        self.status = result.status
-        self.reductions += result.reductions
-        self.history += result.history
-        if probing:
-            self.probe_iterations += result.iterations
-        else:
-            self.iterations += result.iterations
-        self.seconds["probe" if probing else "solve"] += time.perf_counter() - started
-        return result
+        self.result: CGResult = self._cg.result
 
-    def _natively(self, M: Any, common: dict[str, Any], probing: bool) -> CGResult | None:
-        """The same by the native kernels, or None where matrix, right-hand side or M has no native form."""
-        system = native_system(self.op)
-        if system is None or self.b.size != self.op.n:
-            return None
-        native, inverse = M.native, M.inverse
-        if native is None and inverse is None and M.name != "none":
-            return None
-        x, residual, b = (v.reshape(-1) for v in (self.x, self.residual, self.b))
-        callback = common["callback"]
-        if callback is not None:
+    @property
+    def replaces(self) -> bool:
+        """Whether it runs in the place of a phase that failed."""
+        return self._phase.instead
 
-            def call(x: np.ndarray) -> None:
-                callback(self.in_users_order(x).reshape(self.b.shape))
+    @property
+    def goes_on(self) -> bool:
+        """Whether CG has neither converged nor failed, and may do more iterations."""
+        return self.result.status is Status.MAXITER and (self._phase.probing or self.result.iterations < self.limit)
 
-            common = common | {"callback": call}
-        result, products, applies = native_conjugate_gradients(
-            system,
-            lambda x: b - self.op.matvec(x),
-            x=x,
-            residual=residual,
-            target=float(self.targets[0]),
-            size=float(self.size[0]) or 1.0,
-            M=native,
-            inverse=inverse,
-            probing=probing,
-            **common,
+    def advance(self, iterations: int | None = None) -> CGResult:
+        """So many iterations more, as far as the limit allows; by default to the end."""
+        left = self.limit - self.result.iterations
+        if iterations is None or not self._phase.probing:
+            iterations = left if iterations is None else min(iterations, left)
+        with _quiet():
+            return self._cg.advance(max(iterations, 0))
+
+    def couple(self) -> CGResult:
+        """The last Lanczos coefficient as well. Cost: an application of M."""
+        with _quiet():
+            return self._cg.couple()
+
+    def end(self) -> Phase:
+        """Check the residual where that is needed, go back where nothing was gained, and record the phase."""
+        run, result, phase = self._run, self.result, self._phase
+        self._cg = None  # its vectors are not needed for what follows
+        with _quiet():
+            run.verified = result.status is Status.CONVERGED
+            if not run.verified and not (phase.probing and result.status is Status.MAXITER):
+                run.check()
+                run.fall_back_to(~(np.atleast_1d(norm(run.residual)) <= self._saved_norm), self._saved)  # NaN: worse
+        run.history += result.history
+        phase = replace(
+            phase,
+            iterations=result.iterations,
+            products=run.op.products - self._products,
+            applies=getattr(self._polynomial, "applies", 0) - self._applies,
+            reductions=result.reductions,
+            seconds=time.perf_counter() - self._clock,
+            status=result.status,
         )
-        self.op.products += products
-        M.count(applies)
-        result.x, result.residual = self.x, self.residual
-        return result
+        run.record(phase)
+        return run.phases[-1]
 
-    def solution(self) -> Solution:
-        """Final check and report."""
-        if self.order is not None:
-            self._restore_order()
-        if not self.verified:
-            self.residual = self.b - self.op.matvec(self.x)
-        size = np.atleast_1d(norm(self.residual))
-        lost = ~(size <= self.size)
-        if lost.any():  # a run that led nowhere must not be worse than not having tried
-            self.x = _where(lost, zeros_like(self.x) if self.guess is None else self.guess, self.x)
-            self.residual = self.b - self.op.matvec(self.x)
-            size = np.atleast_1d(norm(self.residual))
-        met = bool(np.all(size <= self.targets * (1 + 2e-12)))
-        status = Status.CONVERGED if met else self.status
-        if not met and status is Status.CONVERGED:
-            status = Status.STAGNATION
-        total = time.perf_counter() - self.started
-        setup = self.seconds["setup"] or max(0.0, total - self.seconds["probe"] - self.seconds["solve"])
-        columns = 1 if self.b.ndim == 1 else self.b.shape[1]
-        d = self.design
-        report = Report(
-            status=status.value,
-            converged=met,
-            method=self.method,
-            n=self.op.n,
-            nnz=self.op.nnz,
-            rtol=float(self.rtol),
-            relative_residual=float(np.max(size / np.where(self.size > 0, self.size, 1.0))),
-            iterations=self.iterations,
-            probe_iterations=self.probe_iterations,
-            degree=self.degree,
-            precision=self.precision,
-            scaling=self.scaling,
-            products=self.products,
-            products_probe=self.products_probe,
-            preconditioner_applies=self.applies,
-            reductions=self.reductions,
-            seconds={
-                "probe": self.seconds["probe"],
-                "setup": setup,
-                "solve": self.seconds["solve"],
-                "total": total,
-            },
-            fallback=self.fallback,
-            chosen_because=self.because or f"asked for, {columns} right-hand side(s)",
-            weights=None if d is None else d.weights,
-            seed=self.seed,
-            residual_history=self.history,
-            interval=None if d is None else d.interval,
-            predicted_seconds=self.predicted_seconds,
-            predicted_iterations=None if d is None else d.predicted_iterations,
-            warm_start=self.warm_start,
-            versions=library_versions(),
-        )
-        return Solution(self.x * as_row(self.unit, self.x), report)
+    def _call(self, x: Any) -> None:
+        run = self._run
+        assert run.callback is not None
+        run.callback(run.in_users_order(x) * as_row(run.unit, x))
+
+
+def _quiet() -> Any:
+    """What overflows shows in the statuses."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 
 
 def _where(mask: np.ndarray, yes: Any, no: Any) -> Any:

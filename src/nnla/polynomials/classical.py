@@ -13,9 +13,10 @@ import numpy as np
 from scipy.optimize import brentq
 
 from nnla.errors import OptionError
-from nnla.polynomials.recurrence import Recurrence, _check
+from nnla.polynomials.recurrence import Recurrence, _check, chebyshev
 
 __all__ = [
+    "chebyshev",
     "chebyshev4",
     "chebyshev4_optimised",
     "gmres_polynomial",

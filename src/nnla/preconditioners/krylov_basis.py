@@ -49,6 +49,7 @@ def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -
 
     Examples
     --------
+    >>> from scipy.sparse import csr_array
     >>> A = csr_array(np.diag([1.0, 2.0]))
     >>> conjugate_gradients(A, np.array([1.0, 1.0]), np.array([0, 2]), 2).iterates[:, -1]
     array([1. , 0.5])

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import nnla
-from nnla import phases
 from nnla.kernels import native
+from nnla.linear import polynomial
 from nnla.linear.preconditioner import PolynomialPreconditioner, quick_dtype
+from nnla.linear.state import Run
 from nnla.preconditioners.scalings import bind_scaling
 from nnla.problems import problem
 from nnla.types import Status
@@ -90,33 +91,41 @@ def test_entries_beyond_single_precision_are_kept_in_float64(system):
             assert relative(factor * A, x, b) <= 1e-8
 
 
+class Early(polynomial.PolynomialPreconditioner):
+    """Fails in single precision after three applications, in a way that CG calls this or that."""
+
+    sign = 1.0
+
+    @property
+    def native(self):
+        return None  # CG in Python calls it
+
+    def __call__(self, r):
+        z = super().__call__(r)
+        return z if self.precision != "float32" or self.applies <= 3 else self.sign * z
+
+    def in_precision(self, dtype):
+        return type(self)(self.operator, self.base, self.design, self.probe, dtype=dtype)
+
+
 @needs_native
-@pytest.mark.parametrize("status", [Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE])
-def test_what_stops_in_single_precision_goes_on_in_double(system, monkeypatch, status):
+@pytest.mark.parametrize(("sign", "status"), [(-1.0, Status.BREAKDOWN), (np.nan, Status.BREAKDOWN)])
+def test_what_stops_in_single_precision_goes_on_in_double(system, monkeypatch, sign, status):
     A, b = system
-    real = phases._iterate
-    monkeypatch.setattr(phases, "_wider", lambda run, M: None)  # nothing is wrong with the interval
-    used = []
-
-    def stops_early(run, M, **watch):
-        used.append(M.precision)
-        if M.precision == "float32":
-            real(run, M, limit=3)
-            run.status = status
-            used.append(float(np.linalg.norm(run.residual)))
-        else:
-            used.append(float(np.linalg.norm(run.residual)))
-            real(run, M, **watch)
-
-    monkeypatch.setattr(phases, "_iterate", stops_early)
-    x, report = nnla.solve(A, b, method="autospec", rtol=1e-9)
-    assert used[::2] == ["float32", "float64"]
-    assert used[1] == used[3]  # from where it stopped
+    monkeypatch.setattr(Early, "sign", sign)
+    monkeypatch.setattr(polynomial, "PolynomialPreconditioner", Early)
+    monkeypatch.setattr(polynomial, "_wider", lambda run, M: None)  # nothing is wrong with the interval
+    x, report = nnla.solve(A, b, method="autospec", rtol=1e-9, dtype=None)
+    single, double = [phase for phase in report.phases if phase["degree"] is not None]
+    assert (single["precision"], double["precision"]) == ("float32", "float64")
+    assert (single["status"], single["iterations"]) == (status.value, 3)
+    assert f"CG with the polynomial in float32 ended in {status.value}; float64 instead" in single["failure"]
+    assert report.fallback == single["failure"]
     assert report.converged
     assert report.precision == "float64"
-    assert f"CG with the polynomial in float32 ended in {status.value}; float64 instead" in report.fallback
-    assert report.iterations > 3
     assert len(report.residual_history) == report.iterations + report.probe_iterations
+    after = report.residual_history[report.probe_iterations + 2 :]
+    assert after[1] < 3 * after[0]  # from where it stopped
     assert report.iterations <= report.preconditioner_applies <= report.iterations + 1  # one cut short
     assert relative(A, x, b) <= 1e-9
 
@@ -140,7 +149,7 @@ def test_rounding_that_breaks_a_polynomial_does_not_break_a_solve(system, monkey
         def in_precision(self, dtype):
             return Noisy(self.operator, self.base, self.design, self.probe, dtype=dtype)
 
-    monkeypatch.setattr(phases, "PolynomialPreconditioner", Noisy)
+    monkeypatch.setattr(polynomial, "PolynomialPreconditioner", Noisy)
     x, report = nnla.solve(A, b, method="chebyshev", rtol=1e-9)
     assert report.converged
     assert relative(A, x, b) <= 1e-9
@@ -149,32 +158,28 @@ def test_rounding_that_breaks_a_polynomial_does_not_break_a_solve(system, monkey
 
 def test_a_dtype_that_was_asked_for_is_kept(system, monkeypatch):
     A, b = system
-    real = phases._iterate
-
-    def stops_early(run, M, **watch):
-        real(run, M, limit=3)
-        run.status = Status.STAGNATION
-
-    monkeypatch.setattr(phases, "_iterate", stops_early)
+    monkeypatch.setattr(Early, "sign", -1.0)
+    monkeypatch.setattr(polynomial, "PolynomialPreconditioner", Early)
+    monkeypatch.setattr(polynomial, "_wider", lambda run, M: None)
     _, report = nnla.solve(A, b, method="chebyshev", rtol=1e-9, dtype=np.float32)
     assert report.precision == "float32"
     assert "float64 instead" not in report.fallback
     assert report.converged  # by Jacobi from there
     assert report.method == "jacobi"
+    assert [phase["instead"] for phase in report.phases] == [False, False, True]
 
 
-def test_the_watch_of_a_caller_stops_a_polynomial(system):
-    """`limit` and `extend` reach CG: that is how auto leaves one that falls behind."""
+def test_stretches_are_advanced_by_their_caller(system):
+    """That is how auto leaves a polynomial that falls behind: it advances it no further."""
     A, b = system
-    asked = []
-    real = phases.run_polynomial
-
-    def watched(run, M, **watch):
-        real(run, M, limit=4, extend=lambda result: asked.append(result.iterations) or (9 if len(asked) == 1 else 0))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phases, "run_polynomial", watched)
-        report = nnla.solve(A, b, method="autospec", rtol=1e-12).report
-    assert asked == [4, 9]
-    assert report.iterations == 9
-    assert report.status == "maxiter"
+    M = nnla.preconditioner(A, method="chebyshev", dtype=np.float64)
+    op = nnla.as_operator(A)
+    run = Run(op, op.as_vector(b), 1e-12, 0.0, None, None, "chebyshev", 0, 0.0)
+    run.start(None)
+    counts = []
+    for stretch in polynomial.polynomial_stretches(run, M):
+        counts.append(stretch.advance(4).iterations)
+        assert stretch.goes_on
+        counts.append(stretch.advance(5).iterations)
+    assert counts == [4, 9]
+    assert [(phase.iterations, phase.status) for phase in run.phases] == [(9, Status.MAXITER)]

@@ -1,0 +1,325 @@
+"""`nnla.prepare`: what a method needs of A, made once and kept. `nnla.solve` is prepare and solve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from nnla.errors import OptionError, ShapeError
+from nnla.linear.auto import rescue, solve_auto
+from nnla.linear.direct import run_direct
+from nnla.linear.kinds import with_kind
+from nnla.linear.options import Options, check_numbers
+from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
+from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
+from nnla.linear.report import solution_of
+from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
+from nnla.linear.state import Run
+from nnla.operators.arrays import is_torch
+from nnla.operators.operator import Operator, as_operator
+from nnla.polynomials.design import POLYNOMIAL_METHODS
+from nnla.polynomials.guards import check_probe
+from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
+from nnla.types import Kind, Solution, Status
+
+__all__ = ["BoundPreconditioner", "Prepared", "prepare"]
+
+
+class BoundPreconditioner(LinearOperator):
+    """The set-up of a method as a SciPy LinearOperator r -> M r, symmetric positive definite.
+
+    Attributes
+    ----------
+    kind : `Kind.LINEAR_SPD`
+    """
+
+    kind = Kind.LINEAR_SPD
+
+    def __init__(self, apply: Callable[[Any], Any], shape: tuple[int, int], order: np.ndarray | None = None) -> None:
+        self._apply, self._order = apply, order
+        super().__init__(dtype=np.dtype(np.float64), shape=shape)
+
+    def __call__(self, r: Any) -> Any:
+        """M r for (n,) or (n, k), NumPy or torch."""
+        if self._order is None:
+            return self._apply(r)
+        out = np.empty_like(r, dtype=np.float64)
+        out[self._order] = self._apply(np.ascontiguousarray(r[self._order], dtype=np.float64))
+        return out
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        return self(np.asarray(x, dtype=np.float64).reshape(-1))
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        return self(np.asarray(X, dtype=np.float64))
+
+    def _adjoint(self) -> BoundPreconditioner:
+        return self
+
+    def __matmul__(self, x: Any) -> Any:
+        return self(x) if is_torch(x) else super().__matmul__(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A matrix with what a method needs of it, for any number of right-hand sides; make one with `nnla.prepare`.
+
+    Attributes
+    ----------
+    operator : Operator, A
+    options : what was asked for
+    setup : what was made: factor, scaling, hierarchy or polynomial; None where the first steps of a solve are to
+        be its probe, as in `nnla.solve`
+    """
+
+    operator: Operator
+    options: Options
+    setup: Setup | None = None
+
+    def __repr__(self) -> str:
+        made = self.options.method if self.setup is None else self.setup.method
+        return f"<Prepared {made} for n = {self.operator.n}>"
+
+    @property
+    def report(self) -> SetupReport:
+        """What was made, why, and what it cost."""
+        return self._made().report
+
+    def aspreconditioner(self) -> LinearOperator:
+        """What was made as a LinearOperator M, an approximation of A^-1, for anyone's CG.
+
+        Notes
+        -----
+        Cost of one application: two triangular solves ("ic", "direct"), a cycle ("amg"), ``degree`` products
+        (polynomials), nothing to speak of ("jacobi", and "cg", which is the identity).
+
+        Examples
+        --------
+        >>> import numpy as np, nnla
+        >>> from scipy.sparse.linalg import cg
+        >>> A = nnla.problems.poisson2d(30)
+        >>> M = nnla.prepare(A, method="ic").aspreconditioner()
+        >>> cg(A, np.ones(900), M=M, rtol=1e-8)[1]
+        0
+        """
+        setup = self._made()
+        if setup.polynomial is not None and setup.order is None:
+            return setup.polynomial
+        return BoundPreconditioner(setup.apply, self.operator.shape, setup.order)
+
+    def solve(
+        self,
+        b: Any,
+        *,
+        x0: Any = None,
+        rtol: float = 1e-8,
+        atol: float = 0.0,
+        maxiter: int | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Solution:
+        """Solve A x = b; as `nnla.solve`, without its set-up.
+
+        Parameters
+        ----------
+        b, x0, rtol, atol, maxiter, callback : as in `nnla.solve`
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        ShapeError, DTypeError, NonFiniteError, OptionError
+            Bad input.
+
+        Notes
+        -----
+        Cost: the products in ``report.products``; those of the set-up are in ``Prepared.report``. Guaranteed: what
+        `nnla.solve` guarantees.
+        """
+        started = time.perf_counter()
+        check_numbers(rtol, atol, maxiter)
+        run = Run(
+            self.operator, self.operator.as_vector(b), rtol, atol, maxiter, callback, self.options.method,
+            self.operator.products, started, self.options.precision,
+        )  # fmt: skip
+        return self.carry_out(run, x0)
+
+    def carry_out(self, run: Run, x0: Any, warm: Callable[[Run], None] | None = None) -> Solution:
+        """Start a run, warm where a function for that is given, and take it to its end."""
+        run.start(x0)
+        if warm is not None and not run.finished:
+            warm(run)
+        if not run.finished:
+            _Methods(run, self.options, self.setup).solve()
+        return solution_of(run)
+
+    def _made(self) -> Setup:
+        if self.setup is None:
+            raise OptionError("nothing was prepared here; use nnla.prepare")
+        return self.setup
+
+
+def prepare(
+    A: Any,
+    method: str = "auto",
+    *,
+    M: Any = None,
+    degree: int | None = None,
+    scaling: Any = "auto",
+    probe_steps: int | None = None,
+    engine: Any = None,
+    dtype: Any = None,
+    rtol: float = 1e-8,
+    seed: int = 0,
+    solves: int = 10,
+) -> Prepared:
+    """Set a method up for A, once: factor, incomplete factor, hierarchy, or probe and polynomial.
+
+    Parameters
+    ----------
+    A : anything that `nnla.as_operator` takes, (n, n), symmetric positive definite; never modified, and not to be
+        changed while this is in use
+    method, M, degree, scaling, probe_steps, engine, dtype : as in `nnla.solve`. "auto" chooses the cheapest for
+        ``solves`` right-hand sides
+    rtol : tolerance of the solves it is for
+    seed : of the random start of a probe
+    solves : right-hand sides that "auto" is to weigh the set-up against
+
+    Returns
+    -------
+    Prepared
+        Immutable, with ``solve(b)``, ``aspreconditioner()`` and ``report``.
+
+    Raises
+    ------
+    The errors of `nnla.solve`; NotPositiveDefiniteError also where a factorisation or a probe shows A to be
+    indefinite, MemoryError where a factor does not fit.
+
+    Notes
+    -----
+    Cost: the set-up of the method. A polynomial takes ``probe_steps`` (50) products for a probe from a random start;
+    `nnla.solve` instead uses the first steps of the solve, for which it needs no products of its own.
+
+    Examples
+    --------
+    >>> import numpy as np, nnla
+    >>> P = nnla.prepare(nnla.problems.poisson2d(40), method="direct")
+    >>> P.solve(np.ones(1600)).report.converged, P.solve(np.arange(1600.0)).report.converged
+    (True, True)
+    """
+    started = time.perf_counter()
+    options = Options.checked(
+        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype
+    )
+    check_numbers(rtol)
+    if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
+        raise OptionError(f"solves must be a positive integer, got {solves!r}")
+    op = as_operator(A)
+    options = with_kind(op, options)
+    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started))
+
+
+class _Methods:
+    """One run by the method that was asked for, with what was set up before, or from nothing."""
+
+    def __init__(self, run: Run, options: Options, setup: Setup | None) -> None:
+        self.run, self.options, self.setup = run, options, setup
+
+    def solve(self) -> None:
+        run, options, setup = self.run, self.options, self.setup
+        method = options.method if setup is None else setup.method
+        if setup is not None:
+            run.reason = setup.report.chosen_because
+            if setup.order is not None:
+                run.enter_order(setup.order, setup.op)
+        if isinstance(options.M, PolynomialPreconditioner):
+            self._given(options.M)
+        elif method == "auto":
+            self._auto()
+        elif method in POLYNOMIAL_METHODS:
+            self._polynomial(method)
+        elif method == "direct":
+            run_direct(run, None if setup is None else setup.factor)
+        else:
+            self._classical(method)
+        if setup is not None and options.method == "auto":
+            rescue(run)
+
+    def _auto(self) -> None:
+        run, options = self.run, self.options
+        if run.space is not None and options.M is None:
+            run.reason = "incomplete Cholesky under the subspace of the warm start"
+            self._classical("ic")
+        elif options.M is not None:
+            self._classical("cg" if options.kind is Kind.LINEAR_SPD else "fcg")
+        else:
+            solve_auto(run, options.degree, options.probe_steps, options.engine)
+
+    def _classical(self, method: str) -> None:
+        run, options = self.run, self.options
+        if self.setup is not None and self.setup.base is not None:
+            base = self.setup.base
+        else:
+            if method == "ic":
+                run.reorder()
+            base = (
+                bind_amg(run.op)
+                if method == "amg"
+                else bind_scaling(run.op, CLASSICAL[method] if options.M is None else options.M)
+            )
+            run.setup += base.seconds
+        run.iterate(base, method, scaling=base.name, flexible=method == "fcg", reason="asked for", note=base.note)
+        if method == "fcg" and run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
+            run.give_up(
+                f"flexible CG with M ended in {run.status.value}; CG without it from the current iterate instead"
+            )
+            plain = bind_scaling(run.op, choose_scaling(run.op))
+            run.iterate(plain, plain_method(plain), scaling=plain.name, instead=True)
+
+    def _polynomial(self, method: str) -> None:
+        run, options, setup = self.run, self.options, self.setup
+        if setup is not None and setup.polynomial is not None:
+            self._stretches(setup.polynomial)
+            return
+        base = self._base()
+        run.setup += base.seconds
+        probe = probe_for(run, base, method, options.probe_steps, options.degree, options.engine)
+        if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
+            return
+        if base.name in ("none", "jacobi") and run.reorder():
+            base = bind_scaling(run.op, base.name)
+        verdict = check_probe(probe)
+        if verdict.ok:
+            self._stretches(polynomial_for(run, base, probe, method, options.degree, options.engine))
+        else:
+            run.decline(method, f"{verdict.reason}; {plain_method(base)} from the current iterate instead")
+            stretch = begin_instead(run, base)
+            stretch.advance()
+            stretch.end()
+
+    def _base(self) -> Scaling:
+        op, options = self.run.op, self.options
+        if options.M is not None:
+            return bind_scaling(op, options.M)
+        automatic = isinstance(options.scaling, str) and options.scaling == "auto"
+        return bind_scaling(op, choose_scaling(op) if automatic else options.scaling)
+
+    def _given(self, M: PolynomialPreconditioner) -> None:
+        run = self.run
+        if M.operator.n != run.op.n:
+            raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
+        run.reason, run.seed = "preconditioner given", M.probe.seed
+        counted = M.operator.products
+        self._stretches(M)
+        if M.operator is not run.op:
+            run.products_before -= M.operator.products - counted
+
+    def _stretches(self, M: PolynomialPreconditioner) -> None:
+        for stretch in polynomial_stretches(self.run, M):
+            stretch.advance()

@@ -1,0 +1,98 @@
+"""The report on a solve, computed from its phases; prose last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from itertools import pairwise
+
+import numpy as np
+
+from nnla.linear.phase import Phase
+from nnla.linear.state import Run
+from nnla.operators.arrays import as_row, norm, zeros_like
+from nnla.types import Report, Solution, Status, library_versions, plain_json
+
+__all__ = ["solution_of"]
+
+_SLACK = 1 + 2e-12  # of the targets, which are a little less than what was asked for
+
+
+def solution_of(run: Run) -> Solution:
+    """Final check and report."""
+    run.restore_order()
+    if not run.verified:
+        run.check()
+    lost = ~(np.atleast_1d(norm(run.residual)) <= run.size)  # must not be worse than not having tried
+    run.fall_back_to(lost, zeros_like(run.x) if run.guess is None else run.guess)
+    size = np.atleast_1d(norm(run.residual))
+    met = bool(np.all(size <= run.targets * _SLACK))
+    ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
+    polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
+    report = Report(
+        status=(Status.CONVERGED if met else ended).value,
+        converged=met,
+        method=run.method,
+        n=run.op.n,
+        nnz=run.op.nnz,
+        rtol=float(run.rtol),
+        relative_residual=float(np.max(size / np.where(run.size > 0, run.size, 1.0))),
+        iterations=run.iterations,
+        probe_iterations=sum(phase.iterations for phase in run.phases if phase.probing),
+        degree=polynomial.degree,
+        precision=polynomial.precision,
+        scaling=run.ran[-1].scaling if run.ran else "none",
+        products=run.products,
+        products_probe=sum(phase.products for phase in run.phases if phase.probing),
+        preconditioner_applies=sum(phase.applies for phase in run.phases),
+        reductions=sum(phase.reductions for phase in run.phases),
+        seconds=_seconds(run),
+        fallback="; ".join(phase.failure for phase in run.phases if phase.failure) or None,
+        chosen_because=_prose(run),
+        weights=polynomial.weights,
+        seed=run.seed,
+        residual_history=run.history,
+        interval=polynomial.interval,
+        predicted_seconds=run.predicted_seconds,
+        predicted_iterations=polynomial.predicted_iterations,
+        warm_start=run.warm_start,
+        phases=[plain_json(asdict(phase)) for phase in run.phases],
+        versions=library_versions(),
+    )
+    return Solution(run.x * as_row(run.unit, run.x), report)
+
+
+def _polynomial(phases: list[Phase]) -> Phase:
+    """The phase whose polynomial the report tells of: the last one, or the one that it runs in the place of."""
+    for phase in reversed(phases):
+        if phase.degree is not None:
+            return phase
+        if not phase.instead:
+            break
+    return Phase("")
+
+
+def _seconds(run: Run) -> dict[str, float]:
+    total = time.perf_counter() - run.started
+    probe = sum(phase.seconds for phase in run.phases if phase.probing)
+    solve = sum(phase.seconds for phase in run.phases if not phase.probing)
+    setup = sum(phase.setup for phase in run.phases) + run.setup
+    return {"probe": probe, "setup": setup or max(0.0, total - probe - solve), "solve": solve, "total": total}
+
+
+def _prose(run: Run) -> str:
+    """Why what ran did run, in words."""
+    said = [run.reason or next((phase.reason for phase in run.phases if phase.reason), "")]
+    if not run.phases and not said[0]:
+        said = ["the initial guess meets the tolerance"]
+    if run.reordered:
+        said.append("reordered by reverse Cuthill-McKee")
+    said += list(dict.fromkeys(phase.note for phase in run.ran if phase.note))
+    if run.asked == "auto":
+        worked = [phase for phase in run.ran if not phase.probing]
+        for before, after in pairwise(worked):
+            if before.iterations and before.method != after.method:
+                said.append(f"switched from {before.method} to {after.method}")
+    elif run.finished and run.ran and all(phase.probing for phase in run.ran):
+        said.append("the probe's own CG steps solved the system")
+    return "; ".join(text for text in said if text) or "asked for"

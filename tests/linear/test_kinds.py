@@ -1,0 +1,82 @@
+"""The kind of M decides which CG may take it, and is found out where M does not say it."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator
+
+import nnla
+from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.linear.kinds import kind_of
+from nnla.types import Kind
+
+
+@pytest.fixture(scope="module")
+def system():
+    A = nnla.problems.diffusion2d(nnla.problems.lognormal_field((24, 24), s=1.0))
+    return A, np.random.default_rng(5).standard_normal(A.shape[0])
+
+
+def nonlinear(A):
+    d = A.diagonal()
+    return lambda r: r / d * (1 + 0.5 * np.tanh(r))
+
+
+def skewed(A):
+    n = A.shape[0]
+    return sp.diags_array([1 / A.diagonal(), np.full(n - 1, 0.02)], offsets=[0, 1]).tocsr()
+
+
+def test_kinds_are_found_out(system):
+    A, _ = system
+    op = nnla.as_operator(A)
+    jacobi = sp.diags_array(1 / A.diagonal())
+    assert kind_of(op, jacobi) is Kind.LINEAR_SPD
+    assert kind_of(op, lambda r: (r / A.diagonal()).astype(np.float32)) is Kind.LINEAR_SPD  # rounding is no defect
+    assert kind_of(op, nonlinear(A)) is Kind.NONLINEAR
+    assert kind_of(op, skewed(A)) is Kind.LINEAR
+    assert kind_of(op, -jacobi) is Kind.LINEAR
+    assert kind_of(op, nnla.preconditioner(A)) is Kind.LINEAR_SPD
+    with_kind = LinearOperator(A.shape, matvec=nonlinear(A), dtype=np.float64)
+    with_kind.kind = Kind.LINEAR_SPD  # who says so is believed, at no cost
+    assert kind_of(op, with_kind) is Kind.LINEAR_SPD
+
+
+@pytest.mark.parametrize("method", ["cg", "autospec", "chebyshev"])
+def test_cg_refuses_what_it_cannot_take(system, method):
+    A, b = system
+    with pytest.raises(OptionError, match=r"not linear.*method='fcg'"):
+        nnla.solve(A, b, method=method, M=nonlinear(A))
+    with pytest.raises(NotPositiveDefiniteError, match=r"symmetric positive definite.*method='fcg'"):
+        nnla.solve(A, b, method=method, M=skewed(A))
+    declared = LinearOperator(A.shape, matvec=lambda r: r.copy(), dtype=np.float64)
+    declared.kind = "nonlinear"
+    with pytest.raises(OptionError, match="not linear"):
+        nnla.solve(A, b, method=method, M=declared)
+
+
+@pytest.mark.parametrize("make", [nonlinear, skewed])
+@pytest.mark.parametrize("method", ["fcg", "auto"])
+def test_flexible_cg_takes_them_and_auto_takes_flexible_cg(system, make, method):
+    A, b = system
+    x, report = nnla.solve(A, b, method=method, M=make(A), rtol=1e-9)
+    assert report.converged
+    assert report.method == "fcg"
+    assert np.linalg.norm(b - A @ x) <= 1e-9 * np.linalg.norm(b)
+
+
+def test_an_m_that_leads_nowhere_is_left_for_cg_without_it(system):
+    A, b = system
+    n = A.shape[0]
+    M = sp.diags_array([1 / A.diagonal(), np.full(n - 1, 0.4)], offsets=[0, 1]).tocsr()  # z = M r has r'z < 0 at times
+    x, report = nnla.solve(A, b, method="fcg", M=M, rtol=1e-9)
+    assert report.converged
+    assert [phase["method"] for phase in report.phases] == ["fcg", "jacobi"]
+    assert report.phases[0]["failure"] == report.fallback
+    assert np.linalg.norm(b - A @ x) <= 1e-9 * np.linalg.norm(b)
+
+
+def test_auto_with_a_sound_m_is_cg(system):
+    A, b = system
+    report = nnla.solve(A, b, M=sp.diags_array(1 / A.diagonal())).report
+    assert (report.method, report.converged) == ("cg", True)
