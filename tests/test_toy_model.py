@@ -109,14 +109,15 @@ class ToyTask:
         return network
 
     def batch(self, step):
-        import torch
-
         rng = np.random.default_rng([self.recipe["seed"], 1, step])
         index = rng.integers(len(self.y), size=self.recipe["optim"]["batch"])
-        return {key: torch.from_numpy(v[index].astype(np.float32)) for key, v in (("x", self.x), ("y", self.y))}
+        return {key: v[index].astype(np.float32) for key, v in (("x", self.x), ("y", self.y))}
 
     def loss(self, network, batch):
-        batch = self.batch(batch) if isinstance(batch, int) else batch
+        import torch
+
+        if isinstance(batch, int):  # a loop that does not make the batch itself
+            batch = {key: torch.from_numpy(value) for key, value in self.batch(batch).items()}
         out = toy_forward(dict(network.named_parameters()), batch["x"])
         return {"loss": (out - batch["y"]).square().mean()}
 

@@ -28,7 +28,7 @@ _FOLDER = Path(__file__).parent / "weights"
 
 
 def weights() -> dict[str, dict[str, Any]]:
-    """The shipped models: name -> card (recipe, seed, data, envelope, measured figures, sha256).
+    """The shipped models: name -> file, sha256, reader, purpose, and card (recipe, seed, envelope, measured figures).
 
     Examples
     --------

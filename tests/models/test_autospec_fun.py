@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import nnla
 from nnla.errors import OptionError, WeightsError
 from nnla.functions.design import design_function, mean_square
 from nnla.functions.polynomials import RULE_MARGINS, Margins, adapted, check_points, deviation, interpolant, zones_of

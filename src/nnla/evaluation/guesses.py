@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,7 +119,7 @@ def evaluate_guesses(
     from nnla.problems.frame_sets import make_structures, relative_errors, summary
     from nnla.registry import load
 
-    model = load(model) if isinstance(model, str) else model
+    model = load(model) if isinstance(model, (str, os.PathLike)) else model
     stand = round(_STAND * count)
     shares = {"stand": stand, "irregular": count - stand}
     structures, styles = [], []

@@ -30,7 +30,8 @@ def check_polynomials(engine: Any, trials: int, seed: int) -> list[str]:
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import simulate_probe
 
-    rng, messages = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
     degree = engine.degree or 11
     for _ in range(trials):
         s = sample_spectrum(rng)
@@ -59,7 +60,8 @@ def check_filters(engine: Any, trials: int, seed: int) -> list[str]:
 
     method = task_of(engine).method
     assert method is not None
-    k, ncv, messages = 5, 20, []
+    k, ncv = 5, 20
+    messages: list[str] = []
     for trial in range(trials):
         lam = eigen_spectrum(seed + trial)
         residual = 1e-4 * (lam[-1] - lam[0]) * np.ones(ncv)
@@ -96,7 +98,8 @@ def _roots(answer: Callable[[SpectralProbe], Any], trials: int, seed: int) -> li
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import simulate_lanczos
 
-    rng, messages = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
     for _ in range(trials):
         s = sample_spectrum(rng)
         alpha, beta = simulate_lanczos(s.lam, s.weight, 40)
@@ -144,7 +147,8 @@ def check_schedules(engine: Any, trials: int, seed: int) -> list[str]:
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import simulate_lanczos
 
-    rng, messages = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
     for _ in range(trials):
         s = sample_spectrum(rng)
         alpha, beta = simulate_lanczos(s.lam, s.weight, 12)

@@ -64,10 +64,12 @@ def ship(
         made = {"command": command, "date": time.strftime("%Y-%m-%d"), "hardware": platform.machine()}
         card["measured"] = made | figures
     listing_file = weights / "registry.json"
-    listing = json.loads(listing_file.read_text(encoding="utf-8")) if listing_file.exists() else {}
+    listing: dict[str, dict[str, Any]] = {}
+    if listing_file.exists():
+        listing = json.loads(listing_file.read_text(encoding="utf-8"))
     purpose = inspect.getdoc(type(model)) or type(model).__name__
     known = listing.get(name, {}).get("purpose", purpose.partition("\n")[0].rstrip("."))
-    entry = {
+    entry: dict[str, Any] = {
         "file": f"{name}.safetensors",
         "sha256": hashlib.sha256(data).hexdigest(),
         "reader": f"{type(model).__module__}:{type(model).__qualname__}",
