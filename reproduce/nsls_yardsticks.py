@@ -18,9 +18,9 @@ from scipy.sparse.linalg import eigsh, splu
 
 import nnla
 from nnla.errors import NNLAError
+from nnla.guesses.fingerprints import outside
 from nnla.guesses.guess import Guess, GuessReport, recovered_geometry
 from nnla.models._graphs import Graphs
-from nnla.models.fingerprints import outside
 from nnla.models.nsls import NSLS, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_plus import NSLSPlus, damping, equilibrate, plus_features, rigid_outputs

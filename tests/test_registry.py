@@ -1,6 +1,7 @@
 """Weights files: whatever is wrong with one is a `WeightsError`; writing is all or nothing."""
 
 import hashlib
+import importlib
 import json
 import os
 import struct
@@ -12,6 +13,8 @@ from safetensors.numpy import save
 from nnla import registry
 from nnla._files import write_atomic
 from nnla.errors import WeightsError
+from nnla.models.autospec import AutoSpecEngine
+from nnla.models.autospec_paper import PaperConfig, PaperEngine
 from nnla.registry import load, read_safetensors, write_safetensors
 
 
@@ -74,16 +77,6 @@ def test_wrong_kind(tmp_path, kind):
     assert read_safetensors(path, kind=None)[1] == metadata
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("key", ["W1", "std", "high"])
-def test_nan_weights(tmp_path, make_engine, key, bad):
-    engine = make_engine()
-    engine.parameters[key].flat[0] = bad
-    engine.save(tmp_path / "e.safetensors")
-    with pytest.raises(WeightsError, match="NaN or Inf"):
-        load(tmp_path / "e.safetensors")
-
-
 def engine_file(path, make_engine, *, drop=None, **metadata):
     """An engine's file with a tensor left out, or with other metadata."""
     engine = make_engine()
@@ -92,6 +85,80 @@ def engine_file(path, make_engine, *, drop=None, **metadata):
     tensors = {key: value for key, value in tensors.items() if key != drop}
     path.write_bytes(save(tensors, metadata=found | metadata))
     return path
+
+
+READERS = {
+    "another package": "os:system",
+    "nnla itself": "nnla.registry:load",
+    "the package of the models": "nnla.models:EngineBase",
+    "a module within a module": "nnla.models.autospec.__init__:AutoSpecEngine",
+    "the package by its file": "nnla.models.__init__:X",
+    "a relative path": "nnla.models...os:system",
+    "a longer name": "nnla.models.autospec:AutoSpecEngine.from_file",
+    "a line more": "nnla.models.autospec:AutoSpecEngine\n",
+    "no class": "nnla.models.autospec",
+    "a function": "nnla.models.autospec:forward",
+    "a class that is no engine": "nnla.models.autospec:EngineConfig",
+    "an engine of another module": "nnla.models.autospec:EngineBase",
+    "a module that is not there": "nnla.models.nothing:Engine",
+    "a class that is not there": "nnla.models.autospec:Engine",
+    "letters of another script": "nnla.models.autospec:AutoSpec\u00c9ngine",
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_files_name_readers_among_the_models_only(tmp_path, make_engine, monkeypatch, name):
+    asked = []
+    real = importlib.import_module
+    path = engine_file(tmp_path / "r.safetensors", make_engine, reader=READERS[name])
+    monkeypatch.setattr(importlib, "import_module", lambda module: asked.append(module) or real(module))
+    with pytest.raises(WeightsError, match=r"r\.safetensors") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert all(module.startswith("nnla.models.") and module.count(".") == 2 for module in asked)
+
+
+def test_an_old_kind_with_another_reader_is_refused(tmp_path, make_engine):
+    path = engine_file(tmp_path / "r.safetensors", make_engine, reader="nnla.models.autospec_tail:TailEngine")
+    with pytest.raises(WeightsError, match="expected 'autospec-tail'"):
+        load(path)
+
+
+def test_new_models_name_their_reader_and_old_ones_do_not(tmp_path, make_engine):
+    class Newer(AutoSpecEngine):
+        kind = ""
+
+    engine = make_engine()
+    engine.save(tmp_path / "old.safetensors")
+    assert "reader" not in read_safetensors(tmp_path / "old.safetensors", kind="autospec-engine")[1]
+    newer = Newer(engine.config, engine.parameters, {})
+    newer.save(tmp_path / "new.safetensors")
+    metadata = read_safetensors(tmp_path / "new.safetensors", kind="Newer")[1]
+    assert metadata["reader"].endswith("Newer")
+    assert Newer.from_file(tmp_path / "new.safetensors").config == engine.config
+    with pytest.raises(WeightsError, match="leave them"):  # it does not lie in nnla.models
+        load(tmp_path / "new.safetensors")
+
+
+def test_nothing_of_a_construction_in_float64_is_lost(tmp_path, rng):
+    config = PaperConfig(degree=5)
+    parameters = {key: rng.standard_normal(shape) for key, shape in config.shapes().items()}
+    PaperEngine(config, parameters, {}).save(tmp_path / "p.safetensors")
+    stored, _ = read_safetensors(tmp_path / "p.safetensors", kind="autospec-paper")
+    again = load(tmp_path / "p.safetensors")
+    for key, value in parameters.items():
+        assert stored[key].dtype == np.float64
+        np.testing.assert_array_equal(again.parameters[key], value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("key", ["W1", "std", "high"])
+def test_nan_weights(tmp_path, make_engine, key, bad):
+    engine = make_engine()
+    engine.parameters[key].flat[0] = bad
+    engine.save(tmp_path / "e.safetensors")
+    with pytest.raises(WeightsError, match="NaN or Inf"):
+        load(tmp_path / "e.safetensors")
 
 
 @pytest.mark.parametrize("key", ["W0", "b2", "mean", "low"])
@@ -168,6 +235,30 @@ def test_damaged_list(shipped, text):
     for call in (registry.weights, lambda: load("m")):
         with pytest.raises(WeightsError, match="reinstall"):
             call()
+
+
+@pytest.mark.parametrize("name", sorted(registry.weights()))
+def test_shipped_models_are_read_by_whom_the_list_says_and_written_as_they_are(tmp_path, name):
+    model, entry = load(name), registry.weights()[name]
+    assert entry["reader"] == f"{type(model).__module__}:{type(model).__qualname__}"
+    assert entry["purpose"]
+    shipped = registry._FOLDER / entry["file"]
+    assert type(load(shipped)) is type(model)
+    model.save(tmp_path / "again.safetensors")
+    old, new = (read_safetensors(path, kind=None) for path in (shipped, tmp_path / "again.safetensors"))
+    bits = [{key: (v.dtype, v.shape, v.tobytes()) for key, v in tensors.items()} for tensors, _ in (old, new)]
+    assert bits[0] == bits[1]
+    assert new[1] == old[1] or "config" not in old[1]  # the schedules have their facts as texts
+
+
+def test_all_shipped_models_stay_in_memory():
+    models = [load(name) for name in registry.weights()]
+    assert all(load(name) is model for name, model in zip(registry.weights(), models, strict=True))
+
+
+def test_every_file_of_weights_is_listed():
+    listed = {entry["file"] for entry in registry.weights().values()}
+    assert listed == {path.name for path in registry._FOLDER.glob("*.safetensors")}
 
 
 def test_every_shipped_file_has_its_checksum():

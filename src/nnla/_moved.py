@@ -31,6 +31,7 @@ MOVED = {
     "nnla.kernels.conjugate_gradients": "nnla.krylov.native_cg",
     "nnla.level_sets": "nnla.preconditioners.incomplete_cholesky_numpy",
     "nnla.model_evaluation": "nnla.evaluation.engines",
+    "nnla.models.fingerprints": "nnla.guesses.fingerprints",
     "nnla.models.galerkin": "nnla.preconditioners.galerkin",
     "nnla.multigrid": "nnla.preconditioners.multigrid",
     "nnla.options": "nnla.linear.options",

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ _FOLDER = Path(__file__).parent / "weights"
 
 
 def weights() -> dict[str, dict[str, Any]]:
-    """The shipped models: name -> card (recipe, seed, data, envelope, measured figures, sha256).
+    """The shipped models: name -> file, sha256, reader, purpose, and card (recipe, seed, envelope, measured figures).
 
     Examples
     --------
@@ -47,13 +48,13 @@ def load(name: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     name : str or path
-        "autospec-cg", "autospec-tail", "autospec-cg-paper", or the path of a ``.safetensors`` file that
-        ``nnla train`` wrote.
+        "autospec-cg", "nsls-plus-geometric", ... (`weights` lists them), or the path of a ``.safetensors`` file
+        that ``nnla train`` wrote. Files name the class that reads them; only those of `nnla.models` do.
 
     Raises
     ------
     WeightsError
-        Unknown name; missing, altered or malformed file.
+        Unknown name; missing, altered or malformed file; one that names another reader.
 
     Notes
     -----
@@ -78,7 +79,7 @@ def _names() -> tuple[str, ...]:
     return tuple(weights())
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def _shipped(name: str) -> Any:
     entry = weights()[name]
     path = _FOLDER / entry["file"]
@@ -86,10 +87,10 @@ def _shipped(name: str) -> Any:
         raise WeightsError(f"the weights of {name!r} are missing at {path}; reinstall nnla")
     if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
         raise WeightsError(f"the weights of {name!r} do not match their checksum; reinstall nnla")
-    return _engine(path)
+    return _engine(path, entry.get("reader"))
 
 
-# kind of weights file -> module and class that reads it; imported when one is loaded
+# what reads the files that were written before these named their reader
 _READERS = {
     "autospec-engine": "nnla.models.autospec:AutoSpecEngine",
     "autospec-paper": "nnla.models.autospec_paper:PaperEngine",
@@ -98,31 +99,77 @@ _READERS = {
     "autospec-eig-paper": "nnla.models.autospec_eig_paper:EigPaperEngine",
     "autospec-funm-paper": "nnla.models.autospec_funm_paper:FunmPaperEngine",
     "autospec-function": "nnla.models.autospec_fun:FunctionEngine",
+    "momentum-schedules": "nnla.models.schedules:MomentumEngine",
     "nsls": "nnla.models.nsls:NSLS",
     "nsls-plus": "nnla.models.nsls_plus:NSLSPlus",
+    "quadratic-transitions": "nnla.models.schedules:TransitionTable",
 }
+_READER = re.compile(r"nnla\.models\.([a-z][a-z0-9_]*):([A-Z][A-Za-z0-9]*)", re.ASCII)
 
 
-def _engine(path: Path) -> Any:
-    kind = _kind(path)
-    if kind not in _READERS:
-        raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
-    module, _, name = _READERS[kind].partition(":")
-    return getattr(importlib.import_module(module), name).from_file(path)
+def _engine(path: Path, reader: str | None = None) -> Any:
+    if reader is None:
+        _, metadata = read_safetensors(path, kind=None)
+        kind = metadata.get("kind", "unknown")
+        reader = metadata.get("reader") or _READERS.get(kind)
+        if reader is None:
+            raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
+    return _reader(path, reader).from_file(path)
 
 
-def _kind(path: Path) -> str:
-    _, metadata = read_safetensors(path, kind=None)
-    return metadata.get("kind", "unknown")
+def _reader(path: Path, reader: Any) -> Any:
+    """The class that a file names, looked for among nnla's models and nowhere else."""
+    match = _READER.fullmatch(reader) if isinstance(reader, str) else None
+    if match is None:
+        raise WeightsError(f"{path}: weights are read by a class of nnla.models, and these name {reader!r}; leave them")
+    name, found = f"nnla.models.{match[1]}", None
+    try:
+        found = vars(importlib.import_module(name)).get(match[2])
+    except ModuleNotFoundError as error:
+        if error.name != name:  # it is there, and lacks something itself
+            raise
+    base = importlib.import_module("nnla.models.engine_base").EngineBase
+    if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == name):
+        raise WeightsError(
+            f"{path}: this version of nnla has no {reader!r}, which reads these weights; install a newer one"
+        )
+    return found
 
 
 def save_model(
-    path: str | Path, *, kind: str, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]
+    path: str | Path,
+    *,
+    kind: str,
+    config: Any,
+    parameters: dict[str, np.ndarray],
+    card: dict[str, Any],
+    reader: str | None = None,
 ) -> None:
-    """Write a model's float32 tensors, with its config (a dataclass) and card in the metadata, atomically."""
-    tensors = {key: value.astype(np.float32) for key, value in parameters.items()}
+    """Write a model's tensors, with its config (a dataclass), card and reader in the metadata, atomically.
+
+    Parameters
+    ----------
+    kind : of the file, see `read_model`
+    reader : "nnla.models.MODULE:CLASS" that reads it; None for the class of that kind
+
+    Notes
+    -----
+    A tensor is written in float32 where that holds all its numbers, as it does those of most trained networks,
+    else as it is: nothing is lost.
+    """
+    tensors = {key: _narrowed(value) for key, value in parameters.items()}
     metadata = {"kind": kind, "config": json.dumps(asdict(config)), "card": json.dumps(card)}
+    if reader is not None and reader != _READERS.get(kind):
+        metadata["reader"] = reader
     write_safetensors(path, tensors, metadata)
+
+
+def _narrowed(value: np.ndarray) -> np.ndarray:
+    if value.dtype != np.float64:
+        return value
+    with np.errstate(over="ignore"):
+        single = value.astype(np.float32)
+    return single if np.array_equal(single, value, equal_nan=True) else value
 
 
 def read_model(

@@ -262,7 +262,7 @@ def test_damaged_weights_fall_back_to_a_rule(no_weights):
 
 def test_a_misleading_engine_is_noticed():
     class Wrong:
-        name, card, task = "wrong", {}, "eigenproblems"
+        name, card, task = "wrong", {}, "filter cuts"
 
         def choose(self, window, *, degree):
             from nnla.models.autospec_eig import EigChoice

@@ -29,7 +29,7 @@ def test_default_methods_are_in_order_and_all_converge(rows):
     assert list(rows) == [method for method in DEFAULT_METHODS if method in rows]
     assert {"direct", "cg", "jacobi", "ic", "chebyshev", "rule", "dos", "autospec", "auto"} <= set(rows)
     for row in rows.values():
-        if row.status not in ("skipped", "error"):
+        if row.status != "error":
             assert row.converged, row
             assert row.relative_residual <= 1e-8
 
@@ -82,19 +82,10 @@ def test_a_failing_method_has_a_row_and_the_others_run(problem):
     assert fine.converged
 
 
-def test_unregistered_weights_are_skipped_with_a_note(problem, monkeypatch):
-    import nnla.registry
-
-    real = nnla.registry.load
-
-    def load(name):
-        if name == "autospec-cg-paper":
-            raise WeightsError("no model 'autospec-cg-paper': the shipped ones are autospec-cg")
-        return real(name)
-
-    monkeypatch.setattr(nnla.registry, "load", load)
+def test_weights_that_cannot_be_read_are_a_row_that_says_so(problem, no_weights):
     (row,) = compare(problem, methods=["autospec-paper"])
-    assert (row.status, row.note) == ("skipped", "its weights are not registered")
+    assert row.status == "error"
+    assert "checksum" in row.note
 
 
 def test_no_convergence_is_a_row_too(problem):
@@ -167,7 +158,8 @@ def test_evaluate_model_refuses_what_it_does_not_know():
         evaluate_model("nonsense")
     with pytest.raises(OptionError, match="family"):
         evaluate_model("autospec-cg", "nonsense")
-    assert engine_method(object()) == "autospec-paper"
+    with pytest.raises(OptionError, match="task"):
+        engine_method(object())
 
 
 def test_summary_counts():

@@ -47,7 +47,7 @@ def test_bad_preconditioners_are_named():
 
 def test_bad_model_is_named():
     class Drifting:
-        name = "drifting"
+        name, task, degree = "drifting", "polynomials", None
         card: dict = {}  # noqa: RUF012
 
         def recurrence(self, probe, *, degree):

@@ -113,18 +113,11 @@ def test_what_is_not_convex_falls_back():
     assert report.converged
 
 
-def test_damaged_weights_fall_back(monkeypatch, tmp_path):
-    from nnla.extensions import momentum
-
-    momentum._parameters.cache_clear()
-    monkeypatch.setattr(momentum, "_WEIGHTS", tmp_path / "none.safetensors")
-    try:
-        f, _ = quadratic(np.geomspace(0.1, 1, 20))
-        report = minimise(f, np.zeros(20)).report
-        assert report.converged
-        assert "weights" in report.fallback
-    finally:
-        momentum._parameters.cache_clear()
+def test_damaged_weights_fall_back(no_weights):
+    f, _ = quadratic(np.geomspace(0.1, 1, 20))
+    report = minimise(f, np.zeros(20)).report
+    assert report.converged
+    assert "weights" in report.fallback
 
 
 def test_limits_and_trivial_starts():

@@ -77,9 +77,8 @@ def test_the_learned_table_keeps_its_word_and_beats_the_composition_of_five_prod
     assert learned_stage(1e-3) is None
 
 
-def test_without_its_weights_the_planner_goes_on(monkeypatch, tmp_path):
+def test_without_its_weights_the_planner_goes_on(no_weights):
     minimax._table.cache_clear(), minimax.learned_stage.cache_clear(), minimax._cheapest.cache_clear()
-    monkeypatch.setattr(minimax, "_WEIGHTS", tmp_path / "none.safetensors")
     try:
         steps = plan(0.31, 1e-9)
         assert 17 not in steps

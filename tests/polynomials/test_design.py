@@ -56,7 +56,7 @@ def test_outside_the_envelope_falls_back_and_says_so(probe):
 
 def test_indefinite_polynomial_of_an_engine_is_refused(probe):
     class Rogue:
-        name = "rogue"
+        name, task = "rogue", "polynomials"
         card: dict = {}  # noqa: RUF012
 
         def recurrence(self, probe, *, degree):

@@ -11,6 +11,7 @@ import click
 
 from nnla.cli._output import emit_json, number, progress, say, show_pairs, show_table
 from nnla.errors import OptionError
+from nnla.tasks import FAMILIES, resolve, task_of
 
 __all__ = ["COMMANDS"]
 
@@ -51,104 +52,40 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
 @click.option(
     "--on",
     "family",
-    type=click.Choice(["suite", "spectra", "frames"]),
-    help="suite: solve the benchmark systems (the default); spectra: simulate CG on spectra that no training has "
+    type=click.Choice(FAMILIES),
+    help="suite: solve the benchmark systems (the default for linear systems); spectra: spectra that no training has "
     "drawn; frames: building frames that none has drawn, for models of initial guesses (their default).",
 )
 @click.option(
     "--size",
     type=click.Choice(["small", "full"]),
-    default="small",
-    show_default=True,
-    help="Size of the suite.",
+    help="Size of the suite, or of frames (default small).",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Number of spectra (default 200) or frames (default 24).")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="Number of spectra (default 200 for linear systems) or frames (default 24).",
+)
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def evaluate(model: str, family: str | None, size: str, count: int | None, degree: int | None, as_json: bool) -> int:
-    """Measure a model (a shipped one by name, or a weights file) against the classical methods."""
+def evaluate(
+    model: str, family: str | None, size: str | None, count: int | None, degree: int | None, as_json: bool
+) -> int:
+    """Measure a model (a shipped one by name, or a weights file), against classical methods where there are some."""
     from nnla.evaluation.engines import evaluate_model
     from nnla.registry import load
 
-    guesses = getattr(load(model), "task", None) == "initial guesses"
-    if guesses and family in (None, "frames"):
-        return _evaluate_guesses(model, size, count or 24, as_json)
-    if family == "frames":
-        raise OptionError("--on frames is for models of initial guesses; leave it out")
+    engine = load(model)
     with progress("evaluating") as tell:
-        family = family or "suite"
-        result = evaluate_model(model, family, size=size, count=count or 200, degree=degree, progress=tell)
+        found = evaluate_model(engine, family, size=size, count=count, degree=degree, progress=tell)
+    found |= {"model": model}
     if as_json:
-        emit_json(result)
+        emit_json(found)
     else:
-        _show_evaluation(result)
-    unsolved = result["unsolved"]
-    failed = unsolved[result["method"]] if isinstance(unsolved, dict) else unsolved
-    return 1 if failed else 0
-
-
-def _evaluate_guesses(model: str, size: str, count: int, as_json: bool) -> int:
-    from nnla.evaluation.guesses import evaluate_guesses
-
-    with progress("evaluating") as tell:
-        frames = "small" if size == "full" else "mini"
-        d: dict[str, Any] = {"model": model} | evaluate_guesses(model, size=frames, count=count, progress=tell)
-    if as_json:
-        emit_json(d)
-        return 0
-    low, mean, high = d["n"]
-    say(f"{model} on {count} frames that no training has drawn, n = {low:,} to {high:,} (mean {mean:,.0f})")
-    rows = [[name, *(number(d[key][q]) for q in ("mean", "median", "p90"))] for name, key in _ERRORS.items()]
-    show_table(("relative error", "mean", "median", "90th percentile"), rows)
-    for style, figures in d["styles"].items():
-        say(f"of x, frames of style {style}: mean {number(figures['mean'])}, median {number(figures['median'])}")
-    say(f"CG iterations over Jacobi until the error is below; the guess takes {d['products']} products before:")
-    rows = [[key, *(number(v) for v in values)] for key, values in d["iterations"].items()]
-    show_table(("start", *(f"{t:.0e}" for t in d["targets"])), rows)
-    return 0
-
-
-_ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
-_RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
-
-
-def _show_evaluation(d: dict[str, Any]) -> None:
-    unit = f"systems ({d['size']})" if d["family"] == "suite" else f"spectra (seed {d['seed']})"
-    say(f"{d['model']}: {d['method']}, degree {d['degree']}, rtol {d['rtol']:.0e}, on {d['count']} {unit}")
-    header = ("", "geo. mean", "best", "worst", "better", "equal", "worse")
-    if d["family"] == "suite":
-        rows = [
-            [
-                *(number(row[key]) for key in ("problem", "n", "plain_iterations", "probe_iterations", "iterations")),
-                *(number(row[key]) for key in ("products", "efficiency")),
-                *(number(row["opponents"].get(key)) for key in d["against"]),
-            ]
-            for row in d["problems"]
-        ]
-        show_table(("problem", "n", "N", "probe", "outer", "products", "E", *d["against"]), rows)
-        say("N: iterations of plain CG over the same scaling; E = N / (m outer), the probe not counted;")
-        say("on the right the outer iterations of the others, after a probe of 50 steps")
-        e, every = d["efficiency"], d["plain_over_products"]
-        say(f"geometric mean (worst): E {number(e['geometric_mean'])} ({number(e['worst'])}),", end=" ")
-        say(f"N / products {number(every['geometric_mean'])} ({number(every['worst'])})")
-        say(f"{d['solved_by_the_probe']} solved by the probe alone, {d['unsolved']} not solved,", end=" ")
-        say(f"{d['fallbacks']} fallbacks")
-    else:
-        say(f"{d['hopeless']} are beyond 400 outer iterations for every interval and are left out")
-        say(f"{d['indefinite']} learned polynomials were indefinite on the probed interval, before any guard,")
-        say(f"{d['indefinite_on_spectrum']} on eigenvalues beyond it, which CG notices as it runs")
-        say(f"{d['outside_envelope']} probes were outside the training envelope, {d['fallbacks']} fell back")
-        say()
-        say("outer iterations over those of the best interval known in hindsight (10 stands for 10 or more):")
-        rows = [[key, *(number(v[r]) for r in _RATIOS[:3])] for key, v in d["above_best"].items()]
-        show_table(
-            (*header[:4], "unsolved"),
-            [[*row, str(d["unsolved"][row[0]])] for row in rows],
-            strong=d["method"],
-        )
-    say()
-    say(f"outer iterations of {d['method']} over those of:")
-    show_table(header, [[key, *(number(v[r]) for r in _RATIOS)] for key, v in d["against"].items()])
+        show = task_of(engine).show
+        show_pairs(flat(found)) if show is None else resolve(show)(found)
+    unsolved = found.get("unsolved", 0)
+    return 1 if (unsolved[found["method"]] if isinstance(unsolved, dict) else unsolved) else 0
 
 
 @click.command()
@@ -166,7 +103,7 @@ def weights(name: str | None, as_json: bool) -> int:
             emit_json({"name": name} | found[name])
         else:
             say(name)
-            show_pairs(_flat(found[name]))
+            show_pairs(flat(found[name]))
         return 0
     if as_json:
         emit_json(found)
@@ -187,11 +124,11 @@ def _range(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     pairs = []
     for key, value in table.items():
         if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{key}.")
+            pairs += flat(value, f"{prefix}{key}.")
         else:
             pairs.append((f"{prefix}{key}", _range(value)))
     return pairs

@@ -11,8 +11,9 @@ from nnla.eigen.filters import chebyshev_filter, cut_of_strength, power_filter, 
 from nnla.eigen.window import Window
 from nnla.errors import NNLAError, WeightsError
 from nnla.polynomials.recurrence import Recurrence
+from nnla.tasks import engine_for
 
-__all__ = ["FILTERS", "FilterChoice", "choose_filter", "shipped"]
+__all__ = ["FILTERS", "FilterChoice", "choose_filter", "learned_filter"]
 
 FILTERS = ("autospec", "autospec-paper", "chebyshev", "power")
 CUT = 1.5  # the paper's Chebyshev filter damps from the (1.5 k + 1)-th eigenvalue on
@@ -59,7 +60,7 @@ def choose_filter(window: Window, method: str, degree: int, *, cut: float = CUT,
     if method == "autospec-paper":
         return _paper(window, degree, engine)
     try:
-        engine = shipped("autospec-eig") if engine is None else engine
+        engine = learned_filter(engine, method)
     except WeightsError as error:
         return replace(_chebyshev(window, rule_cut(window, degree), degree), fallback=f"a cut by rule, because {error}")
     choice = engine.choose(window, degree=degree)
@@ -89,7 +90,7 @@ def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
     if k >= x.size - 1:
         return replace(classical, fallback="Chebyshev filter, because the window is too short for the paper's engine")
     try:
-        engine = shipped("autospec-eig-paper") if engine is None else engine
+        engine = learned_filter(engine, "autospec-paper")
         P = engine.recurrence(x, residuals, k, degree=degree)
     except NNLAError as error:
         return replace(classical, fallback=f"Chebyshev filter, because the paper's engine cannot: {error}")
@@ -107,11 +108,17 @@ def _sorted(a: float, b: float) -> tuple[float, float]:
     return min(a, b), max(a, b)
 
 
-def shipped(name: str) -> Any:
-    """A shipped engine by name."""
-    from nnla import registry
+def learned_filter(engine: Any, method: str) -> Any:
+    """The engine given, itself or by the path of its weights, else the one shipped for "autospec[-paper]" or "auto".
 
-    return registry.load(name)
+    Raises
+    ------
+    WeightsError
+        The weights cannot be loaded.
+    OptionError
+        The engine is of another task.
+    """
+    return engine_for(engine, "eigenproblems", method)
 
 
 def rule_cut(window: Window, degree: int) -> float:

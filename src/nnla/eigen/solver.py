@@ -9,7 +9,7 @@ import numpy as np
 
 from nnla.eigen.auto import before_probe, predict
 from nnla.eigen.factorised import solve_dense, solve_inverse
-from nnla.eigen.filter_choice import choose_filter, shipped
+from nnla.eigen.filter_choice import choose_filter, learned_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.report import EigenReport
@@ -150,7 +150,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
     try:
-        engine = shipped("autospec-eig") if job.engine is None else job.engine
+        engine = learned_filter(job.engine, "auto")
     except WeightsError as error:
         job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
         job.reason = f"auto: {job.method} without a prediction for the others, because {error}"

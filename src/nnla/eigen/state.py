@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnla.eigen.filter_choice import CUT, FilterChoice
+from nnla.eigen.filter_choice import CUT, FilterChoice, learned_filter
 from nnla.errors import OptionError
 
 if TYPE_CHECKING:
@@ -152,9 +152,7 @@ def make_job(
     if engine is not None:
         if method not in ("autospec", "autospec-paper", "auto"):
             raise OptionError(f"method={method!r} takes no engine")
-        asked = "recurrence" if method == "autospec-paper" else "choose"
-        if getattr(engine, "task", None) != "eigenproblems" or not hasattr(engine, asked):
-            raise OptionError(f"engine={engine!r} is not for method={method!r} of eigenproblems")
+        engine = learned_filter(engine, method)
     return Job(
         k=int(k),
         which=which,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import NNLAError, OptionError, WeightsError
+from nnla.errors import NNLAError, OptionError
 from nnla.polynomials.design import engine_method
 from nnla.types import Progress, Report
 
@@ -44,7 +44,7 @@ class Row:
     ----------
     method : the method asked for
     scaling : what it worked on top of
-    status, converged : as in `nnla.Report`; "error" and "skipped" for methods that did not run
+    status, converged : as in `nnla.Report`; "error" for methods that did not run
     iterations, probe_iterations : outer iterations, and the plain CG steps before them
     products, reductions : in all, probe and checks included
     seconds : median over the repeats, everything included but imports and reading the weights
@@ -206,8 +206,6 @@ def _warm_up(methods: Iterable[str]) -> None:
 
 
 def _failure(method: str, error: BaseException) -> Row:
-    if method == "autospec-paper" and isinstance(error, WeightsError) and str(error).startswith("no model"):
-        return Row(method, status="skipped", note="its weights are not registered")
     return Row(method, note="out of memory" if isinstance(error, MemoryError) else str(error))
 
 

@@ -1,9 +1,11 @@
-"""A learned model on a family of problems, against the classical methods that read the same probe."""
+"""A learned model against the classical methods that read the same probe; and the door to the measures of all tasks."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,71 @@ import numpy as np
 from nnla.errors import OptionError
 from nnla.evaluation.comparison import compare
 from nnla.polynomials.design import design_polynomial, engine_method
-from nnla.types import Progress
+from nnla.polynomials.recurrence import Recurrence, chebyshev
+from nnla.tasks import FAMILIES, resolve, task_of
+from nnla.types import Progress, SpectralProbe
 
-__all__ = ["FAMILIES", "evaluate_model", "unguarded"]
+__all__ = ["FAMILIES", "evaluate_engine", "evaluate_model", "unguarded"]
 
-FAMILIES = ("suite", "spectra")
 _OPPONENTS = ("chebyshev", "chebyshev4", "rule", "dos")
 _HELD_OUT = 20_261_121  # training draws spectra from [seed, chunk]; these come from [_HELD_OUT, seed, index]
 _CAP = 10.0  # ratio that stands for "at least this much worse" in geometric means
 
 
 def evaluate_model(
-    name: str,
+    name: Any,
+    family: str | None = None,
+    *,
+    size: str | None = None,
+    count: int | None = None,
+    degree: int | None = None,
+    rtol: float | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A model measured as its task is: `nnla.tasks.TASKS` says by what.
+
+    Parameters
+    ----------
+    name : a shipped model, the path of a weights file written by ``nnla train``, or a model
+    family : what it is measured on; for linear systems see `evaluate_engine`, for initial guesses
+        `nnla.evaluation.guesses.evaluate_on_frames`. By default the first of the task
+    size, count, degree, rtol, seed : as these take them; None for their defaults
+    progress : called as ``progress(text, done, total)``
+
+    Returns
+    -------
+    dict
+        JSON-able: "model", "family", and the figures.
+
+    Raises
+    ------
+    WeightsError, OptionError
+        Also for an option that has no effect on this measure.
+    """
+    from nnla.registry import load
+
+    model = load(name) if isinstance(name, (str, os.PathLike)) else name
+    task = task_of(model)
+    if task.evaluate is None:
+        raise OptionError(f"{model!r} is for {task.field}; its card says how it was evaluated (`nnla weights NAME`)")
+    family = task.families[0] if family is None else family
+    if family not in task.families:
+        choices = ", ".join(repr(f) for f in task.families)
+        raise OptionError(f"models for {task.field} are not measured on the family {family!r}; choose {choices}")
+    measure = resolve(task.evaluate)
+    given = {"size": size, "count": count, "degree": degree, "rtol": rtol, "seed": seed}
+    given = {key: value for key, value in given.items() if value is not None}
+    taken = inspect.signature(measure).parameters
+    if unused := [key for key in given if key not in taken]:
+        raise OptionError(f"{unused[0]} has no effect on measuring models for {task.field}; leave it out")
+    given |= {key: value for key, value in {"family": family, "progress": progress}.items() if key in taken}
+    label = os.fspath(name) if isinstance(name, (str, os.PathLike)) else model.card.get("name", model.name)
+    return {"model": label, "family": family} | measure(model, **given)
+
+
+def evaluate_engine(
+    engine: Any,
     family: str = "suite",
     *,
     size: str = "small",
@@ -32,16 +87,16 @@ def evaluate_model(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """A model against the classical methods that read the same probe.
+    """An engine for linear systems against the classical methods that read the same probe.
 
     Parameters
     ----------
-    name : a shipped model, or the path of a weights file written by ``nnla train``
+    engine : what `nnla.load` returns
     family : "suite": solve the systems of `nnla.problems.suite`; "spectra": simulate CG on virtual
         spectra that no training has drawn
     size : "small" or "full", of the suite
     count : number of spectra
-    degree : degree of P, default 11 (the model's own if it has only one)
+    degree : degree of P, default 11 (the engine's own if it has only one)
     rtol : tolerance
     seed : of the held-out spectra
     progress : called as ``progress(text, done, total)``
@@ -55,27 +110,17 @@ def evaluate_model(
         known in hindsight, and the number of learned polynomials that were indefinite before any guard: on the
         probed interval, and on eigenvalues that the probe did not see.
 
-    Raises
-    ------
-    WeightsError, OptionError
-
     Notes
     -----
-    Cost: "suite", small: seconds; "spectra": about 30 ms each. The model is used as `nnla.solve` uses it,
+    Cost: "suite", small: seconds; "spectra": about 30 ms each. The engine is used as `nnla.solve` uses it,
     guards and fallbacks included, unless stated otherwise.
     """
-    from nnla.registry import load
-
-    if family not in FAMILIES:
-        raise OptionError(f"unknown family {family!r}; choose from {', '.join(FAMILIES)}")
-    engine = load(name)
     method = engine_method(engine)
-    if degree is None:
-        degree = int(getattr(engine.config, "degree", 11))
-    facts = {"model": name, "method": method, "family": family, "degree": degree, "rtol": rtol}
+    d: int = degree or engine.degree or 11
+    facts = {"method": method, "degree": d, "rtol": rtol}
     if family == "suite":
-        return facts | _on_suite(engine, method, size, degree, rtol, progress)
-    return facts | _on_spectra(engine, method, count, degree, rtol, seed, progress)
+        return facts | _on_suite(engine, method, size, d, rtol, progress)
+    return facts | _on_spectra(engine, method, count, d, rtol, seed, progress)
 
 
 def _on_suite(
@@ -128,7 +173,6 @@ def _on_spectra(
     from nnla.polynomials.guards import MARGIN, check_polynomial
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe
-    from nnla.types import SpectralProbe
 
     m = degree + 1
     names = (method, *_OPPONENTS)
@@ -193,18 +237,30 @@ def _on_spectra(
     }
 
 
-def unguarded(engine: Any, probe: Any, degree: int, rtol: float) -> tuple[Any, bool]:
+def unguarded(engine: Any, probe: SpectralProbe, degree: int, rtol: float) -> tuple[Recurrence, bool]:
     """What the network asks for before any guard, and whether the probe is in its envelope."""
-    from nnla.polynomials.recurrence import chebyshev
+    return _UNGUARDED[engine.task](engine, probe, degree, rtol)
 
-    if hasattr(engine, "improve"):
-        return design_polynomial(
-            probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine
-        ).recurrence, True
-    if not hasattr(engine, "choose"):
-        return engine.recurrence(probe, degree=degree), True
+
+def _interval(engine: Any, probe: SpectralProbe, degree: int, rtol: float) -> tuple[Recurrence, bool]:
     choice = engine.choose(probe, degree=degree, rtol=rtol)
     return chebyshev(choice.a, choice.b, degree), choice.inside
+
+
+def _roots(engine: Any, probe: SpectralProbe, degree: int, rtol: float) -> tuple[Recurrence, bool]:
+    design = design_polynomial(probe, method="autospec-tail", degree=degree, rtol=rtol, engine=engine)
+    return design.recurrence, True
+
+
+def _polynomial(engine: Any, probe: SpectralProbe, degree: int, rtol: float) -> tuple[Recurrence, bool]:
+    return engine.recurrence(probe, degree=degree), True
+
+
+_UNGUARDED: dict[str, Callable[[Any, SpectralProbe, int, float], tuple[Recurrence, bool]]] = {
+    "intervals": _interval,
+    "outlier roots": _roots,
+    "polynomials": _polynomial,
+}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nnla.errors import OptionError
+from nnla.guesses.fingerprints import outside
 from nnla.krylov.cg import conjugate_gradients
-from nnla.models.fingerprints import outside
 from nnla.operators.operator import Operator, as_operator
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.preconditioners.scalings import bind_scaling
 from nnla.types import Progress
 
-__all__ = ["TARGETS", "error_iterations", "evaluate_guesses"]
+__all__ = ["TARGETS", "error_iterations", "evaluate_guesses", "evaluate_on_frames"]
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5)  # relative errors of the paper's Table 4
 
@@ -117,21 +119,20 @@ def evaluate_guesses(
     from nnla.problems.frame_sets import make_structures, relative_errors, summary
     from nnla.registry import load
 
-    model = load(model) if isinstance(model, str) else model
+    model = load(model) if isinstance(model, (str, os.PathLike)) else model
     stand = round(_STAND * count)
     shares = {"stand": stand, "irregular": count - stand}
     structures, styles = [], []
     for style, some in shares.items():
         structures += make_structures("test", some, seed=seed, sizes={size: 1.0}, styles={style: 1.0}, loads=10)
         styles += [style] * some
-    geometric = bool(getattr(model.config, "geometry", False))
     errors: list[dict[str, float]] = []
     counts: dict[str, list[list[float]]] = {"zero": [], "warm": [], "deflated": []}
     products, declined = 0, 0
     for k, one in enumerate(structures):
         case = k % one.b.shape[1]
         b, x = one.b[:, case], one.x[:, case]
-        geometry = one.geometry if geometric else None
+        geometry = one.geometry if model.takes_geometry else None
         guess = initial_guess(one.A, b, model=model, geometry=geometry, guard=False)
         declined += bool(outside(one.A, model.card.get("matrices", {})))
         products = max(products, guess.report.products)
@@ -144,7 +145,6 @@ def evaluate_guesses(
             progress(size, k + 1, count)
     n = [one.b.shape[0] for one in structures]
     return {
-        "family": "frames",
         "size": size,
         "count": count,
         "seed": seed,
@@ -159,3 +159,13 @@ def evaluate_guesses(
         "iterations": {key: np.mean(rows, axis=0).tolist() for key, rows in counts.items() if rows},
         **{key: summary([e[key] for e in errors]) for key in ("delta", "energy", "residual")},
     }
+
+
+def evaluate_on_frames(
+    model: Any, *, size: str = "small", count: int = 24, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """`evaluate_guesses` for ``nnla eval``: frames of some hundred unknowns ("small"), or of some thousand ("full")."""
+    frames = {"small": "mini", "full": "small"}
+    if size not in frames:
+        raise OptionError(f"size must be 'small' or 'full', got {size!r}")
+    return evaluate_guesses(model, size=frames[size], count=count, seed=seed, progress=progress)

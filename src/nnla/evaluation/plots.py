@@ -236,9 +236,8 @@ def _reductions(r: Report) -> np.ndarray:
 
 
 def _outer(r: Report) -> int:
-    """Iterations with the polynomial; a fallback's plain steps come after them."""
-    switched = r.fallback is not None and "current iterate" in r.fallback
-    return min(r.preconditioner_applies, r.iterations) if switched else r.iterations
+    """Iterations with the polynomial, each of which applies it; a fallback's plain steps come after them."""
+    return min(r.preconditioner_applies, r.iterations)
 
 
 def _residuals(axis: Any, reports: dict[str, Report], label: str, position: Any) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
 
 import numpy as np
 
 from nnla.errors import OptionError, WeightsError
-from nnla.registry import read_safetensors
+from nnla.tasks import engine_for
 
 __all__ = [
     "CUSHION",
@@ -34,7 +33,6 @@ __all__ = [
 # degree -> products of matrices: G = X'X, powers of G beyond the first, and X c(G)
 PRODUCTS = {3: 2, 5: 3, 9: 4, 17: 5}
 LEARNED, PARAMETERS = 17, 11  # the transition whose coefficients come from a table that was trained
-_WEIGHTS = Path(__file__).parents[1] / "weights" / "quadratic-transitions.safetensors"
 _TAYLOR = {3: (1.5, -0.5), 5: (1.875, -1.25, 0.375), 9: (315 / 128, -420 / 128, 378 / 128, -180 / 128, 35 / 128)}
 # Beyond this ratio the Taylor polynomial of x^-1/2 at 1 is the minimax one up to rounding
 _FLAT = {3: 1 - 1e-7, 5: 1 - 1e-5, 9: 1 - 3e-3}
@@ -146,9 +144,8 @@ def _taylor(degree: int, ratio: float) -> Stage:
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ratios, parameters, errors) of the learned transitions; empty where the weights cannot be read."""
     try:
-        tensors, _ = read_safetensors(_WEIGHTS, kind="quadratic-transitions")
-        return tensors["ratio"], tensors["theta"], tensors["error"]
-    except (WeightsError, KeyError):  # the other degrees do without
+        return engine_for(None, "polar factors and inverse roots", "autospec").table()
+    except WeightsError:  # the other degrees do without
         return np.zeros(0), np.zeros((0, PARAMETERS)), np.zeros(0)
 
 

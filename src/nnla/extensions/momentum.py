@@ -8,17 +8,15 @@ depends on how much of the gradient lies there, and on the reduction wanted. A s
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnla.errors import OptionError
 from nnla.operators.arrays import namespace
-from nnla.registry import read_safetensors
+from nnla.tasks import engine_for
 from nnla.types import SpectralProbe
 
 __all__ = [
@@ -35,7 +33,6 @@ __all__ = [
 CANDIDATES = np.geomspace(1e-7, 0.5, 32)  # of a / b
 _GRID = np.geomspace(1e-6, 1.0, 20)  # where the Gauss rule's distribution function is read
 FEATURES = 2 * len(_GRID) + 13
-_WEIGHTS = Path(__file__).parents[1] / "weights" / "momentum-schedules.safetensors"
 
 Coefficients = tuple[float, float, float]
 
@@ -106,12 +103,6 @@ def forward(x: Any, parameters: dict[str, Any]) -> Any:
     return h @ parameters["W2"] + parameters["b2"]
 
 
-@functools.lru_cache(maxsize=1)
-def _parameters() -> dict[str, np.ndarray]:
-    tensors, _ = read_safetensors(_WEIGHTS, kind="momentum-schedules")
-    return {key: value.astype(np.float64) for key, value in tensors.items()}
-
-
 def choose_lower(probe: SpectralProbe, reduction: float) -> float:
     """The lower end a of the interval that the engine expects to take fewest iterations.
 
@@ -125,15 +116,4 @@ def choose_lower(probe: SpectralProbe, reduction: float) -> float:
     WeightsError
         The shipped weights cannot be read.
     """
-    x = features(probe, min(max(reduction, 1e-14), 0.9))[None]
-    parameters = _parameters()
-    x = np.clip(x, parameters["low"], parameters["high"])  # nothing is extrapolated
-    curve = forward(x, parameters)[0]
-    i = int(np.argmin(curve))
-    shift = 0.0
-    if 0 < i < curve.size - 1:
-        left, centre, right = curve[i - 1 : i + 2]
-        bend = left - 2 * centre + right
-        shift = float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5)) if bend > 0 else 0.0
-    ratio = math.exp(math.log(CANDIDATES[i]) + shift * math.log(CANDIDATES[1] / CANDIDATES[0]))
-    return ratio * probe.upper_bound
+    return engine_for(None, "convex minimisation", "autospec").lower(probe, reduction)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nnla.errors import OptionError, WeightsError
+from nnla.errors import WeightsError
 from nnla.functions.polynomials import (
     RULE_MARGINS,
     Margins,
@@ -23,13 +22,13 @@ from nnla.functions.polynomials import (
 )
 from nnla.functions.scalars import ScalarFunction
 from nnla.polynomials.recurrence import Recurrence
+from nnla.tasks import engine_for
 from nnla.types import SpectralProbe
 
 __all__ = ["MAX_DEGREE", "POLYNOMIALS", "FunctionDesign", "design_function", "expected_error", "mean_square"]
 
 POLYNOMIALS = ("autospec", "chebyshev", "neumann")
 MAX_DEGREE = 1024
-_SHIPPED = "autospec-invsqrt"
 _HALF = 0.5  # share of the tolerance that a design may use up
 _CAUTIOUS = Margins(low=1.0, spread=1.0, gap=1.0)  # the zones on which a polynomial is judged
 _PROBED = Margins(low=0.0, spread=1.0, gap=1.0)  # ... and on which two of them are compared
@@ -264,16 +263,11 @@ def _given_up(classical: FunctionDesign, why: str) -> FunctionDesign:
 
 def _margins(probe: SpectralProbe, f: ScalarFunction, degree: int | None, engine: Any) -> tuple[Margins, str, str]:
     """Margins, the name of the weights, and why the engine was not followed, or ""."""
-    from nnla.registry import load
-
     try:
-        given = engine is None or isinstance(engine, (str, os.PathLike))
-        learned = load(_SHIPPED if engine is None else engine) if given else engine
+        learned = engine_for(engine, "matrix functions", "autospec")
     except WeightsError as error:
         if engine is not None:  # the user's own weights: they want to know
             raise
         return RULE_MARGINS, "", f"autospec: {error}; margins by rule"
-    if not hasattr(learned, "margins"):
-        raise OptionError(f"engine={engine!r} is not one for matrix functions; train autospec-invsqrt")
     choice = learned.margins(probe, degree=21 if degree is None else degree)
     return choice.margins, learned.card.get("name", learned.name), "" if choice.inside else choice.reason

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError, ShapeError
-from nnla.models.fingerprints import outside
-from nnla.models.nsls import NSLS
-from nnla.models.nsls_plus import NSLSPlus
+from nnla.guesses.fingerprints import outside
 from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator, as_operator
 from nnla.preconditioners.deflation import DeflationSpace
@@ -23,6 +21,7 @@ from nnla.problems.frame_recovery import recover_frame
 from nnla.problems.geometry import Geometry
 from nnla.registry import load
 from nnla.report import ReportBase, Status
+from nnla.tasks import TASKS, InitialGuesses, task_of
 from nnla.types import Kind, library_versions
 
 __all__ = ["Guess", "GuessReport", "initial_guess", "recovered_geometry", "warm_start_of"]
@@ -215,7 +214,7 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
     clock = time.perf_counter()
     network, geometry, source, because = _choose(A, model, geometry)
     seconds["geometry"] = time.perf_counter() - clock
-    name = str(network.card.get("name", network.kind))
+    name = str(network.card.get("name", network.name))
     unseen = outside(A, network.card.get("matrices", {})) if guard else []
     columns = b.reshape(op.n, -1)
     x, space, fallback, inside = np.zeros_like(columns), None, None, 0
@@ -223,14 +222,14 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
         fallback = f"{name} has seen no matrix like this one ({'; '.join(unseen[:3])}): starting from zero"
     elif np.any(columns):
         clock = time.perf_counter()
-        if isinstance(network, NSLSPlus):
+        if network.subspace:
             x, space, inside = _proposals(op, columns, network, geometry)
         else:
+            more = (geometry,) if network.takes_geometry else ()
             for j in range(columns.shape[1]):
-                x[:, j] = network.guess(op, columns[:, j])
-            count = 2 * network.config.blocks * network.config.inner
-            op.count(columns.shape[1] * network.config.products)
-            inside = columns.shape[1] * count
+                x[:, j] = network.guess(op, columns[:, j], *more)
+            op.count(columns.shape[1] * network.products)
+            inside = columns.shape[1] * network.network_products
         seconds["network"] = time.perf_counter() - clock - (space.seconds if space else 0.0)
         seconds["setup"] = space.seconds if space else 0.0
     x, residual, energy, worse = _guarded(op, columns, x)
@@ -267,7 +266,7 @@ def _entries(op: Operator) -> Any:
     return A
 
 
-def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometry | None, str | None, str]:
+def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuesses, Geometry | None, str | None, str]:
     """Network, geometry, where that is from, and why."""
     source = None if geometry is None else "given"
     because = "asked for"
@@ -285,9 +284,9 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometr
                 None: "no geometry",
             }[source]
         model = load(name)
-    if not isinstance(model, (NSLS, NSLSPlus)):
+    if task_of(model) is not TASKS["initial guesses"]:
         raise OptionError(f"{model!r} is no model of initial guesses; choose from {', '.join(_SHIPPED)}, or load one")
-    if isinstance(model, NSLSPlus) and model.config.geometry and geometry is None:
+    if model.takes_geometry and geometry is None:
         geometry = recovered_geometry(A)
         if geometry is None:
             raise OptionError(
@@ -295,7 +294,7 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[Any, Geometr
                 f"{_ALGEBRAIC!r}"
             )
         source = "recovered"
-    if geometry is not None and not (isinstance(model, NSLSPlus) and model.config.geometry):
+    if geometry is not None and not model.takes_geometry:
         raise OptionError("geometry has no effect on this model; leave it out, or use 'nsls-plus'")
     return model, geometry, source, because
 
@@ -310,11 +309,11 @@ def recovered_geometry(A: Any) -> Geometry | None:
 
 
 def _proposals(
-    op: Operator, columns: np.ndarray, network: NSLSPlus, geometry: Geometry | None
+    op: Operator, columns: np.ndarray, network: InitialGuesses, geometry: Geometry | None
 ) -> tuple[np.ndarray, DeflationSpace, int]:
     first = int(np.argmax(np.any(columns, axis=0)))
     proposal = network.propose(op, columns[:, first], geometry)
-    op.count(network.config.products)
+    op.count(network.products)
     space = DeflationSpace(op, proposal.W, proposal.AW)
     x = space.solve(columns)
     x[:, first] = proposal.x

@@ -10,12 +10,12 @@ polynomial is positive on the spectrum by construction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla.errors import OptionError, WeightsError
+from nnla.errors import OptionError
+from nnla.models.engine_base import EngineBase, ensemble, ensemble_shapes, envelope_distance, whole
 from nnla.operators.arrays import namespace
 from nnla.spectra.density import curve_minimum, density_nodes
 from nnla.spectra.simulated_cg import quick_cost, simulate_curve
@@ -58,6 +58,11 @@ class EngineConfig:
     def features(self) -> int:
         """Length of a feature vector; its last ``candidates`` entries are the simulated cost curve."""
         return 3 * (self.low + self.high) + self.grid + 24 + self.candidates
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters."""
+        envelope = dict.fromkeys(("low", "high"), (self.features,))
+        return ensemble_shapes(self.members, self.features, self.hidden, self.candidates + 1) | envelope
 
 
 @dataclass(frozen=True)
@@ -192,44 +197,14 @@ def forward(parameters: dict[str, Any], x: Any) -> Any:
     (E, B, C + 1): C relative log costs, then the logarithm of the smallest cost; both are corrections
     to the simulated values among the features.
     """
-    xp = namespace(x)
-    p = parameters
-    z = (x - p["mean"]) / p["std"]
-    z = xp.clip(z, -4.0, 4.0)
-    for layer in "01":
-        z = z @ p[f"W{layer}"] + p[f"b{layer}"]
-        z = z / (1.0 + xp.exp(-z))
-    out = z @ p["W2"] + p["b2"]
+    xp, out = namespace(x), ensemble(parameters, x)
     candidates = out.shape[-1] - 1
     prior = x[..., -candidates:]  # the network corrects the simulated curve, and its level likewise
     level = x[..., -candidates - 1 : -candidates]
     return out + xp.concatenate([prior, level], -1)
 
 
-def _check(config: EngineConfig, parameters: dict[str, np.ndarray]) -> None:
-    """Raise `WeightsError` unless the parameters are those of the config, and finite."""
-    remedy = "train them again or reinstall nnla"
-    sizes = (config.hidden, config.members, config.low, config.high, config.grid, config.candidates)
-    whole = all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 4096 for v in sizes)
-    if not whole or config.candidates < 3 or not 0 < config.smallest < config.largest < np.inf:
-        raise WeightsError(f"engine weights have an impossible config ({config}); {remedy}")
-    E, F, H, C = config.members, config.features, config.hidden, config.candidates
-    shapes = dict.fromkeys(("mean", "std", "low", "high"), (F,))
-    shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
-    shapes |= {"W2": (E, H, C + 1), "b2": (E, 1, C + 1)}
-    for name, shape in shapes.items():
-        if name not in parameters:
-            raise WeightsError(f"engine weights lack {name}; {remedy}")
-        value = parameters[name]
-        if value.shape != shape:
-            raise WeightsError(f"engine weights {name} have shape {value.shape}, the config says {shape}")
-        if not np.all(np.isfinite(value)):
-            raise WeightsError(f"engine weights {name} have NaN or Inf; {remedy}")
-    if not np.all(parameters["std"] > 0):
-        raise WeightsError(f"engine weights std are not positive; {remedy}")
-
-
-class AutoSpecEngine:
+class AutoSpecEngine(EngineBase):
     """Trained engine: NumPy arrays, a config and a card.
 
     Parameters
@@ -240,24 +215,19 @@ class AutoSpecEngine:
     """
 
     name = "autospec-cg"
+    task = "intervals"
+    kind = "autospec-engine"
+    config_type = EngineConfig
 
     def __init__(self, config: EngineConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        _check(config, parameters)
-        if not isinstance(card, dict):
-            raise WeightsError(f"the card of engine weights has to be a table, got {type(card).__name__}")
-        self.config = config
-        self.parameters = {key: np.asarray(value, dtype=np.float64) for key, value in parameters.items()}
-        self.card = card
+        super().__init__(config, parameters, card)
         self._answered: tuple[Any, IntervalChoice] | None = None
 
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"AutoSpecEngine({self.card.get('name', self.name)!r}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+    @staticmethod
+    def possible(config: EngineConfig) -> bool:
+        c = config
+        sizes = whole(c.hidden, c.members, c.low, c.high, c.grid, c.candidates)
+        return sizes and c.candidates >= 3 and 0 < c.smallest < c.largest < np.inf
 
     def choose(self, probe: SpectralProbe, *, degree: int = 11, rtol: float = 1e-8) -> IntervalChoice:
         """Interval for a probe.
@@ -311,9 +281,7 @@ class AutoSpecEngine:
     def _inside(self, x: np.ndarray, degree: int) -> tuple[bool, str]:
         if not DEGREES[0] <= degree <= DEGREES[1]:
             return False, f"degree {degree} is outside the trained range {DEGREES[0]} to {DEGREES[1]}"
-        p = self.parameters
-        excess = np.maximum(x - p["high"], 0) + np.maximum(p["low"] - x, 0)
-        distance = float(np.mean(np.minimum(excess / p["std"], 4.0)))
+        distance = envelope_distance(self.parameters, x)
         limit = float(self.card.get("envelope_limit", 0.25))
         if distance > limit:
             return (
@@ -321,18 +289,3 @@ class AutoSpecEngine:
                 f"the probe is outside the training envelope (distance {distance:.2f} > {limit:.2f})",
             )
         return True, ""
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind="autospec-engine", config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> AutoSpecEngine:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind="autospec-engine", config=EngineConfig))

@@ -9,14 +9,12 @@ has learned from simulated runs how much to believe it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from nnla.eigen.filters import cut_of_strength
 from nnla.eigen.window import Window
-from nnla.errors import WeightsError
-from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
+from nnla.models.engine_base import EngineBase, ensemble, ensemble_shapes, envelope_distance, whole
 from nnla.spectra.density import curve_minimum
 
 __all__ = ["AutoSpecEigEngine", "EigChoice", "EigConfig", "strength_grid", "window_features"]
@@ -50,10 +48,8 @@ class EigConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters."""
-        E, F, H, C = self.members, self.features, self.hidden, self.candidates
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "std", "low", "high"), (F,))
-        shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
-        return shapes | {"W2": (E, H, C + 1), "b2": (E, 1, C + 1)}
+        envelope = dict.fromkeys(("low", "high"), (self.features,))
+        return ensemble_shapes(self.members, self.features, self.hidden, self.candidates + 1) | envelope
 
 
 @dataclass(frozen=True)
@@ -115,15 +111,13 @@ class AutoSpecEigEngine(EngineBase):
     """
 
     name = kind = "autospec-eig"
+    task = "filter cuts"
     config_type = EigConfig
-    task = "eigenproblems"
 
-    def __init__(self, config: EigConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        remedy = "train them again or reinstall nnla"
-        whole = all(isinstance(v, int) and 0 < v <= 4096 for v in (config.hidden, config.members, config.candidates))
-        if not whole or config.candidates < 3 or not 0 < config.smallest < config.largest < np.inf:
-            raise WeightsError(f"engine weights have an impossible config ({config}); {remedy}")
-        super().__init__(config, parameters, card)
+    @staticmethod
+    def possible(config: EigConfig) -> bool:
+        sizes = whole(config.hidden, config.members, config.candidates)
+        return sizes and config.candidates >= 3 and 0 < config.smallest < config.largest < np.inf
 
     def choose(self, window: Window, *, degree: int = 21) -> EigChoice:
         """The filter's cut for a window.

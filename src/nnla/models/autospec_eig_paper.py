@@ -123,7 +123,7 @@ class EigPaperEngine(PaperBase):
 
     name = "autospec-eig-paper"
     kind = "autospec-eig-paper"
-    task = "eigenproblems"
+    task = "filters"
     config_type = EigPaperConfig
 
     def recurrence(self, values: Any, residuals: Any, k: int, *, degree: int = 21) -> Recurrence:

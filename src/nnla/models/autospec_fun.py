@@ -16,7 +16,7 @@ import numpy as np
 
 from nnla.errors import WeightsError
 from nnla.functions.polynomials import RULE_MARGINS, Margins
-from nnla.models.engine_base import EngineBase, ensemble, envelope_distance
+from nnla.models.engine_base import EngineBase, ensemble, ensemble_shapes, envelope_distance
 from nnla.types import SpectralProbe
 
 __all__ = ["CANDIDATES", "FunConfig", "FunctionEngine", "MarginChoice", "fun_features"]
@@ -53,10 +53,8 @@ class FunConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters."""
-        E, F, H, C = self.members, self.features, self.hidden, self.candidates
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "std", "low", "high"), (F,))
-        shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
-        return shapes | {"W2": (E, H, C), "b2": (E, 1, C)}
+        envelope = dict.fromkeys(("low", "high"), (self.features,))
+        return ensemble_shapes(self.members, self.features, self.hidden, self.candidates) | envelope
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ class FunctionEngine(EngineBase):
 
     name = NAME
     kind = "autospec-function"
+    task = "margins"
     config_type = FunConfig
-    task = "matrix functions"
 
     def __init__(self, config: FunConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         if config.candidates != len(CANDIDATES):

@@ -34,7 +34,7 @@ class FunmPaperEngine(PaperBase):
 
     name = "autospec-funm-paper"
     kind = "autospec-funm-paper"
-    task = "matrix functions"
+    task = "inverse square roots"
     config_type = PaperConfig
 
     def recurrence(self, probe: SpectralProbe, *, degree: int = 21) -> Recurrence:

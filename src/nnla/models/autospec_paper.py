@@ -140,6 +140,7 @@ class PaperEngine(PaperBase):
     """
 
     name = "autospec-cg-paper"
+    task = "polynomials"
     kind = "autospec-paper"
     config_type = PaperConfig
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla.errors import OptionError, WeightsError
+from nnla.errors import OptionError
 from nnla.models.autospec import DEGREES
-from nnla.operators.arrays import namespace
+from nnla.models.engine_base import EngineBase, ensemble, ensemble_shapes, whole
 from nnla.polynomials.outlier_roots import (
     SpectralTail,
     check_with_tail,
@@ -62,6 +61,10 @@ class TailConfig:
     hidden: int = 48
     members: int = 3
     features: int = _FEATURES
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters."""
+        return ensemble_shapes(self.members, self.features, self.hidden, 1)
 
 
 @dataclass(frozen=True)
@@ -160,12 +163,7 @@ def tail_candidates(
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
     """The network, for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B) predicted log ratios."""
-    xp = namespace(x)
-    z = xp.clip((x - parameters["mean"]) / parameters["std"], -4.0, 4.0)
-    for layer in "01":
-        z = z @ parameters[f"W{layer}"] + parameters[f"b{layer}"]
-        z = z / (1.0 + xp.exp(-z))
-    return (z @ parameters["W2"] + parameters["b2"])[..., 0] + x[..., -1]  # corrects the formula
+    return ensemble(parameters, x)[..., 0] + x[..., -1]  # corrects the formula
 
 
 def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +180,7 @@ def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tu
     return lam, np.concatenate([weight, [weight[-1]], np.maximum(total * tail.weights[::-1], 1e-12)])
 
 
-class TailEngine:
+class TailEngine(EngineBase):
     """Trained engine B: NumPy arrays, a config and a card.
 
     Parameters
@@ -192,22 +190,14 @@ class TailEngine:
     card : facts about the training, as JSON-able values
     """
 
-    name = "autospec-tail"
+    name = kind = "autospec-tail"
+    task = "outlier roots"
+    label = "tail engine weights"
+    config_type = TailConfig
 
-    def __init__(self, config: TailConfig, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        _check(config, parameters, card)
-        self.config = config
-        self.parameters = {key: np.asarray(value, dtype=np.float64) for key, value in parameters.items()}
-        self.card = card
-
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"TailEngine({self.card.get('name', self.name)!r}, {size} numbers)"
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """Ranges seen in training, in words that a user knows."""
-        return dict(self.card.get("envelope", {}))
+    @staticmethod
+    def possible(config: TailConfig) -> bool:
+        return whole(config.hidden, config.members) and config.features == _FEATURES
 
     def improve(
         self,
@@ -244,21 +234,6 @@ class TailEngine:
             return None
         predicted = forward(self.parameters, candidates.features).mean(axis=0)
         return best_of(probe, tail, a, candidates, predicted, m=m, rtol=rtol, least_gain=least_gain)
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
-        from nnla.registry import save_model
-
-        save_model(path, kind="autospec-tail", config=self.config, parameters=self.parameters, card=self.card)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> TailEngine:
-        """Read weights; anything malformed raises `WeightsError`."""
-        from nnla.registry import read_model
-
-        return cls(*read_model(path, kind="autospec-tail", config=TailConfig))
 
 
 def best_of(
@@ -329,27 +304,3 @@ def _trials(candidates: Candidates, predicted: np.ndarray) -> list[int]:
         found.append(int(np.argmin(np.where(other, predicted, np.inf))))
         found.append(nearest(int(np.argmin(formula)), np.log(0.8)))
     return list(dict.fromkeys(found))
-
-
-def _check(config: TailConfig, parameters: dict[str, np.ndarray], card: Any) -> None:
-    """Raise `WeightsError` unless the parameters are those of the config, and finite."""
-    remedy = "train them again or reinstall nnla"
-    sizes = (config.hidden, config.members, config.features)
-    whole = all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 4096 for v in sizes)
-    if not whole or config.features != _FEATURES:
-        raise WeightsError(f"tail engine weights have an impossible config ({config}); {remedy}")
-    if not isinstance(card, dict):
-        raise WeightsError(f"the card of engine weights has to be a table, got {type(card).__name__}")
-    E, F, H = config.members, config.features, config.hidden
-    shapes = {"mean": (F,), "std": (F,), "W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
-    shapes |= {"W2": (E, H, 1), "b2": (E, 1, 1)}
-    for name, shape in shapes.items():
-        if name not in parameters:
-            raise WeightsError(f"tail engine weights lack {name}; {remedy}")
-        value = parameters[name]
-        if value.shape != shape:
-            raise WeightsError(f"tail engine weights {name} have shape {value.shape}, the config says {shape}")
-        if not np.all(np.isfinite(value)):
-            raise WeightsError(f"tail engine weights {name} have NaN or Inf; {remedy}")
-    if not np.all(parameters["std"] > 0):
-        raise WeightsError(f"tail engine weights std are not positive; {remedy}")

@@ -3,55 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nnla.errors import WeightsError
 from nnla.operators.arrays import namespace
 
-__all__ = ["EngineBase", "ensemble", "envelope_distance"]
+__all__ = ["EngineBase", "ensemble", "ensemble_shapes", "envelope_distance", "whole"]
+
+_REMEDY = "train them again or reinstall nnla"
 
 
 class EngineBase:
     """A trained engine: NumPy arrays, a config and a card.
 
+    A model of a new paper stands on this, in a module of `nnla.models`; nothing else needs to know of it. Its weights
+    name the class that reads them (`nnla.registry.save_model`), its ``task`` says what it answers.
+
     Parameters
     ----------
-    config : with ``shapes()``, which names the arrays and their shapes
+    config : dataclass with ``shapes()``, which names the arrays and their shapes
     parameters : dict of arrays
     card : facts about the training, as JSON-able values
+
+    Attributes
+    ----------
+    name : of the model where its card has none
+    task : key of `nnla.tasks.TASKS`
+    kind : of the weights file; "" for the name of the class
+    label : what error messages call the weights
+    dtype : that the network computes in
 
     Raises
     ------
     WeightsError
-        An array is missing, has another shape than the config says, or is not finite.
+        The config is impossible; an array is missing, has another shape than the config says, or is not finite.
     """
 
     name: ClassVar[str]
-    kind: ClassVar[str]  # of the weights file
-    task: ClassVar[str] = "linear systems"
-    config_type: ClassVar[type]
-    dtype: ClassVar[type] = np.float64  # that the network computes in
+    task: ClassVar[str]
+    kind: ClassVar[str] = ""
+    label: ClassVar[str] = "engine weights"
+    config_type: ClassVar[type[Any]]
+    dtype: ClassVar[type[np.floating[Any]]] = np.float64
 
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
-        remedy = "train them again or reinstall nnla"
+        label = self.label
+        if not self.possible(config):
+            raise WeightsError(f"{label} have an impossible config ({config}); {_REMEDY}")
+        if not isinstance(card, dict):
+            raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}")
         for key, shape in config.shapes().items():
             if key not in parameters:
-                raise WeightsError(f"engine weights lack {key}; {remedy}")
+                raise WeightsError(f"{label} lack {key}; {_REMEDY}")
             if parameters[key].shape != shape:
-                raise WeightsError(f"engine weights {key} have shape {parameters[key].shape}, the config says {shape}")
+                raise WeightsError(f"{label} {key} have shape {parameters[key].shape}, the config says {shape}")
             if not np.all(np.isfinite(parameters[key])):
-                raise WeightsError(f"engine weights {key} have NaN or Inf; {remedy}")
+                raise WeightsError(f"{label} {key} have NaN or Inf; {_REMEDY}")
         if "std" in parameters and not np.all(parameters["std"] > 0):
-            raise WeightsError(f"engine weights std are not positive; {remedy}")
+            raise WeightsError(f"{label} std are not positive; {_REMEDY}")
         self.config = config
         self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in config.shapes()}
         self.card = card
 
+    @staticmethod
+    def possible(config: Any) -> bool:
+        """Whether the sizes in a config make sense, before arrays of these sizes are asked for."""
+        return True
+
     def __repr__(self) -> str:
         size = sum(v.size for v in self.parameters.values())
-        return f"{type(self).__name__}({self.card.get('name', self.name)!r}, {size} numbers)"
+        words = [repr(self.title), *self.details(), f"{size} numbers"]
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def details(self) -> list[str]:
+        """What `repr` says of the config."""
+        return []
+
+    @property
+    def title(self) -> str:
+        """Name of these weights: the card's, else the model's."""
+        return str(self.card.get("name", self.name))
+
+    @property
+    def degree(self) -> int | None:
+        """The only degree that it knows; None where it is told one, or has none."""
+        return None
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -59,17 +97,38 @@ class EngineBase:
         return dict(self.card.get("envelope", {}))
 
     def save(self, path: str | Path) -> None:
-        """Write safetensors with config and card in the metadata, atomically."""
+        """Write safetensors with config, card and reader in the metadata, atomically."""
         from nnla.registry import save_model
 
-        save_model(path, kind=self.kind, config=self.config, parameters=self.parameters, card=self.card)
+        reader = f"{type(self).__module__}:{type(self).__qualname__}"
+        save_model(
+            path,
+            kind=self.kind or type(self).__name__,
+            reader=reader,
+            config=self.config,
+            parameters=self.parameters,
+            card=self.card,
+        )
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Any:
+    def from_file(cls, path: str | Path) -> Self:
         """Read weights; anything malformed raises `WeightsError`."""
         from nnla.registry import read_model
 
-        return cls(*read_model(path, kind=cls.kind, config=cls.config_type))
+        return cls(*read_model(path, kind=cls.kind or cls.__name__, config=cls.config_type))
+
+
+def whole(*sizes: Any) -> bool:
+    """Whether all are integers from 1 to 4096, as sizes of networks are."""
+    return all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 4096 for v in sizes)
+
+
+def ensemble_shapes(members: int, features: int, hidden: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of what `ensemble` takes."""
+    E, F, H, C = members, features, hidden, outputs
+    shapes: dict[str, tuple[int, ...]] = {"mean": (F,), "std": (F,)}
+    shapes |= {"W0": (E, F, H), "b0": (E, 1, H), "W1": (E, H, H), "b1": (E, 1, H)}
+    return shapes | {"W2": (E, H, C), "b2": (E, 1, C)}
 
 
 def ensemble(parameters: dict[str, Any], x: Any) -> Any:

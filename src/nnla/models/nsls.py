@@ -14,7 +14,7 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
-from nnla.models.engine_base import EngineBase
+from nnla.models.guess_base import GuessBase
 from nnla.models.nsls_features import AUGMENTATIONS, augment, check_system
 from nnla.operators.arrays import namespace
 
@@ -167,7 +167,7 @@ def scale_to_system(A: Any, b: np.ndarray, y: np.ndarray) -> np.ndarray:
     return float(Ay @ b) / square * y if square > 0 else np.zeros_like(y)
 
 
-class NSLS(EngineBase):
+class NSLS(GuessBase):
     """The trained network: NumPy arrays, a config and a card.
 
     Parameters
@@ -182,13 +182,21 @@ class NSLS(EngineBase):
     """
 
     name = kind = "nsls"
-    task = "initial guesses"
     config_type = NSLSConfig
     dtype = np.float32
 
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"NSLS({self.card.get('name', 'nsls')!r}, inner={self.config.inner}, {size} numbers)"
+    def details(self) -> list[str]:
+        return [f"inner={self.config.inner}"]
+
+    @property
+    def products(self) -> int:
+        """Products with A in float64 that a guess takes."""
+        return self.config.products
+
+    @property
+    def network_products(self) -> int:
+        """Products of A with a vector in float32 inside the network."""
+        return 2 * self.config.blocks * self.config.inner
 
     def guess(self, A: Any, b: Any) -> np.ndarray:
         """An approximate solution.

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array, issparse
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.models._graphs import Graphs, layers, leaky_relu, product
-from nnla.models.engine_base import EngineBase
+from nnla.models.guess_base import GuessBase, Proposal
 from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_features import check_system, divide_by_largest
 from nnla.operators.arrays import namespace
@@ -288,27 +288,7 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
     return V
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """What the network has to say about a system.
-
-    Attributes
-    ----------
-    x : (n,) float64 approximate solution; zeros for b = 0
-    W : csr_array (n, k), in the units of x, the subspace that x was found in beside the Krylov space, before its parts
-        were made to overlap: to deflate a solver of A by, for this and other right-hand sides
-    AW : csr_array (n, k), A W
-    network_products : products of A with a vector inside the network, and what the products with the overlapping
-        vectors amount to by their stored entries
-    """
-
-    x: np.ndarray
-    W: csr_array
-    AW: csr_array
-    network_products: int
-
-
-class NSLSPlus(EngineBase):
+class NSLSPlus(GuessBase):
     """The trained network: NumPy arrays, a config and a card.
 
     Parameters
@@ -319,13 +299,27 @@ class NSLSPlus(EngineBase):
     """
 
     name = kind = "nsls-plus"
-    task = "initial guesses"
     config_type = NSLSPlusConfig
     dtype = np.float32
+    subspace = True
 
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        return f"NSLSPlus({self.card.get('name', self.kind)!r}, outputs={self.config.outputs}, {size} numbers)"
+    def details(self) -> list[str]:
+        return [f"outputs={self.config.outputs}"]
+
+    @property
+    def takes_geometry(self) -> bool:
+        """Whether it was trained with geometry, and needs it."""
+        return self.config.geometry
+
+    @property
+    def products(self) -> int:
+        """Products with A in float64 that a proposal takes."""
+        return self.config.products
+
+    @property
+    def network_products(self) -> int:
+        """Products of A with a vector in float32 inside the network, coarse levels and overlap not counted."""
+        return self.config.network_products
 
     def propose(self, A: Any, b: Any, geometry: Geometry | None = None) -> Proposal:
         """An approximate solution, and the subspace it was found in.
@@ -357,12 +351,7 @@ class NSLSPlus(EngineBase):
         """
         A, b = check_system(A, b)
         c, n = self.config, b.size
-        if (geometry is not None) != c.geometry:
-            raise OptionError(
-                "this model was trained with geometry: give dof and coordinates"
-                if c.geometry
-                else "this model was trained without geometry; leave it out, or load the geometric weights"
-            )
+        self.check_geometry(geometry)
         if geometry is not None:
             geometry.check(n)
         system = equilibrate(A, really=c.equilibrated)

@@ -58,15 +58,18 @@ def check_sizes(config: Any, least: dict[str, int]) -> None:
 class PaperBase(EngineBase):
     """A trained engine of the paper, for one degree."""
 
-    def __repr__(self) -> str:
-        size = sum(v.size for v in self.parameters.values())
-        name = self.card.get("name", self.name)
-        return f"{type(self).__name__}({name!r}, degree={self.config.degree}, {size} numbers)"
+    @property
+    def degree(self) -> int:
+        """The degree that it was trained for."""
+        return self.config.degree
+
+    def details(self) -> list[str]:
+        return [f"degree={self.degree}"]
 
     def check_degree(self, degree: int, others: str) -> None:
         """Raise `OptionError` for another degree than the trained one; ``others`` names methods that take it."""
-        if degree != self.config.degree:
+        if degree != self.degree:
             raise OptionError(
-                f"the paper's engine was trained for degree {self.config.degree} only, got {degree}; "
-                f"use degree={self.config.degree}, or another method ({others}) for other degrees"
+                f"the paper's engine was trained for degree {self.degree} only, got {degree}; "
+                f"use degree={self.degree}, or another method ({others}) for other degrees"
             )

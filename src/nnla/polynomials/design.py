@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from nnla import tasks
 from nnla.errors import NotPositiveDefiniteError, OptionError, WeightsError
 from nnla.polynomials.classical import chebyshev4, gmres_polynomial, least_squares, neumann, richardson
 from nnla.polynomials.guards import MARGIN, check_polynomial, check_probe
@@ -18,7 +18,6 @@ from nnla.polynomials.recurrence import Recurrence, chebyshev
 from nnla.types import SpectralProbe
 
 __all__ = [
-    "ENGINES",
     "POLYNOMIAL_METHODS",
     "Design",
     "check_degree",
@@ -43,9 +42,7 @@ POLYNOMIAL_METHODS = (
 )
 EFFICIENCY = 0.88  # plain CG iterations per product of a well-chosen polynomial (table 4: medians 0.91 and 0.86)
 _WELL_CONDITIONED = 10.0
-# what the engine of a learned method can do, and its weights
-ENGINES = {"autospec": "choose", "autospec-tail": "improve", "autospec-paper": "recurrence"}
-_SHIPPED = {"autospec": "autospec-cg", "autospec-tail": "autospec-tail", "autospec-paper": "autospec-cg-paper"}
+FIELD = "linear systems"  # of the engines that are asked here, in `nnla.tasks`
 # Chebyshev on an interval (both kinds) and Richardson are positive on the spectrum by theory
 _PROVEN = ("chebyshev", "chebyshev4", "rule", "dos", "richardson", "neumann")
 
@@ -157,14 +154,8 @@ def _classical(probe: SpectralProbe, degree: int, why: str | None = None) -> Des
 
 
 def check_engine(engine: Any, method: str) -> None:
-    """Raise `OptionError` unless the engine is of the kind that the method (or "auto") asks."""
-    task = getattr(engine, "task", "linear systems")
-    if task != "linear systems":
-        raise OptionError(f"engine={engine!r} is for {task}, not for linear systems")
-    wanted = ENGINES.get(method, "choose")
-    if not hasattr(engine, wanted):
-        other = next((name for name, has in ENGINES.items() if hasattr(engine, has)), "autospec")
-        raise OptionError(f"engine={engine!r} has no effect on method={method!r}; use method={other!r}")
+    """Raise `OptionError` unless the engine is of the task that the method (or "auto") asks."""
+    tasks.check_engine(engine, FIELD, method)
 
 
 def learned_engine(engine: Any, method: str) -> Any:
@@ -175,14 +166,9 @@ def learned_engine(engine: Any, method: str) -> Any:
     WeightsError
         The weights cannot be loaded.
     OptionError
-        The engine is of another kind.
+        The engine is of another task.
     """
-    from nnla.registry import load
-
-    if engine is None or isinstance(engine, (str, os.PathLike)):
-        engine = load(_SHIPPED.get(method, "autospec-cg") if engine is None else engine)
-    check_engine(engine, method)
-    return engine
+    return tasks.engine_for(engine, FIELD, method)
 
 
 def _autospec(probe: SpectralProbe, degree: int, rtol: float, engine: Any, *, tail: bool = True) -> Design:
@@ -259,7 +245,7 @@ def _paper(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Desig
     engine = learned_engine(engine, "autospec-paper")
     recurrence = engine.recurrence(probe, degree=degree)
     interval = (probe.lambda_min, probe.upper_bound)
-    return Design(recurrence, "autospec-paper", interval, weights=engine.card.get("name", "autospec-cg-paper"))
+    return Design(recurrence, "autospec-paper", interval, weights=engine.card.get("name", engine.name))
 
 
 def _interval_method(name: str) -> Callable[..., Design]:
@@ -311,9 +297,9 @@ def engine_method(engine: Any) -> str:
     Raises
     ------
     OptionError
-        An engine for eigenproblems or matrix functions.
+        An engine for something else than linear systems.
     """
-    task = getattr(engine, "task", "linear systems")
-    if task != "linear systems":
-        raise OptionError(f"{engine!r} is for {task}; its card says how it was evaluated (`nnla weights NAME`)")
-    return next((name for name, has in ENGINES.items() if hasattr(engine, has)), "autospec-paper")
+    task = tasks.task_of(engine)
+    if task.field != FIELD or task.method is None:
+        raise OptionError(f"{engine!r} is for {task.field}; its card says how it was evaluated (`nnla weights NAME`)")
+    return task.method

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nnla.guesses.fingerprints import ranges
 from nnla.models._graphs import Graphs, block_diagonal, product
-from nnla.models.fingerprints import ranges
 from nnla.models.nsls import NSLS, NSLSConfig, initial_parameters, nsls_forward, nsls_inputs
 from nnla.models.nsls_coarse import coarse_levels, partition
 from nnla.models.nsls_plus import (

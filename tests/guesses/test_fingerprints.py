@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array, diags_array
 
 import nnla
-from nnla.models.fingerprints import fingerprint, outside, ranges
+from nnla.guesses.fingerprints import fingerprint, outside, ranges
 from nnla.problems.frames import frame
 
 

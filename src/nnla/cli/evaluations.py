@@ -1,0 +1,65 @@
+"""What ``nnla eval`` prints of models whose figures make a table; `nnla.tasks.TASKS` says for which tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnla.cli._output import number, say, show_table
+
+__all__ = ["show_engine", "show_guesses"]
+
+_ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
+_RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
+
+
+def show_guesses(d: dict[str, Any]) -> None:
+    """Of a model of initial guesses."""
+    low, mean, high = d["n"]
+    say(f"{d['model']} on {d['count']} frames that no training has drawn, n = {low:,} to {high:,} (mean {mean:,.0f})")
+    rows = [[name, *(number(d[key][q]) for q in ("mean", "median", "p90"))] for name, key in _ERRORS.items()]
+    show_table(("relative error", "mean", "median", "90th percentile"), rows)
+    for style, figures in d["styles"].items():
+        say(f"of x, frames of style {style}: mean {number(figures['mean'])}, median {number(figures['median'])}")
+    say(f"CG iterations over Jacobi until the error is below; the guess takes {d['products']} products before:")
+    rows = [[key, *(number(v) for v in values)] for key, values in d["iterations"].items()]
+    show_table(("start", *(f"{t:.0e}" for t in d["targets"])), rows)
+
+
+def show_engine(d: dict[str, Any]) -> None:
+    """Of an engine for linear systems."""
+    unit = f"systems ({d['size']})" if d["family"] == "suite" else f"spectra (seed {d['seed']})"
+    say(f"{d['model']}: {d['method']}, degree {d['degree']}, rtol {d['rtol']:.0e}, on {d['count']} {unit}")
+    header = ("", "geo. mean", "best", "worst", "better", "equal", "worse")
+    if d["family"] == "suite":
+        rows = [
+            [
+                *(number(row[key]) for key in ("problem", "n", "plain_iterations", "probe_iterations", "iterations")),
+                *(number(row[key]) for key in ("products", "efficiency")),
+                *(number(row["opponents"].get(key)) for key in d["against"]),
+            ]
+            for row in d["problems"]
+        ]
+        show_table(("problem", "n", "N", "probe", "outer", "products", "E", *d["against"]), rows)
+        say("N: iterations of plain CG over the same scaling; E = N / (m outer), the probe not counted;")
+        say("on the right the outer iterations of the others, after a probe of 50 steps")
+        e, every = d["efficiency"], d["plain_over_products"]
+        say(f"geometric mean (worst): E {number(e['geometric_mean'])} ({number(e['worst'])}),", end=" ")
+        say(f"N / products {number(every['geometric_mean'])} ({number(every['worst'])})")
+        say(f"{d['solved_by_the_probe']} solved by the probe alone, {d['unsolved']} not solved,", end=" ")
+        say(f"{d['fallbacks']} fallbacks")
+    else:
+        say(f"{d['hopeless']} are beyond 400 outer iterations for every interval and are left out")
+        say(f"{d['indefinite']} learned polynomials were indefinite on the probed interval, before any guard,")
+        say(f"{d['indefinite_on_spectrum']} on eigenvalues beyond it, which CG notices as it runs")
+        say(f"{d['outside_envelope']} probes were outside the training envelope, {d['fallbacks']} fell back")
+        say()
+        say("outer iterations over those of the best interval known in hindsight (10 stands for 10 or more):")
+        rows = [[key, *(number(v[r]) for r in _RATIOS[:3])] for key, v in d["above_best"].items()]
+        show_table(
+            (*header[:4], "unsolved"),
+            [[*row, str(d["unsolved"][row[0]])] for row in rows],
+            strong=d["method"],
+        )
+    say()
+    say(f"outer iterations of {d['method']} over those of:")
+    show_table(header, [[key, *(number(v[r]) for r in _RATIOS)] for key, v in d["against"].items()])

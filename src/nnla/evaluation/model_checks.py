@@ -1,0 +1,174 @@
+"""What `nnla.checks.check_model` asks of the models of each task; `nnla.tasks.TASKS` says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnla.errors import NNLAError
+from nnla.evaluation.conformance import say
+from nnla.types import SpectralProbe
+
+__all__ = [
+    "check_filters",
+    "check_guesses",
+    "check_inverse_square_roots",
+    "check_margins",
+    "check_polynomials",
+    "check_schedules",
+    "check_transitions",
+]
+
+_UNIT = 2.0**30  # exact: what depends on it depends on the scale, not on rounding
+
+
+def check_polynomials(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for linear systems: probes of random spectra, the same in other units."""
+    from nnla.evaluation.engines import unguarded
+    from nnla.problems.spectra import sample_spectrum
+    from nnla.spectra.simulated_cg import simulate_probe
+
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
+    degree = engine.degree or 11
+    for _ in range(trials):
+        s = sample_spectrum(rng)
+        alpha, beta, users = simulate_probe(s.lam, s.weight, s.measure, 40)
+        probe = SpectralProbe(alpha, beta, s.n, reductions=users)
+        scaled = SpectralProbe(_UNIT * alpha, _UNIT * beta, s.n, reductions=users)
+        try:
+            one, again, other = (unguarded(engine, p, degree, 1e-8)[0] for p in (probe, probe, scaled))
+        except NNLAError as error:
+            say(messages, True, f"{type(error).__name__}: {error}")
+            continue
+        say(messages, one != again, "two calls differ")
+        lam = s.lam[s.lam <= probe.upper_bound]
+        p, q = one(lam), _UNIT * other(_UNIT * lam)
+        say(messages, not np.allclose(p, q, rtol=1e-5, atol=0.0), "the answer depends on the scale of A")
+        say(messages, not np.all(p > 0), "a polynomial is not positive on the spectrum")
+    return messages
+
+
+def check_filters(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for eigenproblems: windows of random spectra, the same in other units."""
+    from nnla.eigen.filter_choice import choose_filter
+    from nnla.eigen.window import Window
+    from nnla.problems.eigen_spectra import eigen_spectrum
+    from nnla.tasks import task_of
+
+    method = task_of(engine).method
+    assert method is not None
+    k, ncv = 5, 20
+    messages: list[str] = []
+    for trial in range(trials):
+        lam = eigen_spectrum(seed + trial)
+        residual = 1e-4 * (lam[-1] - lam[0]) * np.ones(ncv)
+
+        def choice(unit: float, lam: np.ndarray = lam, residual: np.ndarray = residual) -> Any:
+            window = Window(unit * lam[:ncv], unit * residual, unit * float(lam[-1]), lam.size, k, ncv, 60)
+            return choose_filter(window, method, 21, engine=engine).recurrence
+
+        one, again, other = choice(1.0), choice(1.0), choice(_UNIT)
+        say(messages, one != again, "two calls differ")
+        p, q = one(lam), other(_UNIT * lam)
+        say(messages, not np.all(np.isfinite(p)), "a filter is not finite on the spectrum")
+        say(messages, not np.allclose(p, q, rtol=1e-5, atol=1e-8), "the answer depends on the scale of A")
+        say(messages, not p[0] > 0, "a filter is not positive at the wanted end")
+    return messages
+
+
+def check_margins(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for polynomials of functions: the inverse square root, on probes of random spectra."""
+    from nnla.functions.design import design_function
+    from nnla.functions.scalars import FUNCTIONS
+
+    options: dict[str, Any] = {"method": "autospec", "rtol": 1e-6, "degree": 21, "engine": engine}
+    return _roots(lambda probe: design_function(probe, FUNCTIONS["inv_sqrt"], **options).recurrence, trials, seed)
+
+
+def check_inverse_square_roots(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for the inverse square root: its polynomials, on probes of random spectra."""
+    return _roots(lambda probe: engine.recurrence(probe, degree=engine.degree or 21), trials, seed)
+
+
+def _roots(answer: Callable[[SpectralProbe], Any], trials: int, seed: int) -> list[str]:
+    """Of polynomials for the inverse square root: probes of random spectra, the same in other units."""
+    from nnla.problems.spectra import sample_spectrum
+    from nnla.spectra.simulated_cg import simulate_lanczos
+
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
+    for _ in range(trials):
+        s = sample_spectrum(rng)
+        alpha, beta = simulate_lanczos(s.lam, s.weight, 40)
+        probe, scaled = SpectralProbe(alpha, beta, s.n), SpectralProbe(_UNIT * alpha, _UNIT * beta, s.n)
+        one, again, other = answer(probe), answer(probe), answer(scaled)
+        say(messages, one != again, "two calls differ")
+        p, q = one(s.lam), np.sqrt(_UNIT) * other(_UNIT * s.lam)
+        say(messages, not np.all(np.isfinite(p)), "a polynomial is not finite on the spectrum")
+        near = s.lam <= probe.upper_bound
+        say(messages, not np.allclose(p[near], q[near], rtol=1e-4), "the answer depends on the scale of A")
+    return messages
+
+
+def check_guesses(model: Any, trials: int, seed: int) -> list[str]:
+    """Of a model of initial guesses: up to five small frames, the same in another order and other units."""
+    from nnla.guesses.guess import initial_guess
+    from nnla.problems.frames import frame
+    from nnla.problems.geometry import Geometry
+
+    messages: list[str] = []
+    for trial in range(min(trials, 5)):
+        one = frame("mini", 20_000_000 + seed + trial, style="irregular", loads=2)
+        A, b, rng = one.A, one.loads[:, 1], np.random.default_rng(trial)
+        order, c, d = rng.permutation(one.n), _UNIT, 2.0**-20
+
+        def guess(A: Any, b: Any, order: Any, one: Any = one) -> np.ndarray:
+            geometry = Geometry(one.dof[order], one.coordinates[order]) if model.takes_geometry else None
+            return initial_guess(A, b, model=model, geometry=geometry, guard=False).x
+
+        every = np.arange(one.n)
+        x, again = guess(A, b, every), guess(A, b, every)
+        size = float(np.linalg.norm(x))
+        say(messages, not np.all(np.isfinite(x)), "a guess is not finite")
+        say(messages, not np.array_equal(x, again), "two calls differ")
+        say(messages, not x @ (A @ x) <= 2 * (b @ x) * (1 + 1e-9), "a guess is farther from the solution than zero")
+        scaled = guess(c * A, d * b, every) * (c / d)
+        say(messages, not np.linalg.norm(scaled - x) <= 1e-5 * size, "the answer depends on the scale of A or b")
+        moved = guess(A[order][:, order], b[order], order)
+        say(messages, not np.linalg.norm(moved - x[order]) <= 1e-3 * size, "the answer depends on the order of rows")
+    return messages
+
+
+def check_schedules(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for momentum schedules: probes of random spectra, the same in other units."""
+    from nnla.problems.spectra import sample_spectrum
+    from nnla.spectra.simulated_cg import simulate_lanczos
+
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
+    for _ in range(trials):
+        s = sample_spectrum(rng)
+        alpha, beta = simulate_lanczos(s.lam, s.weight, 12)
+        probe, scaled = SpectralProbe(alpha, beta, s.n), SpectralProbe(_UNIT * alpha, _UNIT * beta, s.n)
+        one, again, other = (engine.lower(p, 1e-3) for p in (probe, probe, scaled))
+        say(messages, one != again, "two calls differ")
+        say(messages, not 0 < one < probe.upper_bound, "the lower end is not in (0, b)")
+        say(messages, not np.isclose(other, _UNIT * one, rtol=1e-6), "the answer depends on the scale of the Hessian")
+    return messages
+
+
+def check_transitions(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of a table of transitions: ratios that rise in (0, 1), and ``trials`` of the errors that it states."""
+    from nnla.extensions.minimax import Stage
+
+    ratios, parameters, errors = engine.table()
+    messages: list[str] = []
+    say(messages, not (np.all(np.diff(ratios) > 0) and ratios[0] > 0 and ratios[-1] < 1), "the ratios do not rise")
+    for ratio, row, error in list(zip(ratios, parameters, errors, strict=True))[:trials]:
+        x = np.linspace(ratio, 1.0, 4000)
+        found = float(np.abs(Stage(row, error, 1 - error, 1 + error)(x) - 1).max())
+        say(messages, not found <= 1.001 * error + 1e-14, f"the error for ratio {ratio:.3g} is {found:.3g}")
+    return messages
