@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from nnla.operators import arrays
 from nnla.operators.arrays import is_torch, namespace
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status
@@ -182,7 +183,7 @@ def spectrum_ends(
     v = like.new_tensor(start) if is_torch(like) else start.astype(like.dtype)
     v = v / float((v * v).sum()) ** 0.5
     basis = like.new_zeros((steps, n)) if is_torch(like) else np.zeros((steps, n), like.dtype)
-    alpha, beta = tridiagonal(lanczos(matvec, v, basis=basis), steps, exhausted=1e-12)
+    alpha, beta = tridiagonal(lanczos(matvec, v, arrays, basis=basis), steps, exhausted=1e-12)
     theta, S = eigh_tridiagonal(alpha, beta[:-1])
     residual = beta[-1] * np.abs(S[-1]) if len(alpha) < n else np.zeros(len(alpha))
     return Ends(float(theta[0]), float(residual[0]), float(theta[-1]), float(residual[-1]), len(alpha))

@@ -18,6 +18,7 @@ import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError, WeightsError
 from nnla.extensions.momentum import Coefficients, chebyshev_schedule, choose_lower, heavy_ball, nesterov
+from nnla.operators import arrays
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status, library_versions
 from nnla.spectra.lanczos import lanczos, tridiagonal
@@ -247,7 +248,8 @@ def _probe(run: _Run, x: np.ndarray, gradient: np.ndarray, steps: int) -> Spectr
             raise NonFiniteError("the gradient is not finite next to an iterate; rescale the function")
         return w
 
-    process = lanczos(hessian, gradient / float(np.linalg.norm(gradient)), basis=np.zeros((steps, x.size)))
+    start = gradient / float(np.linalg.norm(gradient))
+    process = lanczos(hessian, start, arrays, basis=np.zeros((steps, x.size)))
     alpha, beta = tridiagonal(process, steps, exhausted=1e-6)  # below, differences of gradients are rounding
     run.probes += run.evaluations - before
     return SpectralProbe(alpha, beta, x.size, products=alpha.size)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from nnla.functions.scalars import ScalarFunction
+from nnla.operators import arrays
 from nnla.operators.arrays import as_row, norm, zeros_like
 from nnla.spectra.lanczos import lanczos
 
@@ -65,7 +66,8 @@ class Tridiagonals:
     def __init__(self, matvec: Callable[[Any], Any], V: Any, *, keep: int) -> None:
         self._keep = keep
         self.lengths = np.atleast_1d(norm(V))
-        self._process = lanczos(matvec, V * as_row(1.0 / np.where(self.lengths > 0, self.lengths, 1.0), V))
+        unit = V * as_row(1.0 / np.where(self.lengths > 0, self.lengths, 1.0), V)
+        self._process = lanczos(matvec, unit, arrays)
         self.alpha: list[np.ndarray] = []
         self.beta: list[np.ndarray] = []
         self.last = np.where(self.lengths > 0, -1, 0)

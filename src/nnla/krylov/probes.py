@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError
+from nnla.operators import arrays
 from nnla.operators.arrays import inner, norm
 from nnla.operators.operator import as_operator
 from nnla.preconditioners.scalings import bind_scaling
@@ -92,7 +93,7 @@ def _lanczos(matvec: Any, solve: Any, r: Any, steps: int) -> tuple[np.ndarray, n
     start, sizes = norm(v), []
 
     def process() -> Iterator[Step]:
-        for step in lanczos(matvec, v, solve=solve, image=z):
+        for step in lanczos(matvec, v, arrays, solve=solve, image=z):
             sizes.append(norm(step.following) / start)
             yield step
 

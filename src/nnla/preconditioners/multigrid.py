@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import OptionError
+from nnla.operators import arrays
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised
 from nnla.polynomials.recurrence import Recurrence
 from nnla.preconditioners.multigrid_setup import Hierarchy, _native, build_hierarchy
@@ -281,7 +282,7 @@ class _NumpyCycle:
 
     def lanczos(self, index: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
         v = _start(self.A[index].shape[0])
-        process = lanczos(self.A[index].__matmul__, v / np.linalg.norm(v))
+        process = lanczos(self.A[index].__matmul__, v / np.linalg.norm(v), arrays)
         return tridiagonal(process, min(steps, v.size), exhausted=1e-6)
 
     def set_smoother(self, index: int, recurrence: Recurrence) -> None:

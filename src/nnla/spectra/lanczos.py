@@ -8,14 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from nnla.errors import NonFiniteError
-from nnla.operators.arrays import as_row, inner, norm
 
-__all__ = ["Step", "lanczos", "tridiagonal"]
+__all__ = ["Space", "Step", "lanczos", "tridiagonal"]
+
+
+class Space(Protocol):
+    """Where the vectors live: `nnla.operators.arrays` is one. A block's numbers come as a NumPy array (k,)."""
+
+    def inner(self, x: Any, y: Any, /) -> Any:
+        """Inner product of two vectors, or of two blocks column by column."""
+        ...
+
+    def norm(self, x: Any, /) -> Any:
+        """Norm of a vector, or of each column of a block."""
+        ...
 
 
 class Step(NamedTuple):
@@ -37,12 +48,11 @@ class Step(NamedTuple):
 def lanczos(
     matvec: Callable[[Any], Any],
     start: Any,
+    space: Space,
     *,
     solve: Callable[[Any], Any] | None = None,
     image: Any = None,
     basis: Any = None,
-    inner: Callable[[Any, Any], Any] = inner,
-    norm: Callable[[Any], Any] = norm,
 ) -> Iterator[Step]:
     """The Lanczos process of a symmetric A from a unit vector, or from every column of a block side by side.
 
@@ -50,11 +60,11 @@ def lanczos(
     ----------
     matvec : products with A, for arrays of the start's shape
     start : (n,) or (n, k) with columns of norm 1 (or 0: such a column stays 0), NumPy or torch
+    space : inner products and norms
     solve : products with an SPD scaling B; the process is then that of B A in the inner product of B^-1
     image : B start, where ``solve`` is given; start'B start is 1 then
     basis : (m, n) array of the start's kind that receives the first m vectors; every next one is orthogonalised twice
         against them. None: nothing is reorthogonalised
-    inner, norm : of the space; by default those of NumPy and torch arrays
 
     Yields
     ------
@@ -78,8 +88,9 @@ def lanczos(
 
     Examples
     --------
+    >>> from nnla.operators import arrays
     >>> d = np.array([1.0, 2.0, 4.0])
-    >>> steps = lanczos(lambda v: d * v, np.full(3, 3**-0.5))
+    >>> steps = lanczos(lambda v: d * v, np.full(3, 3**-0.5), arrays)
     >>> step = next(steps)
     >>> round(step.alpha, 12), round(step.beta**2, 12)
     (2.333333333333, 1.555555555556)
@@ -88,7 +99,7 @@ def lanczos(
     vector = start.ndim == 1  # its numbers are floats: NumPy's functions would cost more than a short product
 
     def row(values: Any) -> Any:
-        return values if vector else as_row(values, start)
+        return start.new_tensor(values) if hasattr(start, "new_tensor") and not vector else values
 
     v, z = start, start if solve is None else image
     old = beta = None
@@ -96,14 +107,14 @@ def lanczos(
         w = matvec(z)
         if old is not None:
             w = w - row(beta) * old
-        alpha = inner(w, z)
+        alpha = space.inner(w, z)
         w = w - row(alpha) * v
         if basis is not None:
             basis[j] = v
             for _ in range(2):
                 w = w - (basis[: j + 1] @ w) @ basis[: j + 1]
         y = w if solve is None else solve(w)
-        beta = norm(w) if solve is None else math.sqrt(max(inner(w, y), 0.0))
+        beta = space.norm(w) if solve is None else math.sqrt(max(space.inner(w, y), 0.0))
         if not (math.isfinite(alpha + beta) if vector else np.all(np.isfinite(alpha + beta))):
             raise NonFiniteError("a product with A overflowed in the Lanczos process; rescale A")
         unit = beta or 1.0 if vector else row(np.where(beta > 0, beta, 1.0))
@@ -127,7 +138,8 @@ def tridiagonal(process: Iterator[Step], steps: int, *, exhausted: float = 1e-13
 
     Examples
     --------
-    >>> tridiagonal(lanczos(lambda v: 3.0 * v, np.array([0.6, 0.8])), 5)
+    >>> from nnla.operators import arrays
+    >>> tridiagonal(lanczos(lambda v: 3.0 * v, np.array([0.6, 0.8]), arrays), 5)
     (array([3.]), array([0.]))
     """
     alpha, beta, top = [], [], 0.0

@@ -272,16 +272,23 @@ def simulate_probe(
     return alpha, beta, out
 
 
+class _Blas:
+    """The space of short vectors. Training data were made with BLAS's sums, and weights are to come out as they did."""
+
+    def inner(self, x: np.ndarray, y: np.ndarray) -> float:
+        return x @ y
+
+    def norm(self, x: np.ndarray) -> float:
+        return float(np.sqrt(x @ x))
+
+
 def simulate_lanczos(lam: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos on diag(lam) from sqrt(weight), without reorthogonalisation: (alpha, beta).
 
     ``beta[-1]`` couples to the next step. Stops early when the Krylov space is exhausted.
     """
     alpha, beta = np.zeros(steps), np.zeros(steps)
-    # BLAS: training data were made with its sums, and weights are to come out as they did
-    process = lanczos(
-        lambda v: lam * v, np.sqrt(weight / weight.sum()), inner=np.dot, norm=lambda w: float(np.sqrt(w @ w))
-    )
+    process = lanczos(lambda v: lam * v, np.sqrt(weight / weight.sum()), _Blas())
     for j, step in enumerate(islice(process, steps)):
         alpha[j], beta[j] = step.alpha, step.beta
         if step.beta <= 1e-13 * lam[-1]:
