@@ -1,14 +1,20 @@
 """The native module built with sanitizers, and everything it binds called on every awkward pattern.
 
-Slow (a build, half a minute of processor time each): NNLA_SANITIZERS=0 leaves them out.
+The builds take a minute of processor time each and are kept in pytest's cache until a source changes. NNLA_SANITIZERS=0
+leaves these tests out.
 """
 
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,12 +43,49 @@ def library(name):
     return found
 
 
-def build(folder, sanitizers):
+def fingerprint(sanitizers: str) -> str:
+    """Of everything that a build depends on: sources, compiler, nanobind and Python."""
+    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
+    tools = (sanitizers, compiler, sys.version, sys.executable, importlib.metadata.version("nanobind"))
+    found = hashlib.sha256("\n".join(tools).encode())
+    for path in (ROOT / "CMakeLists.txt", *sorted((ROOT / "native").iterdir())):
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:32]
+
+
+@pytest.fixture(scope="module")
+def shelf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where builds are kept: pytest's cache, where that is not switched off."""
+    cache = getattr(request.config, "cache", None)
+    return tmp_path_factory.mktemp("sanitizers") if cache is None else cache.mkdir("sanitizers")
+
+
+def built(shelf: Path, sanitizers: str) -> Path:
+    """The module with these sanitizers, built where the sources are not those of the last time.
+
+    Workers of pytest-xdist that ask at the same time wait for the one that builds.
+    """
+    import fcntl  # not on Windows
+
+    with open(shelf / f"{sanitizers}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        key = fingerprint(sanitizers)
+        module = shelf / f"{sanitizers}-{key}.so"
+        if not module.is_file():
+            for old in shelf.glob(f"{sanitizers}-*"):
+                old.unlink()
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copy(build(Path(folder), sanitizers), module.with_suffix(".part"))
+            module.with_suffix(".part").rename(module)
+    return module
+
+
+def build(folder: Path, sanitizers: str) -> Path:
     configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DCMAKE_CXX_COMPILER=g++"]
     configure += ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"]
     configure += [f"-DPython_EXECUTABLE={sys.executable}", f"-DNNLA_SANITIZE={sanitizers}"]
     for command in (configure, ["cmake", "--build", str(folder)]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (module,) = folder.glob("_native*.so")
     return module
@@ -66,8 +109,8 @@ def under(preload, *arguments, prefix=(), threads=1):
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory):
-    return library("libasan.so"), build(tmp_path_factory.mktemp("address"), "address,undefined")
+def addresses(shelf):
+    return library("libasan.so"), built(shelf, "address,undefined")
 
 
 def test_no_invalid_access_and_no_undefined_behaviour(addresses):
@@ -91,7 +134,7 @@ def test_the_sanitizer_would_have_seen_it(addresses):
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
 
 
-def test_no_data_race(tmp_path):
+def test_no_data_race(shelf):
     preload = library("libtsan.so")
     # GCC's runtime cannot place its shadow memory where addresses are randomised as widely as in new kernels.
     prefix = ("setarch", platform.machine(), "-R")
@@ -99,7 +142,7 @@ def test_no_data_race(tmp_path):
         pytest.skip("cannot switch off the randomisation of addresses")
     if under(preload, "-c", "pass", prefix=prefix).returncode:
         pytest.skip("ThreadSanitizer does not run here")
-    module = build(tmp_path, "thread")
+    module = built(shelf, "thread")
     done = under(preload, SCRIPT, module, 3, prefix=prefix, threads=3)
     assert done.returncode == 0, done.stderr[-5000:]
     assert "exercised" in done.stdout
