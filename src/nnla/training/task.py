@@ -28,7 +28,7 @@ class Task(Protocol):
         ...
 
     def network(self) -> Any:
-        """A fresh, seeded ``torch.nn.Module``, on the CPU."""
+        """A fresh ``torch.nn.Module``, on the CPU; torch's own random numbers start from the recipe's seed."""
         ...
 
     def batch(self, step: int, /) -> Any:
