@@ -13,7 +13,6 @@ from nnla.problems.paper_spectra import paper_spectra
 from nnla.spectra.simulated_cg import simulate_lanczos
 from nnla.training.autospec_paper import PaperTask, anchor_weights, chebyshev_layers, layer_losses, layer_polynomials
 from nnla.training.config import load_recipe
-from nnla.training.loop import train
 from nnla.types import SpectralProbe
 
 torch = pytest.importorskip("torch")
@@ -140,65 +139,27 @@ def test_anchor_moves_from_the_first_to_the_last_layer():
 # -- stages ---------------------------------------------------------------------------------------
 
 
-def test_each_stage_trains_its_own_parameters(prepared):
-    network = prepared.network()
-    for step, trained in ((0, {"W", "b"}), (20, {"W1", "W2", "W3", "W4"})):
-        network.zero_grad(set_to_none=True)
-        prepared.loss(network, step)["loss"].backward()
-        assert {key for key, value in network.named_parameters() if value.grad is not None} == trained
-
-
-@pytest.mark.parametrize(("first", "steps"), [(0, 12), (20, 12)])
-def test_a_few_steps_lower_the_loss(prepared, first, steps):
-    network = prepared.network()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    losses = []
-    for _ in range(steps):
-        loss = prepared.loss(network, first)["loss"]  # the same batch
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        losses.append(float(loss.detach()))
+@pytest.mark.parametrize(("first", "trained"), [(0, {"W", "b"}), (20, {"W1", "W2", "W3", "W4"})])
+def test_each_stage_trains_its_own_parameters_and_lowers_its_loss(prepared, descend, first, trained):
+    losses = descend(prepared, first, trained, 2e-3)
     assert losses[-1] < losses[0] - 1e-3
 
 
 def test_validation_of_the_initial_network(prepared):
-    figures = prepared.validate(prepared.network())
+    with torch.no_grad():
+        figures = prepared.validate(prepared.network())
     assert figures["indefinite"] == figures["indefinite_interval"] == 0.0
     assert figures["gain"] > 5
 
 
-class KilledError(Exception):
-    """Stands for a killed process."""
-
-
-def interrupt_at(step):
-    def progress(stage, done, total, text):
-        if stage == "train" and done >= step:
-            raise KilledError
-
-    return progress
-
-
-# The loop turns losses that still carry a graph into numbers, which torch 2.13 warns about.
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
-@pytest.mark.parametrize("killed_at", [15, 35])
-def test_training_is_deterministic_and_resumes_to_the_same_weights(tmp_path, killed_at):
-    recipe = load_recipe("autospec-cg-paper", SMALL)
-    whole = train(recipe, tmp_path / "whole")
-    with pytest.raises(KilledError):
-        train(recipe, tmp_path / "parts", progress=interrupt_at(killed_at))
-    parts = train(recipe, tmp_path / "parts", resume=True)
-    one, two = PaperEngine.from_file(whole), PaperEngine.from_file(parts)
-    for key, value in one.parameters.items():
-        np.testing.assert_array_equal(two.parameters[key], value)
-    assert one.card["envelope"] == {
+def test_training_is_deterministic_and_resumes_to_the_same_weights(resumes):
+    path = resumes(load_recipe("autospec-cg-paper", SMALL), 15, 35)
+    assert PaperEngine.from_file(path).card["envelope"] == {
         "n": [50, 120],
         "degree": [11, 11],
         "condition": [10.0, 1e5],
         "probe_steps": [10, 40],
     }
-    rows = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(5, 41, 5))
     assert rows[-1]["val_indefinite"] == 0.0

@@ -3,7 +3,7 @@
 import pytest
 
 from nnla.errors import FileFormatError, OptionError
-from nnla.training.config import Table, check_recipe, load_recipe, recipes
+from nnla.training.config import Table, check_recipe, load_recipe, option, recipes
 
 MINIMAL = """
 name = "x"
@@ -111,6 +111,39 @@ def test_overrides():
     ],
 )
 def test_bad_overrides(override, word):
+    with pytest.raises(OptionError, match=word):
+        load_recipe("autospec-cg", [override])
+
+
+def test_optional_keys():
+    recipe = load_recipe("autospec-cg")
+    assert [option(recipe, name) for name in ("accumulate", "prefetch", "device", "dtype")] == [1, 0, "cpu", ""]
+    assert (option(recipe, "keep"), option(recipe, "figure")) == ("last", "")
+    changed = load_recipe("autospec-cg", ["accumulate=2", "prefetch=3", "device=auto", "dtype=float64", "keep=best"])
+    assert [option(changed, name) for name in ("accumulate", "prefetch", "device", "dtype")] == [
+        2,
+        3,
+        "auto",
+        "float64",
+    ]
+    assert changed["keep"] == "best"
+    assert load_recipe("autospec-cg", ["figure=regret_p95"])["figure"] == "regret_p95"
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("accumulate=0", "accumulate must be an integer >= 1"),
+        ("accumulate=1.5", "accumulate is int"),
+        ("prefetch=-1", "prefetch must be an integer >= 0"),
+        ("device=tpu", "device must be one of cpu, cuda, auto"),
+        ("dtype=float16", "dtype must be one of float32"),
+        ("keep=first", "keep must be one of last, best"),
+        ('figure=""', "figure must be a text"),
+        ("data.prefetch=1", "no key 'data.prefetch'"),
+    ],
+)
+def test_bad_optional_keys(override, word):
     with pytest.raises(OptionError, match=word):
         load_recipe("autospec-cg", [override])
 

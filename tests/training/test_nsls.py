@@ -12,6 +12,8 @@ from nnla.errors import OptionError
 from nnla.models.nsls import NSLS
 from nnla.models.nsls_plus import NSLSPlus
 from nnla.problems.frame_sets import make_structures, relative_errors, summary
+from nnla.registry import read_safetensors
+from nnla.training.batches import as_tensors
 from nnla.training.config import load_recipe
 from nnla.training.frame_data import draw_batch
 from nnla.training.loop import train
@@ -51,28 +53,18 @@ def test_the_loss_falls_and_the_file_loads(tmp_path, name):
     assert 0 < log[-1]["val_energy_mini_mean"] < 1
 
 
-@pytest.mark.parametrize("name", ["nsls-frames", "nsls-plus-geometric"])
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, name, monkeypatch):
-    from nnla.training import nsls
+@pytest.mark.parametrize(("name", "extra"), [("nsls-frames", {}), ("nsls-plus-geometric", {"prefetch": 2})])
+def test_an_interrupted_run_ends_with_the_same_weights(resumes, name, extra):
+    resumes(recipe(name, "optim.steps=8") | extra, 6)
 
-    task = nsls.NSLSTask if name == "nsls-frames" else nsls.NSLSPlusTask
-    whole = train(recipe(name, "optim.steps=8"), tmp_path / "whole")
-    loss = task.loss
 
-    def dies(self, network, step):
-        if step == 6:
-            raise KeyboardInterrupt
-        return loss(self, network, step)
-
-    monkeypatch.setattr(task, "loss", dies)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe(name, "optim.steps=8"), tmp_path / "parts")
-    monkeypatch.setattr(task, "loss", loss)
-    again = train(recipe(name, "optim.steps=8"), tmp_path / "parts", resume=True)
-    kind = NSLS if name == "nsls-frames" else NSLSPlus
-    a, b = kind.from_file(whole), kind.from_file(again)
-    for key, value in a.parameters.items():
-        np.testing.assert_array_equal(value, b.parameters[key])
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_precision_is_the_recipe_s(tmp_path, name, dtype):
+    path = train(recipe(name, "optim.steps=1") | {"dtype": dtype}, tmp_path)
+    assert 0 < rows(tmp_path)[-1]["val_energy_mini_mean"] < 1.1
+    state, _ = read_safetensors(path.parent / "checkpoint.safetensors", kind="checkpoint")
+    assert {str(v.dtype) for key, v in state.items() if key.startswith("net.")} == {dtype}
 
 
 def test_losses_by_hand(rng):
@@ -103,8 +95,8 @@ def test_the_energy_error_of_the_loss_is_that_of_the_model(tmp_path):
     task.prepare(tmp_path, lambda *a: None)
     network = task.network()
     for step in range(3):
-        loss = task.loss(network, step)
-        batch = task._batch(step)
+        loss = task.loss(network, as_tensors(task.batch(step)))
+        batch = task.draw(step)
         one = task.structures[batch.chosen[0]]
         x = task._model(network, {}).guess(batch.A, batch.b, one.geometry)
         assert relative_errors(batch.A, batch.x, x)["energy"] == pytest.approx(

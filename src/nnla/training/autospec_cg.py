@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,29 @@ from nnla.models.autospec import (
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.spectra.density import curve_minimum
 from nnla.spectra.simulated_cg import quick_cost, simulate_curve, simulate_probe
-from nnla.training.chunks import cached_chunks
-from nnla.types import SpectralProbe, TrainingProgress
+from nnla.training.ensemble import EnsembleTask
+from nnla.training.networks import named_tensors
+from nnla.types import SpectralProbe
 
-__all__ = ["AutoSpecTask", "example_chunk"]
+__all__ = ["AutoSpecTask", "curve_figures", "curve_losses", "example_chunk", "interpolated_regret"]
 
 _RTOLS = (1e-6, 1e-8, 1e-10)
 _LANCZOS = 200  # longest probe seen in training
-_CHUNK = 128
-_HOPELESS = 1500.0  # outer iterations to the tightest tolerance
+_HARDEST = 1500.0  # outer iterations to the tightest tolerance
 _HARD = 80.0  # outer iterations beyond which a spectrum gets more nodes
 _WORST = 0.5  # log cost above the best at which a curve is cut off: beyond it, all are equally bad
 
 
 def example_chunk(
-    seed: int, index: int, count: int, probes: int, config: EngineConfig, data: dict[str, Any]
+    seed: int,
+    index: int,
+    count: int,
+    probes: int,
+    config: EngineConfig,
+    data: dict[str, Any],
+    sample: Callable[[np.random.Generator, int], VirtualSpectrum],
 ) -> dict[str, np.ndarray]:
-    """Training examples of ``count`` virtual spectra; a function of its arguments alone.
+    """Training examples of ``count`` spectra, drawn by ``sample(rng, nodes)``; a function of its arguments alone.
 
     Returns
     -------
@@ -48,14 +55,14 @@ def example_chunk(
         m = round(float(np.exp(rng.uniform(low, high))))
         own = int(rng.integers(2**63))
         ratios, nodes = candidate_grid(config, m), data["nodes"]
-        spectrum = sample_spectrum(np.random.default_rng(own), nodes=nodes)
+        spectrum = sample(np.random.default_rng(own), nodes)
         seen: dict = {"measure": spectrum.measure, "maxiter": 120}
         best = quick_cost(spectrum.lam, spectrum.weight, ratios, m, _RTOLS[-1], **seen)
         # a prior on difficulty, thinning out towards what nobody would solve by CG at all
-        if best > _HOPELESS or rng.random() > min(1.0, (60.0 / best) ** 0.4):
+        if best > _HARDEST or rng.random() > min(1.0, (60.0 / best) ** 0.4):
             continue
         if best > _HARD:
-            spectrum = sample_spectrum(np.random.default_rng(own), nodes=data["nodes_hard"])
+            spectrum = sample(np.random.default_rng(own), data["nodes_hard"])
         counts = _label(spectrum, ratios, m, data)
         alpha, beta, users = simulate_probe(spectrum.lam, spectrum.weight, spectrum.measure, _LANCZOS)
         if not np.isfinite(counts[:, -1]).all() or alpha.size < 4:
@@ -87,105 +94,98 @@ def _log_curve(counts: np.ndarray) -> np.ndarray:
     return np.minimum(logs, logs.min() + _WORST).astype(np.float32)
 
 
-class AutoSpecTask:
-    """Data, network and loss of ``autospec-cg``; see `nnla.training.loop.Task`."""
+class AutoSpecTask(EnsembleTask):
+    """Data, network and loss of ``autospec-cg``; see `nnla.training.task.Task`."""
 
-    def __init__(self, recipe: dict[str, Any]) -> None:
-        self.recipe = recipe
-        self.config = EngineConfig(**recipe["model"])
-        empty = np.zeros((0, 0), dtype=np.float32)
-        self.features, self.curves, self.validation = empty, empty, (empty, empty)
+    config_type = EngineConfig
+    chunk = 128
+    figure = "regret"
 
-    # -- data -----------------------------------------------------------------------------------
+    def spectrum(self, rng: np.random.Generator, nodes: int) -> VirtualSpectrum:
+        """A spectrum of the family that the engine is for, drawn by ``rng``, of about ``nodes`` nodes.
 
-    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
-        data, seed = self.recipe["data"], self.recipe["seed"]
-        train = self._examples(folder, "train", seed, data["spectra"], data["probes"], progress)
-        held = self._examples(folder, "held", seed + 10_000, data["held_out"], 2, progress)
-        self.features, self.curves = train["features"], train["curve"]
-        self.validation = held["features"], held["curve"]
-        self.mean = self.features.mean(axis=0)
-        self.std = self.features.std(axis=0) + 1e-3
-        self.low, self.high = self.features.min(axis=0), self.features.max(axis=0)
-        self.data_summary = {
+        It is drawn twice from the same state where it proves hard, with few nodes and with more.
+        """
+        return sample_spectrum(rng, nodes=nodes)
+
+    def examples(self, part: str, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+        """`example_chunk`, with two probes for each spectrum that is held out."""
+        data = self.recipe["data"]
+        probes = data["probes"] if part == "train" else 2
+        return example_chunk(seed, index, count, probes, self.config, data, self.spectrum)
+
+    @property
+    def outputs(self) -> int:
+        """A cost for every candidate, and the level of the best."""
+        return self.config.candidates + 1
+
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Shape of the curve near its minimum, its level, and the expected regret of a soft choice."""
+        out = forward(named_tensors(network), batch["features"])
+        return curve_losses(out, batch["labels"], near=(0.12, 0.03), temperature=0.03, level=0.1)
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """`curve_figures` of the held-out examples."""
+        out = forward(self.parameters(network), self.held["features"].astype(np.float64)).mean(axis=0)
+        return curve_figures(out, self.held["curve"])
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
+        data, train = self.recipe["data"], self.train
+        envelope = {
             "n": [int(train["n"].min()), int(train["n"].max())],
             "degree": [int(train["m"].min()) - 1, int(train["m"].max()) - 1],
             "probe_steps": [data["steps_min"], _LANCZOS],
             "rtol": [_RTOLS[-1], _RTOLS[0]],
-            "outer_iterations": [1, int(_HOPELESS)],
+            "outer_iterations": [1, int(_HARDEST)],
         }
+        parameters = self.parameters(network) | {"low": self.low, "high": self.high}
+        AutoSpecEngine(self.config, parameters, card | {"envelope": envelope, "envelope_limit": 0.05}).save(path)
 
-    def _examples(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
-    ) -> dict[str, np.ndarray]:
-        """Chunks of examples, from ``folder`` where they are there already."""
-        make = lambda i, n: example_chunk(seed, i, n, probes, self.config, self.recipe["data"])  # noqa: E731
-        return cached_chunks(folder, part, count, _CHUNK, make, progress)
 
-    # -- network ----------------------------------------------------------------------------------
+def curve_losses(
+    out: Any, curve: Any, *, near: tuple[float, float], temperature: float, level: float
+) -> dict[str, Any]:
+    """What to minimise so that the minimum of a predicted curve of log costs is a good choice, in torch.
 
-    def network(self) -> Any:
-        import torch
+    Parameters
+    ----------
+    out : (..., C + 1) predicted log costs above the least, and the least
+    curve : (..., C) true log costs
+    near : regret over which a candidate's weight falls by e, and the weight of those that are far off
+    temperature : of the soft choice whose expected regret counts
+    level : weight of the least cost's error
 
-        generator = torch.Generator().manual_seed(self.recipe["seed"])
-        c = self.config
-        sizes = [(c.features, c.hidden), (c.hidden, c.hidden), (c.hidden, c.candidates + 1)]
+    Returns
+    -------
+    loss, shape, regret, level
+    """
+    import torch
 
-        class Network(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                for layer, (fan_in, fan_out) in enumerate(sizes):
-                    weight = torch.randn(c.members, fan_in, fan_out, generator=generator) / fan_in**0.5
-                    setattr(self, f"W{layer}", torch.nn.Parameter(weight))
-                    setattr(self, f"b{layer}", torch.nn.Parameter(torch.zeros(c.members, 1, fan_out)))
+    huber = torch.nn.functional.smooth_l1_loss
+    best = curve.min(dim=-1, keepdim=True).values
+    regret = curve - best
+    weight = torch.exp(-regret / near[0]) + near[1]
+    shape = (weight * huber(out[..., :-1], regret, reduction="none", beta=0.05)).mean()
+    error = huber(out[..., -1], best[..., 0], beta=0.1)
+    expected = (torch.softmax(-out[..., :-1] / temperature, dim=-1) * regret).sum(dim=-1).mean()
+    return {"loss": 3 * shape + expected + level * error, "shape": shape, "regret": expected, "level": error}
 
-        network = Network()
-        network.register_buffer("mean", torch.from_numpy(self.mean))
-        network.register_buffer("std", torch.from_numpy(self.std))
-        return network
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """Shape of the curve near its minimum, its level, and the expected regret of a soft choice."""
-        import torch
+def curve_figures(out: np.ndarray, curve: np.ndarray) -> dict[str, float]:
+    """Cost of the predicted minimum above the true one, as a share: mean and 95th percentile; error of the log level.
 
-        optim = self.recipe["optim"]
-        rng = np.random.default_rng([self.recipe["seed"], 1, step])
-        index = rng.integers(len(self.features), size=(self.config.members, optim["batch"]))
-        x, curve = torch.from_numpy(self.features[index]), torch.from_numpy(self.curves[index])
-        out = forward(dict(network.named_parameters()) | dict(network.named_buffers()), x)
-        best = curve.min(dim=-1, keepdim=True).values
-        regret = curve - best
-        near = torch.exp(-regret / 0.12) + 0.03
-        huber = torch.nn.functional.smooth_l1_loss
-        shape = (near * huber(out[..., :-1], regret, reduction="none", beta=0.05)).mean()
-        level = huber(out[..., -1], best[..., 0], beta=0.1)
-        choice = torch.softmax(-out[..., :-1] / 0.03, dim=-1)
-        expected = (choice * regret).sum(dim=-1).mean()
-        return {
-            "loss": 3 * shape + expected + 0.1 * level,
-            "shape": shape,
-            "regret": expected,
-            "level": level,
-        }
-
-    def validate(self, network: Any) -> dict[str, float]:
-        x, curve = self.validation
-        out = forward(self._arrays(network), x.astype(np.float64)).mean(axis=0)
-        regrets = [interpolated_regret(p, c) for p, c in zip(out[:, :-1], curve, strict=True)]
-        level = np.abs(out[:, -1] - curve.min(axis=1))
-        return {
-            "regret": float(np.exp(np.mean(regrets)) - 1),
-            "regret_p95": float(np.exp(np.quantile(regrets, 0.95)) - 1),
-            "level_error": float(level.mean()),
-        }
-
-    def _arrays(self, network: Any) -> dict[str, np.ndarray]:
-        return {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-
-    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
-        arrays = self._arrays(network) | {"low": self.low, "high": self.high}
-        card = card | {"envelope": self.data_summary, "envelope_limit": 0.05}
-        AutoSpecEngine(self.config, arrays, card).save(path)
+    Parameters
+    ----------
+    out : (N, C + 1), as in `curve_losses`
+    curve : (N, C)
+    """
+    regrets = [interpolated_regret(p, c) for p, c in zip(out[:, :-1], curve, strict=True)]
+    return {
+        "regret": float(np.exp(np.mean(regrets)) - 1),
+        "regret_p95": float(np.exp(np.quantile(regrets, 0.95)) - 1),
+        "level_error": float(np.abs(out[:, -1] - curve.min(axis=1)).mean()),
+    }
 
 
 def interpolated_regret(predicted: np.ndarray, curve: np.ndarray) -> float:

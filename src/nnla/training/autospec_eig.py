@@ -16,13 +16,12 @@ from nnla.eigen.window import Window
 from nnla.models.autospec_eig import AutoSpecEigEngine, EigConfig, strength_grid, window_features
 from nnla.models.engine_base import ensemble
 from nnla.operators.operator import Operator, as_operator
-from nnla.training.autospec_cg import interpolated_regret
-from nnla.training.chunks import cached_chunks
-from nnla.types import TrainingProgress
+from nnla.training.autospec_cg import curve_figures, curve_losses
+from nnla.training.ensemble import EnsembleTask
+from nnla.training.networks import named_tensors
 
 __all__ = ["EigTask", "eig_examples", "virtual_window"]
 
-_CHUNK = 64
 _WORST = 0.7  # log steps above the best at which a curve is cut off
 _TOL = 1e-10
 _DEGREES = (1, 11, 15, 21, 21, 31, 51)  # 1: Lanczos without a filter, for the prediction of its steps
@@ -155,78 +154,41 @@ def _surplus(search: Search) -> float:
     return float(np.clip(-after / max(before - after, 1e-9), 0.0, 0.9))
 
 
-class EigTask:
-    """Data, network and loss of ``autospec-eig``; see `nnla.training.loop.Task`."""
+class EigTask(EnsembleTask):
+    """Data, network and loss of ``autospec-eig``; see `nnla.training.task.Task`."""
 
-    def __init__(self, recipe: dict[str, Any]) -> None:
-        self.recipe = recipe
-        self.config = EigConfig(**recipe["model"])
+    config_type = EigConfig
+    figure = "regret"
 
-    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
-        """Runs on virtual spectra, in chunks that are kept in the folder."""
-        data, seed = self.recipe["data"], self.recipe["seed"]
-        train = self._examples(folder, "train", seed, data["spectra"], progress)
-        held = self._examples(folder, "held", seed + 10_000, data["held_out"], progress)
-        self.features, self.curves = train["features"], train["curve"]
-        self.validation = held["features"], held["curve"]
-        self.mean, self.std = self.features.mean(axis=0), self.features.std(axis=0) + 1e-3
-        self.low, self.high = self.features.min(axis=0), self.features.max(axis=0)
-        self.envelope = {key: [int(train[key].min()), int(train[key].max())] for key in ("n", "k", "degree")}
+    def examples(self, part: str, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+        """`eig_examples`."""
+        return eig_examples(seed, index, count, self.config)
 
-    def _examples(
-        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
-    ) -> dict[str, np.ndarray]:
-        make = lambda i, n: eig_examples(seed, i, n, self.config)  # noqa: E731
-        return cached_chunks(folder, part, count, _CHUNK, make, progress)
-
-    def network(self) -> Any:
-        """Random weights; the last layer starts near zero."""
+    def initial(self, generator: Any) -> dict[str, Any]:
+        """Random weights; the last layer starts near zero, biases at it."""
         import torch
 
-        generator = torch.Generator().manual_seed(self.recipe["seed"])
-        network = torch.nn.Module()
+        out = {}
         for name, shape in self.config.shapes().items():
             if name[0] in "Wb":
                 scale = 0.0 if name[0] == "b" else shape[1] ** -0.5 * (0.1 if name == "W2" else 1.0)
-                network.register_parameter(name, torch.nn.Parameter(scale * torch.randn(*shape, generator=generator)))
-        network.register_buffer("mean", torch.from_numpy(self.mean))
-        network.register_buffer("std", torch.from_numpy(self.std))
-        return network
+                out[name] = scale * torch.randn(*shape, generator=generator)
+        return out
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """Shape of the curve near its minimum, and the expected regret of a soft choice."""
-        import torch
-
-        rng = np.random.default_rng([self.recipe["seed"], 1, step])
-        index = rng.integers(len(self.features), size=(self.config.members, self.recipe["optim"]["batch"]))
-        x, curve = torch.from_numpy(self.features[index]), torch.from_numpy(self.curves[index])
-        out = ensemble(dict(network.named_parameters()) | dict(network.named_buffers()), x)
-        regret = curve - curve.min(dim=-1, keepdim=True).values
-        huber = torch.nn.functional.smooth_l1_loss
-        near = torch.exp(-regret / 0.15) + 0.05
-        shape = (near * huber(out[..., :-1], regret, reduction="none", beta=0.05)).mean()
-        level = huber(out[..., -1], curve.min(dim=-1).values, beta=0.1)
-        expected = (torch.softmax(-out[..., :-1] / 0.04, dim=-1) * regret).sum(dim=-1).mean()
-        return {"loss": 3 * shape + expected + 0.3 * level, "shape": shape, "regret": expected, "level": level}
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Shape of the curve near its minimum, its level, and the expected regret of a soft choice."""
+        out = ensemble(named_tensors(network), batch["features"])
+        return curve_losses(out, batch["labels"], near=(0.15, 0.05), temperature=0.04, level=0.3)
 
     def validate(self, network: Any) -> dict[str, float]:
         """Steps above the best candidate's, on held-out spectra: by the engine, and by the best fixed strength."""
-        x, curve = self.validation
-        out = ensemble(self._arrays(network), x.astype(np.float64)).mean(axis=0)
-        level = np.abs(out[:, -1] - curve.min(axis=1))
-        regrets = [interpolated_regret(p, c) for p, c in zip(out[:, :-1], curve, strict=True)]
+        out = ensemble(self.parameters(network), self.held["features"].astype(np.float64)).mean(axis=0)
+        curve = self.held["curve"]
         fixed = (curve - curve.min(axis=1, keepdims=True)).mean(axis=0).min()
-        return {
-            "regret": float(np.exp(np.mean(regrets)) - 1),
-            "regret_p95": float(np.exp(np.quantile(regrets, 0.95)) - 1),
-            "regret_fixed": float(np.exp(fixed) - 1),
-            "level_error": float(level.mean()),
-        }
-
-    def _arrays(self, network: Any) -> dict[str, np.ndarray]:
-        return {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
+        return curve_figures(out, curve) | {"regret_fixed": float(np.exp(fixed) - 1)}
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
-        """Write the weights file."""
-        arrays = self._arrays(network) | {"low": self.low, "high": self.high}
-        AutoSpecEigEngine(self.config, arrays, card | {"envelope": self.envelope, "envelope_limit": 0.1}).save(path)
+        """Write the engine with its envelope."""
+        envelope = {key: [int(self.train[key].min()), int(self.train[key].max())] for key in ("n", "k", "degree")}
+        parameters = self.parameters(network) | {"low": self.low, "high": self.high}
+        AutoSpecEigEngine(self.config, parameters, card | {"envelope": envelope, "envelope_limit": 0.1}).save(path)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from nnla._files import atomic_file
 from nnla.errors import OptionError
 from nnla.models.autospec_eig_paper import EigPaperConfig, EigPaperEngine, eig_embedding, eig_forward, eig_window
 from nnla.models.paper_backbone import backbone
@@ -20,12 +19,13 @@ from nnla.models.paper_extension import extend
 from nnla.problems.filter_spectra import FilterSpectra, filter_spectra
 from nnla.registry import load
 from nnla.spectra.simulated_eigensolvers import subspace_probe, thick_restart_probe
-from nnla.training.paper_layers import anchor_weights, guarded_log, layer_polynomials
+from nnla.training.networks import beside, module
+from nnla.training.paper_layers import guarded_log, layer_polynomials
+from nnla.training.paper_stages import BACKBONE, EMBEDDING, StagedTask
 from nnla.types import TrainingProgress
 
 __all__ = ["EigPaperTask", "exact_embedding", "filter_layers", "separation_losses"]
 
-_BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
 _GRID = (1 + np.cos(np.pi * np.arange(48) / 47)) / 2  # share of x_l where P is kept small, besides at the eigenvalues
 _OUTPUT = 0.1  # unit of the embedding's second matrices: its outputs change by tenths at most
 _RATIO_FLOOR = 0.3  # below this ratio wanted / unwanted its logarithm is continued by its tangent
@@ -105,11 +105,11 @@ def separation_losses(
     import torch
 
     count = x.shape[1]
-    order = torch.arange(count)
+    order = torch.arange(count, device=x.device)
     wanted, beyond = order < k[:, None], order >= cut[:, None] - 1
     x_k = x.gather(1, k[:, None] - 1)
     x_l = x.gather(1, cut[:, None] - 1)
-    grid = torch.as_tensor(_GRID, dtype=x.dtype) * x_l
+    grid = torch.as_tensor(_GRID, dtype=x.dtype, device=x.device) * x_l
     points = torch.cat([x, grid], dim=1)
     subspace = (x_k / x_l).log()[:, 0]
     losses, gains = [], []
@@ -128,8 +128,10 @@ def separation_losses(
     return torch.stack(losses), torch.stack(gains)
 
 
-class EigPaperTask:
-    """Data, network and loss of ``autospec-eig-paper``; see `nnla.training.loop.Task`."""
+class EigPaperTask(StagedTask):
+    """Data, network and loss of ``autospec-eig-paper``; see `nnla.training.task.Task`."""
+
+    figure = "last"
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
@@ -138,7 +140,6 @@ class EigPaperTask:
         source = model.pop("start")  # an engine to go on from, extended where it has a lower degree
         self.config = EigPaperConfig(**model)
         self.source = _continued(source, self.config) if source else None
-        self.start: dict[str, Any] | None = None
         self.unit = recipe["optim"]["lr_embedding"] / recipe["optim"]["lr"]  # one optimiser, two learning rates
 
     # -- data -----------------------------------------------------------------------------------
@@ -162,24 +163,14 @@ class EigPaperTask:
         self.columns = np.concatenate([np.arange(top), np.arange(top, data["nodes"], 4)])
         self.spectra, self.k, self.cut = spectra.x[:, self.columns].astype(np.float32), spectra.k, spectra.cut
         progress("data (spectra)", 1, 1, "")
-        self.train = self._probed(folder, "train", seed + 1, data["probed"], data["probes"], progress)
-        self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
+        self.prepare_probed(folder, progress)
+        for part in (self.train, self.held):
+            part["x"] = part["x"][:, self.columns]
 
-    def _probed(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
+    def probe_spectra(
+        self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
     ) -> dict[str, np.ndarray]:
-        """Spectra with windows of Ritz values, ``probes`` of each spectrum, cached in a file."""
-        path = folder / "data" / f"{part}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            data = self._probe_all(part, seed, count, probes, progress)
-            with atomic_file(path) as stream:
-                np.savez(stream, **data)
-        with np.load(path, allow_pickle=False) as stored:
-            loaded = {key: stored[key] for key in stored.files}
-        return loaded | {"x": loaded["x"][:, self.columns]}
-
-    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress) -> dict[str, Any]:
+        """Spectra, and l, window and scale of each probe."""
         spectra, c = self._spectra(count, seed), self.config
         windows = np.empty((count, probes, 2 * c.window), np.float32)
         scale = np.empty((count, probes), np.float32)
@@ -220,6 +211,28 @@ class EigPaperTask:
             found = subspace_probe(x, size, np.unique(marks).tolist(), rng)
         return [found[i] for i in np.searchsorted(np.unique(marks), marks)]
 
+    def batch(self, step: int) -> dict[str, Any]:
+        """Spectra with k and l, and what true eigenvalues or a probe say of them, as the stage has it."""
+        size = self.recipe["optim"]["batch"]
+        rng = np.random.default_rng([self.recipe["seed"], 4, step])
+        pretrain, weight = self.stage(step)
+        if pretrain:
+            index = rng.integers(len(self.spectra), size=size)
+            # the ends of the map to [0, 1] are estimates: slack at the unwanted one, hardly any at the wanted one
+            scale = rng.uniform(0.995, 1.005, size=(size, 1)).astype(np.float32)
+            slack = rng.uniform(0.0, 0.05, size=(size, 1)).astype(np.float32)
+            x, k, cut = (self.spectra[index] + slack) / (1 + slack) * scale, self.k[index], self.cut[index]
+            drawn = {"x": x, "k": k, "cut": cut, "inputs": exact_embedding(x, k, cut, self.config.ends)}
+        else:
+            index = rng.integers(len(self.train["x"]), size=size)
+            drawn = self._drawn(self.train, index, rng.integers(self.train["scale"].shape[1], size=size))
+        return {"pretrain": pretrain, "weight": weight, **drawn}
+
+    @staticmethod
+    def _drawn(part: dict[str, np.ndarray], index: np.ndarray, probe: np.ndarray) -> dict[str, np.ndarray]:
+        x = part["x"][index] / part["scale"][index, probe][:, None]
+        return {"x": x, "k": part["k"][index], "cut": part["l"][index, probe], "inputs": part["window"][index, probe]}
+
     # -- network ----------------------------------------------------------------------------------
 
     def network(self) -> Any:
@@ -229,12 +242,10 @@ class EigPaperTask:
         linear systems starts, the dependence on the spectrum is not learned within thousands of steps.)
         The embedding's parameters are deviations from its start, see `parameters`.
         """
-        import torch
-
         c = self.config
         rng = np.random.default_rng([self.recipe["seed"], 3])
         shapes = c.shapes()
-        arrays = {key: 1e-4 * rng.standard_normal(shapes[key]) for key in _BACKBONE}
+        arrays = {key: 1e-4 * rng.standard_normal(shapes[key]) for key in BACKBONE}
         bias, slope = filter_layers(self.initial, c.layers)
         arrays["b"][:, 0] = bias
         arrays["W"][:, -1] += slope
@@ -244,34 +255,30 @@ class EigPaperTask:
             arrays[second] = np.zeros(shapes[second])
         if self.source is not None:
             arrays = {key: 0.0 * value for key, value in arrays.items()}
-            arrays |= {key: self.source.parameters[key] for key in _BACKBONE}
-        network = torch.nn.Module()
-        for key in (*_EMBEDDING, *_BACKBONE):
-            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
-        return network
+            arrays |= {key: self.source.parameters[key] for key in BACKBONE}
+        parameters = {key: arrays[key].astype(np.float32) for key in (*EMBEDDING, *BACKBONE)}
+        return module(parameters, self._coordinates(), stored=False)
 
-    def _coordinates(self) -> dict[str, Any]:
-        """Start of the embedding, and the map to standardised inputs, as tensors.
+    def _coordinates(self) -> dict[str, np.ndarray]:
+        """Start of the embedding, and the map to standardised inputs.
 
         gelu(x) - gelu(-x) = x, so pairs of hidden units let Ritz values through unchanged: the wanted ones, whose
         minimum is the k-th, and four a third into the unwanted, which unlike the last are seldom worthless.
         """
-        import torch
-
         c = self.config
-        out = {key: np.zeros(c.shapes()[key]) for key in _EMBEDDING}
+        out = {key: np.zeros(c.shapes()[key]) for key in EMBEDDING}
         third = c.wanted + (c.unwanted - c.ends) // 3 + np.arange(c.ends)
         for first, second, places in (("W1", "W3", np.arange(c.wanted)), ("W2", "W4", third)):
             for unit, place in enumerate(places):
                 out[first][place, 2 * unit : 2 * unit + 2] = out[second][2 * unit : 2 * unit + 2, unit] = (1.0, -1.0)
         if self.source is not None:
-            out = {key: self.source.parameters[key] for key in _EMBEDDING}
+            out = {key: self.source.parameters[key] for key in EMBEDDING}
         windows = self.train["window"].reshape(-1, 2 * c.window).astype(np.float64)
         mean, spread = windows.mean(axis=0), windows.std(axis=0) + 1e-3
         # the largest Ritz value is 1 within half a percent: it carries the means, as the layers have no bias
         out["map"] = np.diag(1 / spread)
         out["map"][0] -= mean / spread
-        return {key: torch.from_numpy(value).float() for key, value in out.items()}
+        return {f"start_{key}": value.astype(np.float32) for key, value in out.items()}
 
     def parameters(self, network: Any) -> dict[str, Any]:
         """The parameters as the engine has them.
@@ -280,56 +287,30 @@ class EigPaperTask:
         step of Adam moves the outputs by more than the whole spectrum is wide. So the first matrices are
         trained in standardised inputs, as deviations from the start. The functions that can be reached are the same.
         """
-        if self.start is None:
-            self.start = self._coordinates()
-        found = dict(network.named_parameters())
+        found, start = dict(network.named_parameters()), dict(network.named_buffers())
         for key in ("W1", "W2"):
-            found[key] = self.start[key] + self.start["map"] @ (self.unit * found[key])
+            found[key] = start[f"start_{key}"] + start["start_map"] @ (self.unit * found[key])
         for key in ("W3", "W4"):
-            found[key] = self.start[key] + _OUTPUT * self.unit * found[key]
+            found[key] = start[f"start_{key}"] + _OUTPUT * self.unit * found[key]
         return found
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
-        import torch
+    def embedding(self, parameters: dict[str, Any], probes: Any) -> Any:
+        """Algorithm 2."""
+        return eig_embedding(parameters, probes)
 
-        optim, c = self.recipe["optim"], self.config
-        rng = np.random.default_rng([self.recipe["seed"], 4, step])
-        parameters = self.parameters(network)
-        first = optim["pretrain"]
-        if step < first:
-            index = rng.integers(len(self.spectra), size=optim["batch"])
-            # the ends of the map to [0, 1] are estimates: slack at the unwanted one, hardly any at the wanted one
-            scale = rng.uniform(0.995, 1.005, size=(optim["batch"], 1)).astype(np.float32)
-            slack = rng.uniform(0.0, 0.05, size=(optim["batch"], 1)).astype(np.float32)
-            x, k, cut = (self.spectra[index] + slack) / (1 + slack) * scale, self.k[index], self.cut[index]
-            coefficients = backbone(parameters, torch.from_numpy(exact_embedding(x, k, cut, c.ends)))
-            weight = anchor_weights(step, first, c.layers)
-        else:
-            index = rng.integers(len(self.train["x"]), size=optim["batch"])
-            probe = rng.integers(self.train["scale"].shape[1], size=optim["batch"])
-            x, k, cut, window = self._batch(self.train, index, probe)
-            frozen = {key: parameters[key].detach() for key in _BACKBONE}
-            coefficients = backbone(frozen, eig_embedding(parameters, torch.from_numpy(window)))
-            weight = anchor_weights(step - first, optim["steps"] - first, c.layers)
-        losses, gain = self._losses(coefficients, x, k, cut)
+    def objective(self, coefficients: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Layer-wise objective, each layer's with its weight at this time."""
+        losses, gain = self._losses(coefficients, batch)
         return {
-            "loss": (torch.from_numpy(weight).float() * losses).sum(),
+            "loss": (batch["weight"] * losses).sum(),
             "last": losses[-1].detach(),
             "failing": (gain[-1] <= 1).float().mean(),
         }
 
-    @staticmethod
-    def _batch(part: dict[str, np.ndarray], index: Any, probe: Any) -> tuple[np.ndarray, ...]:
-        x = part["x"][index] / part["scale"][index, probe][:, None]
-        return x, part["k"][index], part["l"][index, probe], part["window"][index, probe]
-
-    def _losses(self, coefficients: Any, x: np.ndarray, k: np.ndarray, cut: np.ndarray) -> tuple[Any, Any]:
-        import torch
-
+    def _losses(self, coefficients: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         optim = self.recipe["optim"]
-        arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (x, k, cut))
-        return separation_losses(coefficients, *arrays, floor=optim["floor"], hinge=optim["hinge"])
+        x, k, cut = batch["x"], batch["k"], batch["cut"]
+        return separation_losses(coefficients, x, k, cut, floor=optim["floor"], hinge=optim["hinge"])
 
     def validate(self, network: Any) -> dict[str, float]:
         """Figures of the finished filter on held-out spectra.
@@ -340,21 +321,20 @@ class EigPaperTask:
         """
         import torch
 
-        c = self.config
-        parameters = {key: value.detach() for key, value in self.parameters(network).items()}
+        c, parameters = self.config, self.parameters(network)
         rows = np.arange(len(self.held["x"]))
         last, gains, exact, best = [], [], [], []
-        with torch.no_grad():
-            for j in range(self.held["scale"].shape[1]):
-                x, k, cut, window = self._batch(self.held, rows, np.full(rows.size, j))
-                loss, gain = self._losses(eig_forward(parameters, torch.from_numpy(window)), x, k, cut)
-                last.append(float(loss[-1]))
-                gains.append(gain[-1])
-                e = torch.from_numpy(exact_embedding(x, k, cut, c.ends))
-                exact.append(self._losses(backbone(parameters, e), x, k, cut)[1][-1])
-                x_k, x_l = x[rows, k - 1], x[rows, cut - 1]
-                growth = np.log(np.cosh(c.degree * np.arccosh(np.maximum(2 * x_k / x_l - 1, 1.0))))
-                best.append(growth / (c.degree * np.log(x_k / x_l)))
+        for j in range(self.held["scale"].shape[1]):
+            drawn = self._drawn(self.held, rows, np.full(rows.size, j))
+            x, k, cut = drawn["x"], drawn["k"], drawn["cut"]
+            batch = beside(network, drawn | {"exact": exact_embedding(x, k, cut, c.ends)})
+            loss, gain = self._losses(eig_forward(parameters, batch["inputs"]), batch)
+            last.append(float(loss[-1]))
+            gains.append(gain[-1])
+            exact.append(self._losses(backbone(parameters, batch["exact"]), batch)[1][-1])
+            x_k, x_l = x[rows, k - 1], x[rows, cut - 1]
+            growth = np.log(np.cosh(c.degree * np.arccosh(np.maximum(2 * x_k / x_l - 1, 1.0))))
+            best.append(growth / (c.degree * np.log(x_k / x_l)))
         gain, known = torch.cat(gains), torch.cat(exact)
         return {
             "last": float(np.mean(last)),
@@ -373,8 +353,7 @@ class EigPaperTask:
             "subspace": [data["subspace_min"], data["subspace_max"]],
             "relative_gap": [data["gap_min"], data["gap_max"]],
         }
-        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in self.parameters(network).items()}
-        EigPaperEngine(self.config, arrays, card | {"envelope": envelope}).save(path)
+        EigPaperEngine(self.config, self.finished(network), card | {"envelope": envelope}).save(path)
 
 
 def _continued(source: str, config: EigPaperConfig) -> EigPaperEngine:

@@ -13,15 +13,15 @@ from nnla.models.autospec_fun import CANDIDATES, FunConfig, FunctionEngine, fun_
 from nnla.models.engine_base import ensemble
 from nnla.problems.covariances import sample_covariance
 from nnla.spectra.simulated_cg import simulate_lanczos
-from nnla.training.chunks import cached_chunks
-from nnla.types import SpectralProbe, TrainingProgress
+from nnla.training.ensemble import EnsembleTask
+from nnla.training.networks import named_tensors
+from nnla.types import SpectralProbe
 
 __all__ = ["FunctionTask", "candidate_errors", "example_chunk", "whitening_error"]
 
-_CHUNK = 64
 _F = FUNCTIONS["inv_sqrt"]
 _FLOOR = 1e-12  # errors below are equally good
-_HOPELESS = 0.9  # a spectrum for which no candidate gets below this teaches nothing
+_USELESS = 0.9  # a spectrum for which no candidate gets below this teaches nothing
 _WORST = 4.0  # log error above the best at which the label is cut off: beyond it, all are equally bad
 
 
@@ -62,11 +62,11 @@ def example_chunk(seed: int, index: int, count: int, config: FunConfig, data: di
             probe = SpectralProbe(alpha[:steps], beta[:steps], spectrum.n)
             if steps < 4 or not probe.definite:
                 continue
-            # a quick look at one candidate spares the other fits where nothing can be won
+            # one candidate, tried first, spares the other fits where nothing can be won
             a, b = zones_of(probe, _F, Margins(0.0, 1.0, 1.0)).hull
             quick = adapted(_F, zones_of(probe, _F, CANDIDATES[8]), degree, CANDIDATES[8].gap)
             classical = whitening_error(interpolant(_F, a, b, degree), spectrum.lam)
-            if min(whitening_error(quick, spectrum.lam), classical) > _HOPELESS or classical < _FLOOR:
+            if min(whitening_error(quick, spectrum.lam), classical) > _USELESS or classical < _FLOOR:
                 continue
             errors = candidate_errors(probe, spectrum.lam, degree)
             features = fun_features(probe, degree=degree, config=config).astype(np.float32)
@@ -75,66 +75,27 @@ def example_chunk(seed: int, index: int, count: int, config: FunConfig, data: di
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
-class FunctionTask:
-    """Data, network and loss of ``autospec-invsqrt``; see `nnla.training.loop.Task`."""
+class FunctionTask(EnsembleTask):
+    """Data, network and loss of ``autospec-invsqrt``; see `nnla.training.task.Task`."""
 
-    def __init__(self, recipe: dict[str, Any]) -> None:
-        self.recipe = recipe
-        self.config = FunConfig(**recipe["model"])
+    config_type = FunConfig
+    figure = "above_best"
 
-    # -- data -----------------------------------------------------------------------------------
+    def examples(self, part: str, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+        """`example_chunk`."""
+        return example_chunk(seed, index, count, self.config, self.recipe["data"])
 
-    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
-        data, seed = self.recipe["data"], self.recipe["seed"]
-        train = self._examples(folder, "train", seed, data["spectra"], progress)
-        self.held = self._examples(folder, "held", seed + 10_000, data["held_out"], progress)
-        self.features = train["features"]
-        self.labels = _labels(train["error"])
-        self.mean, self.std = self.features.mean(axis=0), self.features.std(axis=0) + 1e-3
-        self.low, self.high = self.features.min(axis=0), self.features.max(axis=0)
-        self.data_summary = {
-            key: [int(train[name].min()), int(train[name].max())]
-            for key, name in (("n", "n"), ("probe_steps", "steps"), ("degree", "degree"))
-        }
+    def labels_of(self, examples: dict[str, np.ndarray]) -> np.ndarray:
+        """Log errors above the best candidate's, cut off."""
+        logs = np.log(np.clip(examples["error"], _FLOOR, 1e6))
+        return np.minimum(logs - logs.min(axis=1, keepdims=True), _WORST).astype(np.float32)
 
-    def _examples(
-        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
-    ) -> dict[str, np.ndarray]:
-        """Chunks of examples, from ``folder`` where they are there already."""
-        make = lambda i, n: example_chunk(seed, i, n, self.config, self.recipe["data"])  # noqa: E731
-        return cached_chunks(folder, part, count, _CHUNK, make, progress)
-
-    # -- network ----------------------------------------------------------------------------------
-
-    def network(self) -> Any:
-        import torch
-
-        generator = torch.Generator().manual_seed(self.recipe["seed"])
-        shapes = self.config.shapes()
-
-        class Network(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                for layer in "012":
-                    shape = shapes[f"W{layer}"]
-                    weight = torch.randn(*shape, generator=generator) / shape[1] ** 0.5
-                    setattr(self, f"W{layer}", torch.nn.Parameter(weight))
-                    setattr(self, f"b{layer}", torch.nn.Parameter(torch.zeros(*shapes[f"b{layer}"])))
-
-        network = Network()
-        network.register_buffer("mean", torch.from_numpy(self.mean))
-        network.register_buffer("std", torch.from_numpy(self.std))
-        return network
-
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Expected regret of a soft choice, and the shape of the errors near the best."""
         import torch
 
-        optim = self.recipe["optim"]
-        rng = np.random.default_rng([self.recipe["seed"], 1, step])
-        index = rng.integers(len(self.features), size=(self.config.members, optim["batch"]))
-        x, regret = torch.from_numpy(self.features[index]), torch.from_numpy(self.labels[index])
-        out = ensemble(dict(network.named_parameters()) | dict(network.named_buffers()), x)
+        regret = batch["labels"]
+        out = ensemble(named_tensors(network), batch["features"])
         near = torch.exp(-regret / 0.7) + 0.05
         huber = torch.nn.functional.smooth_l1_loss
         shape = (near * huber(out, regret, reduction="none", beta=0.2)).mean()
@@ -143,7 +104,7 @@ class FunctionTask:
 
     def validate(self, network: Any) -> dict[str, float]:
         """Geometric means over held-out probes: error of the choice over the best candidate's, over interpolation's."""
-        out = ensemble(self._arrays(network), self.held["features"].astype(np.float64)).mean(axis=0)
+        out = ensemble(self.parameters(network), self.held["features"].astype(np.float64)).mean(axis=0)
         error = np.maximum(self.held["error"], _FLOOR)
         chosen = np.log(error[np.arange(len(out)), out.argmin(axis=1)])
         fixed = np.log(error).mean(axis=0).min()  # the best margins that do not depend on the probe
@@ -154,16 +115,9 @@ class FunctionTask:
             "against_interpolation": float(np.exp(np.mean(chosen - interpolation))),
         }
 
-    def _arrays(self, network: Any) -> dict[str, np.ndarray]:
-        return {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
-        arrays = self._arrays(network) | {"low": self.low, "high": self.high}
-        card = card | {"envelope": self.data_summary, "envelope_limit": 0.05}
-        FunctionEngine(self.config, arrays, card).save(path)
-
-
-def _labels(error: np.ndarray) -> np.ndarray:
-    """Log errors above the best candidate's, cut off."""
-    logs = np.log(np.clip(error, _FLOOR, 1e6))
-    return np.minimum(logs - logs.min(axis=1, keepdims=True), _WORST).astype(np.float32)
+        """Write the engine with its envelope."""
+        seen = {"n": self.train["n"], "probe_steps": self.train["steps"], "degree": self.train["degree"]}
+        envelope = {key: [int(values.min()), int(values.max())] for key, values in seen.items()}
+        parameters = self.parameters(network) | {"low": self.low, "high": self.high}
+        FunctionEngine(self.config, parameters, card | {"envelope": envelope, "envelope_limit": 0.05}).save(path)

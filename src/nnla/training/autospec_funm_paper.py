@@ -17,6 +17,7 @@ from nnla.models.autospec_paper import embedding
 from nnla.models.paper_backbone import backbone
 from nnla.polynomials.recurrence import Recurrence
 from nnla.training.autospec_paper import PaperTask
+from nnla.training.networks import beside
 from nnla.training.paper_layers import guarded_log
 
 __all__ = ["FunmPaperTask", "final_polynomial", "interpolant_layers", "inverse_root_losses", "neumann_error"]
@@ -95,7 +96,7 @@ def inverse_root_losses(coefficients: Any, lam: Any) -> tuple[Any, Any]:
     """
     degree = coefficients.shape[0] + 1
     error = (1 - final_polynomial(coefficients, lam) * lam.sqrt()).abs().amax(dim=1)
-    neumann = neumann_error(lam.amin(dim=1).double().numpy(), degree)
+    neumann = neumann_error(lam.amin(dim=1).double().cpu().numpy(), degree)
     baseline = np.log(np.maximum(-np.log(np.clip(neumann, _BEST, 1 - 1e-6)), _RATE_FLOOR))
     rate = -guarded_log(error.clamp(min=_BEST), _BEST)
     # where P fails altogether, error and not its logarithm: gradients stay bounded
@@ -104,26 +105,34 @@ def inverse_root_losses(coefficients: Any, lam: Any) -> tuple[Any, Any]:
 
 
 class FunmPaperTask(PaperTask):
-    """Data, network and loss of ``autospec-funm-paper``; see `nnla.training.loop.Task`."""
+    """Data, network and loss of ``autospec-funm-paper``; see `nnla.training.task.Task`."""
+
+    figure = "error"
 
     def start(self) -> np.ndarray:
         """(D, 5) coefficients that the backbone starts from."""
         return interpolant_layers(self.initial, 1.02, self.config.layers)
 
-    def objective(self, coefficients: Any, lam: Any, step: int, first: int, last: int) -> dict[str, Any]:
+    def batch(self, step: int) -> dict[str, Any]:
+        """That for linear systems, with more values for the error to be small at."""
+        batch = super().batch(step)
+        return batch | {"lam": self._augmented(batch["lam"], step)}
+
+    def objective(self, coefficients: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Mean loss (25); only the finished polynomial counts, because shorter ones read out another function."""
-        losses, error = inverse_root_losses(coefficients, self._augmented(lam, step))
+        losses, error = inverse_root_losses(coefficients, batch["lam"])
         return {"loss": losses.mean(), "error": error.log().mean().exp().detach()}
 
-    def _augmented(self, lam: Any, step: int) -> Any:
-        """Eigenvalues, random values between the smallest and the largest, and a share beyond the largest."""
+    def _augmented(self, lam: np.ndarray, step: int) -> np.ndarray:
+        """Eigenvalues, random values between the smallest and the largest, half of them near the low end."""
         import torch
 
         rng = np.random.default_rng([self.recipe["seed"], 7, step])
-        small, large = lam.amin(dim=1, keepdim=True), lam.amax(dim=1, keepdim=True)
+        small, large = lam.min(axis=1, keepdims=True), lam.max(axis=1, keepdims=True)
+        # torch's power, not NumPy's: they differ in last digits, and weights are to repeat
         u = torch.from_numpy(rng.random((lam.shape[0], self.recipe["data"]["augmented"])).astype(np.float32))
-        u[:, ::2] = u[:, ::2] ** 4  # half of them near the low end, where P has to bend
-        return torch.cat([lam, small + u * (large - small)], dim=1)
+        u[:, ::2] = u[:, ::2] ** 4  # where P has to bend
+        return np.concatenate([lam, small + u.numpy() * (large - small)], axis=1)
 
     def validate(self, network: Any) -> dict[str, float]:
         """Figures of the finished polynomial on held-out spectra, read through their probes.
@@ -132,19 +141,15 @@ class FunmPaperTask(PaperTask):
         Chebyshev interpolant on the true interval; ``gain`` that of log r_nn / log r_Neumann, ``worse`` the share
         with an error above Neumann's.
         """
-        import torch
-
-        parameters = {key: value.detach() for key, value in network.named_parameters()}
-        degree = self.config.degree
+        parameters, degree = self.parameters(network), self.config.degree
         errors, neumann, known = [], [], []
-        with torch.no_grad():
-            for j in range(self.held["b"].shape[1]):
-                lam = torch.from_numpy(self.held["lam"] / self.held["b"][:, j, None])
-                e = embedding(parameters, torch.from_numpy(self.held["features"][:, j]))
-                _, error = inverse_root_losses(backbone(parameters, e), self._augmented(lam, 0))
-                errors.append(error.double().numpy())
-                neumann.append(neumann_error(lam.amin(dim=1).double().numpy(), degree))
-                known.append([_interpolation_error(*pair, degree) for pair in _intervals(lam)])
+        for held in self.held_batches():
+            lam, inputs = beside(network, self._augmented(held["lam"], 0)), beside(network, held["inputs"])
+            _, error = inverse_root_losses(backbone(parameters, embedding(parameters, inputs)), lam)
+            errors.append(error.double().cpu().numpy())
+            small, large = held["lam"].min(axis=1).astype(np.float64), held["lam"].max(axis=1)
+            neumann.append(neumann_error(small, degree))
+            known.append([_interpolation_error(float(a), float(b), degree) for a, b in zip(small, large, strict=True)])
         e, n, c = (np.clip(np.concatenate(v), 1e-12, 1e3) for v in (errors, neumann, known))
         rate, baseline = np.log(np.minimum(e, 0.999)), np.log(np.minimum(n, 0.999))
         return {
@@ -157,13 +162,7 @@ class FunmPaperTask(PaperTask):
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine with its envelope."""
-        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-        FunmPaperEngine(self.config, arrays, card | {"envelope": self.envelope()}).save(path)
-
-
-def _intervals(lam: Any) -> list[tuple[float, float]]:
-    pairs = zip(lam.amin(dim=1).tolist(), lam.amax(dim=1).tolist(), strict=True)
-    return [(float(a), float(b)) for a, b in pairs]
+        FunmPaperEngine(self.config, self.finished(network), card | {"envelope": self.envelope()}).save(path)
 
 
 def _interpolation_error(a: float, b: float, degree: int) -> float:

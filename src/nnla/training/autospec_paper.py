@@ -8,12 +8,12 @@ probe knows. Both minimise the paper's layer-wise objective (20)-(22) in a form 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnla._files import atomic_file
 from nnla.models.autospec_paper import (
     PaperConfig,
     PaperEngine,
@@ -23,21 +23,26 @@ from nnla.models.autospec_paper import (
 from nnla.models.paper_backbone import backbone
 from nnla.problems.paper_spectra import paper_spectra
 from nnla.spectra.simulated_cg import simulate_lanczos
+from nnla.training.networks import beside, module
 from nnla.training.paper_layers import anchor_weights, chebyshev_layers, guarded_log, layer_polynomials
+from nnla.training.paper_stages import BACKBONE, EMBEDDING, StagedTask
 from nnla.types import SpectralProbe, TrainingProgress
 
 __all__ = ["PaperTask", "anchor_weights", "chebyshev_layers", "layer_losses", "layer_polynomials"]
 
-_BACKBONE, _EMBEDDING = ("W", "b"), ("W1", "W2", "W3", "W4")
 _TOP = 1.02  # P is kept positive up to this multiple of the upper bound b: probes can fall short of lam_max
 _GRID = _TOP * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
 _FLOOR = 1e-4  # below this ratio min / max a logarithm is continued by its tangent
 
 
-# -- data ---------------------------------------------------------------------------------------
-
-
 # -- the polynomial and its objective --------------------------------------------------------------
+
+
+def _grid(lam: Any) -> Any:
+    """The nodes of _GRID for each row of ``lam``, beside it."""
+    import torch
+
+    return torch.as_tensor(_GRID, dtype=lam.dtype, device=lam.device).expand(lam.shape[0], -1)
 
 
 def _guarded_rate(q: Any) -> Any:
@@ -73,9 +78,8 @@ def layer_losses(
     """
     import torch
 
-    batch, count = lam.shape
-    grid = torch.as_tensor(_GRID, dtype=lam.dtype).expand(batch, -1)
-    x = torch.cat([lam, grid], dim=1)
+    count = lam.shape[1]
+    x = torch.cat([lam, _grid(lam)], dim=1)
     small, large = lam.amin(dim=1), lam.amax(dim=1)
     richardson = (-(-(small / large)).clamp(min=-1 + 1e-4).log1p()).log()  # log(-log r_Richardson), (21)
     inner = slice(count + int(np.searchsorted(_GRID, 0.01)), None)
@@ -97,8 +101,10 @@ def layer_losses(
 # -- the task ------------------------------------------------------------------------------------
 
 
-class PaperTask:
-    """Data, network and loss of ``autospec-cg-paper``; see `nnla.training.loop.Task`."""
+class PaperTask(StagedTask):
+    """Data, network and loss of ``autospec-cg-paper``; see `nnla.training.task.Task`."""
+
+    figure = "last"
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
@@ -110,10 +116,10 @@ class PaperTask:
 
     def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Spectra for pre-training; spectra with probes for post-training and for validation."""
-        data, seed = self.recipe["data"], self.recipe["seed"]
+        data = self.recipe["data"]
         self.sizes = (data["n_min"], data["n_max"])
         condition = (data["condition_min"], data["condition_max"])
-        spectra, size = paper_spectra(data["spectra"], seed, n=self.sizes, condition=condition)
+        spectra, size = paper_spectra(data["spectra"], self.recipe["seed"], n=self.sizes, condition=condition)
         self.spectra = spectra.astype(np.float32)
         order = np.arange(self.config.ends)
         rows = np.arange(size.size)[:, None]
@@ -121,23 +127,12 @@ class PaperTask:
             [spectra[rows, size[:, None] - 1 - order], spectra[rows, order[::-1]]], axis=1
         ).astype(np.float32)
         progress("data (spectra)", 1, 1, "")
-        self.train = self._probed(folder, "train", seed + 1, data["probed"], data["probes"], progress)
-        self.held = self._probed(folder, "held", seed + 10_000, data["held_out"], 2, progress)
+        self.prepare_probed(folder, progress)
 
-    def _probed(
-        self, folder: Path, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
+    def probe_spectra(
+        self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress
     ) -> dict[str, np.ndarray]:
-        """Spectra in units of their probe's b and features, ``probes`` of each spectrum, cached in a file."""
-        path = folder / "data" / f"{part}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            data = self._probe_all(part, seed, count, probes, progress)
-            with atomic_file(path) as stream:
-                np.savez(stream, **data)
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-
-    def _probe_all(self, part: str, seed: int, count: int, probes: int, progress: TrainingProgress) -> dict[str, Any]:
+        """Spectra, and upper bound b and features of each probe."""
         data, k = self.recipe["data"], self.config.k
         condition = (data["probe_condition_min"], data["condition_max"])
         lam, size = paper_spectra(count, seed, n=self.sizes, condition=condition)
@@ -154,11 +149,29 @@ class PaperTask:
                 features[i, j] = paper_features(probe.ritz_values, probe.ritz_residuals, bounds[i, j], k)
             if (i + 1) % 128 == 0 or i + 1 == count:
                 progress(f"data ({part})", i + 1, count, "")
-        return {
-            "lam": lam.astype(np.float32),
-            "features": features.astype(np.float32),
-            "b": bounds.astype(np.float32),
-        }
+        return {key: v.astype(np.float32) for key, v in (("lam", lam), ("features", features), ("b", bounds))}
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Spectra in units of b, with true eigenvalues or features of a probe, as the stage has it."""
+        size = self.recipe["optim"]["batch"]
+        rng = np.random.default_rng([self.recipe["seed"], 4, step])
+        pretrain, weight = self.stage(step)
+        if pretrain:
+            index = rng.integers(len(self.spectra), size=size)
+            # In use, spectra are divided by an upper bound that is up to 5 % too large.
+            scale = (1 / rng.uniform(1.0, 1.05, size=(size, 1))).astype(np.float32)
+            lam, inputs = self.spectra[index] * scale, self.exact[index] * scale
+        else:
+            index = rng.integers(len(self.train["lam"]), size=size)
+            probe = rng.integers(self.train["b"].shape[1], size=size)
+            lam = self.train["lam"][index] / self.train["b"][index, probe][:, None]
+            inputs = self.train["features"][index, probe]
+        return {"pretrain": pretrain, "weight": weight, "lam": lam, "inputs": inputs}
+
+    def held_batches(self) -> Iterator[dict[str, Any]]:
+        """Held-out spectra in units of b with features, once for each of their probes."""
+        for j, b in enumerate(self.held["b"].T):
+            yield {"lam": self.held["lam"] / b[:, None], "inputs": self.held["features"][:, j]}
 
     # -- network ----------------------------------------------------------------------------------
 
@@ -168,8 +181,6 @@ class PaperTask:
         gelu(x) - gelu(-x) = x, so pairs of hidden units let the five extreme Ritz values of either end
         through unchanged: post-training starts from the inputs that pre-training ended with.
         """
-        import torch
-
         c = self.config
         rng = np.random.default_rng([self.recipe["seed"], 3])
         arrays = {key: 1e-3 * rng.standard_normal(shape) for key, shape in c.shapes().items()}
@@ -186,45 +197,21 @@ class PaperTask:
                     arrays[first][place, column] = sign
                     arrays[second][column] = 0.0
                     arrays[second][column, unit] = sign
-        network = torch.nn.Module()
-        for key in (*_EMBEDDING, *_BACKBONE):
-            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(arrays[key]).float()))
-        return network
+        return module({key: arrays[key].astype(np.float32) for key in (*EMBEDDING, *BACKBONE)})
+
+    def embedding(self, parameters: dict[str, Any], probes: Any) -> Any:
+        """Algorithm 3."""
+        return embedding(parameters, probes)
 
     def start(self) -> np.ndarray:
         """(D, 5) coefficients that the backbone starts from."""
         return chebyshev_layers(self.initial, _TOP, self.config.layers)
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """Layer-wise objective of step's batch; the parameters of the other stage get no gradient at all."""
-        import torch
-
-        optim = self.recipe["optim"]
-        rng = np.random.default_rng([self.recipe["seed"], 4, step])
-        parameters = dict(network.named_parameters())
-        first = optim["pretrain"]
-        if step < first:
-            index = rng.integers(len(self.spectra), size=optim["batch"])
-            # In use, spectra are divided by an upper bound that is up to 5 % too large.
-            scale = (1 / rng.uniform(1.0, 1.05, size=(optim["batch"], 1))).astype(np.float32)
-            lam = torch.from_numpy(self.spectra[index] * scale)
-            coefficients = backbone(parameters, torch.from_numpy(self.exact[index] * scale))
-            return self.objective(coefficients, lam, step, 0, first)
-        index = rng.integers(len(self.train["lam"]), size=optim["batch"])
-        probe = rng.integers(self.train["b"].shape[1], size=optim["batch"])
-        lam = torch.from_numpy(self.train["lam"][index] / self.train["b"][index, probe][:, None])
-        frozen = {key: parameters[key].detach() for key in _BACKBONE}
-        e = embedding(parameters, torch.from_numpy(self.train["features"][index, probe]))
-        return self.objective(backbone(frozen, e), lam, step, first, optim["steps"])
-
-    def objective(self, coefficients: Any, lam: Any, step: int, first: int, last: int) -> dict[str, Any]:
-        """Loss of a batch in the stage of steps ``first`` to ``last``: what is minimised, and what is logged."""
-        import torch
-
-        weight = anchor_weights(step - first, last - first, self.config.layers)
-        losses, q = self._losses(coefficients, lam)
+    def objective(self, coefficients: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Layer-wise objective, each layer's with its weight at this time."""
+        losses, q = self._losses(coefficients, batch["lam"])
         return {
-            "loss": (torch.from_numpy(weight).float() * losses).sum(),
+            "loss": (batch["weight"] * losses).sum(),
             "last": losses[-1].detach(),
             "indefinite": (q[-1] <= 0).float().mean(),
         }
@@ -241,20 +228,18 @@ class PaperTask:
         """
         import torch
 
-        parameters = dict(network.named_parameters())
+        parameters = self.parameters(network)
         losses, gains, bad, wide = [], [], [], []
-        with torch.no_grad():
-            for j in range(self.held["b"].shape[1]):
-                lam = torch.from_numpy(self.held["lam"] / self.held["b"][:, j, None])
-                e = embedding(parameters, torch.from_numpy(self.held["features"][:, j]))
-                coefficients = backbone(parameters, e)
-                loss, ratios = self._losses(coefficients, lam)
-                grid = torch.as_tensor(_GRID, dtype=lam.dtype).expand(lam.shape[0], -1)
-                q, kappa = ratios[-1], lam.amax(dim=1) / lam.amin(dim=1)
-                losses.append(float(loss[-1]))
-                gains.append((q * kappa)[q > 0].log())
-                bad.append(float((q <= 0).float().mean()))
-                wide.append(float((layer_polynomials(coefficients, grid)[-1] <= 0).any(dim=1).float().mean()))
+        for held in self.held_batches():
+            lam, inputs = (beside(network, held[key]) for key in ("lam", "inputs"))
+            coefficients = backbone(parameters, embedding(parameters, inputs))
+            loss, ratios = self._losses(coefficients, lam)
+            q, kappa = ratios[-1], lam.amax(dim=1) / lam.amin(dim=1)
+            losses.append(float(loss[-1]))
+            gains.append((q * kappa)[q > 0].log())
+            bad.append(float((q <= 0).float().mean()))
+            on_grid = layer_polynomials(coefficients, _grid(lam))[-1]
+            wide.append(float((on_grid <= 0).any(dim=1).float().mean()))
         return {
             "last": float(np.mean(losses)),
             "gain": float(torch.cat(gains).mean().exp()),
@@ -274,5 +259,4 @@ class PaperTask:
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine with its envelope."""
-        arrays = {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-        PaperEngine(self.config, arrays, card | {"envelope": self.envelope()}).save(path)
+        PaperEngine(self.config, self.finished(network), card | {"envelope": self.envelope()}).save(path)

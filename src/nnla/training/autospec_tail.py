@@ -13,13 +13,13 @@ from nnla.polynomials.outlier_roots import equiripple_roots, residual_at, spectr
 from nnla.problems.spectra import VirtualSpectrum, sample_spectrum
 from nnla.registry import load
 from nnla.spectra.simulated_cg import candidate_residuals, simulate_outer_iterations, simulate_probe
-from nnla.training.chunks import cached_chunks
-from nnla.types import SpectralProbe, TrainingProgress
+from nnla.training.ensemble import EnsembleTask
+from nnla.training.networks import named_tensors
+from nnla.types import SpectralProbe
 
 __all__ = ["TailTask", "heavy_tail_spectrum", "tail_examples"]
 
 _RTOLS = (1e-6, 1e-8, 1e-10)
-_CHUNK = 64
 _MOST = 72  # candidates labelled per spectrum
 _WORST = 0.5  # log ratio to the interval at which labels are cut off
 
@@ -106,65 +106,40 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
     return {"features": np.array(features), "ratio": np.array(ratios)}
 
 
-class TailTask:
-    """Data, network and loss of ``autospec-tail``; see `nnla.training.loop.Task`."""
+class TailTask(EnsembleTask):
+    """Data, network and loss of ``autospec-tail``; see `nnla.training.task.Task`."""
 
-    def __init__(self, recipe: dict[str, Any]) -> None:
-        self.recipe = recipe
-        self.config = TailConfig(**recipe["model"])
+    config_type = TailConfig
+    figure = "ratio"
 
-    # -- data -----------------------------------------------------------------------------------
+    def examples(self, part: str, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+        """`tail_examples`."""
+        return tail_examples(seed, index, count, self.recipe["data"])
 
-    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
-        data, seed = self.recipe["data"], self.recipe["seed"]
-        self.train = self._examples(folder, "train", seed, data["spectra"], progress)
-        self.held = self._examples(folder, "held", seed + 10_000, data["held_out"], progress)
-        real = self.train["features"][np.isfinite(self.train["ratio"])]
-        self.mean, self.std = real.mean(axis=0), real.std(axis=0) + 1e-3
+    def labels_of(self, examples: dict[str, np.ndarray]) -> np.ndarray:
+        """Log ratios to the interval, cut off."""
+        return np.minimum(examples["ratio"], _WORST)
 
-    def _examples(
-        self, folder: Path, part: str, seed: int, count: int, progress: TrainingProgress
-    ) -> dict[str, np.ndarray]:
-        """Chunks of examples, from ``folder`` where they are there already."""
-        make = lambda i, n: tail_examples(seed, i, n, self.recipe["data"])  # noqa: E731
-        return cached_chunks(folder, part, count, _CHUNK, make, progress)
+    def rows_of(self, examples: dict[str, np.ndarray]) -> np.ndarray:
+        """Features of what is a candidate and not padding."""
+        return examples["features"][np.isfinite(examples["ratio"])]
 
-    # -- network ----------------------------------------------------------------------------------
+    @property
+    def outputs(self) -> int:
+        """A correction to the formula's log ratio."""
+        return 1
 
-    def network(self) -> Any:
-        import torch
+    def initial(self, generator: Any) -> dict[str, Any]:
+        """Random weights; the last layer starts near zero."""
+        return super().initial(generator, 0.1)
 
-        generator = torch.Generator().manual_seed(self.recipe["seed"])
-        c = self.config
-
-        class Network(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                for layer, (fan_in, fan_out) in enumerate(
-                    [(c.features, c.hidden), (c.hidden, c.hidden), (c.hidden, 1)]
-                ):
-                    weight = torch.randn(c.members, fan_in, fan_out, generator=generator) / fan_in**0.5
-                    setattr(self, f"W{layer}", torch.nn.Parameter(weight * (0.1 if layer == 2 else 1.0)))
-                    setattr(self, f"b{layer}", torch.nn.Parameter(torch.zeros(c.members, 1, fan_out)))
-
-        network = Network()
-        network.register_buffer("mean", torch.from_numpy(self.mean))
-        network.register_buffer("std", torch.from_numpy(self.std))
-        return network
-
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Level of every candidate, and the expected regret of a soft choice among those of a spectrum."""
         import torch
 
-        optim = self.recipe["optim"]
-        rng = np.random.default_rng([self.recipe["seed"], 1, step])
-        index = rng.integers(len(self.train["features"]), size=(self.config.members, optim["batch"]))
-        x = torch.from_numpy(self.train["features"][index])  # (E, B, C, F)
-        y = torch.from_numpy(np.minimum(self.train["ratio"][index], _WORST))
+        x, y = batch["features"], batch["labels"]  # (E, B, C, F), (E, B, C)
         padding = (x == 0).all(dim=-1)
-        E, B, C, F = x.shape
-        out = forward(dict(network.named_parameters()) | dict(network.named_buffers()), x.reshape(E, B * C, F))
-        out = out.reshape(E, B, C)
+        out = forward(named_tensors(network), x.flatten(1, 2)).reshape(y.shape)
         level = torch.nn.functional.smooth_l1_loss(out, y, reduction="none", beta=0.05)
         level = level.masked_fill(padding, 0.0).sum() / (~padding).sum()
         choice = torch.softmax((-out / 0.02).masked_fill(padding, -torch.inf), dim=-1)
@@ -174,22 +149,21 @@ class TailTask:
 
     def validate(self, network: Any) -> dict[str, float]:
         """Mean regret of the network's choice and of the formula's, and the mean of the best."""
-        x, y = self.held["features"].astype(np.float64), np.minimum(self.held["ratio"], _WORST)
-        out = forward(self._arrays(network), x.reshape(-1, x.shape[-1])).mean(axis=0).reshape(y.shape)
-        out[(x == 0).all(axis=-1)] = np.inf
+        x, y = self.held["features"].astype(np.float64), self.labels_of(self.held)
+        out = forward(self.parameters(network), x.reshape(-1, x.shape[-1])).mean(axis=0).reshape(y.shape)
+        padding = (x == 0).all(axis=-1)
         rows, best = np.arange(len(y)), y.min(axis=1)
-        formula = np.where((x == 0).all(axis=-1), np.inf, x[..., -1] + 1e-3 * np.abs(x[..., -2]))
+        choice = np.where(padding, np.inf, out).argmin(axis=1)
+        formula = np.where(padding, np.inf, x[..., -1] + 1e-3 * np.abs(x[..., -2])).argmin(axis=1)
         return {
             "ratio_best": float(np.exp(best.mean())),
-            "ratio": float(np.exp(y[rows, out.argmin(axis=1)].mean())),
-            "ratio_formula": float(np.exp(y[rows, formula.argmin(axis=1)].mean())),
+            "ratio": float(np.exp(y[rows, choice].mean())),
+            "ratio_formula": float(np.exp(y[rows, formula].mean())),
         }
 
-    def _arrays(self, network: Any) -> dict[str, np.ndarray]:
-        return {key: value.detach().numpy().astype(np.float64) for key, value in network.state_dict().items()}
-
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine with its envelope."""
         data = self.recipe["data"]
         envelope = {"degree": [data["degree_min"], data["degree_max"]], "rtol": [_RTOLS[-1], _RTOLS[0]]}
         envelope["probe_steps"] = [data["steps_min"], data["steps_max"]]
-        TailEngine(self.config, self._arrays(network), card | {"envelope": envelope}).save(path)
+        TailEngine(self.config, self.parameters(network), card | {"envelope": envelope}).save(path)

@@ -34,7 +34,7 @@ def cached_chunks(
     dict of arrays, concatenated along the first axis
     """
     cache = folder / "data"
-    cache.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     chunks, total = [], -(-count // size)
     for index in range(total):
         path = cache / f"{part}-{index:04d}.npz"

@@ -11,7 +11,7 @@ from typing import Any
 
 from nnla.errors import FileFormatError, OptionError
 
-__all__ = ["Table", "check_recipe", "load_recipe", "recipes"]
+__all__ = ["Table", "check_recipe", "load_recipe", "option", "recipes"]
 
 # What the loop itself reads: type and smallest value. A task asks for its own keys (see `Table`).
 _TOP: dict[str, tuple[type, float]] = {
@@ -28,6 +28,16 @@ _OPTIM: dict[str, tuple[type, float]] = {
     "clip": (float, 0),
     "log_every": (int, 1),
     "checkpoint_every": (int, 1),
+}
+# What may be named at the top of a recipe besides: the value where it is not, and the smallest one or all that there
+# are; see `option`.
+_OPTIONAL: dict[str, tuple[int | str, int | tuple[str, ...]]] = {
+    "accumulate": (1, 1),
+    "prefetch": (0, 0),
+    "device": ("cpu", ("cpu", "cuda", "auto")),
+    "dtype": ("", ("float32", "float64", "bfloat16")),
+    "keep": ("last", ("last", "best")),
+    "figure": ("", ()),
 }
 
 
@@ -94,6 +104,25 @@ def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[
     return recipe
 
 
+def option(recipe: dict[str, Any], name: str) -> Any:
+    """An optional key of a recipe, or what stands for it where it is not named.
+
+    * ``accumulate`` (1): batches per step, whose mean loss is minimised
+    * ``prefetch`` (0): batches made ahead in a thread of their own; 0 makes each when it is needed
+    * ``device`` ("cpu"): or "cuda", or "auto" for CUDA where there is one
+    * ``dtype`` (as the task has them): "float32" or "float64" of parameters and data; "bfloat16" has both in float32,
+      and products in bfloat16
+    * ``keep`` ("last"): or "best", the weights with the smallest value of the figure
+    * ``figure`` (the task's own): name of the validation figure to go by
+
+    Examples
+    --------
+    >>> option({"accumulate": 4}, "accumulate"), option({}, "device")
+    (4, 'cpu')
+    """
+    return recipe.get(name, _OPTIONAL[name][0])
+
+
 def check_recipe(recipe: dict[str, Any]) -> None:
     """Raise `OptionError`, which names the key, unless the loop's own keys are there and make sense."""
     optim = recipe.get("optim", {})
@@ -110,9 +139,23 @@ def check_recipe(recipe: dict[str, Any]) -> None:
         if not number or isinstance(value, bool) or (kind is not str and not least <= value < math.inf):
             what = {str: "a text", int: f"an integer >= {least:g}", float: f"a number >= {least:g}"}[kind]
             raise OptionError(f"the recipe's {name} must be {what}, got {value!r}")
+    for name in _OPTIONAL.keys() & recipe.keys():
+        _check_option(name, recipe[name])
     if not recipe["name"] or recipe["name"].startswith(".") or set(recipe["name"]) & set("/\\\0:"):
         # it becomes the name of a file in the folder of the run, and of no other
         raise OptionError(f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators")
+
+
+def _check_option(name: str, value: Any) -> None:
+    default, allowed = _OPTIONAL[name]
+    if isinstance(allowed, int):
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= allowed
+        what = f"an integer >= {allowed}"
+    else:
+        fits = isinstance(value, str) and (value in allowed if allowed else bool(value))
+        what = f"one of {', '.join(allowed)}" if allowed else "a text"
+    if not fits:
+        raise OptionError(f"the recipe's {name} must be {what}, got {value!r}; leave it out for {default!r}")
 
 
 def _apply(recipe: dict[str, Any], override: str) -> None:
@@ -123,9 +166,11 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
     table: Any = recipe
     for part in path:
         table = table.get(part) if isinstance(table, dict) else None
-    if not isinstance(table, dict) or last not in table:
-        raise OptionError(f"the recipe has no key {key.strip()!r}; its keys: {', '.join(_keys(recipe))}")
-    old = table[last]
+    optional = {name: default for name, (default, _) in _OPTIONAL.items()} if table is recipe else {}
+    if not isinstance(table, dict) or last not in optional | table:
+        known = [*_keys(recipe), *sorted(_OPTIONAL.keys() - recipe.keys())]
+        raise OptionError(f"the recipe has no key {key.strip()!r}; its keys: {', '.join(known)}")
+    old = (optional | table)[last]
     try:
         new = tomllib.loads(f"x = {text.strip()}")["x"]
     except tomllib.TOMLDecodeError:

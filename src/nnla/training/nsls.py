@@ -26,6 +26,7 @@ from nnla.preconditioners.galerkin import galerkin_gain, inverse_trace, without_
 from nnla.preconditioners.krylov_basis import conjugate_gradients
 from nnla.problems.frame_sets import Structure, make_structures, relative_errors, summary
 from nnla.training.frame_data import Batch, draw_batch
+from nnla.training.networks import arrays, module
 from nnla.types import TrainingProgress
 
 __all__ = ["NSLSPlusTask", "NSLSTask", "cosine_losses"]
@@ -72,17 +73,17 @@ class _FrameTask:
             for size in data["sizes"]
         }
 
+    @property
+    def figure(self) -> str:
+        """The error in the energy norm, on structures of the recipe's first size."""
+        return f"energy_{next(iter(self.recipe['data']['sizes']))}_mean"
+
     def network(self) -> Any:
         """The parameters as one module, seeded."""
-        import torch
+        return module(initial_parameters(self.config.shapes(), np.random.default_rng([self.recipe["seed"], 3])))
 
-        rng = np.random.default_rng([self.recipe["seed"], 3])
-        network = torch.nn.Module()
-        for key, value in initial_parameters(self.config.shapes(), rng).items():
-            network.register_parameter(key, torch.nn.Parameter(torch.from_numpy(value)))
-        return network
-
-    def _batch(self, step: int) -> Batch:
+    def draw(self, step: int) -> Batch:
+        """The systems of a batch."""
         rng = np.random.default_rng([self.recipe["seed"], 4, step])
         return draw_batch(self.structures, rng, self.recipe["optim"]["batch"], mixed=self.recipe["data"]["mixed"])
 
@@ -118,23 +119,28 @@ class _FrameTask:
         self._model(network, card | {"envelope": envelope, "matrices": seen}).save(path)
 
 
-def _cut(V: Any, part: np.ndarray) -> Any:
+def _own(A: Any) -> Any:
+    """A system apart, for `product` in float64."""
+    import torch
+
+    return Graphs(A, np.array([0, A.indptr.size - 1])).torch(dtype=torch.float64).A
+
+
+def _cut(V: Any, part: Any) -> Any:
     """`split_columns` for a torch tensor, dense."""
     import torch
 
-    mask = torch.nn.functional.one_hot(torch.from_numpy(part).long()).to(V.dtype)
+    mask = torch.nn.functional.one_hot(part.long()).to(V.dtype)
     return (mask[:, :, None] * V[:, None, :]).reshape(V.shape[0], -1)
 
 
-def _rows_of(part: np.ndarray) -> Any:
+def _rows_of(part: np.ndarray) -> np.ndarray:
     """The rows of each part, (parts, longest), filled up with n."""
-    import torch
-
     counts = np.bincount(part)
     order = np.argsort(part, kind="stable")
     out = np.full((counts.size, counts.max()), part.size)
     out[np.arange(counts.max()) < counts[:, None]] = order
-    return torch.from_numpy(out)
+    return out
 
 
 def _padded(F: Any, rows: Any) -> Any:
@@ -144,34 +150,32 @@ def _padded(F: Any, rows: Any) -> Any:
     return torch.cat([F, F.new_zeros(1, F.shape[1])])[rows]
 
 
-def _arrays(network: Any) -> dict[str, np.ndarray]:
-    return {key: value.detach().cpu().numpy().copy() for key, value in network.state_dict().items()}
-
-
 class NSLSTask(_FrameTask):
-    """The paper's model and losses; see `nnla.training.loop.Task`."""
+    """The paper's model and losses; see `nnla.training.task.Task`."""
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
         self.config = NSLSConfig(**recipe["model"])
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """L_cos + residual * L_res (9) of step's batch."""
-        import torch
-
-        batch = self._batch(step)
+    def batch(self, step: int) -> dict[str, Any]:
+        """Graphs, features, and solutions up to scale."""
+        batch = self.draw(step)
         weights, F = nsls_inputs(batch.A, batch.b, batch.starts, self.config)
-        graphs = Graphs(weights, batch.starts).torch()
-        y = nsls_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F))
-        b = torch.from_numpy(F[:, 0])  # b and x only count by their directions: scaled, they fit float32
         largest = np.maximum.reduceat(np.abs(batch.x), batch.starts[:-1])
-        x = torch.from_numpy((batch.x / np.repeat(largest, np.diff(batch.starts))).astype(np.float32))
+        # b and x only count by their directions: scaled, they fit float32
+        x = (batch.x / np.repeat(largest, np.diff(batch.starts))).astype(np.float32)
+        return {"graphs": Graphs(weights, batch.starts).torch(), "features": F, "x": x}
+
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """L_cos + residual * L_res (9)."""
+        graphs, F = batch["graphs"], batch["features"]
+        y = nsls_forward(dict(network.named_parameters()), graphs, F)
         Ay = product(graphs.A, y[:, None])[:, 0]
-        cosine, residual = cosine_losses(y, x, Ay, b, graphs.starts)
+        cosine, residual = cosine_losses(y, batch["x"], Ay, F[:, 0], graphs.starts)
         return {"loss": cosine + self.recipe["optim"]["residual"] * residual, "cosine": cosine, "residual": residual}
 
     def _model(self, network: Any, card: dict[str, Any]) -> NSLS:
-        return NSLS(self.config, _arrays(network), card)
+        return NSLS(self.config, arrays(network), card)
 
     def _guess(self, model: NSLS, one: Structure, case: int) -> np.ndarray:
         return model.guess(one.A, one.b[:, case])
@@ -197,12 +201,9 @@ class NSLSPlusTask(_FrameTask):
             known = zip(self.structures, self.parts, self.systems, strict=True)
             self.rigid = [rigid_outputs(one.geometry, part, system.scale) for one, part, system in known]
 
-    def loss(self, network: Any, step: int) -> dict[str, Any]:
-        """Logarithm of the energy left, and minus that of the trace of the inverse on the subspace."""
-        import torch
-
-        c, optim = self.config, self.recipe["optim"]
-        batch = self._batch(step)
+    def batch(self, step: int) -> dict[str, Any]:
+        """Graphs and features of the network; energies, and each system apart, in float64."""
+        c, batch = self.config, self.draw(step)
         starts, counts = batch.starts, np.diff(batch.starts)
         systems = [self.systems[k] for k in batch.chosen]
         A, scale = block_diagonal([s.A for s in systems]), np.concatenate([s.scale for s in systems])
@@ -217,23 +218,42 @@ class NSLSPlusTask(_FrameTask):
         for level in range(c.coarse):
             R, P, A_c = zip(*(self.coarse[k][level] for k in batch.chosen), strict=True)
             levels.append((block_diagonal(R), block_diagonal(P), block_diagonal(A_c)))
-        graphs = Graphs(A, starts, levels).torch()
-        steps = [torch.from_numpy(step) for step in damping(A, starts, c.smoothing)]
-        rigid = torch.from_numpy(np.concatenate([self.rigid[k] for k in batch.chosen])) if c.rigid else None
-        V = plus_forward(dict(network.named_parameters()), graphs, torch.from_numpy(F), steps, rigid).double()
         total = segment_sum(x * b, starts)
         left, r = total, b
         if c.search == "krylov":
             left, r = total - segment_sum(cg.iterates[:, -1] * b, starts), cg.residual
-        AP, curvatures, r = (torch.from_numpy(np.ascontiguousarray(v)) for v in (cg.products, cg.curvatures, r))
+        return {
+            "graphs": Graphs(A, starts, levels).torch(),
+            "features": F,
+            "smoothing": damping(A, starts, c.smoothing),
+            "rigid": np.concatenate([self.rigid[k] for k in batch.chosen]) if c.rigid else None,
+            "total": total,
+            "left": left,
+            "residual": r,
+            "directions": cg.products,
+            "curvatures": cg.curvatures,
+            "own": [_own(s.A) for s in systems],
+            "parts": [self.parts[k] for k in batch.chosen],
+            "rows": [_rows_of(self.parts[k]) for k in batch.chosen],
+        }
+
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """Logarithm of the energy left, and minus that of the trace of the inverse on the subspace."""
+        import torch
+
+        c, optim, graphs = self.config, self.recipe["optim"], batch["graphs"]
+        parameters = dict(network.named_parameters())
+        outputs = plus_forward(parameters, graphs, batch["features"], batch["smoothing"], batch["rigid"])
+        V, AP, curvatures, r, left, total = (
+            v.double()
+            for v in (outputs, *(batch[key] for key in ("directions", "curvatures", "residual", "left", "total")))
+        )
         shares, traces = [], []
         for k, (i, j) in enumerate(itertools.pairwise(graphs.starts)):
             # system by system: side by side they would all be as wide as the one with most parts
-            own = Graphs(systems[k].A, np.array([0, j - i])).torch(dtype=torch.float64)
-            part = self.parts[batch.chosen[k]]
-            AW = product(own.A, _cut(V[i:j], part))
+            AW = product([M.double() for M in batch["own"][k]], _cut(V[i:j], batch["parts"][k]))
             # W' times something, part by part: W is mostly zeros
-            rows = _rows_of(part)
+            rows = batch["rows"][k]
             bundle = torch.cat([AW, V[i:j], AP[i:j], r[i:j, None]], dim=1)
             inner = _padded(V[i:j], rows).mT @ _padded(bundle, rows)
             E, M, C, right = inner.split([AW.shape[1], c.outputs, c.steps, 1], dim=2)
@@ -244,14 +264,14 @@ class NSLSPlusTask(_FrameTask):
         energy = torch.stack(shares).clamp_min(1e-10).log().mean()
         trace = torch.stack(traces).log().mean()
         return {
-            # in float32, as the parameters are
-            "loss": (optim["energy"] * energy - optim["trace"] * trace).float(),
+            # in the parameters' precision
+            "loss": (optim["energy"] * energy - optim["trace"] * trace).to(outputs.dtype),
             "energy_error": (energy / 2).exp(),
             "log_trace": trace,
         }
 
     def _model(self, network: Any, card: dict[str, Any]) -> NSLSPlus:
-        return NSLSPlus(self.config, _arrays(network), card)
+        return NSLSPlus(self.config, arrays(network), card)
 
     def _guess(self, model: NSLSPlus, one: Structure, case: int) -> np.ndarray:
         return model.guess(one.A, one.b[:, case], one.geometry if self.config.geometry else None)
