@@ -140,7 +140,7 @@ def test_model_on_spectra_is_deterministic_and_beats_plain_chebyshev():
     assert first["indefinite_on_spectrum"] == 0
     assert first["above_best"]["autospec"]["best"] >= 1.0
     assert first["against"]["chebyshev"]["geometric_mean"] < 1.0
-    assert first["hopeless"] < 24
+    assert first["left_out"] < 24
 
 
 def test_model_on_the_suite():

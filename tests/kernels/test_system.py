@@ -9,7 +9,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 import nnla
 from nnla.kernels import native
-from nnla.kernels.system import native_layers, native_system
+from nnla.kernels.system import native_layers
 from nnla.polynomials.recurrence import Recurrence, chebyshev
 
 pytestmark = pytest.mark.usefixtures("native_kernels")
@@ -21,8 +21,8 @@ def op():
 
 
 def test_forms_are_made_once(op):
-    system = native_system(op)
-    assert native_system(op) is system
+    system = op.native
+    assert op.native is system
     assert (system.n, system.nnz) == (900, op.nnz)
     assert system.matrix("float32", scaled=True) is system.matrix("float32", scaled=True)
     assert system.matrix("float32", scaled=True) is not system.matrix("float32", scaled=False)
@@ -35,7 +35,7 @@ def test_forms_are_made_once(op):
 
 
 def test_nothing_is_made_before_it_is_asked_for(op):
-    system = native_system(op)
+    system = op.native
     system.product()
     assert not system._matrices
 
@@ -52,7 +52,7 @@ def test_what_has_no_native_form(form):
         A = pytest.importorskip("torch").from_numpy(A.toarray())
     else:
         A = A.toarray() if form == "dense" else aslinearoperator(A)
-    assert native_system(nnla.as_operator(A)) is None
+    assert nnla.as_operator(A).native is None
     report = nnla.solve(A, b, method="chebyshev").report
     assert report.converged
     assert report.precision in ("float64", None)
@@ -60,12 +60,12 @@ def test_what_has_no_native_form(form):
 
 def test_scale_is_that_of_the_diagonal():
     A = sp.csr_array(sp.diags_array([4.0, 16.0, 0.25]))
-    assert native_system(nnla.as_operator(A)).scale == pytest.approx([0.5, 0.25, 2.0])
+    assert nnla.as_operator(A).native.scale == pytest.approx([0.5, 0.25, 2.0])
 
 
 @pytest.mark.parametrize("factor", [1e-20, 1e-10, 1.0, 1e10, 1e20])
 def test_the_range_of_single_precision(factor):
-    system = native_system(nnla.as_operator(factor * nnla.problems.poisson2d(10)))
+    system = nnla.as_operator(factor * nnla.problems.poisson2d(10)).native
     assert system.holds("float64", scaled=False)
     assert system.holds("float32", scaled=True)
     assert system.holds("float32", scaled=False) == system.holds("bfloat16", scaled=False) == (1e-15 < factor < 1e15)
@@ -94,7 +94,7 @@ def test_layers_are_the_recurrence_without_shift_and_scale(degree, rng):
 def test_constants_have_no_native_form(op):
     constant = Recurrence([0.0], [0.5], [0.0], [0.0], [0.0])
     assert native_layers(constant) is None
-    assert native_system(op).polynomial(constant, "float64", scaled=False) is None
+    assert op.native.polynomial(constant, "float64", scaled=False) is None
     M = nnla.preconditioner(op, method="richardson", degree=1)
     r = np.arange(900.0)
     assert M(r) == pytest.approx(M.recurrence.apply(op, r))

@@ -8,7 +8,6 @@ import scipy.sparse as sp
 
 import nnla
 from nnla.kernels import native
-from nnla.kernels.system import native_system
 from nnla.krylov.cg import ConjugateGradients, conjugate_gradients
 from nnla.krylov.native_cg import NativeConjugateGradients
 from nnla.operators.arrays import norm
@@ -36,7 +35,7 @@ def preconditioner(op, name):
     C = sp.csr_array(sp.diags_array(S) @ op.csr @ sp.diags_array(S))
     top = float(abs(C).sum(axis=0).max())
     P = chebyshev(top / 100, top, 7)
-    system = native_system(op)
+    system = op.native
     return lambda r: S * P.apply(C, S * r), system.polynomial(P, "float64", scaled=scaled), None
 
 
@@ -59,7 +58,7 @@ def native_run(op, b, M=None, inverse=None, *, rtol, x=None, **options):
         counts[1] += applies
 
     return NativeConjugateGradients(
-        native_system(op),
+        op.native,
         lambda v: b - op.matvec(v),
         x=x,
         residual=b - op.matvec(x),
@@ -161,7 +160,7 @@ def test_the_callback_sees_every_iterate(system, name):
 def test_advancing_goes_on_without_a_restart(system, one_reduction):
     op, b = system
     # from slices in both runs: the first one would go over to them on its way, and rounds differently before
-    native_system(op).product(sliced=True)
+    op.native.product(sliced=True)
     options = {"rtol": 1e-13, "one_reduction": one_reduction}
     cg, _ = native_run(op, b, **options)
     target = np.array([1e-13 * np.linalg.norm(b)])
@@ -236,7 +235,7 @@ def test_an_indefinite_matrix(name, one_reduction, rng):
 def test_an_indefinite_preconditioner_is_a_breakdown(system):
     op, b = system
     P = chebyshev(0.01, 2.1, 7).scaled(-1.0)
-    own = native_system(op).polynomial(P, "float64", scaled=True)
+    own = op.native.polynomial(P, "float64", scaled=True)
     got, _, applies = natively(op, b, own, rtol=1e-8, maxiter=100)
     assert got.status is Status.BREAKDOWN
     assert (got.iterations, applies) == (0, 1)

@@ -48,7 +48,7 @@ def show_engine(d: dict[str, Any]) -> None:
         say(f"{d['solved_by_the_probe']} solved by the probe alone, {d['unsolved']} not solved,", end=" ")
         say(f"{d['fallbacks']} fallbacks")
     else:
-        say(f"{d['hopeless']} are beyond 400 outer iterations for every interval and are left out")
+        say(f"{d['left_out']} are beyond 400 outer iterations for every interval and are left out")
         say(f"{d['indefinite']} learned polynomials were indefinite on the probed interval, before any guard,")
         say(f"{d['indefinite_on_spectrum']} on eigenvalues beyond it, which CG notices as it runs")
         say(f"{d['outside_envelope']} probes were outside the training envelope, {d['fallbacks']} fell back")

@@ -62,11 +62,11 @@ def choose_filter(window: Window, method: str, degree: int, *, cut: float = CUT,
     try:
         engine = learned_filter(engine, method)
     except WeightsError as error:
-        return replace(_chebyshev(window, rule_cut(window, degree), degree), fallback=f"a cut by rule, because {error}")
+        return replace(_chebyshev(window, rule_cut(window, degree), degree), fallback=f"a cut by rule: {error}")
     choice = engine.choose(window, degree=degree)
     if not choice.inside:
         result = _chebyshev(window, rule_cut(window, degree), degree)
-        return replace(result, fallback="a cut by rule, because the window is outside the training envelope")
+        return replace(result, fallback="a cut by rule: the window is outside the training envelope")
     result = _chebyshev(window, choice.cut, degree)
     return replace(result, weights=engine.card.get("name", engine.name))
 
@@ -88,17 +88,17 @@ def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
     x, residuals, k = 1.0 - window.depths, window.residuals / window.width, window.k
     middle = min(max(x.size // 2, k + 1), x.size - 1)
     if k >= x.size - 1:
-        return replace(classical, fallback="Chebyshev filter, because the window is too short for the paper's engine")
+        return replace(classical, fallback="Chebyshev filter: the window is too short for the paper's engine")
     try:
         engine = learned_filter(engine, "autospec-paper")
         P = engine.recurrence(x, residuals, k, degree=degree)
     except NNLAError as error:
-        return replace(classical, fallback=f"Chebyshev filter, because the paper's engine cannot: {error}")
+        return replace(classical, fallback=f"Chebyshev filter: the paper's engine cannot: {error}")
     edge = min(float(x[middle] + residuals[middle]), float(x[k]))
     rival = chebyshev_filter(max(edge, 1e-6), 0.0, degree)
     # in logarithms of amplification: half the rival's is what the model card found to be a good limit
     if not filter_quality(P, x, residuals, k, cut=middle) > filter_quality(rival, x, residuals, k, cut=middle) ** 0.5:
-        return replace(classical, fallback="Chebyshev filter, because the paper's separates the window worse")
+        return replace(classical, fallback="Chebyshev filter: the paper's separates the window worse")
     scale = window.width * window.orientation
     mapped = replace(P, domain=_sorted(window.edge, window.far), shift=window.far, scale=scale)
     return FilterChoice(mapped, None, engine.card.get("name", engine.name))

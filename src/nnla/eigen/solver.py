@@ -16,7 +16,6 @@ from nnla.eigen.report import EigenReport
 from nnla.eigen.state import Job, Meter, finish, make_job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError, WeightsError
-from nnla.kernels.system import native_system
 from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator, as_operator
 from nnla.types import Status, library_versions
@@ -132,7 +131,7 @@ def eigsh(
         outcome = solve_inverse(op, job, start, rng)
         if outcome is not None:
             return _answer(op, job, *outcome, return_report)
-        job.method, job.fallback = "plain", "Lanczos, because no shifted matrix could be factorised"
+        job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
     return _answer(op, job, *_iterate(op, job, start, rng), return_report)
 
 
@@ -153,7 +152,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         engine = learned_filter(job.engine, "auto")
     except WeightsError as error:
         job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
-        job.reason = f"auto: {job.method} without a prediction for the others, because {error}"
+        job.reason = f"auto: {job.method} without a prediction for the others: {error}"
         return
     v = search.space.kept_vectors(1)[0]
     product = np.inf
@@ -162,7 +161,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         multiply(op, v)
         product = min(product, time.perf_counter() - clock)
     window = search.window(far)
-    job.predicted |= predict(window, engine, product, native_system(op) is not None)
+    job.predicted |= predict(window, engine, product, op.native is not None)
     best = min(job.predicted, key=job.predicted.__getitem__)
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
@@ -194,7 +193,7 @@ def _iterate(
         unfiltered = "the probe's restarts were enough"
     if unfiltered is not None:
         if job.method != "plain":
-            job.method, job.fallback = "plain", f"no filter, because {unfiltered}"
+            job.method, job.fallback = "plain", f"no filter: {unfiltered}"
         meter.end(search, "iterate")
         return finish(job, search)
     meter.end(search, "probe")
@@ -209,7 +208,7 @@ def _iterate(
         outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
         if outcome is not None:
             return outcome
-        job.method, job.fallback = "autospec", "a filter, because no shifted matrix could be factorised"
+        job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
     if job.method == "plain":
         return finish(job, _run(job, search))
     for attempt in range(_FILTERS_TRIED):
@@ -217,9 +216,9 @@ def _iterate(
         if not search.misled:
             return finish(job, search)
         far -= o * 0.05 * width  # the other end may reach further, too
-        job.fallback = f"filter {attempt + 2}, because a pair lay on the wrong side of the cut of the one before"
+        job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut of the one before"
     job.method, job.filter = "plain", None
-    job.fallback = "no filter, because those tried misled"
+    job.fallback = "no filter: those tried misled"
     space = _space(op, job, search, lambda v: o * multiply(op, v), rng)
     return finish(job, _run(job, Search(op, space, job.k, o, search.target).inherit(search), new=True))
 

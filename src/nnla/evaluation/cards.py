@@ -96,7 +96,7 @@ def _measure_preconditioners(engine: Any, count: int | None, quick: bool) -> dic
     """Figures on held-out spectra and on the generated suite."""
     virtual = evaluate_model(engine, "spectra", count=count or 10_000)
     suite = evaluate_model(engine, "suite", size="small" if quick else "full")
-    kept = ("count", "probe_steps", "degree", "rtol", "hopeless", "indefinite", "indefinite_on_spectrum", "unsolved")
+    kept = ("count", "probe_steps", "degree", "rtol", "left_out", "indefinite", "indefinite_on_spectrum", "unsolved")
     kept += ("outside_envelope", "fallbacks", "above_best", "against")
     left = ("model", "problems")
     return {
@@ -112,7 +112,7 @@ def _preconditioner_lines(card: Card) -> list[str]:
     lines += [f"{spectra['probe_steps']}-step probe: {spectra['indefinite']} indefinite on the probed interval,"]
     lines += [f"{spectra['indefinite_on_spectrum']} on eigenvalues beyond it (CG notices and goes on without),"]
     lines += [f"{spectra['outside_envelope']} outside the envelope, {spectra['fallbacks']} fallbacks,"]
-    lines += [f"{spectra['hopeless']} not solved in 400 outer iterations by any interval (left out of the ratios).", ""]
+    lines += [f"{spectra['left_out']} not solved in 400 outer iterations by any interval (left out of the ratios).", ""]
     lines += ["| outer iterations / best interval | geometric mean | worst |", "|---|---|---|"]
     lines += [f"| {m} | {f['geometric_mean']:.3f} | {f['worst']:.2f} |" for m, f in spectra["above_best"].items()]
     lines += [

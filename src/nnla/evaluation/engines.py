@@ -180,7 +180,7 @@ def _on_spectra(
     pairs: dict[str, list[float]] = {name: [] for name in _OPPONENTS}
     unsolved = dict.fromkeys(names, 0)
     tally = {"indefinite": 0, "indefinite_on_spectrum": 0, "outside_envelope": 0, "fallbacks": 0}
-    hopeless, worst = 0, {"above_best": 0.0}
+    left_out, worst = 0, {"above_best": 0.0}
     for index in range(count):
         if progress is not None:
             progress("spectra", index, count)
@@ -208,7 +208,7 @@ def _on_spectra(
         counts = simulate_outer_iterations(lam, spectrum.weight, every, (rtol,), **measures)[:, 0]
         best = float(counts.min())
         if not math.isfinite(best):
-            hopeless += 1  # not even the best interval gets there in 400 iterations
+            left_out += 1  # not even the best interval gets there in 400 iterations
             continue
         counts = np.maximum(counts, 1.0)
         for name, own in zip(names, counts, strict=False):
@@ -228,7 +228,7 @@ def _on_spectra(
         "seed": seed,
         "probe_steps": PROBE_STEPS,
         "count": count,
-        "hopeless": hopeless,
+        "left_out": left_out,
         **tally,
         "unsolved": unsolved,
         "above_best": {name: _summary(ratios) for name, ratios in above.items()},

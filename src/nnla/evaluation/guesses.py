@@ -66,7 +66,7 @@ def error_iterations(
         x, residual = x + space.solve(residual), residual - space.image(residual)
     size, counts, steps = float(np.linalg.norm(exact)), [], 0
 
-    def look(x: np.ndarray) -> None:
+    def check(x: np.ndarray) -> None:
         error = float(np.linalg.norm(x - exact))
         while len(counts) < len(targets) and error <= targets[len(counts)] * size:
             counts.append(steps)
@@ -76,10 +76,10 @@ def error_iterations(
     def after(x: np.ndarray) -> None:
         nonlocal steps
         steps += 1
-        look(x)
+        check(x)
 
     try:
-        look(x)
+        check(x)
         tiny = 1e-15 * float(np.linalg.norm(b))
         conjugate_gradients(
             op.matvec, b, x=x, residual=residual, M=M, targets=tiny, maxiter=maxiter, callback=after

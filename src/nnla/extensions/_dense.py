@@ -48,7 +48,7 @@ class MatrixReport(ReportBase):
     probe_products : products of a matrix and a vector by probes, each about 1 / n of a product
     coefficients : (c_0, c_1, ...) of each transition X c(X'X)
     interval : [lower, upper] of the singular values (eigenvalues for inverse roots) as first probed or given
-    error_history : error before each transition, as probed (nan where the method does not look)
+    error_history : error before each transition, as probed (nan where the method does not check)
     fallback : None, or what was given up and why
     dtype : of the products
     seed : of the probes' random vectors

@@ -81,7 +81,7 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
     name = str(given.dtype).rsplit(".", 1)[-1]
     rtol = _DEFAULT_RTOL.get(name, 1e-3) if rtol is None else rtol
     run = Run(given, rtol, maxsteps, seed, "autospec")
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next look
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next check
         Z, root = _coupled(run, given, run.rtol if p == 2 else 0.3 * run.rtol)
         if p == 4:
             Z, _ = _coupled(run, root, 0.2 * run.rtol)
@@ -136,19 +136,19 @@ def _coupled(run: Run, A: Any, tol: float) -> tuple[Any, Any]:
         # the coupled iteration keeps T symmetric only up to rounding
         T = Y if Z is None else run.multiply(Z, Y)
         try:
-            look = run.look(0.5 * (T + T.T))
+            seen = run.check(0.5 * (T + T.T))
         except NonFiniteError:
             return best_pair
-        run.history.append(look.error)
-        if look.error < best:
-            best = look.error
+        run.history.append(seen.error)
+        if seen.error < best:
+            best = seen.error
             best_pair = (best_pair[0] if Z is None else Z / top**0.5, Y * top**0.5)
-        elif look.error < 0.1:
+        elif seen.error < 0.1:
             return best_pair  # rounding is what moves it now
-        if look.error <= tol or len(run.steps) - first >= run.maxsteps:
+        if seen.error <= tol or len(run.steps) - first >= run.maxsteps:
             return best_pair
-        p = next_transition(look, 0.3 * tol, run.eps, extra=1)
-        C = run.take(T / look.upper**2, p) / look.upper
+        p = next_transition(seen, 0.3 * tol, run.eps, extra=1)
+        C = run.take(T / seen.upper**2, p) / seen.upper
         Y = run.multiply(Y, C)
         Z = C if Z is None else run.multiply(C, Z)
 

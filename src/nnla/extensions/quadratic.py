@@ -25,7 +25,7 @@ from nnla.types import Status
 
 __all__ = ["Polar", "polar"]
 
-_PROBE = 16  # Lanczos steps at the first look: each costs a product with A and one with A'
+_PROBE = 16  # Lanczos steps at the first check: each costs a product with A and one with A'
 _CLOSE = 0.3
 
 
@@ -126,7 +126,7 @@ def polar(
     lower, upper = bounds or ((0.0, upper) if upper else (1e-3 * frobenius(X), frobenius(X)))
     run.interval = (lower * unit, upper * unit)
     X = X / upper
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next look
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by the next check
         if method == "autospec":
             U, status, error, bound = _adaptive(run, X)
         else:
@@ -160,11 +160,11 @@ def _adaptive(run: Run, X: Any) -> tuple[Any, Status, float, float]:
     while True:
         try:
             G = run.multiply(X.T, X)
-            look = run.look(G)
+            seen = run.check(G)
         except NonFiniteError:
             run.fallback = "the iteration overflowed; the singular values are beyond the dtype"
             return X, Status.BREAKDOWN, math.inf, math.inf
-        error, upper = look.error, look.upper
+        error, upper = seen.error, seen.upper
         run.history.append(error)
         if error <= run.rtol:
             return (X, *_verified(run, X, G, error))
@@ -175,7 +175,7 @@ def _adaptive(run: Run, X: Any) -> tuple[Any, Status, float, float]:
         best = min(best, error)
         if upper > 1.05 * expected and run.fallback is None:
             run.fallback = f"a singular value was beyond the probed end (now {upper / expected:.3g} times); scaled back"
-        p = next_transition(look, 0.49 * run.rtol, run.eps)
+        p = next_transition(seen, 0.49 * run.rtol, run.eps)
         expected = p.high
         X = run.multiply(X / upper, run.take(G / upper**2, p))
 
@@ -186,7 +186,7 @@ def _verified(run: Run, X: Any, G: Any, error: float, status: Status | None = No
     if wide(X) is not X:
         run.checks += 1
         G = run.multiply(wide(X).T, wide(X))
-        error = run.look(G).error
+        error = run.check(G).error
     bound = frobenius(G - identity(G))
     error = min(error, bound)
     if error <= run.rtol:
@@ -202,7 +202,7 @@ def _scheduled(run: Run, X: Any, lower: float) -> tuple[Any, Status, float, floa
     while True:
         try:
             G = run.multiply(X.T, X)
-            error = run.look(G).error
+            error = run.check(G).error
         except NonFiniteError:
             run.fallback = "the iteration diverged: singular values were beyond the interval of its coefficients"
             return X, Status.BREAKDOWN, math.inf, math.inf

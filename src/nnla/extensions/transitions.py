@@ -14,7 +14,7 @@ from nnla.extensions._dense import MatrixReport, combine, ends_of, rounding
 from nnla.extensions.minimax import LEARNED, PARAMETERS, Stage, degrees_for, plan, stage
 from nnla.report import Status, library_versions
 
-__all__ = ["Look", "Run", "next_transition"]
+__all__ = ["Check", "Run", "next_transition"]
 
 _LOOK = 32  # Lanczos steps on each Gram matrix
 _RESOLVED = 0.7  # residual over Ritz value up to which the lower end counts as known
@@ -25,7 +25,7 @@ _DEFAULT_RTOL = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 0.05, "float16":
 
 
 @dataclass(frozen=True)
-class Look:
+class Check:
     """Singular values behind a Gram matrix: ends, the error max |sigma^2 - 1|, whether the lower end is known.
 
     `lowest` is the smallest Ritz value of G - I as it is.
@@ -62,7 +62,7 @@ class Run:
         self.products += 1
         return X @ Y
 
-    def look(self, G: Any) -> Look:
+    def check(self, G: Any) -> Check:
         """Where the singular values behind the Gram matrix G are, by Lanczos on G - I.
 
         Raises
@@ -79,7 +79,7 @@ class Run:
         resolved = share < _RESOLVED
         low = low * (1 - share**2) if resolved else _SHRINK * low
         floor = 16 * self.eps
-        return Look(math.sqrt(max(low, floor**2)), math.sqrt(max(high, floor)), error, resolved, ends.low)
+        return Check(math.sqrt(max(low, floor**2)), math.sqrt(max(high, floor)), error, resolved, ends.low)
 
     def take(self, G: Any, coefficients: tuple[float, ...]) -> Any:
         """c(G): no product for degree 3, one for 5, two for 9 (Paterson and Stockmeyer), three for 17 (learned)."""
@@ -108,14 +108,14 @@ class Run:
         )  # fmt: skip
 
 
-def next_transition(look: Look, tol: float, eps: float, extra: int = 0) -> Stage:
+def next_transition(seen: Check, tol: float, eps: float, extra: int = 0) -> Stage:
     """The transition to take from where the singular values are.
 
     The first of the planned ones where the lower end is known. Where it is not, the one that lifts small singular
     values most per product: its coefficients hardly depend on the lower end, the length of the plan does.
     """
-    ratio = min(max(look.lower / look.upper, 1e-16), 1.0)
-    if look.resolved:
+    ratio = min(max(seen.lower / seen.upper, 1e-16), 1.0)
+    if seen.resolved:
         steps = plan(ratio, max(tol, 2 * eps), eps=eps, extra=extra)
         return stage(steps[0] if steps else 3, ratio, eps)
     options = [stage(degree, ratio, eps) for degree in degrees_for(eps) if degree != LEARNED]

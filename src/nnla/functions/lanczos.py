@@ -170,7 +170,7 @@ def lanczos_function(
 
 
 class _Watch:
-    """Estimated errors of all columns, from what changed since the last look."""
+    """Estimated errors of all columns, from what changed since the last check."""
 
     def __init__(self, run: Tridiagonals, f: ScalarFunction, rtol: float) -> None:
         self.run, self.f, self.rtol = run, f, rtol
@@ -182,7 +182,7 @@ class _Watch:
         self._worst = 0
         self.extremes = (np.inf, -np.inf)
 
-    def look(self, j: int) -> float:
+    def check(self, j: int) -> float:
         """Estimate column j anew."""
         run = self.run
         done = int(run.last[j]) if run.last[j] >= 0 else run.steps
@@ -213,10 +213,10 @@ class _Watch:
 
     def all_within(self) -> bool:
         """Whether every column is within the tolerance; the slowest one is asked first, and often alone."""
-        if self.look(self._worst) > self.rtol:
+        if self.check(self._worst) > self.rtol:
             return False
         for j in range(self.errors.size):
-            if self.look(j) > self.rtol:
+            if self.check(j) > self.rtol:
                 self._worst = j
                 return False
         return True
@@ -224,7 +224,7 @@ class _Watch:
     def finish(self) -> None:
         """Coefficients of the last step for every column."""
         for j in range(self.errors.size):
-            self.look(j)
+            self.check(j)
 
 
 def _tail(changes: list[float]) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.fft import dct
 from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
@@ -148,6 +147,8 @@ def interpolant(f: ScalarFunction, a: float, b: float, degree: int) -> Recurrenc
 def chebyshev_coefficients(f: ScalarFunction, a: float, b: float, degree: int) -> np.ndarray:
     """Coefficients of the interpolant of f on [a, b], (degree + 1,)."""
     t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    from scipy.fft import dct
+
     c = np.asarray(dct(f((a + b) / 2 + (b - a) / 2 * t), type=2)) / (degree + 1)
     c[0] /= 2
     return c

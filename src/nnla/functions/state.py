@@ -91,7 +91,7 @@ class Job:
         self.maxiter = min(most, 3000) if maxiter is None else maxiter
         self.started, self.seconds = started, {}
         self.products_probe = 0
-        self.because = "asked for"
+        self.reason = "asked for"
         self.fallback: str | None = None
 
     def run(self) -> Any:
@@ -109,15 +109,15 @@ class Job:
         n = self.op.n
         known = self._dense(n)
         if n <= (_DIRECT if known else _DIRECT_PRODUCTS) and self.op.xp == "numpy":
-            self.because = f"n = {n} is small: an eigendecomposition is quickest, and exact"
+            self.reason = f"n = {n} is small: an eigendecomposition is quickest, and exact"
             return "direct"
         if known and n <= 2000 and self.columns >= n // 4:
-            self.because = f"{self.columns} columns for n = {n}: an eigendecomposition serves them all"
+            self.reason = f"{self.columns} columns for n = {n}: an eigendecomposition serves them all"
             return "direct"
         if self.f.jump is not None or 8 * n * self.columns * _USUAL_STEPS <= STORED:
-            self.because = f"{self.columns} column(s): no polynomial needs fewer products than Lanczos"
+            self.reason = f"{self.columns} column(s): no polynomial needs fewer products than Lanczos"
             return "lanczos"
-        self.because = (
+        self.reason = (
             f"the Lanczos vectors of {self.columns} column(s) would not fit into {STORED >> 20} MiB: "
             "one polynomial serves them all, with four blocks of memory"
         )
@@ -139,7 +139,7 @@ class Job:
         weights = inner.reshape(self.op.n, -1) ** 2
         error = max(self.f.rounding(values, w) for w in weights.T)
         return self._report(
-            self.op.as_vector(y) if self.op.xp == "torch" else y,
+            self.op.space.own(y),
             method="direct",
             error=max(error, _ROUNDING),
             by="rounding: eigenvalues known to a few eps ||A||",
@@ -253,7 +253,7 @@ class Job:
             seconds=self.seconds | {"total": time.perf_counter() - self.started},
             interval=interval,
             fallback=self.fallback,
-            chosen_because=self.because,
+            chosen_because=self.reason,
             seed=self.seed if self.products_probe and self.V.ndim > 1 else None,
             versions=library_versions(),
             **facts,

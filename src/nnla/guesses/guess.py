@@ -212,7 +212,7 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
     seconds: dict[str, float] = {"geometry": 0.0, "network": 0.0, "setup": 0.0}
     before = op.products
     clock = time.perf_counter()
-    network, geometry, source, because = _choose(A, model, geometry)
+    network, geometry, source, reason = _choose(A, model, geometry)
     seconds["geometry"] = time.perf_counter() - clock
     name = str(network.card.get("name", network.name))
     unseen = outside(A, network.card.get("matrices", {})) if guard else []
@@ -242,7 +242,7 @@ def _guess(op: Operator, b: np.ndarray, model: Any, geometry: Geometry | None, g
         model=None if unseen else name,
         used=not unseen,
         fallback=fallback,
-        chosen_because=because,
+        chosen_because=reason,
         n=op.n,
         energy=energy,
         relative_residual=float(relative.max()),
@@ -269,7 +269,7 @@ def _entries(op: Operator) -> Any:
 def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuesses, Geometry | None, str | None, str]:
     """Network, geometry, where that is from, and why."""
     source = None if geometry is None else "given"
-    because = "asked for"
+    reason = "asked for"
     if isinstance(model, (str, os.PathLike)):
         wanted = os.fspath(model)
         name = _SHIPPED.get(wanted, wanted)
@@ -278,7 +278,7 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuess
                 geometry = recovered_geometry(A)
                 source = None if geometry is None else "recovered"
             name = _ALGEBRAIC if geometry is None else _GEOMETRIC
-            because = {
+            reason = {
                 "given": "geometry given",
                 "recovered": "the matrix is that of a frame, whose geometry could be read off it",
                 None: "no geometry",
@@ -296,7 +296,7 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuess
         source = "recovered"
     if geometry is not None and not model.takes_geometry:
         raise OptionError("geometry has no effect on this model; leave it out, or use 'nsls-plus'")
-    return model, geometry, source, because
+    return model, geometry, source, reason
 
 
 def recovered_geometry(A: Any) -> Geometry | None:

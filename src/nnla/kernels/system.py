@@ -10,7 +10,7 @@ from nnla.kernels import native
 from nnla.kernels.machine import cache_sizes
 from nnla.polynomials.recurrence import Recurrence
 
-__all__ = ["NativeSystem", "cache_budget", "native_system"]
+__all__ = ["NativeSystem", "cache_budget"]
 
 _MOSTLY_RUNS = 0.5  # with fewer, gathers take as long as CSR's scalar loads (cfd1: 1.26 against 1.30 ms)
 
@@ -46,6 +46,11 @@ class NativeSystem:
         if self._runs is None:
             self._runs = float(native.run_share(*self._arrays[:2]))
         return self._runs
+
+    @property
+    def threads(self) -> int:
+        """Threads that the kernels use."""
+        return int(native.max_threads())
 
     @property
     def worth_slicing(self) -> bool:
@@ -109,8 +114,3 @@ def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, flo
     alpha, beta = recurrence.alpha - recurrence.beta * shift, recurrence.beta * scale
     layers = [recurrence.rho, recurrence.gamma, recurrence.eta, alpha, beta]
     return [[float(v) for v in layer] for layer in layers], -shift, scale
-
-
-def native_system(op: Any) -> NativeSystem | None:
-    """``op.native``: the native forms of an Operator, made once; None where it has none."""
-    return op.native

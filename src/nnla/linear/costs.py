@@ -13,9 +13,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from nnla.kernels import native
 from nnla.kernels.cholesky import FILL, level_structure
-from nnla.kernels.limits import why_not_native
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
 
@@ -111,8 +109,8 @@ class Costs:
         self.n, self.columns = op.n, columns
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
         self.sparse = op.csr is not None
-        self._native = native is not None and why_not_native(op.csr) is None
-        self.speeds = NATIVE if self._native else PLAIN
+        self._system = op.native
+        self.speeds = PLAIN if self._system is None else NATIVE
         structure = op.structure if self.sparse else None
         self.m_matrix = bool(structure is not None and structure.nonpositive_off_diagonal)
         # A band without gaps, as of one-dimensional and spline problems.
@@ -121,10 +119,9 @@ class Costs:
         # Rows a hundred times longer than the others (networks): what works row against row takes their square.
         self.hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
         self._graph: tuple[int, float] | None = None
-        self._runs: float | None = None
         self._csr = op.csr
         # Threads speed up what is beyond the cache.
-        threads = native.max_threads() if native is not None and self._native and self.nnz > _WORTH_THREADS else 1
+        threads = self._system.threads if self._system is not None and self.nnz > _WORTH_THREADS else 1
         self._speedup = 1.0 + 0.7 * (threads - 1)
         self._expected = columns * (self.speeds.entry * self.nnz + self.speeds.row * self.n) / self._speedup
         self.iteration = self._expected
@@ -147,7 +144,7 @@ class Costs:
     @property
     def _levels_and_cubed_width(self) -> tuple[int, float]:
         if self._graph is None:
-            if self._native and self._csr is not None:
+            if self._system is not None:
                 self._graph = level_structure(self._csr)
             elif self.sparse:
                 self._graph = 0, float(self.n) ** 1.5  # as of a grid in the plane
@@ -167,7 +164,7 @@ class Costs:
         if not self.sparse:
             dense = self.n <= 4000 and self.nnz == self.n**2
             return self.machine * 2e-11 * self.n**3 if dense else np.inf
-        if not self._native and self.n > _LARGEST_LU:
+        if self._system is None and self.n > _LARGEST_LU:
             return np.inf
         s, flops = self.speeds, self.flops if flops is None else flops
         return self.ordering() + self.machine * (s.factor_entry * self.nnz + s.flop * flops)
@@ -193,7 +190,7 @@ class Costs:
     @property
     def sliced(self) -> float:
         """A Jacobi-CG iteration from slices, by one from CSR: runs beyond the cache halve the traffic."""
-        beyond = self._native and 12 * self.nnz > _LAST_LEVEL and self.runs > 0.5
+        beyond = self._system is not None and 12 * self.nnz > _LAST_LEVEL and self.runs > 0.5
         return self.speeds.sliced if beyond else 1.0
 
     def jacobi(self, iterations: float) -> float:
@@ -236,8 +233,4 @@ class Costs:
     @property
     def runs(self) -> float:
         """Share of the entries that lie in run columns, from a sample of the slices."""
-        if self._runs is None:
-            self._runs = 0.0
-            if native is not None and self._native and self._csr is not None:
-                self._runs = float(native.run_share(self._csr.indptr, self._csr.indices))
-        return self._runs
+        return 0.0 if self._system is None else self._system.runs

@@ -20,7 +20,6 @@ from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
 from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
 from nnla.linear.state import Run
-from nnla.operators.arrays import is_torch
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS
 from nnla.polynomials.guards import check_probe
@@ -62,7 +61,8 @@ class BoundPreconditioner(LinearOperator):
         return self
 
     def __matmul__(self, x: Any) -> Any:
-        return self(x) if is_torch(x) else super().__matmul__(x)
+        # SciPy would make an array of what the operator's space understands
+        return super().__matmul__(x) if isinstance(x, np.ndarray) or np.isscalar(x) else self(x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from nnla.errors import OptionError
 from nnla.polynomials.recurrence import Recurrence, _check, chebyshev
@@ -83,6 +82,8 @@ def chebyshev4_optimised(b: float, degree: int) -> Recurrence:
 
 
 def _root(f: Any, low: float, high: float, xtol: float) -> float:
+    from scipy.optimize import brentq  # importing it takes longer than all of nnla
+
     return float(brentq(f, low, high, xtol=xtol))  # type: ignore[arg-type]
 
 

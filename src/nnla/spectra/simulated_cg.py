@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import islice
 
 import numpy as np
-from scipy.interpolate import Akima1DInterpolator
 
 from nnla.spectra.lanczos import lanczos
 
@@ -188,7 +187,7 @@ def simulate_curve(
 
     Returns
     -------
-    (C, len(rtols)) counts, finite where any candidate was definite; what was dropped as hopeless counts as
+    (C, len(rtols)) counts, finite where any candidate was definite; what was dropped as too far from the best counts as
     twice ``patience`` times the best.
     """
     C = ratios.size
@@ -215,6 +214,8 @@ def simulate_curve(
         return np.full((C, len(rtols)), np.inf)
     if done.size == C:
         return np.exp(log_counts)
+    from scipy.interpolate import Akima1DInterpolator  # importing it takes longer than all of nnla
+
     # straight lines would lie above a convex curve, and pull its minimum to the simulated candidates
     return np.exp(Akima1DInterpolator(done, log_counts[done], method="makima")(np.arange(C)))
 
