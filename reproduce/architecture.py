@@ -358,7 +358,7 @@ def caption(init: Path) -> str:
     """The first line of a room's own docstring, as two short lines."""
     text = (ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     text = " ".join(text.replace("`", "").split()).rstrip(".")
-    return "\n".join(textwrap.wrap(text, 48, max_lines=3, placeholder=" ..."))
+    return "\n".join(textwrap.wrap(text, 43, max_lines=3, placeholder=" ..."))
 
 
 def main() -> None:

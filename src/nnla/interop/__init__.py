@@ -1,0 +1,1 @@
+"""Doors to other libraries: PETSc, torch, JAX; imported lazily, one file each."""

@@ -1,1 +1,1 @@
-"""`nnla.solve` and its parts."""
+"""`nnla.solve` and `nnla.prepare`: the methods, what each will cost, the phases of a solve, its report."""
