@@ -20,6 +20,7 @@ from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
 from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
 from nnla.linear.state import Run
+from nnla.operators.bound_polynomial import CallableOperator
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS
 from nnla.polynomials.guards import check_probe
@@ -29,7 +30,7 @@ from nnla.types import Kind, Solution, Status
 __all__ = ["BoundPreconditioner", "Prepared", "prepare"]
 
 
-class BoundPreconditioner(LinearOperator):
+class BoundPreconditioner(CallableOperator):
     """The set-up of a method as a SciPy LinearOperator r -> M r, symmetric positive definite.
 
     Attributes
@@ -50,19 +51,6 @@ class BoundPreconditioner(LinearOperator):
         out = np.empty_like(r, dtype=np.float64)
         out[self._order] = self._apply(np.ascontiguousarray(r[self._order], dtype=np.float64))
         return out
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self(np.asarray(x, dtype=np.float64).reshape(-1))
-
-    def _matmat(self, X: np.ndarray) -> np.ndarray:
-        return self(np.asarray(X, dtype=np.float64))
-
-    def _adjoint(self) -> BoundPreconditioner:
-        return self
-
-    def __matmul__(self, x: Any) -> Any:
-        # SciPy would make an array of what the operator's space understands
-        return super().__matmul__(x) if isinstance(x, np.ndarray) or np.isscalar(x) else self(x)
 
 
 @dataclass(frozen=True, eq=False)

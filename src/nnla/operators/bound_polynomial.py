@@ -14,10 +14,31 @@ from nnla.operators.spaces import ScalingLike
 from nnla.polynomials.recurrence import Recurrence
 from nnla.types import Kind
 
-__all__ = ["BoundPolynomial", "precision_of"]
+__all__ = ["BoundPolynomial", "CallableOperator", "precision_of"]
 
 
-class BoundPolynomial(LinearOperator):
+class CallableOperator(LinearOperator):
+    """A symmetric float64 LinearOperator whose one method is the call: (n,) and (n, k) arrays of its operator's kind."""
+
+    def __call__(self, z: Any) -> Any:
+        """The image of z."""
+        raise NotImplementedError
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        return self(np.asarray(x, dtype=np.float64).reshape(-1))
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        return self(np.asarray(X, dtype=np.float64))
+
+    def _adjoint(self) -> CallableOperator:
+        return self
+
+    def __matmul__(self, x: Any) -> Any:
+        # SciPy would make an array of what the operator's space understands
+        return super().__matmul__(x) if isinstance(x, (np.ndarray, LinearOperator)) or np.isscalar(x) else self(x)
+
+
+class BoundPolynomial(CallableOperator):
     """P(A), or P(B A) B over a scaling B: a symmetric operator that counts.
 
     Parameters
@@ -84,19 +105,6 @@ class BoundPolynomial(LinearOperator):
         self.applies += applies
         self.products += products
         self.operator.count(products)
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self(np.asarray(x, dtype=np.float64).reshape(-1))
-
-    def _matmat(self, X: np.ndarray) -> np.ndarray:
-        return self(np.asarray(X, dtype=np.float64))
-
-    def _adjoint(self) -> BoundPolynomial:
-        return self
-
-    def __matmul__(self, x: Any) -> Any:
-        # SciPy would make an array of what the operator's space understands
-        return super().__matmul__(x) if isinstance(x, (np.ndarray, LinearOperator)) or np.isscalar(x) else self(x)
 
 
 def precision_of(dtype: Any) -> str:
