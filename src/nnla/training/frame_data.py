@@ -48,6 +48,7 @@ def draw_batch(structures: Sequence[Structure], rng: np.random.Generator, size: 
 
     Examples
     --------
+    >>> from nnla.problems.frame_sets import make_structures
     >>> some = make_structures("train", 2, seed=0, sizes={"mini": 1}, styles={"stand": 1}, loads=2)
     >>> batch = draw_batch(some, np.random.default_rng(0), 3, mixed=0.5)
     >>> bool(np.allclose(batch.A @ batch.x, batch.b, atol=1e-6 * abs(batch.b).max()))
