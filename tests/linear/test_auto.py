@@ -9,8 +9,9 @@ from scipy.sparse.linalg import aslinearoperator
 
 import nnla
 from nnla.errors import NNLAError, NotPositiveDefiniteError, WeightsError
+from nnla.krylov.cg import CGResult
 from nnla.linear import auto, choice
-from nnla.linear.choice import iterations_left
+from nnla.linear.choice import energy_left, iterations_left, steady
 from nnla.linear.costs import Costs
 
 DEAR = 1e6
@@ -65,6 +66,29 @@ def test_iterations_left_without_progress_or_with_too_few():
     assert iterations_left([1.0, 0.1, 0.01], 1e-8) == math.inf
     assert iterations_left([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 1e-8) == math.inf
     assert iterations_left([1.0] * 8, 1e-8) == math.inf
+
+
+def test_steady_is_a_rate_that_has_not_slowed_down():
+    assert steady([0.5**k for k in range(9)])
+    assert steady([0.5**k for k in range(5)] + [0.5**4 * 0.55**k for k in range(1, 5)])  # hardly slower
+    assert not steady([0.5**k for k in range(5)] + [0.5**4 * 0.8**k for k in range(1, 5)])
+    assert not steady([1.0 / (1 + k) for k in range(9)])  # a power of the steps
+    assert not steady([1.0] * 9)
+    assert not steady([1.0, 0.5, 0.25])  # too few to tell
+
+
+def test_energy_left_sees_progress_that_the_residual_hides():
+    """Steps in the energy norm shrink by a fixed factor; the 2-norm of the residual stays where it is."""
+    result = CGResult(None, None)
+    result.alpha = [1.0] * 40
+    result.beta = [0.25] * 39  # alpha_k r_k'z_k falls by 4 a step: the error's norm by 2
+    result.first = [1.0] * 40
+    assert iterations_left(result.first, 1e-3) == math.inf
+    assert energy_left(result, 2.0**-10) == pytest.approx(10, rel=0.01)
+    result.beta = [1.0] * 39
+    assert energy_left(result, 1e-3) == math.inf
+    result.beta = [0.25] * 38 + [-1.0]
+    assert energy_left(result, 1e-3) == math.inf
 
 
 # -- what is chosen at which prices ------------------------------------------------------------------------------

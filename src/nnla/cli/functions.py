@@ -104,7 +104,7 @@ def _show(name: str, r: Any, out: str | None) -> None:
             ("matrix", f"{name}, n = {r.n:,}" + ("" if r.nnz is None else f", nnz = {r.nnz:,}")),
             ("function", f"{r.f}(A) times {r.columns} column(s)"),
             ("method", r.method),
-            ("because", r.chosen_because),
+            ("reason", r.chosen_because),
             ("fallback", r.fallback or ""),
             ("polynomial", polynomial),
             ("spectrum", spectrum),

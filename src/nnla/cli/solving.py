@@ -181,7 +181,7 @@ def _show_report(name: str, r: Any, out: str | None, plot: str | None) -> None:
         [
             ("matrix", f"{name}, n = {r.n:,}" + ("" if r.nnz is None else f", nnz = {r.nnz:,}")),
             ("method", r.method + ("" if r.scaling in ("none", r.method) else f" over {r.scaling} scaling")),
-            ("because", r.chosen_because),
+            ("reason", r.chosen_because),
             ("warm start", _warm(r.warm_start)),
             ("fallback", r.fallback or ""),
             ("polynomial", polynomial),
