@@ -1,6 +1,7 @@
 """`nnla.prepare`: made once, it serves every right-hand side as `nnla.solve` would, and is a preconditioner."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -118,6 +119,12 @@ def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
     assert P.report.predicted_seconds
     assert min(P.report.predicted_seconds, key=P.report.predicted_seconds.get) == P.report.method
     assert "37 right-hand side(s)" in P.report.chosen_because
+
+
+def test_tolerances_are_those_of_solve():
+    for function in (nnla.prepare, Prepared.solve):
+        assert inspect.signature(function).parameters["rtol"].default == 1e-8
+    assert inspect.signature(Prepared.solve).parameters["atol"].default == 0.0
 
 
 def test_it_is_immutable_and_says_what_it_is(system):
