@@ -182,3 +182,15 @@ def test_stretches_are_advanced_by_their_caller(system):
         counts.append(stretch.advance(5).iterations)
     assert counts == [4, 9]
     assert [(phase.iterations, phase.status) for phase in run.phases] == [(9, Status.MAXITER)]
+
+
+@pytest.mark.parametrize("method", ["chebyshev", "autospec"])
+def test_every_product_is_counted_and_none_is_wasted(system, method):
+    """The probe's steps, degree + 1 an iteration, and one to check the answer."""
+    A, b = system
+    report = nnla.solve(A, b, method=method).report
+    assert report.converged
+    assert report.fallback is None
+    assert report.products == report.probe_iterations + (report.degree + 1) * report.iterations + 1
+    assert report.products == sum(phase.products for phase in report.phases)
+    assert report.products_probe == report.probe_iterations
