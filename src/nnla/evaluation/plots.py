@@ -173,7 +173,7 @@ def plot_spectrum(
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure so that the file is there whole or not at all.
 
     Raises

@@ -52,7 +52,9 @@ class Stage(tuple):
     high: float
     cushioned: bool
 
-    def __new__(cls, coefficients, error: float, low: float, high: float, cushioned: bool = False) -> Stage:
+    def __new__(
+        cls, coefficients: Iterable[float], error: float, low: float, high: float, cushioned: bool = False
+    ) -> Stage:
         self = super().__new__(cls, tuple(float(c) for c in coefficients))
         self.error, self.low, self.high, self.cushioned = float(error), float(low), float(high), cushioned
         return self
@@ -65,7 +67,7 @@ class Stage(tuple):
     def degree(self) -> int:
         return LEARNED if len(self) == PARAMETERS else 2 * len(self) - 1
 
-    def __call__(self, x):
+    def __call__(self, x: Any):
         """The polynomial at singular values x (those of the interval scaled to [ratio, 1])."""
         x = np.asarray(x, dtype=np.float64)
         if self.degree != LEARNED:

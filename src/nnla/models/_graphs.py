@@ -80,7 +80,7 @@ class Graphs:
 
         dtype = dtype or torch.float32
 
-        def moved(M):
+        def moved(M: Any):
             return _to_torch(M, device, dtype)
 
         A = moved(self.A)
@@ -146,19 +146,19 @@ def _functions() -> tuple[Any, Any]:
         """M @ F. The gradient is M' @ G, with no gradient for M: the symmetric A serves both ways."""
 
         @staticmethod
-        def forward(ctx, M, transposed, F):
+        def forward(ctx: Any, M: Any, transposed: Any, F: Any):
             ctx.transposed = transposed
             return M @ F
 
         @staticmethod
-        def backward(ctx, *grads):
+        def backward(ctx: Any, *grads: Any):
             return None, None, ctx.transposed @ grads[0].contiguous()
 
     class Norm(torch.autograd.Function):
         """GraphNorm by slices: gathering per-graph values for every row would take twice as long."""
 
         @staticmethod
-        def forward(ctx, F, alpha, gamma, beta, starts):
+        def forward(ctx: Any, F: Any, alpha: Any, gamma: Any, beta: Any, starts: list[int]):
             shifted, means, spreads = torch.empty_like(F), [], []
             out = torch.empty_like(F)
             for i, j in itertools.pairwise(starts):
@@ -173,7 +173,7 @@ def _functions() -> tuple[Any, Any]:
             return out
 
         @staticmethod
-        def backward(ctx, *grads):
+        def backward(ctx: Any, *grads: Any):
             (grad,) = grads
             shifted, alpha, gamma, means, spreads = ctx.saved_tensors
             back = torch.empty_like(grad)

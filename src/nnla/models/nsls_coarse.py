@@ -164,10 +164,10 @@ def partition(A: Any, unknowns: int) -> np.ndarray:
     edges = csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
     keys = node_keys(A)
 
-    def hops(root):
+    def hops(root: int):
         return dijkstra(edges, unweighted=True, indices=root)
 
-    def farthest(distance):
+    def farthest(distance: np.ndarray):
         return int(np.lexsort((-keys, distance))[-1])
 
     start = hops(farthest(np.zeros(n)))

@@ -44,7 +44,7 @@ def cosine_losses(y: Any, x: Any, Ay: Any, b: Any, starts: list[int]) -> tuple[A
     """
     import torch
 
-    def distance(u, v):
+    def distance(u: Any, v: Any):
         cosines = [
             (u[i:j] @ v[i:j]) / (u[i:j].norm() * v[i:j].norm()).clamp_min(_TINY) for i, j in itertools.pairwise(starts)
         ]
