@@ -62,11 +62,10 @@ class Meter:
 
     def end(self, search: Search | None = None, role: str | None = None) -> None:
         """Record the phase, under another role where it turned out to be that."""
-        restarts, steps, flops, history = (
-            now[before:] if isinstance(now, tuple) else now - before
-            for now, before in zip(_counts(search), self._before, strict=True)
-        )
-        self._record(role or self._role, restarts, steps, flops, history)
+        *now, history = _counts(search)
+        *before, known = self._before
+        restarts, steps, flops = (a - b for a, b in zip(now, before, strict=True))
+        self._record(role or self._role, restarts, steps, flops, history[known:])
 
     def end_filling(self, space: ThickRestart) -> None:
         """Record one filling of a subspace, without a search."""
@@ -107,7 +106,7 @@ class Job:
     products_probe: int = 0
     solves: int = 0
     shift: float | None = None
-    phases: list[EigenPhase] = field(default_factory=list)
+    phases: list[EigenPhase] = field(default_factory=list[EigenPhase])
 
     @property
     def orientation(self) -> float:

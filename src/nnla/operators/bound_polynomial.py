@@ -18,7 +18,7 @@ __all__ = ["BoundPolynomial", "CallableOperator", "precision_of"]
 
 
 class CallableOperator(LinearOperator):
-    """A symmetric float64 LinearOperator whose one method is the call: (n,) and (n, k) arrays of its operator's kind."""
+    """A symmetric float64 LinearOperator that is called: with (n,) and (n, k) arrays of its operator's kind."""
 
     def __call__(self, z: Any) -> Any:
         """The image of z."""
