@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ def own_batches(step: int, accumulate: int, rank: int = 0, world: int = 1) -> ra
     return range(step * accumulate + rank, (step + 1) * accumulate, world)
 
 
-def prefetched(make: Callable[[int], T], numbers: Iterable[int], ahead: int) -> Iterator[T]:
+def prefetched(make: Callable[[int], T], numbers: Iterable[int], ahead: int) -> Generator[T, None, None]:
     """``make(number)`` for every number in turn, up to ``ahead`` of them begun before they are asked for.
 
     Parameters
