@@ -319,7 +319,7 @@ def _intervals(probe: SpectralProbe, degree: int, rtol: float) -> list[tuple[str
     from nnla.errors import NNLAError
     from nnla.polynomials.design import design_polynomial
 
-    found = []
+    found: list[tuple[str, Any, str, str]] = []
     for method, color, style in (("autospec", _LEARNED, "-"), ("rule", _RULE, "--")):
         try:
             design = design_polynomial(probe, method=method, degree=degree, rtol=rtol)
