@@ -11,6 +11,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from nnla.errors import FileFormatError
@@ -267,6 +268,11 @@ class Report(ReportBase):
 
 def library_versions() -> dict[str, str]:
     """Versions of what every answer depends on, for reports."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     import platform
 
     import numpy as np

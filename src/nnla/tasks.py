@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nnla.errors import OptionError
-from nnla.types import SpectralProbe
+
+if TYPE_CHECKING:  # the command line asks the table, and does without NumPy until it works
+    from nnla.types import SpectralProbe
 
 __all__ = ["FAMILIES", "TASKS", "Task", "check_engine", "engine_for", "resolve", "task_of"]
 

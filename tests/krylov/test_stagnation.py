@@ -11,9 +11,8 @@ import scipy.sparse as sp
 
 import nnla
 from nnla.kernels import native
-from nnla.kernels.system import native_system
 from nnla.krylov.cg import CGResult, conjugate_gradients
-from nnla.krylov.native_cg import native_conjugate_gradients
+from nnla.krylov.native_cg import NativeConjugateGradients
 from nnla.types import Status
 
 N = 30
@@ -22,6 +21,12 @@ KINDS = [
     "python",
     pytest.param("native", marks=pytest.mark.skipif(native is None, reason="the native kernels are not there")),
 ]
+
+
+def natively(
+    system: Any, true_residual: Callable[[np.ndarray], np.ndarray], *, maxiter: int, **options: Any
+) -> CGResult:
+    return NativeConjugateGradients(system, true_residual, **options).advance(maxiter)
 
 
 def with_checks_that_find(norms: Sequence[float], kind: str) -> tuple[CGResult, int]:
@@ -38,8 +43,8 @@ def with_checks_that_find(norms: Sequence[float], kind: str) -> tuple[CGResult, 
 
     options: dict[str, Any] = {"x": np.zeros(N), "residual": b.copy(), "maxiter": 50}
     if kind == "native":
-        system = native_system(nnla.as_operator(sp.eye_array(N, format="csr")))
-        result = native_conjugate_gradients(system, true_residual, target=TARGET, size=1.0, **options)[0]
+        system = nnla.as_operator(sp.eye_array(N, format="csr")).native
+        result = natively(system, true_residual, target=TARGET, size=1.0, **options)
     else:
         calls = iter(range(200))  # of a step and of a check in turn
         product = lambda v: b - true_residual(v) if next(calls) % 2 else v * 1.0  # noqa: E731
@@ -110,9 +115,7 @@ def cg() -> Callable[..., CGResult]:
         if kind == "python":
             return conjugate_gradients(lambda v: A @ v, b, targets=1e-10, **options)
         op = nnla.as_operator(A)
-        return native_conjugate_gradients(
-            native_system(op), lambda x: b - op.matvec(x), target=1e-10, size=1.0, **options
-        )[0]
+        return natively(op.native, lambda x: b - op.matvec(x), target=1e-10, size=1.0, **options)
 
     return run
 

@@ -42,6 +42,19 @@ def test_kinds_are_found_out(system):
     assert kind_of(op, with_kind) is Kind.LINEAR_SPD
 
 
+@pytest.mark.parametrize(("defect", "harmless"), [(1e-6, True), (1e-2, False)])
+def test_rounding_is_told_from_a_defect(system, defect, harmless):
+    """M in low precision is taken as it is; what differs by a hundredth is no longer linear, or symmetric."""
+    A, _ = system
+    op, d, n = nnla.as_operator(A), A.diagonal(), A.shape[0]
+    bent = lambda r: r / d * (1 + defect * np.cos(5 * r))  # noqa: E731
+    skew = sp.diags_array([1 / d, defect * np.ones(n - 1)], offsets=[0, 1]).tocsr()
+    assert (kind_of(op, bent) is Kind.LINEAR_SPD) == harmless
+    assert (kind_of(op, skew) is Kind.LINEAR_SPD) == harmless
+    scaled = lambda r: 1e-12 * (r / d)  # noqa: E731 - whatever the units
+    assert kind_of(op, scaled) is Kind.LINEAR_SPD
+
+
 @pytest.mark.parametrize("method", ["cg", "autospec", "chebyshev"])
 def test_cg_refuses_what_it_cannot_take(system, method):
     A, b = system

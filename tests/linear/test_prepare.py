@@ -10,6 +10,7 @@ from scipy.sparse.linalg import aslinearoperator, cg
 import nnla
 from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
 from nnla.linear import setup
+from nnla.linear.prepare import Prepared
 
 METHODS = ("auto", "autospec", "chebyshev", "cg", "fcg", "jacobi", "ic", "amg", "direct")
 
@@ -123,6 +124,10 @@ def test_it_is_immutable_and_says_what_it_is(system):
     A, _ = system
     P = nnla.prepare(A, "jacobi")
     assert repr(P) == "<Prepared jacobi for n = 1600>"
+    unmade = Prepared(P.operator, P.options)  # as `nnla.solve` has it
+    assert repr(unmade) == "<Prepared jacobi for n = 1600>"
+    with pytest.raises(OptionError, match="prepare"):
+        unmade.aspreconditioner()
     with pytest.raises(dataclasses.FrozenInstanceError):
         P.setup = None
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnla.errors import OptionError
-from nnla.kernels.system import native_layers, native_system
+from nnla.kernels.system import native_layers
 from nnla.operators.operator import as_operator
 from nnla.polynomials.classical import leja_order
 from nnla.polynomials.outlier_roots import (
@@ -111,7 +111,7 @@ def test_no_steepness_where_there_is_no_polynomial():
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-3)])
 def test_native_kernel_agrees(dtype, tolerance):
     A = diffusion3d(lognormal_field((12,) * 3, s=1.5, correlation=0.001, seed=1))
-    system = native_system(as_operator(A))
+    system = as_operator(A).native
     if system is None:
         pytest.skip("the native kernels are not built")
     probe = _probe_matrix(A)

@@ -88,7 +88,7 @@ def eig(
             ("matrix", f"{matrix}, n = {report.n}" + (f", nnz = {report.nnz}" if report.nnz is not None else "")),
             ("status", f"{report.status}" + ("" if report.verified else ", not verified to be complete")),
             ("method", report.method + (f", degree {report.degree}" if report.degree is not None else "")),
-            ("chosen because", report.chosen_because if report.chosen_because != "asked for" else ""),
+            ("chosen because", report.chosen_because if report.predicted_seconds else ""),
             ("fallback", report.fallback or ""),
             ("damped interval", "[{:.6g}, {:.6g}]".format(*report.interval) if report.interval else ""),
             ("restarts", f"{report.restarts} (probe {report.probe_restarts}, verification {report.verify_restarts})"),

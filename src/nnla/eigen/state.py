@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,20 @@ class EigenPhase:
     history: tuple[float, ...] = ()
 
 
+class _Counts(NamedTuple):
+    restarts: int = 0
+    steps: int = 0
+    flops: float = 0.0
+    history: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, search: Search | None) -> _Counts:
+        """What a search has spent so far; nothing where there is none."""
+        if search is None:
+            return cls()
+        return cls(search.restarts, search.space.steps, search.space.work, tuple(search.history))
+
+
 class Meter:
     """Measures one phase: made when it begins, `end`ed with the search that did the work.
 
@@ -57,15 +71,18 @@ class Meter:
 
     def __init__(self, job: Job, role: str, search: Search | None = None) -> None:
         self._job, self._role, self._clock = job, role, time.perf_counter()
-        *counts, history = _counts(search)
-        self._before = (*counts, len(history))
+        self._before = _Counts.of(search)
 
     def end(self, search: Search | None = None, role: str | None = None) -> None:
         """Record the phase, under another role where it turned out to be that."""
-        *now, history = _counts(search)
-        *before, known = self._before
-        restarts, steps, flops = (a - b for a, b in zip(now, before, strict=True))
-        self._record(role or self._role, restarts, steps, flops, history[known:])
+        now, before = _Counts.of(search), self._before
+        self._record(
+            role or self._role,
+            now.restarts - before.restarts,
+            now.steps - before.steps,
+            now.flops - before.flops,
+            now.history[len(before.history) :],
+        )
 
     def end_filling(self, space: ThickRestart) -> None:
         """Record one filling of a subspace, without a search."""
@@ -183,9 +200,3 @@ def finish(job: Job, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray
         job.verify_restarts = search.verify_restarts
         meter.end(search)
     return search.pairs()
-
-
-def _counts(search: Search | None) -> tuple[Any, ...]:
-    if search is None:
-        return 0, 0, 0.0, ()
-    return search.restarts, search.space.steps, search.space.work, tuple(search.history)

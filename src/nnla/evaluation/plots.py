@@ -215,29 +215,28 @@ def _style(label: str) -> dict[str, Any]:
 
 def _products(r: Report) -> np.ndarray:
     """Products with A up to each entry of the history."""
-    each = np.ones(len(r.residual_history))
-    if r.degree is not None:
-        each[r.probe_iterations : r.probe_iterations + _outer(r)] = r.degree + 1
-    total = np.cumsum(each)
-    # several right-hand sides: every iteration is a product per column that is still at work
-    return total * (r.products / total[-1] if r.products > 1.5 * total[-1] + 10 else 1.0)
+    return _so_far(r, "products")
 
 
 def _reductions(r: Report) -> np.ndarray:
-    """Global reductions up to each entry of the history: one fused group, or two of textbook CG."""
-    each = np.full(len(r.residual_history), 2.0)
-    each[: r.probe_iterations] = 1.0
-    if r.degree is not None and (outer := _outer(r)):
-        # One with a polynomial in float64, two in float32 or for bad conditioning: the total tells.
-        plain = len(r.residual_history) - r.probe_iterations - outer
-        of_polynomial = (r.reductions - r.probe_iterations - 2 * plain) / outer
-        each[r.probe_iterations : r.probe_iterations + outer] = 1.0 if of_polynomial < 1.5 else 2.0
-    return np.cumsum(each)
+    """Global reductions up to each entry of the history."""
+    return _so_far(r, "reductions")
 
 
-def _outer(r: Report) -> int:
-    """Iterations with the polynomial, each of which applies it; a fallback's plain steps come after them."""
-    return min(r.preconditioner_applies, r.iterations)
+def _so_far(r: Report, figure: str) -> np.ndarray:
+    """A phase's figure in equal parts for each of its iterations, and what phases without any have taken."""
+    each: list[np.ndarray] = []
+    waiting = 0.0
+    for phase in r.phases:
+        amount = getattr(phase, figure)
+        if phase.iterations == 0 or phase.method == "direct":  # refinements of a direct solution are no CG steps
+            waiting += amount
+            continue
+        each.append(np.full(phase.iterations, amount / phase.iterations))
+        each[-1][0] += waiting
+        waiting = 0.0
+    total = np.cumsum(np.concatenate(each)).round(6) if each else np.zeros(0)
+    return total if total.size == len(r.residual_history) else np.arange(1.0, len(r.residual_history) + 1)
 
 
 def _residuals(axis: Any, reports: dict[str, Report], label: str, position: Any) -> None:

@@ -20,9 +20,11 @@ def solution_of(run: Run) -> Solution:
     run.restore_order()
     if not run.verified:
         run.check()
-    lost = ~(np.atleast_1d(run.space.norm(run.residual)) <= run.size)  # must not be worse than not having tried
-    run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
     size = np.atleast_1d(run.space.norm(run.residual))
+    lost = ~(size <= run.size)
+    if lost.any():  # must not be worse than not having tried
+        run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
+        size = np.atleast_1d(run.space.norm(run.residual))
     met = bool(np.all(size <= run.targets * _SLACK))
     ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
@@ -90,6 +92,6 @@ def _prose(run: Run) -> str:
         for before, after in pairwise(worked):
             if before.iterations and before.method != after.method:
                 said.append(f"switched from {before.method} to {after.method}")
-    elif run.finished and run.ran and all(phase.probing for phase in run.ran):
+    elif run.ran and all(phase.probing for phase in run.ran) and run.finished:
         said.append("the probe's own CG steps solved the system")
     return "; ".join(text for text in said if text) or "asked for"

@@ -129,7 +129,7 @@ class Run:
 
     def record(self, phase: Phase) -> None:
         """Add a phase, with the set-up that was waiting for it."""
-        self.phases.append(replace(phase, setup=phase.setup + self.setup))
+        self.phases.append(replace(phase, setup=phase.setup + self.setup) if self.setup else phase)
         self.setup = 0.0
 
     def give_up(self, failure: str) -> None:
@@ -285,7 +285,7 @@ class Stretch:
         self._run, self._clock, self._products = run, time.perf_counter(), run.op.products
         self._applies = getattr(M, "applies", 0)
         self._polynomial = M
-        self._phase = Phase(method, probing=probing, **facts)
+        self._method, self._probing, self._facts = method, probing, facts
         # a probe is to see the whole spectrum: the polynomial acts on it
         if run.deflation is not None and not probing:
             run.solve_in_space()
@@ -314,17 +314,17 @@ class Stretch:
     @property
     def replaces(self) -> bool:
         """Whether it runs in the place of a phase that failed."""
-        return self._phase.instead
+        return bool(self._facts.get("instead", False))
 
     @property
     def goes_on(self) -> bool:
         """Whether CG has neither converged nor failed, and may do more iterations."""
-        return self.result.status is Status.MAXITER and (self._phase.probing or self.result.iterations < self.limit)
+        return self.result.status is Status.MAXITER and (self._probing or self.result.iterations < self.limit)
 
     def advance(self, iterations: int | None = None) -> CGResult:
         """So many iterations more, as far as the limit allows; by default to the end."""
         left = self.limit - self.result.iterations
-        if iterations is None or not self._phase.probing:
+        if iterations is None or not self._probing:
             iterations = left if iterations is None else min(iterations, left)
         with _quiet():
             return self._cg.advance(max(iterations, 0))
@@ -336,29 +336,33 @@ class Stretch:
 
     def end(self) -> Phase:
         """Check the residual where that is needed, go back where nothing was gained, and record the phase."""
-        run, result, phase = self._run, self.result, self._phase
+        run, result = self._run, self.result
         self._cg = None  # its vectors are not needed for what follows
         if result.x.shape == run.x.shape:  # else the kernels have worked in place, on flat views
             run.x, run.residual = result.x, result.residual
         with _quiet():
             run.verified = result.status is Status.CONVERGED
-            if not run.verified and not (phase.probing and result.status is Status.MAXITER):
+            if not run.verified and not (self._probing and result.status is Status.MAXITER):
                 run.check()
                 run.fall_back_to(
                     ~(np.atleast_1d(run.space.norm(run.residual)) <= self._saved_norm), self._saved
                 )  # NaN: worse
         run.history += result.history
-        phase = replace(
-            phase,
+        phase = Phase(
+            self._method,
+            probing=self._probing,
+            setup=run.setup,
             iterations=result.iterations,
             products=run.op.products - self._products,
             applies=getattr(self._polynomial, "applies", 0) - self._applies,
             reductions=result.reductions,
             seconds=time.perf_counter() - self._clock,
             status=result.status,
+            **self._facts,
         )
-        run.record(phase)
-        return run.phases[-1]
+        run.setup = 0.0
+        run.phases.append(phase)
+        return phase
 
     def _call(self, x: Any) -> None:
         run = self._run
