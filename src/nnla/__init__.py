@@ -9,7 +9,7 @@ True
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ from nnla._lazy import lazy_names
 
 _moved.install()
 
-__getattr__, _names = lazy_names(
+__getattr__, _ = lazy_names(
     __name__,
     {
         "DeflationSpace": "nnla.preconditioners.deflation",
@@ -59,7 +59,45 @@ __getattr__, _names = lazy_names(
         "weights": "nnla.registry",
     },
 )
-__all__ = ["__version__", *_names()]
+__all__ = [
+    "DeflationSpace",
+    "EigenReport",
+    "Guess",
+    "GuessReport",
+    "Kind",
+    "MatrixFunction",
+    "MatrixFunctionReport",
+    "Operator",
+    "PolynomialPreconditioner",
+    "Prepared",
+    "Problem",
+    "Recurrence",
+    "Report",
+    "Solution",
+    "SpectralProbe",
+    "Status",
+    "__version__",
+    "analysis",
+    "as_operator",
+    "checks",
+    "classical",
+    "eigsh",
+    "errors",
+    "evaluate",
+    "extensions",
+    "funm_multiply",
+    "guards",
+    "initial_guess",
+    "load",
+    "matfun",
+    "matrix_function",
+    "preconditioner",
+    "prepare",
+    "probe",
+    "problems",
+    "solve",
+    "weights",
+]
 
 
 def __dir__() -> list[str]:
@@ -67,7 +105,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and editors
-    # ruff: noqa: F401
     from nnla import analysis, errors, extensions, problems
     from nnla import evaluation as evaluate
     from nnla.eigen.report import EigenReport

@@ -201,14 +201,17 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
 
     try:
         with safe_open(str(path), framework="numpy") as stream:
-            metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            tensors, metadata = _contents(stream)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         # the last two: dtypes that NumPy does not have
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     if kind is not None and metadata.get("kind") != kind:
         raise WeightsError(f"{path}: weights of kind {metadata.get('kind')!r}, expected {kind!r}")
     return tensors, metadata
+
+
+def _contents(stream: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    return {key: stream.get_tensor(key) for key in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
 
 
 def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

@@ -252,18 +252,18 @@ class Report(ReportBase):
     products_probe: int = 0
     preconditioner_applies: int = 0
     reductions: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     fallback: str | None = None
     chosen_because: str = ""
     weights: str | None = None
     seed: int | None = None
-    residual_history: list[float] = field(default_factory=list)
+    residual_history: list[float] = field(default_factory=list[float])
     interval: tuple[float, float] | None = None
     predicted_seconds: dict[str, float] | None = None
     predicted_iterations: float | None = None
     warm_start: dict[str, Any] | None = None
     phases: tuple[Phase, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def library_versions() -> dict[str, str]:

@@ -64,7 +64,7 @@ class Problem:
     A: Any
     b: Any = None
     x: Any = None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def ritz_margin(residual: float, size: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnla.analysis.minimax import minimax_gap
+from nnla.analysis.minimax import minimax_gap, nelder_mead
 from nnla.errors import OptionError
 from nnla.polynomials.recurrence import Recurrence
 
@@ -126,8 +126,6 @@ def chebyshev_fit(recurrence: Recurrence, *, reach: float = 2.0) -> ChebyshevFit
     >>> bool(fit.error < 1e-5), round(fit.b, 4), round(fit.c, 4)
     (True, 0.65, 0.85)
     """
-    from scipy.optimize import minimize
-
     degree = recurrence.degree
     x = np.unique(np.concatenate([np.cos(np.linspace(0, np.pi, 12 * degree)), np.linspace(-reach, reach, 400)]))
     T = np.polynomial.chebyshev.Chebyshev.basis(degree)(x)
@@ -152,14 +150,12 @@ def chebyshev_fit(recurrence: Recurrence, *, reach: float = 2.0) -> ChebyshevFit
     window = minimax_gap(recurrence).window
     starts.append(((window[0] + window[1]) / 2, (window[1] - window[0]) / 2))
     ranked = sorted((misfit(np.array([np.log(b), c])), c, b) for c, b in starts)
-    best = None
+    tried: list[tuple[float, np.ndarray]] = []
     for _, c, b in ranked[:4]:
         simplex = np.array([[np.log(b), c], [np.log(b) + 0.05, c], [np.log(b), c + 0.05 * b]])
-        options = {"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-14, "maxiter": 800}
-        found = minimize(misfit, simplex[0], method="Nelder-Mead", options=options)
-        best = found if best is None or found.fun < best.fun else best
-    assert best is not None
-    b, c = float(np.exp(best.x[0])), float(best.x[1])
+        tried.append(nelder_mead(misfit, simplex, xatol=1e-10, fatol=1e-14, maxiter=800))
+    _, best = min(tried, key=lambda one: one[0])
+    b, c = float(np.exp(best[0])), float(best[1])
     a, d, difference = solve(b, c)
     fitted = a * recurrence(b * x + c) + d
     inside = float(np.abs(fitted - T)[np.abs(x) <= 1].max())

@@ -141,8 +141,6 @@ def minimax_gap(
     >>> round(gap.gap, 6) + 0.0, [round(w, 4) for w in gap.window]
     (0.0, [0.2, 1.5])
     """
-    from scipy.optimize import minimize
-
     degree, _, log_lead = leading_coefficient(recurrence)
     if degree < 1:
         raise OptionError("a constant has no minimax gap; pass a polynomial of degree 1 or more")
@@ -160,17 +158,23 @@ def minimax_gap(
         for centre in low + half * np.linspace(-1.0, 3.0, _CENTRES)
     ]
     wide = (low + half, math.log(1e6 * half))  # there any polynomial is its leading monomial, and L is 1
-    best: Any = None
+    tried: list[tuple[float, np.ndarray]] = []
     for _, centre, log_width in [*sorted(starts)[:5], (0.0, *wide)]:
         step = np.exp(log_width)
         simplex = np.array([[centre, log_width], [centre + 0.1 * step, log_width], [centre, log_width + 0.1]])
-        options = {"initial_simplex": simplex, "xatol": 1e-9, "fatol": 1e-10, "maxiter": 600}
-        found = minimize(log_L, simplex[0], method="Nelder-Mead", options=options)
-        if best is None or found.fun < best.fun:
-            best = found
-    centre, width = float(best.x[0]), float(np.exp(best.x[1]))
-    L, bound = math.exp(best.fun), 2.0 ** (1 - degree)
+        tried.append(nelder_mead(log_L, simplex, xatol=1e-9, fatol=1e-10, maxiter=600))
+    least, window = min(tried, key=lambda one: one[0])
+    centre, width = float(window[0]), float(np.exp(window[1]))
+    L, bound = math.exp(least), 2.0 ** (1 - degree)
     return MinimaxGap(L, bound, L / bound - 1, (centre - width, centre + width), degree)
+
+
+def nelder_mead(f: Callable[[np.ndarray], float], simplex: np.ndarray, **options: Any) -> tuple[float, np.ndarray]:
+    """The least value of f that the search from a simplex finds, and where."""
+    from scipy.optimize import minimize
+
+    found: Any = minimize(f, simplex[0], method="Nelder-Mead", options={"initial_simplex": simplex, **options})
+    return found.fun, found.x
 
 
 def _maximum(P: Recurrence, degree: int, points: np.ndarray | None) -> Callable[[float, float], float]:

@@ -84,7 +84,7 @@ def probe_robustness(
         except NNLAError:
             counts[int(k)] = math.inf
             continue
-        options = {"targets": np.array([rtol]), "maxiter": maxiter}
+        options: dict[str, Any] = {"targets": np.array([rtol]), "maxiter": maxiter}
         with np.errstate(all="ignore"):
             result = conjugate_gradients(op.matvec, b, x=np.zeros(op.n), residual=b.copy(), M=M, **options)
         counts[int(k)] = float(result.iterations) if result.status.value == "converged" else math.inf

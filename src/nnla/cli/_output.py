@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: in
 
 
 @contextlib.contextmanager
-def progress(label: str) -> Iterator[Any]:
+def progress(label: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr if that is a terminal, else nothing.
 
     Yields a function ``report(text, done, total)``.

@@ -109,7 +109,7 @@ def weights(name: str | None, as_json: bool) -> int:
         emit_json(found)
         return 0
     keys = sorted({key for entry in found.values() for key in entry["card"].get("envelope", {})})
-    rows = []
+    rows: list[list[str]] = []
     for key, entry in found.items():
         envelope = entry["card"].get("envelope", {})
         rows.append([key, *(_range(envelope.get(k)) for k in keys), entry["sha256"][:12]])
@@ -125,7 +125,7 @@ def _range(value: Any) -> str:
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for key, value in table.items():
         if isinstance(value, dict):
             pairs += flat(value, f"{prefix}{key}.")
@@ -214,7 +214,7 @@ def _weights_ok() -> dict[str, str]:
     from nnla.registry import load
     from nnla.registry import weights as registered
 
-    found = {}
+    found: dict[str, str] = {}
     for name in registered():
         try:
             load(name)

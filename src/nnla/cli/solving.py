@@ -274,7 +274,7 @@ def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as
 def _choices(seen: Any, degree: int) -> dict[str, dict[str, Any]]:
     from nnla.polynomials.design import design_polynomial
 
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for method in ("autospec", "rule"):
         d = design_polynomial(seen, method=method, degree=degree)
         found[method] = {

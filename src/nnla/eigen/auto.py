@@ -31,7 +31,8 @@ def before_probe(op: Operator, ncv: int) -> tuple[dict[str, float], Cholesky | N
 
     Cost: where the graph promises a factorisation that is worth it, an ordering: linear in the entries.
     """
-    n, predicted, analysed = op.n, {}, None
+    n, analysed = op.n, None
+    predicted: dict[str, float] = {}
     if n <= 4000:
         predicted["dense"] = max(_DENSE[0] * float(n) ** 3, _DENSE[1])
     if op.csr is not None and Cholesky.available():
@@ -57,7 +58,7 @@ def predict(window: Window, engine: Any, product: float, native: bool) -> dict[s
     keep = window.k + 5
     orthogonality = _FLOP * n * (4 * (ncv + keep) + 2 * keep * ncv / max(ncv - keep, 1))
     fused = _FUSED if native else 1.2
-    predicted = {"plain": _VERIFY * engine.choose(window, degree=1).steps * (product + orthogonality)}
+    predicted: dict[str, float] = {"plain": _VERIFY * engine.choose(window, degree=1).steps * (product + orthogonality)}
     for degree in DEGREES:
         steps = _VERIFY * engine.choose(window, degree=degree).steps
         predicted[f"autospec/{degree}"] = steps * (degree * fused * product + orthogonality)

@@ -88,7 +88,7 @@ def cut_of_strength(value: float, edge: float, far: float, degree: int) -> float
     return (edge + share * far) / (1.0 + share)
 
 
-def _check_window(values: Any, residuals: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+def check_window(values: Any, residuals: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
     values, residuals = np.asarray(values, dtype=np.float64), np.asarray(residuals, dtype=np.float64)
     if values.ndim != 1 or residuals.shape != values.shape:
         raise ShapeError(
@@ -134,7 +134,7 @@ def filter_quality(recurrence: Recurrence, values: Any, residuals: Any, k: int, 
     >>> round(filter_quality(P, theta, 0 * theta, 4) / P(0.85))
     1
     """
-    values, residuals = _check_window(values, residuals, k)
+    values, residuals = check_window(values, residuals, k)
     cut = math.ceil(1.5 * k) if cut is None else cut
     cut = min(max(cut, k), values.size - 1)
     sure = float(values[k - 1] - residuals[k - 1])  # the k-th eigenvalue may be as low as that

@@ -79,11 +79,11 @@ class EigenReport(ReportBase):
     solves: int = 0
     shift: float | None = None
     orthogonalisation_flops: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     fallback: str | None = None
     chosen_because: str = ""
     predicted_seconds: dict[str, float] | None = None
     weights: str | None = None
     seed: int | None = None
-    history: list[float] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
+    history: list[float] = field(default_factory=list[float])
+    versions: dict[str, str] = field(default_factory=dict[str, str])

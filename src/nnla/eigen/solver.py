@@ -219,7 +219,11 @@ def _iterate(
         job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut of the one before"
     job.method, job.filter = "plain", None
     job.fallback = "no filter: those tried misled"
-    space = _space(op, job, search, lambda v: o * multiply(op, v), rng)
+
+    def oriented(v: Any) -> Any:
+        return o * multiply(op, v)
+
+    space = _space(op, job, search, oriented, rng)
     return finish(job, _run(job, Search(op, space, job.k, o, search.target).inherit(search), new=True))
 
 

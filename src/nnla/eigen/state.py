@@ -123,7 +123,7 @@ class Job:
     products_probe: int = 0
     solves: int = 0
     shift: float | None = None
-    phases: list[EigenPhase] = field(default_factory=list)
+    phases: list[EigenPhase] = field(default_factory=list[EigenPhase])
 
     @property
     def orientation(self) -> float:

@@ -6,6 +6,7 @@ and for a first look at what a code hands over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def check_preconditioner(M: Any, A: Any = None, *, trials: int = 3, seed: int = 
     if not hasattr(M, "shape") and A is None:
         return ["M has no shape; pass a LinearOperator, or A beside it"]
     n = int(M.shape[0]) if hasattr(M, "shape") else as_operator(A).n
-    apply = (lambda v: M @ v) if hasattr(M, "__matmul__") else M
+    apply: Callable[[Any], Any] = (lambda v: M @ v) if hasattr(M, "__matmul__") else M
     messages: list[str] = []
     rng = np.random.default_rng(seed)
     for _ in range(trials):

@@ -195,7 +195,7 @@ def _on_spectra(
             tally["indefinite"] += not check_polynomial(raw, probe.upper_bound, margin=margin).ok
         tally["indefinite_on_spectrum"] += not bool(np.all(raw(lam) > 0))
         tally["outside_envelope"] += not inside
-        mu = []
+        mu: list[np.ndarray] = []
         for name in names:
             own = engine if name == method else None
             design = design_polynomial(probe, method=name, degree=degree, rtol=rtol, engine=own)

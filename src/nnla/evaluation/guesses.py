@@ -64,7 +64,8 @@ def error_iterations(
     if space is not None:
         M = DeflatedPreconditioner(base, space)
         x, residual = x + space.solve(residual), residual - space.image(residual)
-    size, counts, steps = float(np.linalg.norm(exact)), [], 0
+    size, steps = float(np.linalg.norm(exact)), 0
+    counts: list[float] = []
 
     def check(x: np.ndarray) -> None:
         error = float(np.linalg.norm(x - exact))
@@ -116,13 +117,14 @@ def evaluate_guesses(
     Cost: about 0.1 s for each structure of 500 unknowns. The structures are the same for every model.
     """
     from nnla.guesses.guess import initial_guess
-    from nnla.problems.frame_sets import make_structures, relative_errors, summary
+    from nnla.problems.frame_sets import Structure, make_structures, relative_errors, summary
     from nnla.registry import load
 
     model = load(model) if isinstance(model, (str, os.PathLike)) else model
     stand = round(_STAND * count)
     shares = {"stand": stand, "irregular": count - stand}
-    structures, styles = [], []
+    structures: list[Structure] = []
+    styles: list[str] = []
     for style, some in shares.items():
         structures += make_structures("test", some, seed=seed, sizes={size: 1.0}, styles={style: 1.0}, loads=10)
         styles += [style] * some

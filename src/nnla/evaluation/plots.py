@@ -173,7 +173,7 @@ def plot_spectrum(
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure so that the file is there whole or not at all.
 
     Raises
@@ -318,7 +318,7 @@ def _intervals(probe: SpectralProbe, degree: int, rtol: float) -> list[tuple[str
     from nnla.errors import NNLAError
     from nnla.polynomials.design import design_polynomial
 
-    found = []
+    found: list[tuple[str, Any, str, str]] = []
     for method, color, style in (("autospec", _LEARNED, "-"), ("rule", _RULE, "--")):
         try:
             design = design_polynomial(probe, method=method, degree=degree, rtol=rtol)

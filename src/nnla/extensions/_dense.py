@@ -75,8 +75,8 @@ class MatrixReport(ReportBase):
     fallback: str | None
     dtype: str
     seed: int
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
-    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

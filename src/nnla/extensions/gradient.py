@@ -79,8 +79,8 @@ class MinimumReport(ReportBase):
     restarts: list[str]
     fallback: str | None
     history: list[float]
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
-    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +43,7 @@ _STEPS = 24  # of the planner's grid of ratios per factor of ten
 CUSHION = 0.02407327424182761  # Polar Express, section 4.4: smallest ratio that its polynomials are made for
 
 
-class Stage(tuple):
+class Stage(tuple[float, ...]):
     """Coefficients (c_0, ..., c_k) of x c(x^2); `error` is E, `low` and `high` the image of [ratio, 1].
 
     For the learned transition of degree 17 the eleven parameters of its program, see `learned_stage`.
@@ -52,7 +54,9 @@ class Stage(tuple):
     high: float
     cushioned: bool
 
-    def __new__(cls, coefficients, error: float, low: float, high: float, cushioned: bool = False) -> Stage:
+    def __new__(
+        cls, coefficients: Iterable[float], error: float, low: float, high: float, cushioned: bool = False
+    ) -> Stage:
         self = super().__new__(cls, tuple(float(c) for c in coefficients))
         self.error, self.low, self.high, self.cushioned = float(error), float(low), float(high), cushioned
         return self
@@ -65,7 +69,7 @@ class Stage(tuple):
     def degree(self) -> int:
         return LEARNED if len(self) == PARAMETERS else 2 * len(self) - 1
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         """The polynomial at singular values x (those of the interval scaled to [ratio, 1])."""
         x = np.asarray(x, dtype=np.float64)
         if self.degree != LEARNED:
@@ -297,7 +301,8 @@ def polar_express(steps: int, lower: float = 1e-3, *, degree: int = 5, cushion: 
     if not 0 < lower <= 1:
         raise OptionError(f"lower is a singular value in (0, 1], not {lower!r}")
     odd = 2 * np.arange((degree + 1) // 2) + 1
-    low, high, result = lower, 1.0, []
+    low, high = lower, 1.0
+    result: list[Stage] = []
     for _ in range(steps):
         p = odd_minimax(degree, min(max(low / high, cushion), 1.0))
         ends = p(np.array([low / high, 1.0])) if degree in (5, 9) else np.array([float(p(low / high)), p.high])

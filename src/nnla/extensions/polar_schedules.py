@@ -72,7 +72,7 @@ def prism_coefficients(G: Any, rng: np.random.Generator, sketch: int = _SKETCH) 
     traces = np.array([inner[i // 2, i - i // 2] for i in range(11)])  # tr(R^i), i = 0 ... 10
     # residual = 1 - (1 - x) (1 + x/2 + a x^2)^2 as polynomials in x, one for each power of a
     base, square = np.array([1.0, 0.5, 0.0]), np.array([0.0, 0.0, 1.0])
-    parts = []
+    parts: list[np.ndarray] = []
     for factor in (np.convolve(base, base), 2 * np.convolve(base, square), np.convolve(square, square)):
         parts.append(-np.convolve([1.0, -1.0], factor))
     parts[0] = parts[0] + np.array([1.0, 0, 0, 0, 0, 0])

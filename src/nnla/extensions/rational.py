@@ -75,8 +75,8 @@ class RationalReport(ReportBase):
     interval_from: str
     seed: int
     rtol: float
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
-    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class RationalFunction(LinearOperator):

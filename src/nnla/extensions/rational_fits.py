@@ -129,7 +129,7 @@ def _off_interval(poles: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """Poles in exact conjugate pairs, without those on the interval or next to it (spurious: f has none there)."""
     a, b = bounds
     width = 1e-10 * (b - a)
-    kept = []
+    kept: list[complex] = []
     for pole in poles[np.isfinite(poles)]:
         if abs(pole.imag) <= 1e-12 * abs(pole):
             if not a - width <= pole.real <= b + width:
@@ -141,7 +141,8 @@ def _off_interval(poles: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
 
 def _with_residues(poles: np.ndarray, x: np.ndarray, y: np.ndarray, size: np.ndarray) -> Fit:
     """Residues and constant by least squares of the relative error; real arithmetic with conjugate pairs joined."""
-    columns, kinds = [np.ones_like(x)], []
+    columns = [np.ones_like(x)]
+    kinds: list[tuple[complex, int]] = []
     for pole in poles:
         if pole.imag == 0:
             columns.append(1 / (x - pole.real))
@@ -153,7 +154,9 @@ def _with_residues(poles: np.ndarray, x: np.ndarray, y: np.ndarray, size: np.nda
     M = np.stack(columns, axis=1) / size[:, None]
     scale = np.linalg.norm(M, axis=0)
     solution = np.linalg.lstsq(M / scale, y / size, rcond=1e-15)[0] / scale
-    out_poles, residues, position = [], [], 1
+    position = 1
+    out_poles: list[complex] = []
+    residues: list[complex] = []
     for pole, width in kinds:
         if width == 1:
             out_poles.append(pole)

@@ -240,7 +240,7 @@ def _compared(
     Of two that reach the tolerance, the one of smaller degree; else the one of smaller error on the probed spectrum,
     unless the fit gives up more than it gains where the smallest eigenvalue may be.
     """
-    errors = []
+    errors: list[list[float]] = []
     for margins in (_PROBED, _CAUTIOUS):
         x = check_points(zones_of(probe, f, margins), max(fit.degree, classical.degree))
         x = x[x > 0] if f.definite and not f.zero else x

@@ -64,13 +64,13 @@ class MatrixFunctionReport(ReportBase):
     steps: int = 0
     products: int = 0
     products_probe: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     interval: tuple[float, float] | None = None
     fallback: str | None = None
     chosen_because: str = ""
     weights: str | None = None
     seed: int | None = None
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class FunctionArray(np.ndarray):

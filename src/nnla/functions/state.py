@@ -89,7 +89,8 @@ class Job:
         self.columns = 1 if self.V.ndim == 1 else int(self.V.shape[1])
         most = self.op.n if method == "auto" and self._dense(_DIRECT_INSTEAD) else 5 * self.op.n + 50
         self.maxiter = min(most, 3000) if maxiter is None else maxiter
-        self.started, self.seconds = started, {}
+        self.started = started
+        self.seconds: dict[str, float] = {}
         self.products_probe = 0
         self.reason = "asked for"
         self.fallback: str | None = None

@@ -71,7 +71,7 @@ def outside(A: Any, known: dict[str, list[float]]) -> list[str]:
     ['entries = 1 (seen: 5 to 9)']
     """
     facts = fingerprint(A)
-    out = []
+    out: list[str] = []
     for key, (low, high) in known.items():
         margin = _MARGIN * (high - low)
         if key in facts and not low - margin <= facts[key] <= high + margin:

@@ -78,8 +78,8 @@ class GuessReport(ReportBase):
     network_products: int
     rank: int
     geometry: str | None
-    seconds: dict[str, float] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status.GUESSED if self.used else Status.REFUSED)

@@ -42,10 +42,10 @@ class CGResult:
     status: Status = Status.CONVERGED
     iterations: int = 0
     reductions: int = 0
-    history: list[float] = field(default_factory=list)
-    alpha: list[float] = field(default_factory=list)
-    beta: list[float] = field(default_factory=list)
-    first: list[float] = field(default_factory=list)
+    history: list[float] = field(default_factory=list[float])
+    alpha: list[float] = field(default_factory=list[float])
+    beta: list[float] = field(default_factory=list[float])
+    first: list[float] = field(default_factory=list[float])
     last_beta: float | None = None
     lead: int = 0
 

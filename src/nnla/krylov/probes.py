@@ -89,7 +89,8 @@ def _lanczos(space: Space, matvec: Any, solve: Any, r: Any, steps: int) -> tuple
         raise NonFiniteError("v'Bv is not positive for the start vector v: the scaling B is not positive definite")
     root = float(np.sqrt(size))
     v, z = v / root, z / root
-    start, sizes = space.norm(v), []
+    start = space.norm(v)
+    sizes: list[Any] = []
 
     def process() -> Iterator[Step]:
         for step in lanczos(matvec, v, space, solve=solve, image=z):

@@ -165,7 +165,7 @@ class _Auto:
     def _carry_out(self, probe: SpectralProbe | None) -> None:
         """Run the cheapest of what is left until one ends."""
         run = self.run
-        left = dict(self.choice.predicted)
+        left: dict[str, float] = dict(self.choice.predicted)
         while left and not run.finished and run.iterations_left != 0:
             name = min(left, key=lambda key: left[key])
             del left[name]

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,17 @@ def _factor(op: Operator, analysed: Cholesky | None) -> tuple[str, Callable[[Any
     host = op.dense()
     try:
         factor = scipy.linalg.cho_factor(host, lower=True, check_finite=False)
-        kind, solve = "cholesky", lambda r: scipy.linalg.cho_solve(factor, r, check_finite=False)
+        kind, solve = "cholesky", partial(_solved, scipy.linalg.cho_solve, factor)
     except np.linalg.LinAlgError:
         with warnings.catch_warnings():  # a zero pivot shows in the solution, which is checked
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
             lu = scipy.linalg.lu_factor(host, check_finite=False)
-        kind, solve = "lu", lambda r: scipy.linalg.lu_solve(lu, r, check_finite=False)
+        kind, solve = "lu", partial(_solved, scipy.linalg.lu_solve, lu)
     return kind, lambda r: op.space.own(solve(op.space.host(r)))
+
+
+def _solved(solve: Callable[..., Any], factor: Any, r: Any) -> Any:
+    return solve(factor, r, check_finite=False)
 
 
 def _too_large(n: int) -> OptionError:

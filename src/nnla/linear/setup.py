@@ -64,7 +64,7 @@ class SetupReport(ReportBase):
     predicted_iterations: float | None = None
     weights: str | None = None
     products: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     fallback: str | None = None
     chosen_because: str = "asked for"
     predicted_seconds: dict[str, float] | None = None
@@ -132,7 +132,8 @@ def make_setup(op: Operator, options: Options, rtol: float, seed: int, solves: i
         predicted_seconds=maker.predicted,
         reordered="order" in facts,
     )
-    return Setup(report=report, **({"op": op} | facts))
+    made: dict[str, Any] = {"op": op, **facts}
+    return Setup(report=report, **made)
 
 
 def _polynomial_facts(M: PolynomialPreconditioner | None) -> dict[str, Any]:

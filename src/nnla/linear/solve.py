@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
@@ -134,7 +135,7 @@ def solve(
     options = with_kind(op, options)
     run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
     # Nothing is set up beforehand: the first steps of the solve are its probe.
-    warm = None if warm_start is None else lambda run: _warm(run, warm_start)
+    warm = None if warm_start is None else partial(_warm, warm_start=warm_start)
     return Prepared(op, options).carry_out(run, x0, warm)
 
 

@@ -72,8 +72,8 @@ class Run:
     predicted_seconds: dict[str, float] | None = None
     reason: str = ""
     setup: float = 0.0  # seconds that belong to the next phase
-    phases: list[Phase] = field(default_factory=list)
-    history: list[float] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list[Phase])
+    history: list[float] = field(default_factory=list[float])
 
     @property
     def space(self) -> Space:

@@ -24,7 +24,7 @@ _EPSILON = 1e-5  # of GraphNorm, as in PyTorch Geometric
 _SLOPE = 0.1
 
 
-def block_diagonal(blocks: Sequence[csr_array]) -> csr_array:
+def block_diagonal(blocks: Sequence[Any]) -> csr_array:
     """diag(A_1, ..., A_G) of CSR matrices; columns may differ in number from rows.
 
     Examples
@@ -36,9 +36,10 @@ def block_diagonal(blocks: Sequence[csr_array]) -> csr_array:
     if len(blocks) == 1:
         return blocks[0]
     rows, columns, entries = 0, 0, 0
-    starts, indices = [np.zeros(1, dtype=np.int64)], []
+    starts = [np.zeros(1, dtype=np.int64)]
+    indices: list[np.ndarray] = []
     for A in blocks:
-        m, n = A.shape  # type: ignore[misc]
+        m, n = A.shape
         starts.append(A.indptr[1:].astype(np.int64) + entries)
         indices.append(A.indices + np.int32(columns))
         rows, columns, entries = rows + m, columns + n, entries + A.nnz
@@ -62,7 +63,7 @@ class Graphs:
 
     A: Any
     starts: np.ndarray
-    coarse: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    coarse: list[tuple[Any, Any, Any]] = field(default_factory=list[tuple[Any, Any, Any]])
 
     def norm(self, F: np.ndarray, alpha: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
         """GraphNorm (5): each channel of each graph shifted by alpha times its mean and divided by its spread."""
@@ -80,11 +81,11 @@ class Graphs:
 
         dtype = dtype or torch.float32
 
-        def moved(M):
+        def moved(M: Any) -> Any:
             return _to_torch(M, device, dtype)
 
         A = moved(self.A)
-        coarse = []
+        coarse: list[tuple[Any, Any, Any]] = []
         for R, P, C in self.coarse:
             C = moved(C)
             coarse.append(((moved(R), moved(R.T.tocsr())), (moved(P), moved(P.T.tocsr())), (C, C)))
@@ -146,20 +147,22 @@ def _functions() -> tuple[Any, Any]:
         """M @ F. The gradient is M' @ G, with no gradient for M: the symmetric A serves both ways."""
 
         @staticmethod
-        def forward(ctx, M, transposed, F):
+        def forward(ctx: Any, M: Any, transposed: Any, F: Any) -> Any:
             ctx.transposed = transposed
             return M @ F
 
         @staticmethod
-        def backward(ctx, *grads):
+        def backward(ctx: Any, *grads: Any) -> Any:
             return None, None, ctx.transposed @ grads[0].contiguous()
 
     class Norm(torch.autograd.Function):
         """GraphNorm by slices: gathering per-graph values for every row would take twice as long."""
 
         @staticmethod
-        def forward(ctx, F, alpha, gamma, beta, starts):
-            shifted, means, spreads = torch.empty_like(F), [], []
+        def forward(ctx: Any, F: Any, alpha: Any, gamma: Any, beta: Any, starts: list[int]) -> Any:
+            shifted = torch.empty_like(F)
+            means: list[Any] = []
+            spreads: list[Any] = []
             out = torch.empty_like(F)
             for i, j in itertools.pairwise(starts):
                 mean, part = F[i:j].mean(dim=0), shifted[i:j]
@@ -173,7 +176,7 @@ def _functions() -> tuple[Any, Any]:
             return out
 
         @staticmethod
-        def backward(ctx, *grads):
+        def backward(ctx: Any, *grads: Any) -> Any:
             (grad,) = grads
             shifted, alpha, gamma, means, spreads = ctx.saved_tensors
             back = torch.empty_like(grad)

@@ -173,7 +173,7 @@ def simulated_costs(
     level : (T,)
     curve : (T, C) log costs relative to the least, cut off at 1
     """
-    options: dict = {"stride": 3, "around": 2, "patience": 1.5, "maxiter": 200}
+    options: dict[str, Any] = {"stride": 3, "around": 2, "patience": 1.5, "maxiter": 200}
     tolerances = tuple(max(rtol, 1e-15) for rtol in rtols)
     lam, weight = density_nodes(probe, 160)
     if quick_cost(lam, weight, ratios, m, tolerances[-1], maxiter=50) > 40:

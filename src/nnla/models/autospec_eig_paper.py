@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.eigen.filters import _check_window
+from nnla.eigen.filters import check_window
 from nnla.models.paper_backbone import PaperBase, backbone, check_sizes, gelu
 from nnla.operators.arrays import is_torch, namespace
 from nnla.polynomials.recurrence import Recurrence
@@ -152,7 +152,7 @@ class EigPaperEngine(PaperBase):
         windows unlike the training's (`envelope`): compare `filter_quality` with a classical filter's.
         """
         self.check_degree(degree, "chebyshev, power")
-        values, residuals = _check_window(values, residuals, k)
+        values, residuals = check_window(values, residuals, k)
         c = self.config
         index = eig_window(k, values.size, c.wanted, c.unwanted)
         x = np.concatenate([values[index], residuals[index]])

@@ -132,7 +132,8 @@ def tail_candidates(
     values = np.append(tail.values, tail.rest)
     outer_iterations = max(iterations, 2.0)
     lower = a / probe.upper_bound
-    rows, shapes = [], []
+    rows: list[list[float]] = []
+    shapes: list[tuple[int, int, float, float]] = []
     for j in range(1, min(tail.values.size, _MOST_OUTER, m - 3) + 1):
         for copies in (1, 2):
             free = m - j - copies + 1

@@ -86,7 +86,8 @@ class NSLSConfig:
 
 def initial_parameters(shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Fresh parameters: PyTorch's default for linear layers, uniform within 1 / sqrt(fan-in); norms are identities."""
-    out, fan_in = {}, 1
+    out: dict[str, np.ndarray] = {}
+    fan_in = 1
     for key, shape in shapes.items():
         part = key.rpartition("_")[2]
         if part in ("alpha", "gamma"):

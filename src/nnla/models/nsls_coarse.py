@@ -33,7 +33,7 @@ def node_keys(A: Any, sweeps: int = 6) -> Any:
     [2, 0, 1]
     """
     W = csr_array((np.abs(A.data), A.indices, A.indptr), shape=A.shape)
-    key = W @ np.ones(A.indptr.size - 1)
+    key: Any = W @ np.ones(A.indptr.size - 1)
     for _ in range(sweeps):
         key = W @ np.sqrt(1.0 + key)  # the root keeps nodes with large entries from drowning the others
         key /= max(float(key.max()), 1e-300)
@@ -118,22 +118,26 @@ def coarse_levels(A: Any, count: int) -> list[tuple[Any, Any, Any]]:
     -------
     For each level R (n_c, n), P (n, n_c), and A_c (n_c, n_c): P' A P scaled to a unit diagonal; float32.
     """
-    out = []
-    graph = csr_array((A.data, A.indices, A.indptr), shape=A.shape)
+    out: list[tuple[Any, Any, Any]] = []
+    graph = A
     for _ in range(count):
-        n = graph.indptr.size - 1
-        home = aggregate(_strong(graph))
-        coarse = int(home.max()) + 1
-        P = csr_array((np.ones(n), home.astype(np.int32), np.arange(n + 1, dtype=np.int32)), shape=(n, coarse))
-        R = P.T.tocsr()
-        graph = (R @ graph @ P).tocsr()
+        P = _prolongation(aggregate(_strong(graph)))
+        mean = P.T.tocsr()
+        graph = (mean @ graph @ P).tocsr()
         graph.sort_indices()
         scale = 1.0 / np.sqrt(np.maximum(graph.diagonal(), 1e-6))
         graph.data *= np.repeat(scale, np.diff(graph.indptr)) * scale[graph.indices]
-        mean = R.copy()
-        mean.data = 1.0 / np.repeat(np.diff(R.indptr), np.diff(R.indptr))
-        out.append(tuple(M.astype(np.float32) for M in (mean, P, graph)))
+        lengths = np.diff(mean.indptr)
+        mean.data = 1.0 / np.repeat(lengths, lengths)
+        out.append((mean.astype(np.float32), P.astype(np.float32), graph.astype(np.float32)))
     return out
+
+
+def _prolongation(home: np.ndarray) -> Any:
+    """P (n, n_c), which copies the value of each aggregate to its nodes."""
+    n = home.size
+    parts = (np.ones(n), home.astype(np.int32), np.arange(n + 1, dtype=np.int32))
+    return csr_array(parts, shape=(n, int(home.max()) + 1))
 
 
 def partition(A: Any, unknowns: int) -> np.ndarray:
@@ -164,10 +168,10 @@ def partition(A: Any, unknowns: int) -> np.ndarray:
     edges = csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
     keys = node_keys(A)
 
-    def hops(root):
+    def hops(root: int) -> np.ndarray:
         return dijkstra(edges, unweighted=True, indices=root)
 
-    def farthest(distance):
+    def farthest(distance: np.ndarray) -> int:
         return int(np.lexsort((-keys, distance))[-1])
 
     start = hops(farthest(np.zeros(n)))

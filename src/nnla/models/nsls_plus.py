@@ -146,7 +146,7 @@ class Equilibrated:
     size: np.ndarray
 
 
-def equilibrate(A: csr_array, *, really: bool = True) -> Equilibrated:
+def equilibrate(A: Any, *, really: bool = True) -> Equilibrated:
     """Scale a matrix to unit diagonal; with ``really=False`` divide it by its largest diagonal entry only.
 
     Raises
@@ -224,7 +224,7 @@ def rigid_outputs(geometry: Geometry, part: np.ndarray, scale: np.ndarray) -> np
     return (R / np.maximum(largest, 1e-300)[part]).astype(np.float32)
 
 
-def _overlapping(A: csr_array, W: csr_array, AW: csr_array, degree: int) -> tuple[Any, int]:
+def _overlapping(A: Any, W: Any, AW: Any, degree: int) -> tuple[Any, int]:
     """p(A) W with the polynomial of `damping`: what is rough at the cuts goes, as in smoothed aggregation.
 
     Returns the vectors, and how many products with A they took, and their own product will take, by stored entries.

@@ -133,7 +133,7 @@ def _in_single(matrix: Any, recurrence: Recurrence, solve: Apply | None) -> Appl
     if not 1e-30 < largest < 1e30:
         raise OptionError("the entries of A leave the range of float32; rescale A or use dtype=None")
     single = matrix.astype(np.float32)
-    given = (lambda v: v) if solve is None else solve
+    given: Apply = (lambda v: v) if solve is None else solve
     step = over_scaling(recurrence, lambda v: given(single @ v).astype(np.float32, copy=False), None)
     return lambda z: step(np.asarray(given(z)).astype(np.float32)).astype(np.float64)
 

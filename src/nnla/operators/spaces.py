@@ -242,7 +242,11 @@ def over_scaling(recurrence: Recurrence, multiply: Apply, solve: Apply | None) -
     """z -> P(A) z, or P(B A) B z with ``solve`` for B, by the recurrence as it stands."""
     if solve is None:
         return partial(recurrence.apply, multiply)
-    return lambda z: recurrence.apply(lambda v: solve(multiply(v)), solve(z))
+
+    def scaled(v: Any) -> Any:
+        return solve(multiply(v))
+
+    return lambda z: recurrence.apply(scaled, solve(z))
 
 
 def _numbers(which: np.ndarray) -> list[int]:

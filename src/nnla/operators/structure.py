@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from nnla.kernels import native
 
@@ -66,7 +65,7 @@ def verified_structure(indptr: Any, indices: Any, data: Any, rtol: float | None)
     return None if facts is None else _structure(facts)
 
 
-def structure_of(csr: sp.csr_array) -> Structure:
+def structure_of(csr: Any) -> Structure:
     """The structure of a canonical CSR matrix, whatever its values.
 
     Cost: about a product; some ten without the native kernels.

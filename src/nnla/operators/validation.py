@@ -96,7 +96,7 @@ def require_vector(shape: tuple[int, ...], n: int, name: str) -> None:
 # Explicit matrices
 
 
-def check_csr(csr: sp.csr_array, eps: float, definite: bool = True) -> None:
+def check_csr(csr: Any, eps: float, definite: bool = True) -> None:
     """Raise unless a canonical CSR matrix is finite, symmetric and of positive diagonal.
 
     `eps` is the rounding unit of the type in which the entries were given (0 for integers); the diagonal may
@@ -153,7 +153,7 @@ def symmetry_rtol(eps: float) -> float:
     return min(max(SYMMETRY_RTOL, 16 * eps), 0.02)
 
 
-def _row_of(csr: sp.csr_array, k: Any) -> Any:
+def _row_of(csr: Any, k: Any) -> Any:
     return np.searchsorted(csr.indptr, k, side="right") - 1
 
 

@@ -6,13 +6,14 @@ table cost the same products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.polynomials.recurrence import Recurrence, _check, chebyshev
+from nnla.polynomials.recurrence import Recurrence, chebyshev, check_top
 
 __all__ = [
     "chebyshev",
@@ -45,7 +46,7 @@ def chebyshev4(b: float, degree: int) -> Recurrence:
     >>> round(1 - 0.75 * r(0.75), 12)   # R = 1 - 4 x / (3 b) vanishes at 3 b / 4
     0.0
     """
-    _check(b, degree)
+    check_top(b, degree)
     m = degree + 1
 
     def values(x: np.ndarray) -> np.ndarray:
@@ -75,19 +76,19 @@ def chebyshev4_optimised(b: float, degree: int) -> Recurrence:
     >>> round(chebyshev4_optimised(1.0, 0)(0.5), 9)  # 1.125 times the weight 4/3 of `chebyshev4`
     1.5
     """
-    _check(b, degree)
+    check_top(b, degree)
     coefficients = _optimised_residual(degree + 1)[0]
     residual = np.polynomial.chebyshev.Chebyshev(coefficients, domain=[0.0, b])
     return Recurrence.from_function(lambda x: (1.0 - residual(x)) / x, 0.0, b, degree)
 
 
-def _root(f: Any, low: float, high: float, xtol: float) -> float:
+def _root(f: Callable[[float], float], low: float, high: float, xtol: float) -> float:
     from scipy.optimize import brentq  # importing it takes longer than all of nnla
 
     return float(brentq(f, low, high, xtol=xtol))  # type: ignore[arg-type]
 
 
-def _turning(R: Any, gamma: float) -> Any:
+def _turning(R: Any, gamma: float) -> Callable[[Any], Any]:
     slope = R.deriv()
     return lambda x: 2 * slope(x) * (1 + gamma * x) + gamma * R(x)
 
@@ -142,7 +143,7 @@ def richardson(b: float, degree: int, a: float = 0.0) -> Recurrence:
     >>> round(richardson(2.0, 1)(1.0), 12)
     0.75
     """
-    _check(b, degree, a)
+    check_top(b, degree, a)
     omega = 2 / (a + b) if a > 0 else 1 / b
     return Recurrence.from_roots(np.full(degree + 1, 1 / omega), (a, b))
 
@@ -171,7 +172,7 @@ def least_squares(a: float, b: float, degree: int) -> Recurrence:
     Y. Saad, Practical use of polynomial preconditionings for the conjugate gradient method,
     SIAM J. Sci. Stat. Comput. 6 (1985).
     """
-    _check(b, degree, a)
+    check_top(b, degree, a)
     m = degree + 1
     points, quadrature = np.polynomial.legendre.leggauss(m + 2)  # exact for R^2
     x = (a + b) / 2 + (b - a) / 2 * points

@@ -278,9 +278,13 @@ def _gmres(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Desig
     return Design(recurrence, "gmres", (probe.lambda_min, probe.upper_bound))
 
 
+def _chebyshev(probe: SpectralProbe, degree: int, rtol: float, engine: Any) -> Design:
+    return _classical(probe, degree)
+
+
 _BUILDERS: dict[str, Callable[..., Design]] = {
     "autospec-paper": _paper,
-    "chebyshev": lambda probe, degree, rtol, engine: _classical(probe, degree),
+    "chebyshev": _chebyshev,
     "chebyshev4": _upper("chebyshev4", chebyshev4),
     "rule": _interval_method("rule"),
     "dos": _interval_method("dos"),

@@ -146,7 +146,7 @@ class Recurrence:
         -----
         Cost: `products` products with A, at most five vectors of z's shape stored.
         """
-        matvec = A if callable(A) and not hasattr(A, "__matmul__") else lambda v: A @ v
+        matvec: Callable[[Any], Any] = A if callable(A) and not hasattr(A, "__matmul__") else lambda v: A @ v
         if isinstance(z, np.ndarray):
             return self._run_in_place(matvec, z)
         return self._run(matvec, z)
@@ -227,7 +227,7 @@ class Recurrence:
         if not b > a:
             raise OptionError(f"the interval needs a < b, got [{a}, {b}]")
         n = c.size - 1
-        maps = {"domain": (a, b), "shift": (a + b) / 2, "scale": (b - a) / 2}
+        maps: dict[str, Any] = {"domain": (a, b), "shift": (a + b) / 2, "scale": (b - a) / 2}
         if n <= 1:
             linear = c[1] if n == 1 else 0.0
             return cls(*np.array([[0.0], [c[0]], [0.0], [linear], [0.0]]), **maps)
@@ -276,7 +276,7 @@ class Recurrence:
             raise OptionError("residual roots must be real, finite and non-zero")
         m = zeta.size
         domain = domain or (float(zeta.min()), float(zeta.max()))
-        maps = {"domain": domain, "shift": zeta[0], "scale": -zeta[0]}
+        maps: dict[str, Any] = {"domain": domain, "shift": zeta[0], "scale": -zeta[0]}
         if m == 1:
             return cls(*np.array([[0.0], [1 / zeta[0]], [0.0], [0.0], [0.0]]), **maps)
         # P = sum_{i=1}^m C_{i-2} / zeta_i with C_{-1} = z; scaled by zeta_1 it starts from A_0 = z.
@@ -388,7 +388,7 @@ def _chebyshev_coefficients(values: np.ndarray) -> np.ndarray:
     return c
 
 
-def _check(b: float, degree: int, a: float = 0.0) -> None:
+def check_top(b: float, degree: int, a: float = 0.0) -> None:
     if not (isinstance(degree, (int, np.integer)) and 0 <= degree <= 512):
         raise OptionError(f"degree must be an integer from 0 to 512, got {degree!r}")
     if not (np.isfinite(a) and np.isfinite(b) and 0 <= a < b):
@@ -420,7 +420,7 @@ def chebyshev(a: float, b: float, degree: int) -> Recurrence:
     >>> round(r(2.0), 12)
     0.5
     """
-    _check(b, degree, a)
+    check_top(b, degree, a)
     if a <= 0:
         raise OptionError(f"the Chebyshev preconditioner needs a > 0, got {a}; use chebyshev4 for a = 0")
     m = degree + 1

@@ -76,7 +76,8 @@ class DeflationSpace:
             self.AW = scaled_columns(csr_array(AW, dtype=np.float64), used, 1.0 / largest[used])
         E = np.asarray((self.W.T @ self.AW).todense())
         self.rank, self._inverse = _pseudo_inverse((E + E.T) / 2)
-        self._Wt, self._AWt = self.W.T.tocsr(), self.AW.T.tocsr()
+        self._Wt: Any = self.W.T.tocsr()
+        self._AWt: Any = self.AW.T.tocsr()
         self.n = op.n
         self.seconds = time.perf_counter() - started
 

@@ -46,7 +46,7 @@ class IncompleteCholesky:
         start = time.perf_counter()
         self.shift, self.modified = shift, modified
         self.native: Any = None
-        self._L: sp.csr_array | None = None
+        self._L: Any = None
         if sp.issparse(factor):
             self._L = factor
             self.n, self.nnz, self.dtype = int(factor.shape[0]), int(factor.nnz), np.dtype(np.float64)
@@ -54,7 +54,7 @@ class IncompleteCholesky:
             # diagonal, and the diagonal: nothing to eliminate, no fill, and SuperLU's compiled substitutions come
             # for free. Threshold 0 keeps every pivot on the diagonal; relax=1 keeps zeros out of the supernodes.
             options = {"Equil": False, "SymmetricMode": False}
-            self._lu = splu(
+            self._lu: Any = splu(
                 factor.tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0, relax=1, panel_size=1, options=options
             )
         else:
@@ -188,7 +188,7 @@ def ic0(
     return IncompleteCholesky(factor, tried, share, time.perf_counter() - start)
 
 
-def _rows(A: Any) -> sp.csr_array:
+def _rows(A: Any) -> Any:
     """A by rows in float64, with sorted indices and no duplicates; not a copy where it is so already."""
     if not sp.issparse(A):
         raise DTypeError(f"ic0 needs a SciPy sparse matrix, not {type(A).__name__}")
@@ -202,13 +202,19 @@ def _rows(A: Any) -> sp.csr_array:
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
-    if rows.indices.dtype != np.int32 and rows.nnz <= np.iinfo(np.int32).max:
-        small = (rows.data, rows.indices.astype(np.int32), rows.indptr.astype(np.int32))
-        rows = sp.csr_array(small, shape=rows.shape)
-    return rows
+    return _with_small_indices(rows)
 
 
-def _factor_levels(lower: sp.csr_array, modified: float, shift: float, automatic: bool) -> tuple:
+def _with_small_indices(rows: Any) -> Any:
+    if rows.indices.dtype == np.int32 or rows.nnz > np.iinfo(np.int32).max:
+        return rows
+    small = (rows.data, rows.indices.astype(np.int32), rows.indptr.astype(np.int32))
+    return sp.csr_array(small, shape=rows.shape)
+
+
+def _factor_levels(
+    lower: sp.csr_array, modified: float, shift: float, automatic: bool
+) -> tuple[Any, int, bool, float, float, float]:
     """What the native ``factor_incomplete`` returns, with L as a matrix, and the share that was used."""
     diagonal = lower.diagonal()
     bad = np.flatnonzero(~((diagonal > 0) & (diagonal < np.inf)))

@@ -105,7 +105,7 @@ class LevelSets:
             return
         total = np.concatenate([[0], np.cumsum(self.candidates)])
         nnz = len(self.values)
-        kept = [] if total[-1] <= _KEEP else None
+        kept: list[Any] | None = [] if total[-1] <= _KEEP else None
         start = 0
         while start < nnz:
             # The last entry within the budget, moved back to the end of a level where there is one.

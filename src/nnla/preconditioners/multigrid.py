@@ -258,7 +258,9 @@ class _NumpyCycle:
     def __init__(self, hierarchy: Hierarchy, single: bool) -> None:
         self.dtype = np.float32 if single else np.float64
         self.levels = hierarchy.levels
-        self.A, self.P, self.R = [], [], []
+        self.A: list[Any] = []
+        self.P: list[Any] = []
+        self.R: list[Any] = []
         self.recurrences: list[Recurrence | None] = [None] * len(self.levels)
         self.inverse: np.ndarray | None = None
         for level, coarse in zip(self.levels, [*self.levels[1:], None], strict=True):

@@ -273,8 +273,8 @@ class _Pieces:
 
     def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
         n = len(indptr) - 1
-        T = sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=(n, n)).T.tocsr()
-        return T.indptr, T.indices
+        T = sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=(n, n)).T
+        return _arrays(sp.csr_array(T))
 
     def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
         if block > 1:
@@ -284,9 +284,7 @@ class _Pieces:
             d = np.sqrt(squares.diagonal())  # type: ignore[index]
         else:
             squares, d = A.power(2), np.abs(A.diagonal())
-        coo = squares.tocoo()
-        keep = (coo.row != coo.col) & (coo.data != 0) & (coo.data >= theta**2 * d[coo.row] * d[coo.col])
-        return _pattern(coo.row[keep], coo.col[keep], len(d))
+        return _strong(squares.tocoo(), theta, d)
 
     def classical_strength(self, A: Any, theta: float) -> Pattern:
         coo = A.tocoo()
@@ -368,6 +366,18 @@ def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, in
     return sp.csr_array((data, indices, indptr), shape=shape)
 
 
+def _strong(squares: Any, theta: float, d: np.ndarray) -> Pattern:
+    """The pattern of squared entries that are not small beside the diagonal d."""
+    i, j, a = squares.row, squares.col, squares.data
+    keep = (i != j) & (a != 0) & (a >= theta**2 * d[i] * d[j])
+    return _pattern(i[keep], j[keep], len(d))
+
+
 def _pattern(i: np.ndarray, j: np.ndarray, n: int) -> Pattern:
     C = sp.csr_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(n, n))
-    return C.indptr.astype(np.int32, copy=False), C.indices.astype(np.int32, copy=False)
+    indptr, indices = _arrays(C)
+    return indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False)
+
+
+def _arrays(C: Any) -> Pattern:
+    return C.indptr, C.indices

@@ -6,13 +6,28 @@ rounding. Everything here sums the lower triangle once and mirrors it: ``A - A.T
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csr_array
 
-__all__ = ["assemble", "graph_laplacian", "symmetric_csr"]
+__all__ = ["assemble", "graph_laplacian", "symmetric_csr", "triplets", "with_int32_indices"]
 
 
-def symmetric_csr(rows, cols, values, n: int) -> csr_array:
+def triplets(A: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column and value of every stored entry of a `coo_array`."""
+    return A.coords[0], A.coords[1], A.data
+
+
+def with_int32_indices(A: Any) -> csr_array:
+    """The same array, its indices replaced by 32-bit ones where they are not."""
+    if A.indices.dtype != np.int32:
+        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
+    return A
+
+
+def symmetric_csr(rows: ArrayLike, cols: ArrayLike, values: ArrayLike, n: int) -> csr_array:
     """Sum entries of the lower triangle and mirror them.
 
     Parameters
@@ -40,23 +55,21 @@ def symmetric_csr(rows, cols, values, n: int) -> csr_array:
     values = np.asarray(values, dtype=np.float64).ravel()
     lower = rows >= cols
     half = coo_array((values[lower], (rows[lower], cols[lower])), shape=(n, n)).tocsr().tocoo()
-    i, j = half.coords
+    i, j, data = triplets(half)
     strict = i > j
     # Adding half + half.T would drop stored zeros; joining the triplets keeps the pattern.
     A = coo_array(
         (
-            np.concatenate([half.data, half.data[strict]]),
+            np.concatenate([data, data[strict]]),
             (np.concatenate([i, j[strict]]), np.concatenate([j, i[strict]])),
         ),
         shape=(n, n),
     ).tocsr()
     A.sort_indices()
-    if A.indices.dtype != np.int32:
-        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
-    return A
+    return with_int32_indices(A)
 
 
-def graph_laplacian(i, j, weights, ground) -> csr_array:
+def graph_laplacian(i: ArrayLike, j: ArrayLike, weights: ArrayLike, ground: ArrayLike) -> csr_array:
     """Weighted graph Laplacian plus a diagonal: the nodal matrix of a resistor network.
 
     Parameters
@@ -95,7 +108,7 @@ def graph_laplacian(i, j, weights, ground) -> csr_array:
     )
 
 
-def assemble(dofs, element_matrices, n: int) -> csr_array:
+def assemble(dofs: ArrayLike, element_matrices: ArrayLike, n: int) -> csr_array:
     """Sum symmetric element matrices into a global matrix.
 
     Parameters

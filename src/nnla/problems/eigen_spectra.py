@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -238,7 +239,7 @@ _TRIES, _AHEAD, _LEAST = 50, 40, 1e-7  # beyond rounding's reach is no use: 40 v
 _PAIRS = 0.12  # how often a symmetry makes every level multiple
 
 
-def eigen_spectrum(seed, *, family: str | None = None, n: int | None = None) -> np.ndarray:
+def eigen_spectrum(seed: Any, *, family: str | None = None, n: int | None = None) -> np.ndarray:
     """Eigenvalues of one random virtual operator; the wanted ones are the lowest.
 
     Parameters
@@ -281,6 +282,7 @@ def eigen_spectrum(seed, *, family: str | None = None, n: int | None = None) -> 
         family = str(rng.choice(list(EIGEN_FAMILIES), p=_SHARE))
     if family not in EIGEN_FAMILIES:
         raise OptionError(f"no family {family!r} of spectra: choose from {', '.join(EIGEN_FAMILIES)}")
+    x = np.zeros(n)
     for _ in range(_TRIES):
         x = np.sort(EIGEN_FAMILIES[family](_levels(n, rng), rng))
         if min(x[_AHEAD] - x[0], x[-1] - x[-1 - _AHEAD]) > _LEAST * (x[-1] - x[0]):

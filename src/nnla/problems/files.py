@@ -12,25 +12,29 @@ import io
 import os
 import warnings
 import zipfile
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.io import mmwrite
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, dia_array, issparse
 
 from nnla._files import atomic_file
 from nnla.errors import DTypeError, FileFormatError, NNLAError, OptionError, ShapeError
+from nnla.problems.assembly import with_int32_indices
 from nnla.problems.matlab_files import read_mat_variables
 from nnla.problems.matrix_market import bounded_gzip, check_rows, read_market, unpacked_limit
 
 __all__ = ["read_matrix", "read_vector", "write_vector_atomic"]
 
+_T = TypeVar("_T")
 _FORMATS = "use Matrix Market (.mtx, .mtx.gz), SciPy .npz, MATLAB .mat (-v7) or NumPy .npy"
 
 
-def read_matrix(path: str | os.PathLike) -> csr_array:
+def read_matrix(path: str | os.PathLike[str]) -> csr_array:
     """Read a square real matrix.
 
     Parameters
@@ -73,7 +77,7 @@ def read_matrix(path: str | os.PathLike) -> csr_array:
     return guarded(path, lambda stream: as_matrix(_load(path, stream, _pick_matrix)))
 
 
-def read_vector(path: str | os.PathLike) -> np.ndarray:
+def read_vector(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a real vector or a block of vectors.
 
     Parameters
@@ -103,7 +107,7 @@ def read_vector(path: str | os.PathLike) -> np.ndarray:
     return guarded(path, lambda stream: _as_vector(_load(path, stream, _pick_vector)))
 
 
-def write_vector_atomic(path: str | os.PathLike, x) -> None:
+def write_vector_atomic(path: str | os.PathLike[str], x: ArrayLike) -> None:
     """Write a vector so that the file is there whole or not at all.
 
     Parameters
@@ -128,7 +132,7 @@ def write_vector_atomic(path: str | os.PathLike, x) -> None:
     nnla.errors.OptionError: x.pkl: cannot write this format; use a name that ends in .npy or .mtx
     """
     path = Path(path)
-    x = _real(np.asarray(x))
+    x = as_real(np.asarray(x))
     if path.suffix not in (".npy", ".mtx"):
         raise OptionError(f"{path}: cannot write this format; use a name that ends in .npy or .mtx")
     if path.exists() and not path.is_file():
@@ -151,7 +155,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(text.split())[:200]
 
 
-def guarded(path, read):
+def guarded(path: str | os.PathLike[str], read: Callable[[IO[bytes]], _T]) -> _T:
     """Open `path`, hand the stream to `read`, and turn whatever goes wrong into one named line."""
     path = Path(path)
     remedy = "check that the file is complete and of a supported format, or get it again"
@@ -178,7 +182,7 @@ def guarded(path, read):
         raise FileFormatError(f"{path}: malformed ({_reason(error)}); {remedy}") from None
 
 
-def _load(path, stream: IO[bytes], pick) -> Any:
+def _load(path: str | os.PathLike[str], stream: IO[bytes], pick: Callable[[dict[str, Any]], Any]) -> Any:
     """Recognise the format by its first bytes and read it."""
     size = os.fstat(stream.fileno()).st_size
     head = stream.read(16)
@@ -197,7 +201,7 @@ def _load(path, stream: IO[bytes], pick) -> Any:
     if head.lower().startswith(b"%%matrixmarket"):
         return read_market(stream, size)
     if head.startswith(b"\x93NUMPY"):
-        return _read_npy(stream, size)
+        return read_npy(stream, size)
     if head.startswith(b"PK\x03\x04"):
         return _read_npz(stream, size)
     if head.startswith(b"\x89HDF") or head.startswith(b"MATLAB 7.3 MAT"):
@@ -212,7 +216,7 @@ def _load(path, stream: IO[bytes], pick) -> Any:
 # --- NumPy and SciPy
 
 
-def _read_npy(stream: IO[bytes], available: int) -> np.ndarray:
+def read_npy(stream: IO[bytes], available: int) -> np.ndarray:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -240,10 +244,10 @@ def _read_npz(stream: IO[bytes], size: int) -> Any:
     unpacked = sum(member.file_size for member in members)
     if unpacked > unpacked_limit(size):
         raise FileFormatError("unpacks to far more than its size warrants; get the file again")
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for member in members:
         with archive.open(member) as content:
-            arrays[member.filename.removesuffix(".npy")] = _read_npy(content, member.file_size)
+            arrays[member.filename.removesuffix(".npy")] = read_npy(content, member.file_size)
     if "format" not in arrays:
         if len(arrays) != 1:
             raise FileFormatError("is not from scipy.sparse.save_npz; save the matrix with that")
@@ -251,7 +255,7 @@ def _read_npz(stream: IO[bytes], size: int) -> Any:
     layout = bytes(arrays["format"].item()).decode() if arrays["format"].dtype.kind == "S" else ""
     layout = layout or str(arrays["format"].item())
     shape = tuple(int(m) for m in arrays["shape"])
-    data = _real(arrays["data"])
+    data = as_real(arrays["data"])
     if len(shape) != 2 or min(shape) < 0:
         raise ShapeError(f"holds an array of shape {shape}; give a matrix")
     check_rows(*shape, data.size)
@@ -279,7 +283,7 @@ def _integers(values: np.ndarray) -> np.ndarray:
 
 
 def _pick_matrix(variables: dict[str, Any]) -> Any:
-    problem = variables.get("Problem")
+    problem: Any = variables.get("Problem")
     if isinstance(problem, dict) and problem.get("A") is not None:
         return problem["A"]
     square = {
@@ -291,7 +295,7 @@ def _pick_matrix(variables: dict[str, Any]) -> Any:
 
 
 def _pick_vector(variables: dict[str, Any]) -> Any:
-    problem = variables.get("Problem")
+    problem: Any = variables.get("Problem")
     if isinstance(problem, dict) and problem.get("b") is not None:
         return problem["b"]
     numeric = {name: v for name, v in variables.items() if getattr(v, "ndim", 0) == 2 and v.size}
@@ -312,7 +316,7 @@ def _only(candidates: dict[str, Any], variables: dict[str, Any], what: str) -> A
     return next(iter(candidates.values()))
 
 
-def _real(values: np.ndarray) -> np.ndarray:
+def as_real(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "c":
         raise DTypeError("holds complex numbers; nnla computes with real matrices only")
     if values.dtype.kind not in "biuf":
@@ -330,12 +334,10 @@ def as_matrix(value: Any) -> csr_array:
     if value.shape[0] == 0:
         raise ShapeError("holds an empty 0 x 0 matrix; give one with entries")
     if not issparse(value):
-        return csr_array(_real(value))
-    A = csr_array(value, dtype=_real(value.data[:0]).dtype)
+        return csr_array(as_real(value))
+    A = csr_array(value, dtype=as_real(value.data[:0]).dtype)
     A.sum_duplicates()
-    if A.nnz < 2**31 and A.indices.dtype != np.int32:
-        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
-    return A
+    return with_int32_indices(A) if A.nnz < 2**31 else A
 
 
 def _as_vector(value: Any) -> np.ndarray:
@@ -349,5 +351,5 @@ def _as_vector(value: Any) -> np.ndarray:
         if value.shape[0] * value.shape[1] > 2**28 and value.shape[0] * value.shape[1] > 64 * value.nnz:
             raise ShapeError(f"holds a sparse {value.shape} array, too large as a dense block; give (n, k)")
         value = value.toarray()
-    value = np.ascontiguousarray(_real(value))
+    value = np.ascontiguousarray(as_real(value))
     return value.ravel() if value.ndim == 2 and 1 in value.shape else value

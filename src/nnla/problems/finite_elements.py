@@ -6,15 +6,16 @@ null spaces can be tested; `eliminate` then fixes nodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csr_array
 
 from nnla.errors import OptionError
-from nnla.problems.assembly import assemble
+from nnla.problems.assembly import assemble, triplets
 
 __all__ = [
     "Mesh",
@@ -37,7 +38,13 @@ class Mesh(NamedTuple):
     h: float
 
 
-def _initial_points(n, size, holes, jitter, rng):
+def _initial_points(
+    n: int,
+    size: tuple[float, float],
+    holes: Sequence[tuple[float, float, float]],
+    jitter: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Boundary points at spacing h, then a jittered hexagonal lattice inside. Returns points, loop, h."""
     width, height = size
     area = width * height - sum(np.pi * r**2 for _, _, r in holes)
@@ -45,7 +52,7 @@ def _initial_points(n, size, holes, jitter, rng):
     mx, my = max(1, round(width / h)), max(1, round(height / h))
     s, t = np.arange(mx) / mx, np.arange(my) / my
     sides = [(s, 0 * s), (0 * t + 1, t), (1 - s, 0 * s + 1), (0 * t, 1 - t)]
-    loops = [np.concatenate([np.column_stack(side) for side in sides]) * [width, height]]
+    loops: list[np.ndarray] = [np.concatenate([np.column_stack(side) for side in sides]) * [width, height]]
     for x, y, r in holes:
         angle = 2.0 * np.pi * np.arange(max(6, round(2.0 * np.pi * r / h)))
         angle /= angle.size
@@ -60,7 +67,9 @@ def _initial_points(n, size, holes, jitter, rng):
     return np.concatenate([*loops, inside]), loop, h
 
 
-def _clearance(points, size, holes):
+def _clearance(
+    points: np.ndarray, size: tuple[float, float], holes: Sequence[tuple[float, float, float]]
+) -> np.ndarray:
     """Distance to the boundary of the rectangle with round holes; negative outside."""
     x, y = points.T
     distance = np.minimum(np.minimum(x, size[0] - x), np.minimum(y, size[1] - y))
@@ -69,7 +78,7 @@ def _clearance(points, size, holes):
     return distance
 
 
-def _voronoi_centroids(points, triangulation):
+def _voronoi_centroids(points: np.ndarray, triangulation: Any) -> np.ndarray:
     """Centroid of every vertex's Voronoi cell, summed over Delaunay edges (unbounded cells are wrong)."""
     p = points[triangulation.simplices]
     u, v = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
@@ -157,7 +166,7 @@ def delaunay_mesh(
     return Mesh(points, triangles[~in_hole], loop >= 0, h)
 
 
-def _areas_and_gradients(points, triangles):
+def _areas_and_gradients(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Area (ne,) of each triangle and gradients (ne, 3, 2) of its barycentric coordinates."""
     p = np.asarray(points, dtype=np.float64)[triangles]
     edge = np.roll(p, -2, axis=1) - np.roll(p, -1, axis=1)  # the edge opposite each corner
@@ -166,7 +175,7 @@ def _areas_and_gradients(points, triangles):
     return 0.5 * np.abs(twice), gradients
 
 
-def p1_stiffness(points, triangles, k=None) -> csr_array:
+def p1_stiffness(points: np.ndarray, triangles: np.ndarray, k: ArrayLike | None = None) -> csr_array:
     """Stiffness matrix of ``-div(k grad u)`` with linear triangles, no boundary condition.
 
     Parameters
@@ -195,7 +204,7 @@ def p1_stiffness(points, triangles, k=None) -> csr_array:
     return assemble(triangles, scale[:, None, None] * (gradients @ gradients.transpose(0, 2, 1)), len(points))
 
 
-def p1_mass(points, triangles, rho=None) -> csr_array:
+def p1_mass(points: np.ndarray, triangles: np.ndarray, rho: ArrayLike | None = None) -> csr_array:
     """Consistent mass matrix of linear triangles: ``area / 12 (1 + delta_ij)`` an element.
 
     Parameters
@@ -220,7 +229,7 @@ def p1_mass(points, triangles, rho=None) -> csr_array:
     return assemble(triangles, scale[:, None, None] * ((np.eye(3) + 1.0) / 12.0), len(points))
 
 
-def eliminate(A, fixed, *, keep_rows: bool = False) -> csr_array:
+def eliminate(A: Any, fixed: ArrayLike, *, keep_rows: bool = False) -> csr_array:
     """Impose zero values at `fixed` unknowns: drop their rows and columns, or leave identity rows.
 
     Parameters
@@ -244,23 +253,24 @@ def eliminate(A, fixed, *, keep_rows: bool = False) -> csr_array:
            [0., 2.]])
     """
     fixed = np.asarray(fixed, dtype=bool)
-    C = coo_array(A)
-    i, j = C.coords
+    i, j, data = triplets(coo_array(A))
     stays = ~fixed[i] & ~fixed[j]
     if keep_rows:
         ones = np.flatnonzero(fixed)
         i, j = np.concatenate([i[stays], ones]), np.concatenate([j[stays], ones])
-        data = np.concatenate([C.data[stays], np.ones(ones.size)])
+        data = np.concatenate([data[stays], np.ones(ones.size)])
         n = fixed.size
     else:
         number = np.cumsum(~fixed) - 1
-        i, j, data, n = number[i[stays]], number[j[stays]], C.data[stays], int((~fixed).sum())
+        i, j, data, n = number[i[stays]], number[j[stays]], data[stays], int((~fixed).sum())
     result = coo_array((data, (i.astype(np.int32), j.astype(np.int32))), shape=(n, n)).tocsr()
     result.sort_indices()
     return result
 
 
-def q1_elasticity(points, cells, *, young: ArrayLike = 1.0, poisson: float = 0.3, chunk: int = 20_000) -> csr_array:
+def q1_elasticity(
+    points: ArrayLike, cells: ArrayLike, *, young: ArrayLike = 1.0, poisson: float = 0.3, chunk: int = 20_000
+) -> csr_array:
     """Linear elasticity with bilinear quadrilaterals (plane stress) or trilinear hexahedra.
 
     Parameters
@@ -311,7 +321,7 @@ def q1_elasticity(points, cells, *, young: ArrayLike = 1.0, poisson: float = 0.3
         part = slice(start, min(start + chunk, len(cells)))
         K = np.zeros((part.stop - part.start, 2**d, d, 2**d, d))
         for x in gauss:
-            values = np.where(corners == 1.0, x, 1.0 - x)
+            values: np.ndarray = np.where(corners == 1.0, x, 1.0 - x)
             slopes = np.stack(
                 [
                     (2.0 * corners[:, axis] - 1.0) * np.prod(np.delete(values, axis, axis=1), axis=1)
@@ -333,7 +343,7 @@ def q1_elasticity(points, cells, *, young: ArrayLike = 1.0, poisson: float = 0.3
     return assemble(dofs, matrices, d * len(points))
 
 
-def _box(shape):
+def _box(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (n, d) and cells (ne, 2^d) of a grid of unit cubes; the last axis runs fastest."""
     nodes = tuple(m + 1 for m in shape)
     number = np.arange(np.prod(nodes), dtype=np.int32).reshape(nodes)
@@ -389,7 +399,7 @@ def elasticity3d(
     return _clamped_box((nx, ny, nz), young, poisson, clamped)
 
 
-def _clamped_box(shape, young, poisson, clamped):
+def _clamped_box(shape: tuple[int, ...], young: ArrayLike, poisson: float, clamped: bool) -> csr_array:
     points, cells = _box(shape)
     young = np.broadcast_to(np.asarray(young, dtype=np.float64), shape).ravel()
     K = q1_elasticity(points, cells, young=young, poisson=poisson)

@@ -7,8 +7,10 @@ phi = 12 E I / (G A_s L^2); an infinite shear area gives the Euler-Bernoulli bea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from nnla.errors import OptionError, ShapeError
@@ -48,7 +50,9 @@ class Sections:
     weight: np.ndarray
 
     @classmethod
-    def rectangular(cls, width, height, E, density, nu: float = 0.2) -> Sections:
+    def rectangular(
+        cls, width: ArrayLike, height: ArrayLike, E: ArrayLike, density: ArrayLike, nu: float = 0.2
+    ) -> Sections:
         """Solid rectangles, as in StAnD: shear areas A / 1.2, J = Iy + Iz.
 
         Examples
@@ -61,11 +65,11 @@ class Sections:
         weight = 9.80665 * density * area
         return cls(E, E / 2 / (1 + nu), area, Iy, Iz, Iy + Iz, area / 1.2, area / 1.2, weight)
 
-    def __getitem__(self, members) -> Sections:
+    def __getitem__(self, members: Any) -> Sections:
         return Sections(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
 
 
-def local_axes(nodes, members) -> tuple[np.ndarray, np.ndarray]:
+def local_axes(nodes: ArrayLike, members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Directions of the members' local axes, and their lengths.
 
     Parameters
@@ -103,7 +107,7 @@ def local_axes(nodes, members) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([x, y, np.cross(x, y)], axis=1), lengths
 
 
-def element_stiffness(axes, lengths, sections: Sections) -> np.ndarray:
+def element_stiffness(axes: np.ndarray, lengths: np.ndarray, sections: Sections) -> np.ndarray:
     """Stiffness matrices of the members in global coordinates.
 
     Parameters
@@ -146,7 +150,7 @@ def element_stiffness(axes, lengths, sections: Sections) -> np.ndarray:
     couple = np.zeros((L.size, 3, 3))
     couple[:, 1, 2], couple[:, 2, 1] = 6 * by / L, -6 * bz / L
 
-    def turned(local):
+    def turned(local: np.ndarray) -> np.ndarray:
         return np.swapaxes(axes, 1, 2) @ (local[:, :, None] * axes if local.ndim == 2 else local @ axes)
 
     F, N, X, C = turned(force), turned(near), turned(far), turned(couple)
@@ -163,7 +167,7 @@ def element_stiffness(axes, lengths, sections: Sections) -> np.ndarray:
     return K
 
 
-def assemble_frame(stiffness, members, unknown) -> csr_array:
+def assemble_frame(stiffness: np.ndarray, members: ArrayLike, unknown: ArrayLike) -> csr_array:
     """Global stiffness matrix of a frame, fixed nodes eliminated.
 
     Parameters
@@ -198,7 +202,7 @@ def assemble_frame(stiffness, members, unknown) -> csr_array:
     return A
 
 
-def uniform_loads(nodes, members, q) -> np.ndarray:
+def uniform_loads(nodes: ArrayLike, members: ArrayLike, q: ArrayLike) -> np.ndarray:
     """Nodal forces and moments that replace uniform loads on members.
 
     Parameters

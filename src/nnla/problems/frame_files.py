@@ -10,14 +10,16 @@ import io
 import os
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from scipy.sparse import coo_array
+from numpy.typing import ArrayLike
+from scipy.sparse import coo_array, csr_array
 
 from nnla._files import write_atomic
 from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
-from nnla.problems.files import _read_npy, _real, as_matrix, guarded
+from nnla.problems.assembly import triplets
+from nnla.problems.files import as_matrix, as_real, guarded, read_npy
 from nnla.problems.matrix_market import unpacked_limit
 from nnla.types import Problem
 
@@ -26,7 +28,7 @@ __all__ = ["read_stand", "write_stand"]
 _KEYS = ("A_indices", "A_values", "x", "b")
 
 
-def read_stand(path: str | os.PathLike) -> Problem:
+def read_stand(path: str | os.PathLike[str]) -> Problem:
     """Read one StAnD problem.
 
     Parameters
@@ -58,7 +60,7 @@ def read_stand(path: str | os.PathLike) -> Problem:
     return Problem(Path(path).stem, A, b, x, {"source": "StAnD", "file": Path(path).name})
 
 
-def write_stand(path: str | os.PathLike, A, b, x) -> None:
+def write_stand(path: str | os.PathLike[str], A: Any, b: ArrayLike, x: ArrayLike) -> None:
     """Write one problem in the format of StAnD, atomically.
 
     Parameters
@@ -78,12 +80,12 @@ def write_stand(path: str | os.PathLike, A, b, x) -> None:
     if path.suffix != ".npz":
         raise OptionError(f"{path}: StAnD problems are .npz files; use a name that ends in .npz")
     A = as_matrix(A if hasattr(A, "tocoo") else np.asarray(A))
-    b, x = _real(np.asarray(b)), _real(np.asarray(x))
-    n = A.indptr.size - 1
+    b, x = as_real(np.asarray(b)), as_real(np.asarray(x))
+    n = int(A.shape[0])
     if b.shape != (n,) or x.shape != b.shape:
         raise ShapeError(f"A is {n} x {n}, so b and x must be ({n},), got {b.shape} and {x.shape}")
     stream = io.BytesIO()
-    indices = np.stack([c.astype(np.int32) for c in A.tocoo().coords])
+    indices = np.stack([c.astype(np.int32) for c in triplets(A.tocoo())[:2]])
     np.savez_compressed(stream, A_indices=indices, A_values=A.data, x=x, b=b)
     try:
         write_atomic(path, stream.getvalue())
@@ -91,7 +93,7 @@ def write_stand(path: str | os.PathLike, A, b, x) -> None:
         raise OptionError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
-def _read(stream: IO[bytes]):
+def _read(stream: IO[bytes]) -> tuple[csr_array, np.ndarray, np.ndarray]:
     size = os.fstat(stream.fileno()).st_size
     if stream.read(4) != b"PK\x03\x04":
         raise FileFormatError("is not an .npz archive; get the file again")
@@ -103,20 +105,22 @@ def _read(stream: IO[bytes]):
         raise FileFormatError(f"lacks {', '.join(lacking)}; a StAnD problem has {', '.join(_KEYS)}")
     if sum(members[key].file_size for key in _KEYS) > unpacked_limit(size):
         raise FileFormatError("unpacks to far more than its size warrants; get the file again")
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for key in _KEYS:
         with archive.open(members[key]) as content:
             try:
-                arrays[key] = _read_npy(content, members[key].file_size)
+                arrays[key] = read_npy(content, members[key].file_size)
             except DTypeError as error:
                 raise FileFormatError(f"{key} {error}") from None
     return _check(*(arrays[key] for key in _KEYS))
 
 
-def _check(indices: np.ndarray, values: np.ndarray, x: np.ndarray, b: np.ndarray):
+def _check(
+    indices: np.ndarray, values: np.ndarray, x: np.ndarray, b: np.ndarray
+) -> tuple[csr_array, np.ndarray, np.ndarray]:
     if indices.dtype.kind not in "iu":
         raise FileFormatError("has A_indices that are not integers; save it again")
-    values, x, b = _real(values), _real(x), _real(b)
+    values, x, b = as_real(values), as_real(x), as_real(b)
     if b.ndim != 1 or b.size == 0 or x.shape != b.shape:
         raise ShapeError(f"has x {x.shape} and b {b.shape}; both must be (n,) with n of at least 1")
     if values.ndim != 1 or indices.shape != (2, values.size):

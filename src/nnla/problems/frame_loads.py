@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nnla.problems.frame_elements import Sections, uniform_loads
 
@@ -59,7 +60,7 @@ def panels(axis: int, grids: list[np.ndarray], places: list[np.ndarray]) -> Pane
     """
     u, v = (k for k in range(3) if k != axis)
 
-    def at(grid, du, dv):
+    def at(grid: np.ndarray, du: int, dv: int) -> np.ndarray:
         index = [slice(None)] * 3
         index[u] = slice(1, None) if du else slice(None, -1)
         index[v] = slice(1, None) if dv else slice(None, -1)
@@ -75,7 +76,7 @@ def panels(axis: int, grids: list[np.ndarray], places: list[np.ndarray]) -> Pane
     return Panels(axis, four[there], lengths, top, first[there], last[there])
 
 
-def panel_loads(members: int, some: Panels, pressure, *, as_stand: bool = False) -> np.ndarray:
+def panel_loads(members: int, some: Panels, pressure: ArrayLike, *, as_stand: bool = False) -> np.ndarray:
     """Load per length on the members from pressures on panels.
 
     Parameters
@@ -93,7 +94,8 @@ def panel_loads(members: int, some: Panels, pressure, *, as_stand: bool = False)
     s, t = some.lengths.T
     short, long = (s, t) if as_stand else (np.minimum(s, t), np.maximum(s, t))
     triangle, trapezoid = short / 4, short * (long - short / 2) / (2 * long)
-    on_s, on_t = np.where(s <= t, triangle, trapezoid), np.where(s <= t, trapezoid, triangle)
+    on_s: np.ndarray = np.where(s <= t, triangle, trapezoid)
+    on_t: np.ndarray = np.where(s <= t, trapezoid, triangle)
     each = np.stack([on_s, on_s, on_t, on_t], axis=1) * np.broadcast_to(pressure, s.shape)[:, None]
     q = np.zeros((members, 3))
     q[:, some.axis] = np.bincount(some.sides.ravel(), each.ravel(), members)
@@ -101,7 +103,7 @@ def panel_loads(members: int, some: Panels, pressure, *, as_stand: bool = False)
 
 
 def wind_loads(
-    members: int, sides: list[Panels], size, speed: float, towards: str, exposure: int, **sharing
+    members: int, sides: list[Panels], size: np.ndarray, speed: float, towards: str, exposure: int, **sharing: bool
 ) -> np.ndarray:
     """Load per length from wind: pressure on the windward side, suction on the three others.
 
@@ -124,7 +126,7 @@ def wind_loads(
     NTC 2018, section 3.3, with the pressure coefficients of its commentary C3.3.8.1.
     """
     axis, sign = "xy".index(towards[1]), 1.0 if towards[0] == "+" else -1.0
-    ratio, width = size[2] / size[axis], size[1 - axis]
+    ratio, width = float(size[2] / size[axis]), float(size[1 - axis])
     front = 0.7 + 0.1 * ratio if ratio < 1 else 0.8
     back = 0.3 + 0.2 * ratio if ratio < 1 else 0.5 + 0.05 * (ratio - 1)
     flank = 0.5 + 0.8 * ratio if ratio < 0.5 else 0.9
@@ -145,13 +147,13 @@ def wind_loads(
 def draw_loads(
     rng: np.random.Generator,
     count: int,
-    nodes,
-    members,
+    nodes: np.ndarray,
+    members: np.ndarray,
     sections: Sections,
     normal: list[Panels],
     *,
     mixed: bool,
-    **sharing,
+    **sharing: bool,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Draw load cases as nodal forces and moments.
 
@@ -174,22 +176,23 @@ def draw_loads(
     size = np.ptp(np.asarray(nodes), axis=0)
     free = np.nonzero(np.asarray(nodes)[:, 2] > 0)[0]
 
-    def weight():
+    def weight() -> np.ndarray:
         q = np.zeros((M, 3))
         q[:, 2] = -sections.weight
         return q
 
-    def slabs(share=1.0):
+    def slabs(share: float = 1.0) -> np.ndarray:
         loaded = rng.random(len(roof.sides)) < share
         return panel_loads(M, roof, -rng.uniform(2000, 3000) * loaded, **sharing)
 
-    def snow():
+    def snow() -> np.ndarray:
         return panel_loads(M, roof, -0.8 * rng.uniform(600, 5600) * roof.last, **sharing)
 
-    def wind(speed, towards):
+    def wind(speed: float, towards: str) -> np.ndarray:
         return wind_loads(M, normal[:2], size, speed, towards, int(rng.integers(5)), **sharing)
 
-    loads, names = np.zeros((count, len(nodes), 6)), []
+    loads = np.zeros((count, len(nodes), 6))
+    names: list[str] = []
     kinds = ("slabs", "snow", "wind") if not mixed else ("slabs", "snow", "wind", "some slabs", "combination", "forces")
     for k in range(count):
         # StAnD loads a structure by its own weight with probability 1 - (3/4)^count; of ten cases, nearly always

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nnla.errors import MissingDependencyError
 from nnla.problems.frames import Frame
@@ -12,7 +13,7 @@ from nnla.problems.frames import Frame
 __all__ = ["frame_figure", "member_curves"]
 
 
-def member_curves(frame: Frame, x, points: int = 9) -> np.ndarray:
+def member_curves(frame: Frame, x: ArrayLike, points: int = 9) -> np.ndarray:
     """Displacements along the members, interpolated by the beams' cubic shape functions.
 
     Parameters
@@ -44,7 +45,9 @@ def member_curves(frame: Frame, x, points: int = 9) -> np.ndarray:
     return bent + axial[:, :, None] * direction[:, None]
 
 
-def frame_figure(frame: Frame, x=None, *, title: str | None = None, scale: float | None = None) -> Any:
+def frame_figure(
+    frame: Frame, x: ArrayLike | None = None, *, title: str | None = None, scale: float | None = None
+) -> Any:
     """A frame and, if given, its magnified deflection, as a Matplotlib figure.
 
     Parameters

@@ -14,6 +14,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from nnla.errors import OptionError, ShapeError
+from nnla.problems.assembly import triplets
 from nnla.problems.frame_elements import Sections, assemble_frame, element_stiffness, local_axes
 
 __all__ = ["RecoveredFrame", "recover_frame"]
@@ -88,10 +89,7 @@ def recover_frame(A: Any, *, tolerance: float = 1e-8) -> RecoveredFrame:
 
 
 def _recover(A: csr_array, N: int) -> RecoveredFrame:
-    B = A.tobsr((6, 6))
-    row, column = np.repeat(np.arange(N), np.diff(B.indptr)), B.indices
-    upper = row < column
-    p, q, blocks = row[upper], column[upper], B.data[upper]
+    p, q, blocks = _joined(A, N)
     if not p.size:
         raise OptionError("no two nodes are joined")
     every = np.arange(p.size)
@@ -115,14 +113,22 @@ def _recover(A: csr_array, N: int) -> RecoveredFrame:
     ones = np.ones(len(members))
     sections = Sections.rectangular(width * ones, height, E, 1.0)
     again = assemble_frame(element_stiffness(*local_axes(nodes, members), sections), members, unknown)
-    gap, scale = (again - A).tocoo(), 1 / np.sqrt(A.diagonal())
-    i, j = gap.coords
-    mismatch = float(np.max(np.abs(gap.data) * scale[i] * scale[j], initial=0.0))
+    i, j, gap = triplets((again - A).tocoo())
+    scale = 1 / np.sqrt(A.diagonal())
+    mismatch = float(np.max(np.abs(gap) * scale[i] * scale[j], initial=0.0))
     coordinates = np.repeat(nodes[:N], 6, axis=0)
     dof = np.tile(np.arange(6), N)
     return RecoveredFrame(
         nodes, members, unknown, sections, dof, coordinates, float(width), float(height), float(E), mismatch
     )
+
+
+def _joined(A: Any, N: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every pair of nodes p < q that a member joins, and its block (6, 6)."""
+    B = A.tobsr((6, 6))
+    row = np.repeat(np.arange(N), np.diff(B.indptr))
+    upper = row < B.indices
+    return row[upper], B.indices[upper], B.data[upper]
 
 
 def _bending(blocks: np.ndarray, direct: np.ndarray, axis: np.ndarray, L: np.ndarray) -> tuple[float, float]:
@@ -146,8 +152,8 @@ def _places(N: int, p: np.ndarray, q: np.ndarray, axis: np.ndarray, L: np.ndarra
     for k in range(count):
         mine = np.nonzero(part == k)[0]
         order, before = breadth_first_order(graph, mine[0], directed=False)
-        for node in order[1:]:
-            a = before[node]
+        for node in map(int, order[1:]):
+            a = int(before[node])
             along, length = step[min(a, node), max(a, node)]
             nodes[node] = nodes[a]
             nodes[node, along] += length if a < node else -length

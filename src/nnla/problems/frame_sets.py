@@ -76,7 +76,7 @@ def make_structures(
             f"{SPLITS['validation'] // _RUN - 1}, structures at most {_RUN}"
         )
     rng = np.random.default_rng([seed, SPLITS[part]])
-    out = []
+    out: list[Structure] = []
     for k in range(count):
         size, style = _pick(rng, sizes), _pick(rng, styles)
         number = SPLITS[part] + _RUN * seed + k

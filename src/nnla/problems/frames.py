@@ -7,10 +7,12 @@ is irregular on purpose: braces, missing members, setbacks, mixed materials and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -58,31 +60,31 @@ class Frame:
     members: np.ndarray
     sections: Sections
     unknown: np.ndarray
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def n(self) -> int:
         """Number of unknowns."""
         return len(self.dof)
 
-    def solve(self, loads=None) -> np.ndarray:
+    def solve(self, loads: ArrayLike | None = None) -> np.ndarray:
         """Displacements by sparse factorisation: (n, k) for the frame's load cases, or for the given ones."""
         from scipy.sparse.linalg import splu
 
         loads = self.loads if loads is None else np.asarray(loads, dtype=np.float64)
         if loads.ndim not in (1, 2) or loads.shape[0] != self.n:
             raise ShapeError(f"loads must have {self.n} rows, got shape {loads.shape}")
-        factors = splu(
+        factors: Any = splu(
             self.A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
         )
         return factors.solve(loads)
 
-    def problem(self, case: int, x=None) -> Problem:
+    def problem(self, case: int, x: ArrayLike | None = None) -> Problem:
         """One load case as a `Problem`, with its solution if given."""
         name = f"frame-{self.meta.get('size')}-{self.meta.get('style')}-{self.meta.get('seed')}-{case}"
         return Problem(name, self.A, self.loads[:, case], x, {**self.meta, "load": self.load_names[case]})
 
-    def displacements(self, x) -> np.ndarray:
+    def displacements(self, x: ArrayLike) -> np.ndarray:
         """(N, 6) displacements and rotations of all nodes, zero at the feet."""
         x = np.asarray(x, dtype=np.float64)
         if x.shape != (self.n,):
@@ -177,7 +179,7 @@ def frame(
     )
 
 
-def synthetic(A, seed: int = 0, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def synthetic(A: Any, seed: int = 0, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The synthetic variant of the NSLS paper: solutions uniform in [-1, 1], right-hand sides b = A x.
 
     Parameters
@@ -200,12 +202,12 @@ def synthetic(A, seed: int = 0, count: int = 1) -> tuple[np.ndarray, np.ndarray]
     return A @ x, x
 
 
-def _check(size, seed, style, loads, grid) -> None:
+def _check(size: str, seed: int, style: str, loads: int, grid: tuple[int, int, int] | None) -> None:
     if size not in SIZES:
         raise OptionError(f"no frame size {size!r}; choose one of {', '.join(SIZES)}")
     if style not in STYLES:
         raise OptionError(f"no frame style {style!r}; choose one of {', '.join(STYLES)}")
-    integers = {"seed": (seed, 0), "loads": (loads, 1)}
+    integers: dict[str, tuple[Any, int]] = {"seed": (seed, 0), "loads": (loads, 1)}
     if grid is not None:
         if len(grid) != 3:
             raise OptionError(f"grid must be three numbers of spacings, got {grid!r}")
@@ -234,7 +236,7 @@ def _features(rng: np.random.Generator) -> dict[str, Any]:
     return {name: strength[name] for name, there in zip(names, chosen, strict=True) if there}
 
 
-def _heights(rng: np.random.Generator, counts, style: str, features: dict[str, Any]) -> np.ndarray:
+def _heights(rng: np.random.Generator, counts: Sequence[int], style: str, features: dict[str, Any]) -> np.ndarray:
     """Which points of the grid are nodes: those no higher than the highest cell around them."""
     nx, ny, nz = counts
     if style == "regular":
@@ -253,12 +255,15 @@ def _heights(rng: np.random.Generator, counts, style: str, features: dict[str, A
     return np.arange(nz + 1) <= levels[:, :, None]
 
 
-def _members(rng: np.random.Generator, places, exists: np.ndarray, features: dict[str, Any]):
+def _members(
+    rng: np.random.Generator, places: list[np.ndarray], exists: np.ndarray, features: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes, members and kinds of members: 0 and 1 beams along x and y, 2 columns, 3 braces."""
     number = np.full(exists.shape, -1)
     number[exists] = np.arange(np.count_nonzero(exists))
     nodes = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)[exists]
-    chosen, kinds = [], []
+    chosen: list[np.ndarray] = []
+    kinds: list[np.ndarray] = []
     for axis in range(3):
         low, high = np.delete(number, -1, axis=axis), np.delete(number, 0, axis=axis)
         there = (low >= 0) & (high >= 0)
@@ -284,14 +289,16 @@ def _hanging_together(nodes: np.ndarray, members: np.ndarray) -> np.ndarray:
     """(N,) whether a node is joined to a foot; feet that carry nothing are dropped, too."""
     N = len(nodes)
     graph = coo_array((np.ones(len(members)), (members[:, 0], members[:, 1])), shape=(N, N))
-    _, label = connected_components(graph, directed=False)
+    label: np.ndarray = connected_components(graph, directed=False)[1]
     on_ground = nodes[:, 2] == 0
     # all feet are one body: the ground
     carried = np.isin(label, label[on_ground])
     return carried | on_ground
 
 
-def _restrict(nodes, members, kind, keep):
+def _restrict(
+    nodes: np.ndarray, members: np.ndarray, kind: np.ndarray, keep: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The kept part, and the new numbers of the nodes."""
     number = np.full(len(nodes), -1)
     number[keep] = np.arange(np.count_nonzero(keep))
@@ -299,14 +306,16 @@ def _restrict(nodes, members, kind, keep):
     return nodes[keep], number[members[inside]], kind[inside], number
 
 
-def _member_grids(exists, members, kind, keep, number) -> list[np.ndarray]:
+def _member_grids(
+    exists: np.ndarray, members: np.ndarray, kind: np.ndarray, keep: np.ndarray, number: np.ndarray
+) -> list[np.ndarray]:
     """For x, y, z: the member that starts at each point of the grid, -1 for none."""
     at = np.full(exists.shape, -1)
     at[exists] = number
     place = np.empty(np.count_nonzero(keep), dtype=np.int64)
     flat = at.ravel()
     place[flat[flat >= 0]] = np.nonzero(flat >= 0)[0]
-    grids = []
+    grids: list[np.ndarray] = []
     for axis in range(3):
         grid = np.full(exists.size, -1)
         mine = np.nonzero(kind == axis)[0]

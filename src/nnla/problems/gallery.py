@@ -6,7 +6,10 @@ so that ``gallery.<name>`` finds every generator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from nnla.errors import OptionError
@@ -64,7 +67,7 @@ CIRCUIT_PALETTE = (
 )
 
 
-def _finite_volumes(k, weights) -> csr_array:
+def _finite_volumes(k: ArrayLike, weights: ArrayLike | None) -> csr_array:
     """5-/7-point finite volumes for -div(k grad u), harmonic means at faces, u = 0 one step outside."""
     k = np.asarray(k, dtype=np.float64)
     if k.size == 0 or not np.all(np.isfinite(k)) or not np.all(k > 0):
@@ -74,7 +77,9 @@ def _finite_volumes(k, weights) -> csr_array:
         raise OptionError(f"weights must be {k.ndim} positive numbers, one for each axis")
     number = np.arange(k.size, dtype=np.int32).reshape(k.shape)
     ground = np.zeros(k.shape)
-    i, j, t = [], [], []
+    i: list[np.ndarray] = []
+    j: list[np.ndarray] = []
+    t: list[np.ndarray] = []
     for axis, weight in enumerate(weights):
         low = tuple(slice(None, -1) if d == axis else slice(None) for d in range(k.ndim))
         high = tuple(slice(1, None) if d == axis else slice(None) for d in range(k.ndim))
@@ -126,7 +131,7 @@ def poisson3d(nx: int, ny: int | None = None, nz: int | None = None) -> csr_arra
     return _finite_volumes(np.ones((nx if nz is None else nz, nx if ny is None else ny, nx)), None)
 
 
-def diffusion2d(k, *, weights=None) -> csr_array:
+def diffusion2d(k: ArrayLike, *, weights: Sequence[float] | None = None) -> csr_array:
     """Finite volumes for ``-div(k grad u) = f`` on a rectangle, harmonic means at the faces.
 
     Parameters
@@ -157,7 +162,7 @@ def diffusion2d(k, *, weights=None) -> csr_array:
     return _finite_volumes(k, weights)
 
 
-def diffusion3d(k, *, weights=None) -> csr_array:
+def diffusion3d(k: ArrayLike, *, weights: Sequence[float] | None = None) -> csr_array:
     """Finite volumes for ``-div(k grad u) = f`` on a box; `k` has shape (nz, ny, nx). See `diffusion2d`.
 
     Examples
@@ -171,7 +176,9 @@ def diffusion3d(k, *, weights=None) -> csr_array:
     return _finite_volumes(k, weights)
 
 
-def lognormal_field(shape, *, s: float = 1.0, correlation: float = 0.1, seed: int = 0) -> np.ndarray:
+def lognormal_field(
+    shape: int | Sequence[int], *, s: float = 1.0, correlation: float = 0.1, seed: int = 0
+) -> np.ndarray:
     """Smooth lognormal coefficient: exp of white noise filtered by a Gaussian.
 
     Parameters
@@ -212,7 +219,7 @@ def lognormal_field(shape, *, s: float = 1.0, correlation: float = 0.1, seed: in
     return np.exp(field * (s / deviation)) if deviation > 0 else np.ones(shape)
 
 
-def checkerboard_field(shape, *, blocks: int = 8, contrast: float = 1e4) -> np.ndarray:
+def checkerboard_field(shape: Sequence[int], *, blocks: int = 8, contrast: float = 1e4) -> np.ndarray:
     """Coefficient that jumps between 1 and `contrast` on a checkerboard of `blocks` squares a side.
 
     Examples
@@ -221,7 +228,7 @@ def checkerboard_field(shape, *, blocks: int = 8, contrast: float = 1e4) -> np.n
     array([[ 1.,  1., 10., 10.],
            [10., 10.,  1.,  1.]])
     """
-    parity = np.zeros(shape, dtype=np.int64)
+    parity: np.ndarray = np.zeros(shape, dtype=np.int64)
     for axis, m in enumerate(shape):
         column = [1] * len(shape)
         column[axis] = m
@@ -229,7 +236,7 @@ def checkerboard_field(shape, *, blocks: int = 8, contrast: float = 1e4) -> np.n
     return np.where(parity % 2 == 0, 1.0, float(contrast))
 
 
-def wathen(nx: int, ny: int, seed: int = 0, *, density=None) -> csr_array:
+def wathen(nx: int, ny: int, seed: int = 0, *, density: ArrayLike | None = None) -> csr_array:
     """Wathen's random mass matrix: nx x ny serendipity (8-node) elements of random density.
 
     Parameters
@@ -275,12 +282,14 @@ def _grid_edges(number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     return number[:, :-1], number[:, 1:], number[:-1], number[1:]
 
 
-def _draw(palette, size, rng) -> np.ndarray:
+def _draw(palette: Sequence[tuple[float, float]], size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     values, counts = np.array(palette, dtype=np.float64).T
     return rng.choice(values, size=size, p=counts / counts.sum())
 
 
-def grid_circuit(nx: int, ny: int, *, palette=CIRCUIT_PALETTE, leak: float = 1e-2, seed: int = 0) -> csr_array:
+def grid_circuit(
+    nx: int, ny: int, *, palette: Sequence[tuple[float, float]] = CIRCUIT_PALETTE, leak: float = 1e-2, seed: int = 0
+) -> csr_array:
     """Nodal matrix of a plane resistor grid: every line of wire has one conductance from a palette.
 
     Parameters
@@ -328,7 +337,7 @@ def power_grid(
     supply: float = 21724.961981,
     supply_fraction: float = 0.021,
     cut: float = 0.19,
-    palette=CIRCUIT_PALETTE,
+    palette: Sequence[tuple[float, float]] = CIRCUIT_PALETTE,
     seed: int = 0,
 ) -> csr_array:
     """On-chip power grid: layers of parallel wires over a plane, joined by vias, tied to a supply.

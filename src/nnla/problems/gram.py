@@ -11,6 +11,7 @@ import gzip
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -172,7 +173,7 @@ class GramOperator(LinearOperator):
 
     def __init__(self, features: sp.csr_array, ridge: float, scale: float, centred: bool) -> None:
         self.features, self.ridge, self.scale, self.centred = features, ridge, scale, centred
-        self._transposed = features.T.tocsr()
+        self._transposed: Any = features.T.tocsr()
         n = _rows(features)
         super().__init__(dtype=np.dtype(np.float64), shape=(n, n))
 
@@ -228,5 +229,5 @@ def spectrum_gram(features: sp.csr_array, ridge: float, *, centred: bool = False
     return GramOperator(features, ridge, largest, centred)
 
 
-def _rows(features: sp.csr_array) -> int:
+def _rows(features: Any) -> int:
     return len(features.indptr) - 1

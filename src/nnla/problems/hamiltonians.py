@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.errors import OptionError
-from nnla.problems.assembly import symmetric_csr
+from nnla.problems.assembly import symmetric_csr, triplets
 
 __all__ = ["Atom", "co_like", "grid_points", "hamiltonian", "si2_like", "sih4_like", "sio2_like"]
 
@@ -241,8 +242,7 @@ def _octant(H: csr_array, points: np.ndarray, parity: tuple[int, int, int]) -> c
     image = np.unique(np.abs(points), axis=0, return_inverse=True)[1].ravel()
     sign = np.where(points > 0.0, 1.0, np.asarray(parity, dtype=np.float64)).prod(axis=1)
     fold = csr_array((sign, image, np.arange(n + 1)), shape=(n, kept.size))
-    half = (H[kept] @ fold).tocoo()
-    return symmetric_csr(half.coords[0], half.coords[1], half.data, kept.size)
+    return symmetric_csr(*triplets((H[kept] @ fold).tocoo()), kept.size)
 
 
 def _check_scale(scale: float) -> float:
@@ -255,17 +255,19 @@ def _check_scale(scale: float) -> float:
 
 # Model pseudo-atoms. Si: fitted to the eight lowest levels of the real Si2; H: to the lowest of the real SiH4
 # and a threefold level above; C and O: deep enough for a molecule's valence levels. Not published potentials.
-_SILICON = {"depth": 1.35, "width": 3.35, "projectors": ((0, 0.1), (2, -1.0))}
-_HYDROGEN = {"depth": 2.15, "width": 1.43}
-_CARBON = {"depth": 2.43, "width": 3.5, "projectors": ((0, 1.0),)}
-_OXYGEN = {"depth": 5.6, "width": 1.18, "projectors": ((0, 1.0),)}
+_SILICON: dict[str, Any] = {"depth": 1.35, "width": 3.35, "projectors": ((0, 0.1), (2, -1.0))}
+_HYDROGEN: dict[str, Any] = {"depth": 2.15, "width": 1.43}
+_CARBON: dict[str, Any] = {"depth": 2.43, "width": 3.5, "projectors": ((0, 1.0),)}
+_OXYGEN: dict[str, Any] = {"depth": 5.6, "width": 1.18, "projectors": ((0, 1.0),)}
 
 
-def _molecule(parts: Sequence[tuple[dict, float, tuple[float, float, float]]], seed: int | None) -> list[Atom]:
+def _molecule(
+    parts: Sequence[tuple[dict[str, Any], float, tuple[float, float, float]]], seed: int | None
+) -> list[Atom]:
     """Atoms (element, core, position); a seed stretches every bond by some per cent and turns the molecule."""
     rng = None if seed is None else np.random.default_rng(seed)
     turn = np.eye(3) if rng is None else np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    atoms = []
+    atoms: list[Atom] = []
     for element, core, position in parts:
         stretch = 1.0 if rng is None else rng.uniform(0.95, 1.05)
         x, y, z = stretch * (turn @ np.asarray(position))

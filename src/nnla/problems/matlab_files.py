@@ -59,7 +59,7 @@ def _numbers(element: tuple[int, memoryview], order: str) -> np.ndarray:
     return np.frombuffer(data, dtype=dtype)
 
 
-def _sparse(parts, shape, is_complex, order):
+def _sparse(parts: list[tuple[int, memoryview]], shape: tuple[int, ...], is_complex: bool, order: str) -> Any:
     if is_complex:
         return _COMPLEX
     if len(shape) != 2 or len(parts) < 3:
@@ -104,7 +104,7 @@ def _variable(buffer: memoryview, order: str, depth: int = 0) -> tuple[str, Any]
         text = bytes(parts[1][1])
         if width < 1 or len(text) // width != len(parts) - 2:
             raise FileFormatError(f"struct {name!r} has a broken list of fields")
-        fields = {}
+        fields: dict[str, Any] = {}
         for k, (kind, data) in enumerate(parts[2:]):
             field = text[k * width : (k + 1) * width].split(b"\0")[0].decode("latin-1")
             if kind == _MATRIX and len(data):
@@ -149,7 +149,7 @@ def read_mat_variables(data: bytes, limit: int) -> dict[str, Any]:
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise FileFormatError("the MATLAB header is damaged")
-    variables = {}
+    variables: dict[str, Any] = {}
     for kind, content in _elements(memoryview(data)[128:], order):
         if kind == _COMPRESSED:
             inflater = zlib.decompressobj()

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from nnla.errors import DTypeError, FileFormatError, ShapeError
+from nnla.problems.assembly import triplets
 
 __all__ = ["bounded_gzip", "check_rows", "read_market", "unpacked_limit"]
 
@@ -38,7 +39,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
@@ -166,7 +167,7 @@ def _body(stream: IO[bytes], width: int, count: int, limit: int) -> list[np.ndar
 
 
 def _coordinates(blocks: list[np.ndarray], rows: int, cols: int, symmetric: bool) -> coo_array:
-    parts = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     while blocks:  # freeing each block as it is converted
         block = blocks.pop(0)
         i, j = block[:, 0], block[:, 1]
@@ -197,12 +198,12 @@ def _market_sizes(stream: IO[bytes], count: int) -> tuple[int, ...]:
 
 def _expand(half: coo_array) -> coo_array:
     """Both triangles of a symmetric matrix from the one stored."""
-    i, j = half.coords
+    i, j, data = triplets(half)
     strict = i != j
     if np.any(i < j) and np.any(i > j):
         raise FileFormatError("is declared symmetric but stores both triangles; declare it general")
     coords = (np.concatenate([i, j[strict]]), np.concatenate([j, i[strict]]))
-    return coo_array((np.concatenate([half.data, half.data[strict]]), coords), shape=half.shape)
+    return coo_array((np.concatenate([data, data[strict]]), coords), shape=half.shape)
 
 
 def check_rows(rows: int, cols: int, count: int) -> None:

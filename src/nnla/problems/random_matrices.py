@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.sparse import block_diag, csr_array, diags_array
 
 from nnla.errors import OptionError
-from nnla.problems.assembly import graph_laplacian, symmetric_csr
+from nnla.problems.assembly import graph_laplacian, symmetric_csr, triplets
 
 __all__ = ["KINDS", "SPD_KINDS", "random_matrix"]
 
 
-def _edges(n: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _edges(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A random connected graph: a random tree plus about 2 n edges (none if n = 1)."""
     i = np.arange(1, n)
     j = (rng.random(n - 1) * i).astype(np.int64)
@@ -23,11 +24,11 @@ def _edges(n: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return i, j, rng.lognormal(0.0, 1.0, i.size)
 
 
-def _graph_laplacian_shifted(n: int, rng) -> csr_array:
+def _graph_laplacian_shifted(n: int, rng: np.random.Generator) -> csr_array:
     return graph_laplacian(*_edges(n, rng), np.full(n, 10.0 ** rng.uniform(-4, 0)))
 
 
-def _spd_sparse(n: int, rng) -> csr_array:
+def _spd_sparse(n: int, rng: np.random.Generator) -> csr_array:
     # Couplings of either sign; diagonal dominance keeps it definite.
     i, j, w = _edges(n, rng)
     signs = rng.choice([-1.0, 1.0], i.size)
@@ -41,65 +42,62 @@ def _spd_sparse(n: int, rng) -> csr_array:
     )
 
 
-def _with_spectrum(eigenvalues, rng) -> np.ndarray:
+def _with_spectrum(eigenvalues: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n = eigenvalues.size
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     A = (Q * eigenvalues) @ Q.T
     return 0.5 * (A + A.T)
 
 
-def _spd_dense(n: int, rng) -> np.ndarray:
+def _spd_dense(n: int, rng: np.random.Generator) -> np.ndarray:
     return _with_spectrum(np.logspace(0, rng.uniform(0, 6), n), rng)
 
 
-def _scale(A: csr_array, d) -> csr_array:
+def _scale(A: csr_array, d: np.ndarray) -> csr_array:
     """D A D with the product of the two factors formed once, so that symmetry stays exact."""
-    C = A.tocoo()
-    i, j = C.coords
-    return symmetric_csr(i, j, C.data * (d[i] * d[j]), d.size)
+    i, j, data = triplets(A.tocoo())
+    return symmetric_csr(i, j, data * (d[i] * d[j]), d.size)
 
 
-def _indefinite(n: int, rng) -> csr_array:
+def _indefinite(n: int, rng: np.random.Generator) -> csr_array:
     # A diagonal entry of each sign proves it; for n = 1 the matrix is just negative.
     A = _spd_sparse(n, rng)
     flip = np.zeros(n)
     k = int(rng.integers(n))
     flip[k] = -2.0 * A[k, k]
-    C = A.tocoo()
-    i, j = C.coords
+    i, j, data = triplets(A.tocoo())
     nodes = np.arange(n)
-    return symmetric_csr(np.append(i, nodes), np.append(j, nodes), np.append(C.data, flip), n)
+    return symmetric_csr(np.append(i, nodes), np.append(j, nodes), np.append(data, flip), n)
 
 
-def _semidefinite(n: int, rng) -> csr_array:
+def _semidefinite(n: int, rng: np.random.Generator) -> csr_array:
     return graph_laplacian(*_edges(n, rng), np.zeros(n))
 
 
-def _asymmetric(n: int, rng) -> csr_array:
-    A = _spd_sparse(n, rng).tocoo()
-    i, j = A.coords
-    return csr_array((np.where(i > j, 0.25, 1.0) * A.data, (i, j)), shape=A.shape)
+def _asymmetric(n: int, rng: np.random.Generator) -> csr_array:
+    i, j, data = triplets(_spd_sparse(n, rng).tocoo())
+    return csr_array((np.where(i > j, 0.25, 1.0) * data, (i, j)), shape=(n, n))
 
 
-def _nearly_singular(n: int, rng) -> csr_array:
+def _nearly_singular(n: int, rng: np.random.Generator) -> csr_array:
     return graph_laplacian(*_edges(n, rng), np.full(n, 1e-13))
 
 
-def _block_diagonal(n: int, rng) -> csr_array:
-    cuts = np.sort(rng.choice(np.arange(1, n), min(3, n - 1), replace=False)) if n > 1 else []
+def _block_diagonal(n: int, rng: np.random.Generator) -> csr_array:
+    cuts: Any = np.sort(rng.choice(np.arange(1, n), min(3, n - 1), replace=False)) if n > 1 else []
     sizes = np.diff(np.concatenate([[0], cuts, [n]]))
     A = csr_array(block_diag([_spd_sparse(int(m), rng) for m in sizes], format="csr"))
     A.sort_indices()
     return A
 
 
-def _nan(n: int, rng) -> csr_array:
+def _nan(n: int, rng: np.random.Generator) -> csr_array:
     A = _spd_sparse(n, rng)
     A.data[rng.integers(A.nnz)] = np.nan
     return A
 
 
-_BUILDERS: dict[str, Callable] = {
+_BUILDERS: dict[str, Callable[[int, np.random.Generator], Any]] = {
     "spd_sparse": _spd_sparse,
     "spd_dense": _spd_dense,
     "graph_laplacian_shifted": _graph_laplacian_shifted,
@@ -135,7 +133,7 @@ SPD_KINDS: tuple[str, ...] = (
 )
 
 
-def random_matrix(kind: str, n: int, rng=0) -> csr_array | np.ndarray:
+def random_matrix(kind: str, n: int, rng: Any = 0) -> csr_array | np.ndarray:
     """Draw a matrix of a kind.
 
     Parameters

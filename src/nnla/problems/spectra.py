@@ -11,6 +11,7 @@ outliers), and none is fitted to a matrix.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class VirtualSpectrum:
     measure: np.ndarray
     n: int
     family: str = ""
-    meta: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def _power_ends(u: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
@@ -87,7 +88,8 @@ def _mixture(u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two or three operators side by side at different scales: jumps, coupled physics, circuits."""
     parts = rng.integers(2, 4)
     share = rng.dirichlet(np.full(parts, 1.5))
-    values, mass = [], []
+    values: list[np.ndarray] = []
+    mass: list[np.ndarray] = []
     for i in range(parts):
         part = _SIMPLE[rng.integers(len(_SIMPLE))](u, rng)
         values.append(part / part[-1] * 10.0 ** rng.uniform(-4, 0))
@@ -192,7 +194,7 @@ def _scaled_share(lam: np.ndarray, multiplicity: np.ndarray, rng: np.random.Gene
     drop = np.append(drop, rng.normal(0.0, 0.3))
     if rng.random() < 0.15:
         drop = rng.permutation(drop)
-    smooth = np.interp(log, np.append(knots, 0.0), drop)
+    smooth: np.ndarray = np.interp(log, np.append(knots, 0.0), drop)
     spread = rng.uniform(0.0, 1.5 if rng.random() < 0.3 else 0.4)
     noise = spread * rng.standard_normal(lam.size) / np.sqrt(np.minimum(multiplicity, 10))
     return rise * np.exp(smooth + noise)

@@ -12,7 +12,7 @@ import tarfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -54,7 +54,7 @@ COLLECTION: dict[str, Entry] = {
 }
 
 
-def cache_directory(cache: str | os.PathLike | None = None) -> Path:
+def cache_directory(cache: str | os.PathLike[str] | None = None) -> Path:
     """Where downloads are kept: `cache`, else $NNLA_CACHE, else $XDG_CACHE_HOME/nnla, else ~/.cache/nnla.
 
     Examples
@@ -70,7 +70,7 @@ def cache_directory(cache: str | os.PathLike | None = None) -> Path:
 
 def fetch(
     name: str,
-    cache: str | os.PathLike | None = None,
+    cache: str | os.PathLike[str] | None = None,
     *,
     sha256: str | None = None,
     base_url: str = BASE_URL,
@@ -254,7 +254,7 @@ def _read_archive(path: Path, name: str) -> csr_array:
     return files.guarded(path, read)
 
 
-def _check_structure(A: csr_array, entry: Entry, where: str, error: type[NNLAError]) -> None:
+def _check_structure(A: Any, entry: Entry, where: str, error: type[NNLAError]) -> None:
     n = len(A.indptr) - 1
     if entry.n is not None and n != entry.n:
         raise error(f"{where}: n = {n}, but the collection lists {entry.n}; not the right matrix")

@@ -146,7 +146,9 @@ def tridiagonal(process: Iterator[Step], steps: int, *, exhausted: float = 1e-13
     >>> tridiagonal(lanczos(lambda v: 3.0 * v, np.array([0.6, 0.8]), NUMPY), 5)
     (array([3.]), array([0.]))
     """
-    alpha, beta, top = [], [], 0.0
+    top = 0.0
+    alpha: list[Any] = []
+    beta: list[Any] = []
     for step in islice(process, steps):
         top = max(top, abs(step.alpha) + step.beta)
         alpha.append(step.alpha)

@@ -8,6 +8,7 @@ any size. Labels of training, the DOS simulation baseline and the tests all use 
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def simulate_curve(
     """
     C = ratios.size
     log_counts = np.full((C, len(rtols)), np.nan)
-    options: dict = {"measure": measure, "patience": patience, "extrapolate": True}
+    options: dict[str, Any] = {"measure": measure, "patience": patience, "extrapolate": True}
 
     def run(index: np.ndarray) -> None:
         mu = 1 - candidate_residuals(lam, ratios[index], 1.0, m)

@@ -39,7 +39,8 @@ def subspace_probe(
     top = float(np.max(x))
     spread = top / max(float(np.sort(x)[-size]), 1e-6 * top, 1e-300)
     stride = max(1, int(np.log(_SPREAD) / np.log(max(spread, 1 + 1e-12))) if spread > 1 else max(marks))
-    V, done, out = np.linalg.qr(rng.standard_normal((x.size, size)))[0], 0, []
+    V, done = np.linalg.qr(rng.standard_normal((x.size, size)))[0], 0
+    out: list[tuple[np.ndarray, np.ndarray]] = []
     for mark in marks:
         while done < mark:
             step = min(stride, mark - done)

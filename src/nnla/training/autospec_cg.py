@@ -48,7 +48,7 @@ def example_chunk(
     features (count * probes * 3, F), curve (..., C) log outer iterations of every candidate, n, m.
     """
     rng = np.random.default_rng([seed, index])
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     low, high = np.log(data["degree_min"] + 0.6), np.log(data["degree_max"] + 1.4)
     shortest, longest = np.log(data["steps_min"]), np.log(_LANCZOS)
     while len(rows) < count * probes * len(_RTOLS):
@@ -56,7 +56,7 @@ def example_chunk(
         own = int(rng.integers(2**63))
         ratios, nodes = candidate_grid(config, m), data["nodes"]
         spectrum = sample(np.random.default_rng(own), nodes)
-        seen: dict = {"measure": spectrum.measure, "maxiter": 120}
+        seen: dict[str, Any] = {"measure": spectrum.measure, "maxiter": 120}
         best = quick_cost(spectrum.lam, spectrum.weight, ratios, m, _RTOLS[-1], **seen)
         # a prior on difficulty, thinning out towards what nobody would solve by CG at all
         if best > _HARDEST or rng.random() > min(1.0, (60.0 / best) ** 0.4):
@@ -83,7 +83,7 @@ def _label(spectrum: VirtualSpectrum, ratios: np.ndarray, m: int, data: dict[str
     Beyond maxiter the rate is extrapolated: leaving out what takes longer would teach that unclear probes
     are easy.
     """
-    options: dict = {"stride": 3, "around": 2, "maxiter": data["maxiter"], "patience": data["patience"]}
+    options: dict[str, Any] = {"stride": 3, "around": 2, "maxiter": data["maxiter"], "patience": data["patience"]}
     options["measure"] = spectrum.measure
     return simulate_curve(spectrum.lam, spectrum.weight, ratios, m, _RTOLS, **options)
 

@@ -83,7 +83,7 @@ def eig_examples(seed: int, index: int, count: int, config: EigConfig) -> dict[s
     dict of arrays: features (count, F), curve (count, C) log steps of every candidate, n, k, degree
     """
     rng = np.random.default_rng([seed, index])
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     while len(rows) < count:
         own = np.random.default_rng(int(rng.integers(2**63)))
         lam, weight, n = virtual_window(own)
@@ -168,7 +168,7 @@ class EigTask(EnsembleTask):
         """Random weights; the last layer starts near zero, biases at it."""
         import torch
 
-        out = {}
+        out: dict[str, Any] = {}
         for name, shape in self.config.shapes().items():
             if name[0] in "Wb":
                 scale = 0.0 if name[0] == "b" else shape[1] ** -0.5 * (0.1 if name == "W2" else 1.0)

@@ -112,7 +112,8 @@ def separation_losses(
     grid = torch.as_tensor(_GRID, dtype=x.dtype, device=x.device) * x_l
     points = torch.cat([x, grid], dim=1)
     subspace = (x_k / x_l).log()[:, 0]
-    losses, gains = [], []
+    losses: list[Any] = []
+    gains: list[Any] = []
     for layer, P in enumerate(layer_polynomials(coefficients, points), start=1):
         size = P.abs()
         smallest = size[:, :count].masked_fill(~wanted, torch.inf).amin(dim=1)
@@ -323,7 +324,10 @@ class EigPaperTask(StagedTask):
 
         c, parameters = self.config, self.parameters(network)
         rows = np.arange(len(self.held["x"]))
-        last, gains, exact, best = [], [], [], []
+        last: list[float] = []
+        gains: list[Any] = []
+        exact: list[Any] = []
+        best: list[np.ndarray] = []
         for j in range(self.held["scale"].shape[1]):
             drawn = self._drawn(self.held, rows, np.full(rows.size, j))
             x, k, cut = drawn["x"], drawn["k"], drawn["cut"]

@@ -50,7 +50,7 @@ def example_chunk(seed: int, index: int, count: int, config: FunConfig, data: di
     interpolation, n, steps and degree.
     """
     rng = np.random.default_rng([seed, index])
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     while len(rows) < count * data["probes"]:
         spectrum = sample_covariance(rng, nodes=data["nodes"])
         alpha, beta = simulate_lanczos(spectrum.lam, spectrum.weight, min(data["steps_max"], spectrum.n))

@@ -142,7 +142,9 @@ class FunmPaperTask(PaperTask):
         with an error above Neumann's.
         """
         parameters, degree = self.parameters(network), self.config.degree
-        errors, neumann, known = [], [], []
+        errors: list[np.ndarray] = []
+        neumann: list[np.ndarray] = []
+        known: list[list[float]] = []
         for held in self.held_batches():
             lam, inputs = beside(network, self._augmented(held["lam"], 0)), beside(network, held["inputs"])
             _, error = inverse_root_losses(backbone(parameters, embedding(parameters, inputs)), lam)

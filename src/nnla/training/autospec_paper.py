@@ -83,7 +83,8 @@ def layer_losses(
     small, large = lam.amin(dim=1), lam.amax(dim=1)
     richardson = (-(-(small / large)).clamp(min=-1 + 1e-4).log1p()).log()  # log(-log r_Richardson), (21)
     inner = slice(count + int(np.searchsorted(_GRID, 0.01)), None)
-    losses, ratios = [], []
+    losses: list[Any] = []
+    ratios: list[Any] = []
     for k, P in enumerate(layer_polynomials(coefficients, x), start=1):
         PX = x * P
         top = PX[:, :count].amax(dim=1).clamp_min(1e-6)
@@ -229,7 +230,10 @@ class PaperTask(StagedTask):
         import torch
 
         parameters = self.parameters(network)
-        losses, gains, bad, wide = [], [], [], []
+        losses: list[Any] = []
+        gains: list[Any] = []
+        bad: list[float] = []
+        wide: list[float] = []
         for held in self.held_batches():
             lam, inputs = (beside(network, held[key]) for key in ("lam", "inputs"))
             coefficients = backbone(parameters, embedding(parameters, inputs))

@@ -55,7 +55,8 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
     """
     rng = np.random.default_rng([seed, index])
     engine = load("autospec-cg")
-    features, ratios = [], []
+    features: list[np.ndarray] = []
+    ratios: list[np.ndarray] = []
     low, high = np.log(data["degree_min"] + 0.6), np.log(data["degree_max"] + 1.4)
     shortest, longest = np.log(data["steps_min"]), np.log(data["steps_max"])
     while len(features) < count:
@@ -78,7 +79,9 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
             best = np.sort(np.argsort(found.features[:, -1], kind="stable")[:_MOST])
         else:
             best = np.arange(found.a.size)
-        lam, mu, kept = s.lam / choice.b, [], []
+        lam = s.lam / choice.b
+        mu: list[float] = []
+        kept: list[int] = []
         mu.append(1 - candidate_residuals(lam, np.array([choice.a / choice.b]), 1.0, m)[0])
         for i in best:
             try:
@@ -86,7 +89,7 @@ def tail_examples(seed: int, index: int, count: int, data: dict[str, Any]) -> di
             except OptionError:
                 continue
             mu.append(1 - residual_at(lam, roots[None])[0])
-            kept.append(i)
+            kept.append(int(i))
         if not kept:
             continue
         options: dict[str, Any] = {

@@ -35,7 +35,8 @@ def cached_chunks(
     """
     cache = folder / "data"
     cache.mkdir(parents=True, exist_ok=True)
-    chunks, total = [], -(-count // size)
+    total = -(-count // size)
+    chunks: list[dict[str, np.ndarray]] = []
     for index in range(total):
         path = cache / f"{part}-{index:04d}.npz"
         if not path.exists():

@@ -41,7 +41,7 @@ _OPTIONAL: dict[str, tuple[int | str, int | tuple[str, ...]]] = {
 }
 
 
-class Table(dict):
+class Table(dict[str, Any]):
     """A recipe's table (nested ones alike) that names what it lacks: `OptionError`, not `KeyError`.
 
     Examples
@@ -183,7 +183,7 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
 
 
 def _keys(table: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
+    found: list[str] = []
     for key, value in table.items():
         found += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
     return found

@@ -81,7 +81,8 @@ class EnsembleTask:
         """Parameters to start from, those of the last layer times ``last``."""
         import torch
 
-        c, out = self.config, {}
+        c = self.config
+        out: dict[str, Any] = {}
         sizes = (c.features, c.hidden, c.hidden, self.outputs)
         for layer, (rows, columns) in enumerate(itertools.pairwise(sizes)):
             weight = torch.randn(c.members, rows, columns, generator=generator) / rows**0.5

@@ -55,7 +55,8 @@ def draw_batch(structures: Sequence[Structure], rng: np.random.Generator, size: 
     True
     """
     chosen = [int(k) for k in rng.integers(len(structures), size=size)]
-    b, x = [], []
+    b: list[np.ndarray] = []
+    x: list[np.ndarray] = []
     for k in chosen:
         one = structures[k]
         if rng.random() < mixed:

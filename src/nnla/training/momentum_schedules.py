@@ -103,7 +103,8 @@ def _probe(values: np.ndarray, weights: np.ndarray, steps: int) -> SpectralProbe
 def make_data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, FEATURES) and labels (N, C): log iterations above the best candidate."""
     rng = np.random.default_rng(seed)
-    X, Y = [], []
+    X: list[np.ndarray] = []
+    Y: list[np.ndarray] = []
     while len(X) < count:
         values, start = generate_spectrum(rng)
         for late in (False, True):

@@ -44,7 +44,7 @@ def cosine_losses(y: Any, x: Any, Ay: Any, b: Any, starts: list[int]) -> tuple[A
     """
     import torch
 
-    def distance(u, v):
+    def distance(u: Any, v: Any) -> Any:
         cosines = [
             (u[i:j] @ v[i:j]) / (u[i:j].norm() * v[i:j].norm()).clamp_min(_TINY) for i, j in itertools.pairwise(starts)
         ]
@@ -96,9 +96,9 @@ class _FrameTask:
     def validate(self, network: Any) -> dict[str, float]:
         """Errors of the finished model on held-out structures of each size, one load case each."""
         model = self._model(network, {})
-        out = {}
+        out: dict[str, float] = {}
         for size, structures in self.held.items():
-            rows = []
+            rows: list[dict[str, float]] = []
             for k, one in enumerate(structures):
                 case = k % one.b.shape[1]
                 rows.append(relative_errors(one.A, one.x[:, case], self._guess(model, one, case)))
@@ -108,7 +108,7 @@ class _FrameTask:
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the model with its envelope."""
-        sizes = [one.A.indptr.size - 1 for one in self.structures]
+        sizes = [len(one.b) for one in self.structures]
         envelope = {
             "n": [min(sizes), max(sizes)],
             "family": "building frames",
@@ -248,7 +248,8 @@ class NSLSPlusTask(_FrameTask):
             v.double()
             for v in (outputs, *(batch[key] for key in ("directions", "curvatures", "residual", "left", "total")))
         )
-        shares, traces = [], []
+        shares: list[Any] = []
+        traces: list[Any] = []
         for k, (i, j) in enumerate(itertools.pairwise(graphs.starts)):
             # system by system: side by side they would all be as wide as the one with most parts
             AW = product([M.double() for M in batch["own"][k]], _cut(V[i:j], batch["parts"][k]))

@@ -57,7 +57,7 @@ def layer_polynomials(coefficients: Any, x: Any) -> list[Any]:
     import torch
 
     acc, old, new = torch.ones_like(x), torch.ones_like(x), x
-    out = []
+    out: list[Any] = []
     for layer in coefficients.unsqueeze(-1):
         rho, gamma, eta, alpha, beta = layer.unbind(1)  # each (B, 1)
         acc, old, new = acc + rho * new, new, gamma * acc + eta * old + (alpha + beta * x) * new

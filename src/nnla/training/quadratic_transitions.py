@@ -87,7 +87,8 @@ def refine(theta: np.ndarray, ratio: float, iterations: int = 80) -> tuple[float
 
 def _from_random(ratio: float, seconds: float, rng: np.random.Generator) -> list[tuple[float, np.ndarray]]:
     x = _points(ratio, 150)
-    found, end = [], time.perf_counter() + seconds
+    end = time.perf_counter() + seconds
+    found: list[tuple[float, np.ndarray]] = []
     while time.perf_counter() < end:
         start = rng.standard_normal(11) * rng.choice([0.5, 1.0, 3.0])
         try:
