@@ -30,6 +30,10 @@ _FOLDER = Path(__file__).parent / "weights"
 def weights() -> dict[str, dict[str, Any]]:
     """The shipped models: name -> file, sha256, reader, purpose, and card (recipe, seed, envelope, measured figures).
 
+    Notes
+    -----
+    Cost: one small JSON file read.
+
     Examples
     --------
     >>> import nnla
@@ -58,6 +62,8 @@ def load(name: str | os.PathLike[str]) -> Any:
 
     Notes
     -----
+    Cost: the file read once, and its SHA-256 for a shipped model.
+
     A shipped model is read once; a file is read anew at every call, as it may have been trained further.
     """
     if not isinstance(name, (str, os.PathLike)):

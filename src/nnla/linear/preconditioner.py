@@ -123,6 +123,11 @@ def preconditioner(
     Cost: ``steps`` products for the probe, and ``degree`` per application. It stays valid for as long as
     A does: reuse it for every right-hand side.
 
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (4)-(5) and section 5.3. Saad, Iterative Methods for Sparse Linear Systems,
+    2nd ed., section 12.3.
+
     Examples
     --------
     >>> import numpy as np, nnla

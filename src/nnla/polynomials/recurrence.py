@@ -407,6 +407,7 @@ def chebyshev(a: float, b: float, degree: int) -> Recurrence:
 
     Notes
     -----
+    Cost: m values of R and an interpolation, below 1 ms; ``degree`` products an application.
     Validity: P > 0 on (0, a + b) for even m and on (0, inf) for odd m, so it may precondition CG
     as long as the spectrum ends below a + b.
 

@@ -140,6 +140,14 @@ def tridiagonal(process: Iterator[Step], steps: int, *, exhausted: float = 1e-13
     -------
     alpha, beta : (k,) arrays; ``beta[-1]`` couples to step k + 1, 0 where the space has ended
 
+    Notes
+    -----
+    Cost: that of ``steps`` steps of the process; two numbers a step are kept.
+
+    References
+    ----------
+    Lanczos (1950); Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 6.15.
+
     Examples
     --------
     >>> from nnla.operators.numpy_space import NUMPY

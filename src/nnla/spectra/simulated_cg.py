@@ -37,6 +37,14 @@ def candidate_residuals(lam: np.ndarray, a: np.ndarray, b: float, m: int) -> np.
     Returns
     -------
     (C, K) array of R_m = T_m(t(lam)) / T_m(t(0)), finite for any node.
+
+    Notes
+    -----
+    Cost: one arc cosine and one cosine for each of C x K entries.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 12.3.2.
     """
     a = np.asarray(a, dtype=np.float64)[:, None]
     t = (b + a - 2 * lam) / (b - a)
@@ -90,6 +98,11 @@ def simulate_outer_iterations(
     Notes
     -----
     Cost: about ten passes over C x K numbers an iteration; 1-20 ms for a typical spectrum.
+
+    References
+    ----------
+    Greenbaum, Strakos, Predicting the behavior of finite precision Lanczos and conjugate gradient computations, SIAM J.
+    Matrix Anal. Appl. 13 (1992) 121-137. Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 9.1.
     """
     C = mu.shape[0]
     counts = np.full((C, len(rtols)), np.inf)
@@ -189,6 +202,14 @@ def simulate_curve(
     -------
     (C, len(rtols)) counts, finite where any candidate was definite; what was dropped as too far from the best counts as
     twice ``patience`` times the best.
+
+    Notes
+    -----
+    Cost: that of `simulate_outer_iterations` for about C / stride + 2 around candidates. No products.
+
+    References
+    ----------
+    As `simulate_outer_iterations` and `candidate_residuals`.
     """
     C = ratios.size
     log_counts = np.full((C, len(rtols)), np.nan)
@@ -234,6 +255,8 @@ def quick_cost(
 
     Tells how many nodes a simulation needs: CG exhausts few nodes before it has converged. Parameters as
     `simulate_curve` has them.
+
+    Cost: that of `simulate_outer_iterations` for three candidates.
     """
     few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
     return float(simulate_curve(lam, weight, few, m, (rtol,), maxiter=maxiter, measure=measure).min())
@@ -252,6 +275,14 @@ def simulate_probe(
     Returns
     -------
     alpha, beta, reductions : (k,) arrays as `nnla.types.SpectralProbe` has them
+
+    Notes
+    -----
+    Cost: some twenty passes over K numbers a step; 2 ms for 50 steps on 400 nodes.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithms 6.15 (Lanczos) and 6.18 (CG).
     """
     alpha, beta = simulate_lanczos(lam, weight, steps)
     ratio = measure / weight
@@ -290,6 +321,12 @@ def simulate_lanczos(lam: np.ndarray, weight: np.ndarray, steps: int) -> tuple[n
     """Lanczos on diag(lam) from sqrt(weight), without reorthogonalisation: (alpha, beta).
 
     ``beta[-1]`` couples to the next step. Stops early when the Krylov space is exhausted.
+
+    Cost: some six passes over K numbers a step; 1 ms for 50 steps on 400 nodes.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 6.15.
     """
     alpha, beta = np.zeros(steps), np.zeros(steps)
     process = lanczos(lambda v: lam * v, np.sqrt(weight / weight.sum()), _ByBlas())
@@ -322,6 +359,10 @@ def compress_quantiles(
     -------
     middle : (K,) quantile of the middle of every group
     multiplicity : (K,) eigenvalues in it
+
+    Notes
+    -----
+    Cost: linear in the quantiles and the groups, some repetitions included.
     """
     if n <= nodes:
         return (np.arange(n) + 0.5) / n, np.ones(n)
