@@ -47,6 +47,11 @@ def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -
     A system that has converged, or that meets p' A p <= 0 (it is indefinite), keeps its last iterate.
     Cost: m products.
 
+    References
+    ----------
+    Hestenes, Stiefel, J. Res. Nat. Bur. Standards 49 (1952) 409-436; as features of a network: Grementieri & Galeone
+    (arXiv:2203.06944), section 4.1.
+
     Examples
     --------
     >>> from scipy.sparse import csr_array
