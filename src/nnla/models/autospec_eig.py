@@ -88,6 +88,10 @@ def window_features(window: Window, degree: int) -> np.ndarray:
     Returns
     -------
     (F,) : depth and residual at `_PLACES`, then k, ncv / k, n, d, steps of the probe, and share of locked pairs
+
+    Notes
+    -----
+    Cost: some operations on each Ritz value of the window.
     """
     scale = degree**2
     places = np.arange(1, window.values.size + 1)

@@ -80,6 +80,8 @@ def fun_features(probe: SpectralProbe, *, degree: int, config: FunConfig) -> np.
 
     Logarithms of the extreme Ritz values relative to the largest, of their residuals relative to themselves, and of
     their Gauss weights; of n, of the steps and of the degree. Copies that only rounding has made are left out.
+
+    Cost: the probe's own eigenproblem; no products.
     """
     real = probe.ritz_weights > 1e-17
     theta = np.maximum(probe.ritz_values[real], 1e-300)
