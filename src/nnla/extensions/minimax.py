@@ -164,7 +164,7 @@ def learned_stage(ratio: float) -> Stage | None:
 
     References
     ----------
-    AutoSpec (arXiv:2602.09530), appendix A.1, equation (10), is the form; the table is this package's.
+    AutoSpec (arXiv:2602.09530), appendix A.1, equation (10), for transitions of this kind; the table is this package's.
     """
     ratios, parameters, errors = _table()
     index = int(np.searchsorted(ratios, ratio * (1 + 1e-12), side="right")) - 1
