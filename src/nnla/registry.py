@@ -160,6 +160,8 @@ def save_model(
 
     Notes
     -----
+    Cost: that of `write_safetensors`.
+
     A tensor is written in float32 where that holds all its numbers, as it does those of most trained networks,
     else as it is: nothing is lost.
     """
@@ -187,6 +189,10 @@ def read_model(
     ------
     WeightsError
         Anything malformed, or of another kind.
+
+    Notes
+    -----
+    Cost: that of `read_safetensors`.
     """
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
@@ -202,6 +208,10 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
     ------
     WeightsError
         Not a safetensors file, truncated, or of another kind than asked for.
+
+    Notes
+    -----
+    Cost: the file read once; memory of its tensors.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -218,7 +228,10 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
 
 
 def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a weights file atomically; the same contents give the same bytes."""
+    """Write a weights file atomically; the same contents give the same bytes.
+
+    Cost: one copy of the tensors in memory, then of the bytes.
+    """
     from safetensors.numpy import save
 
     data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)

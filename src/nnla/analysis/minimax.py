@@ -136,7 +136,9 @@ def minimax_gap(
 
     Notes
     -----
-    A grid of windows, then Nelder-Mead from the best five. Cost: some 2000 evaluations of P on a thousand scalars.
+    Cost: some 2000 evaluations of P on a thousand scalars.
+
+    A grid of windows, then Nelder-Mead from the best five.
     The window found is a local minimum; polynomials with many levels may have a lower one elsewhere.
 
     References

@@ -126,6 +126,10 @@ def learned_filter(engine: Any, method: str) -> Any:
         The weights cannot be loaded.
     OptionError
         The engine is of another task.
+
+    Notes
+    -----
+    Cost: the weights are read once in a process; a file given by path at every call.
     """
     return engine_for(engine, "eigenproblems", method)
 

@@ -184,6 +184,10 @@ def check_model(engine: Any, *, trials: int = 20, seed: int = 0) -> list[str]:
     OptionError
         The model names no task, or one that nothing checks yet.
 
+    Notes
+    -----
+    Cost: ``trials`` problems of milliseconds each, small frames for initial guesses.
+
     Examples
     --------
     >>> import nnla

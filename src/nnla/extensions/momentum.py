@@ -103,6 +103,11 @@ def features(probe: SpectralProbe, reduction: float) -> np.ndarray:
     """(FEATURES,) scale-free description of a probe started from the gradient; `reduction` is the one wanted.
 
     Cost: the probe's own eigenproblem; no products.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 3.1 and appendix A.1: cheap probes of the Hessian; which ones is this
+    package's choice.
     """
     b, tiny = probe.upper_bound, 1e-12
     theta = np.maximum(probe.ritz_values / b, tiny)

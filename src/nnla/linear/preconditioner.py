@@ -38,6 +38,11 @@ class PolynomialPreconditioner(BoundPolynomial):
     Cost of one application: ``recurrence.products`` products with A, one more solve with B, about four
     vectors. Guaranteed: P > 0 on (0, b]; b bounds the spectrum as far as the probe saw it, and a CG
     that finds r'Mr <= 0 should go on without M (`nnla.solve` does).
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (4)-(5). Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section
+    12.3.
     """
 
     name = "polynomial"

@@ -120,6 +120,11 @@ def probe_features(
     Beside the extreme Ritz values themselves, the Gauss rule's distribution function is read off on a
     fixed logarithmic grid: it hardly depends on the number of steps, nor on multiple copies of
     converged values.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 3.1: Ritz values and residuals as probe; weights and simulation are this
+    package's.
     """
     theta, weight, residual = probe.ritz_values, probe.ritz_weights, probe.ritz_residuals
     k, n, top, b = probe.steps, probe.n, probe.lambda_max, probe.upper_bound

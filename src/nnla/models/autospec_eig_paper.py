@@ -106,10 +106,10 @@ def eig_embedding(parameters: dict[str, Any], x: Any) -> Any:
     AutoSpec (arXiv:2602.09530), Algorithm 2, lines 1 to 5.
     """
     p = parameters
-    y1 = abs(gelu(x @ p["W1"]) @ p["W3"])
+    y1 = abs(gelu(x @ p["W1"]) @ p["W3"])  # line 2, and the magnitudes of line 3
     y1 = y1.amin(-1, keepdim=True) if is_torch(y1) else y1.min(axis=-1, keepdims=True)
-    y2 = gelu(x @ p["W2"]) @ p["W4"]
-    return namespace(x).concatenate((y1, y2), axis=-1)
+    y2 = gelu(x @ p["W2"]) @ p["W4"]  # line 4
+    return namespace(x).concatenate((y1, y2), axis=-1)  # line 5
 
 
 def eig_forward(parameters: dict[str, Any], x: Any) -> Any:

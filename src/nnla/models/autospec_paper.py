@@ -114,9 +114,9 @@ def embedding(parameters: dict[str, Any], x: Any) -> Any:
     """
     p = parameters
     half = p["W1"].shape[0]
-    y1 = gelu(x[..., :half] @ p["W1"]) @ p["W3"]
-    y2 = gelu(x[..., half:] @ p["W2"]) @ p["W4"]
-    return namespace(x).concatenate((magnitudes(y1), magnitudes(y2)), axis=-1)
+    y1 = gelu(x[..., :half] @ p["W1"]) @ p["W3"]  # line 2
+    y2 = gelu(x[..., half:] @ p["W2"]) @ p["W4"]  # line 3
+    return namespace(x).concatenate((magnitudes(y1), magnitudes(y2)), axis=-1)  # lines 4 to 6
 
 
 def paper_forward(parameters: dict[str, Any], x: Any) -> Any:

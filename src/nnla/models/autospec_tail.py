@@ -173,6 +173,10 @@ def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tu
     """`density_nodes`, with the outliers as they are: exact, single, and nothing between them.
 
     Cost: that of `density_nodes`.
+
+    References
+    ----------
+    As `nnla.spectra.density.density_nodes`.
     """
     lam, weight = density_nodes(probe, nodes)
     if tail.values.size == 0:

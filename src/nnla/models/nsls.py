@@ -158,8 +158,8 @@ def nsls_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
     H = F @ p["encoder_weight"] + p["encoder_bias"]
     stacks = [layers(p[key]) for key in _STACKS]
     for alpha, gamma, beta, root1, neighbour1, bias1, root2, neighbour2, bias2 in zip(*stacks, strict=True):
-        Z = graphs.norm(H, alpha, gamma, beta)
-        # Theta_1 x_i + Theta_2 sum_j a_ji x_j as one product with both matrices on top of each other
+        Z = graphs.norm(H, alpha, gamma, beta)  # (5)
+        # (6): Theta_1 x_i + Theta_2 sum_j a_ji x_j as one product with both matrices on top of each other
         Z = leaky_relu(cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1)
         H = H + cat((Z, product(graphs.A, Z)), 1) @ cat((root2, neighbour2), 0) + bias2
     H = leaky_relu(H @ p["decoder_weight1"] + p["decoder_bias1"])

@@ -30,6 +30,10 @@ def node_keys(A: Any, sweeps: int = 6) -> Any:
     -----
     Cost: ``sweeps`` + 1 products with |A|.
 
+    References
+    ----------
+    In the manner of colour refinement: Weisfeiler, Leman (1968).
+
     Examples
     --------
     >>> A = csr_array(np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.1], [0.0, 0.1, 1.0]]))

@@ -299,8 +299,8 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
     levels = range(len(graphs.coarse))
     coarse = [[layers(p[f"coarse{level}_{key}"]) for key in _COARSE] for level in levels]
     for k, (alpha, gamma, beta, root1, neighbour1, bias1, root2, neighbour2, bias2) in enumerate(fine):
-        Z = graphs.norm(H, alpha, gamma, beta)
-        M = cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1
+        Z = graphs.norm(H, alpha, gamma, beta)  # (5) of NSLS
+        M = cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1  # (6) of NSLS
         # down: means of what lies below; up: each level adds its answer to the one below
         means = [Z]
         for level in levels:

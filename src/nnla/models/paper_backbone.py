@@ -64,7 +64,7 @@ def backbone(parameters: dict[str, Any], e: Any) -> Any:
     ----------
     AutoSpec (arXiv:2602.09530), Algorithm 1, lines 1 to 3.
     """
-    out = e @ parameters["W"] + parameters["b"]
+    out = e @ parameters["W"] + parameters["b"]  # lines 1 and 2
     return namespace(out).concatenate((out[..., :1], out[..., 1:5] / (out[..., 5:] + _EPSILON)), axis=-1)
 
 

@@ -173,6 +173,10 @@ def learned_engine(engine: Any, method: str) -> Any:
         The weights cannot be loaded.
     OptionError
         The engine is of another task.
+
+    Notes
+    -----
+    Cost: the weights are read once in a process; a file given by path at every call.
     """
     return tasks.engine_for(engine, FIELD, method)
 

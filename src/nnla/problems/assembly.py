@@ -81,6 +81,10 @@ def graph_laplacian(i, j, weights, ground) -> csr_array:
     -----
     Cost: that of `symmetric_csr` for m + n triplets.
 
+    References
+    ----------
+    Strang, Introduction to Applied Mathematics (1986), section 2.3 (electrical networks).
+
     Examples
     --------
     >>> graph_laplacian([0, 1], [1, 2], [1.0, 3.0], [1.0, 0.0, 0.0]).toarray()

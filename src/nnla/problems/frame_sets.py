@@ -119,8 +119,8 @@ def relative_errors(A: Any, x: np.ndarray, guess: np.ndarray) -> dict[str, float
     e = guess - x
     Ax = A @ x
     return {
-        "delta": float(np.linalg.norm(e) / np.linalg.norm(x)),
-        "epsilon": float(np.abs(e).mean()),
+        "delta": float(np.linalg.norm(e) / np.linalg.norm(x)),  # (10), right
+        "epsilon": float(np.abs(e).mean()),  # (10), left
         "energy": float(np.sqrt(max(e @ (A @ e), 0.0) / (x @ Ax))),
         "residual": float(np.linalg.norm(A @ e) / np.linalg.norm(Ax)),
     }

@@ -45,6 +45,14 @@ def read_fasta(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     OSError
         The file cannot be read.
 
+    Notes
+    -----
+    Cost: one pass over the file; a byte a base.
+
+    References
+    ----------
+    Pearson, Lipman, Improved tools for biological sequence comparison, Proc. Natl. Acad. Sci. USA 85 (1988) 2444-2448.
+
     Examples
     --------
     >>> import tempfile, pathlib

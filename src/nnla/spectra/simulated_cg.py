@@ -257,6 +257,10 @@ def quick_cost(
     `simulate_curve` has them.
 
     Cost: that of `simulate_outer_iterations` for three candidates.
+
+    References
+    ----------
+    As `simulate_outer_iterations`.
     """
     few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
     return float(simulate_curve(lam, weight, few, m, (rtol,), maxiter=maxiter, measure=measure).min())
@@ -293,9 +297,9 @@ def simulate_probe(
     out = np.empty(alpha.size)
     for j in range(alpha.size):
         q = lam * p
-        r = r - (rr / (p @ q)) * q
+        r = r - (rr / (p @ q)) * q  # lines 3 and 5 of algorithm 6.18
         new = r @ r
-        p = r + (new / rr) * p
+        p = r + (new / rr) * p  # lines 6 and 7
         rr = new
         out[j] = np.sqrt((r * r) @ ratio) / start
         if not rr > 1e-280:

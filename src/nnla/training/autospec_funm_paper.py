@@ -74,7 +74,7 @@ def final_polynomial(coefficients: Any, x: Any) -> Any:
     acc, old, new = torch.ones_like(x), torch.ones_like(x), x
     for layer in coefficients.unsqueeze(-1):
         rho, gamma, eta, alpha, beta = layer.unbind(1)  # each (B, 1)
-        acc, old, new = acc + rho * new, new, gamma * acc + eta * old + (alpha + beta * x) * new
+        acc, old, new = acc + rho * new, new, gamma * acc + eta * old + (alpha + beta * x) * new  # (5)
     return new
 
 

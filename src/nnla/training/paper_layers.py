@@ -107,7 +107,7 @@ def anchor_weights(step: int, steps: int, layers: int) -> np.ndarray:
     >>> bool(anchor_weights(75, 100, 4)[3] == anchor_weights(75, 100, 4).max())
     True
     """
-    anchor = min(layers * step // max(steps, 1), layers - 1)
+    anchor = min(layers * step // max(steps, 1), layers - 1)  # (18)
     distance = np.abs(np.arange(layers) - anchor)
-    weight = 1.0 / np.maximum(distance, 1) ** 2
+    weight = 1.0 / np.maximum(distance, 1) ** 2  # (19)
     return weight / weight.sum()
