@@ -30,6 +30,10 @@ _FOLDER = Path(__file__).parent / "weights"
 def weights() -> dict[str, dict[str, Any]]:
     """The shipped models: name -> file, sha256, reader, purpose, and card (recipe, seed, envelope, measured figures).
 
+    Notes
+    -----
+    Cost: one small JSON file read.
+
     Examples
     --------
     >>> import nnla
@@ -58,6 +62,8 @@ def load(name: str | os.PathLike[str]) -> Any:
 
     Notes
     -----
+    Cost: the file read once, and its SHA-256 for a shipped model.
+
     A shipped model is read once; a file is read anew at every call, as it may have been trained further.
     """
     if not isinstance(name, (str, os.PathLike)):
@@ -154,6 +160,8 @@ def save_model(
 
     Notes
     -----
+    Cost: that of `write_safetensors`.
+
     A tensor is written in float32 where that holds all its numbers, as it does those of most trained networks,
     else as it is: nothing is lost.
     """
@@ -181,6 +189,10 @@ def read_model(
     ------
     WeightsError
         Anything malformed, or of another kind.
+
+    Notes
+    -----
+    Cost: that of `read_safetensors`.
     """
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
@@ -196,6 +208,10 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
     ------
     WeightsError
         Not a safetensors file, truncated, or of another kind than asked for.
+
+    Notes
+    -----
+    Cost: the file read once; memory of its tensors.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -215,7 +231,10 @@ def _contents(stream: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def write_safetensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a weights file atomically; the same contents give the same bytes."""
+    """Write a weights file atomically; the same contents give the same bytes.
+
+    Cost: one copy of the tensors in memory, then of the bytes.
+    """
     from safetensors.numpy import save
 
     data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata=metadata)

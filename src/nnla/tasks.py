@@ -307,6 +307,10 @@ def engine_for(engine: Any, field: str, method: str) -> Any:
         The weights cannot be loaded.
     OptionError
         The engine is of another task.
+
+    Notes
+    -----
+    Cost: the weights are read once in a process; a file given by path at every call.
     """
     from nnla.registry import load
 

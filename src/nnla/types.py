@@ -104,9 +104,17 @@ class SpectralProbe:
 
     Notes
     -----
+    Cost: ``steps`` products where it was made; the Gauss rule, of a tridiagonal matrix, once when it is first asked
+    for.
+
     The Gauss rule of the tridiagonal matrix: `ritz_values` with `ritz_weights` and `ritz_residuals`. No
     basis is stored and nothing is reorthogonalised, so multiple copies of converged extreme values
     can appear; they are harmless and carry the right total weight.
+
+    References
+    ----------
+    Golub, Meurant, Matrices, Moments and Quadrature with Applications (2010), chapter 6 (the Gauss rule). Parlett, The
+    Symmetric Eigenvalue Problem (1998), chapter 13 (residual norms |beta_k s_k|, copies).
     """
 
     alpha: np.ndarray

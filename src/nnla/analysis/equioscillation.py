@@ -52,6 +52,15 @@ def equioscillation(
     -------
     Equioscillation
 
+    Notes
+    -----
+    Cost: the roots of a polynomial of the degree, below 1 ms; without a ``window`` also `minimax_gap`, 2 s.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 6. Trefethen, Approximation Theory and Approximation Practice (2013), chapter
+    10.
+
     Examples
     --------
     >>> e = equioscillation(Recurrence.from_chebyshev([0] * 8 + [3.0], 0.2, 1.5))
@@ -115,6 +124,10 @@ def chebyshev_fit(recurrence: Recurrence, *, reach: float = 2.0) -> ChebyshevFit
     Nearest by least squares of the difference over max(1, |T|), so that the oscillations and the growth beside them
     count alike. a and d follow from b and c by linear least squares; those from the extrema of `minimax_gap`
     and from a grid, by Nelder-Mead.
+
+    Notes
+    -----
+    Cost: some thousand evaluations of P on scalars and `minimax_gap`; 2 s for degree 21.
 
     References
     ----------

@@ -35,6 +35,14 @@ def filters_held_out(engine: Any, count: int = 500, *, seed: int = 0) -> dict[st
         the share at or below 1. "chebyshev 1.5k" and "chebyshev l / 2" have their cut at those Ritz values, with the
         residual as margin; "chebyshev known" at the true l-th eigenvalue. "engine, guarded" falls back to "chebyshev
         l / 2" where `filter_quality` at that cut is less than half, in the logarithm, of what the fallback has.
+
+    Notes
+    -----
+    Cost: a simulated eigensolver for each spectrum on some hundred nodes; no training, no matrices.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (14) and (15), Figure 11.
     """
     s = filter_spectra(count, _HELD_OUT + seed, gap=(2e-4, 0.6))
     degree = engine.config.degree
@@ -79,6 +87,14 @@ def roots_held_out(engine: Any, count: int = 500, *, seed: int = 0, steps: int =
     dict
         JSON-able: method -> geometric mean and worst of `inverse_root_improvement` (1 is the Taylor series of equal
         degree), and the share at or below 1; "chebyshev" interpolates on the probed interval.
+
+    Notes
+    -----
+    Cost: a simulated Lanczos run for each spectrum; no matrices.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (23) and (24), Figure 14.
     """
     from nnla.problems.paper_spectra import paper_spectra
     from nnla.spectra.simulated_cg import simulate_lanczos

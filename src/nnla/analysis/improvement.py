@@ -26,6 +26,14 @@ def gap_improvement(P: Recurrence, x: np.ndarray, k: int, cut: int) -> float:
     x : (n,) eigenvalues in [0, 1], descending, the first k wanted
     cut : the paper's l, dimension of the search space (Figure 11), or 1.5 k (Figures 2, 5)
 
+    Notes
+    -----
+    Cost: n evaluations of P and a selection.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (11); Figures 5 and 11.
+
     Examples
     --------
     >>> x = np.linspace(1, 0, 101)
@@ -48,6 +56,14 @@ def condition_improvement(P: Recurrence, lam: np.ndarray) -> float:
     P : preconditioner of degree d
     lam : (n,) positive eigenvalues
 
+    Notes
+    -----
+    Cost: n evaluations of P.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (20) and (21).
+
     Examples
     --------
     >>> lam = np.linspace(0.01, 1, 200)
@@ -69,6 +85,14 @@ def inverse_root_improvement(P: Recurrence, lam: np.ndarray) -> float:
     ----------
     P : approximation of x^(-1/2), of degree d
     lam : (n,) positive eigenvalues; the Taylor series is about the largest
+
+    Notes
+    -----
+    Cost: n evaluations of P and of a Taylor polynomial.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (23) and (24); Figure 14.
 
     Examples
     --------

@@ -35,6 +35,10 @@ def plot_chebyshev_fits(fits: Mapping[str, ChebyshevFit]) -> Any:
     Parameters
     ----------
     fits : title -> result of `nnla.analysis.chebyshev_fit`
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Figure 6.
     """
     figure, axes = _panels(len(fits))
     for axis, (title, fit) in zip(axes, fits.items(), strict=True):
@@ -80,6 +84,10 @@ def plot_curves(
     xlabel, ylabel : of all panels
     xlog : whether x is logarithmic
     zero : whether y starts at 0
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Figures 5, 10, 11a and 13.
     """
     figure, axes = _panels(len(panels))
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -106,6 +114,10 @@ def plot_improvements(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, xl
     Parameters
     ----------
     panels : title -> (x, improvement), a point per spectrum
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Figures 11b, 12 and 14.
     """
     figure, axes = _panels(len(panels), width=3.8)
     top = max(float(np.max(y)) for _, y in panels.values())

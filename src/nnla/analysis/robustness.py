@@ -19,6 +19,14 @@ def without_residuals(probe: SpectralProbe) -> SpectralProbe:
 
     The upper bound shrinks with the residual of the largest Ritz value, as it is part of what is left out.
 
+    Notes
+    -----
+    Cost: none: a copy of the coefficients.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.5; Figures 5 and 13.
+
     Examples
     --------
     >>> import nnla
@@ -62,6 +70,10 @@ def probe_robustness(
     Notes
     -----
     Cost: for every length, the probe and ``degree + 1`` products per iteration.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.5; Figure 10.
 
     Examples
     --------

@@ -53,6 +53,10 @@ def predict(window: Window, engine: Any, product: float, native: bool) -> dict[s
     engine : predicts steps from it
     product : seconds of a product with A
     native : whether filters run in the fused kernels
+
+    Notes
+    -----
+    Cost: a small network for each degree; no products.
     """
     n, ncv = window.n, window.ncv
     keep = window.k + 5

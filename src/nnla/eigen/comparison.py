@@ -82,6 +82,15 @@ def compare_eigensolvers(
     -------
     list of EigenRow. SciPy's tolerance is relative to the eigenvalue, ours to ``||A||``: "arpack" is asked for ``tol``
     as its own, "arpack, same residual" for what makes its residuals about as large as ours.
+
+    Notes
+    -----
+    Cost: every method runs once; SciPy's end at ``patience`` times the products of the slowest of ours.
+
+    References
+    ----------
+    Lehoucq, Sorensen, Yang, ARPACK Users' Guide (1998). Knyazev, Toward the optimal preconditioned eigensolver, SIAM J.
+    Sci. Comput. 23 (2001) 517-541 (LOBPCG).
     """
     op = as_operator(A, definite=False)
     names = [*_OWN, "arpack", "arpack, same residual", "lobpcg"] if methods is None else methods

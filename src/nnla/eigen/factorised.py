@@ -26,6 +26,10 @@ def solve_dense(op: Operator, k: int, orientation: float) -> tuple[np.ndarray, n
     """The k pairs by LAPACK: eigenvalues increasing, vectors (n, k), true residual norms.
 
     Cost: some 4 n^3 / 3 operations and two n x n arrays; n products where the entries are not known.
+
+    References
+    ----------
+    Golub & Van Loan, Matrix Computations, 4th ed., section 8.3.
     """
     n = op.n
     if n > DENSE_LIMIT:
@@ -50,6 +54,10 @@ def solve_inverse(
     by its pivots whether the shift was far enough.
 
     Cost: one factorisation, as a rule, and some 2 k solves.
+
+    References
+    ----------
+    Ericsson, Ruhe, The spectral transformation Lanczos method, Math. Comp. 35 (1980) 1251-1268.
     """
     if op.csr is None:
         raise OptionError("method='direct' needs the stored entries of a sparse A; use 'dense', 'autospec' or 'auto'")

@@ -52,6 +52,15 @@ def choose_filter(window: Window, method: str, degree: int, *, cut: float = CUT,
     Returns
     -------
     FilterChoice; its polynomial is monotone beyond the cut, by construction, but for "autospec-paper"
+
+    Notes
+    -----
+    Cost: no products: a small network or a formula.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.2 and appendix E. Zhou, Saad, SIAM J. Matrix Anal. Appl. 29 (2007)
+    ("chebyshev").
     """
     if method == "power":
         return FilterChoice(power_filter(window.edge, window.far, degree), None)
@@ -117,6 +126,10 @@ def learned_filter(engine: Any, method: str) -> Any:
         The weights cannot be loaded.
     OptionError
         The engine is of another task.
+
+    Notes
+    -----
+    Cost: the weights are read once in a process; a file given by path at every call.
     """
     return engine_for(engine, "eigenproblems", method)
 

@@ -32,6 +32,10 @@ def chebyshev_filter(cut: float, far: float, degree: int) -> Recurrence:
     -------
     Recurrence of ``degree`` products, of modulus at most 1 on the interval and monotone beyond the cut.
 
+    Notes
+    -----
+    Cost: none to make; ``degree`` products an application.
+
     References
     ----------
     Zhou, Saad, A Chebyshev-Davidson algorithm for large symmetric eigenproblems, SIAM J. Matrix Anal. Appl. 29
@@ -53,6 +57,15 @@ def chebyshev_filter(cut: float, far: float, degree: int) -> Recurrence:
 def power_filter(edge: float, far: float, degree: int) -> Recurrence:
     """X^d with X = (A - far) / (edge - far): the power method's filter, AutoSpec's baseline.
 
+    Notes
+    -----
+    Cost: none to make; ``degree`` products an application.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (15). Golub & Van Loan, Matrix Computations, 4th ed., section 7.3 (power
+    method).
+
     Examples
     --------
     >>> P = power_filter(0.0, 10.0, 3)
@@ -72,6 +85,13 @@ def strength(cut: float, edge: float, far: float, degree: int) -> float:
 
     T_d there is about cosh(2 sqrt(strength)): below 1 the filter is as steep as it can be for its degree, far above
     it the wanted eigenvalues differ less from each other, relative to their size, than a lower cut would make them.
+
+    Cost: none.
+
+    References
+    ----------
+    The bound behind it: Saad, Numerical Methods for Large Eigenvalue Problems, 2nd ed. (2011), section 4.4 (T_d beyond
+    the interval).
     """
     return degree**2 * (cut - edge) / (far - cut) if far != cut else math.inf
 
@@ -125,7 +145,13 @@ def filter_quality(recurrence: Recurrence, values: Any, residuals: Any, k: int, 
     The (14) of the paper takes the l-th largest |P| over all eigenvalues. Those are unknown in use, so the maximum
     over the whole interval that holds them stands in: it is an upper bound, and equal where P decreases towards the
     unwanted end. As a guard, compare with a Chebyshev filter at the same cut; with ``cut = l // 2`` that is
-    "engine, guarded" of the model card. Cost: 64 evaluations of P on scalars per degree, no products.
+    "engine, guarded" of the model card.
+
+    Cost: 64 evaluations of P on scalars per degree, no products.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (14) and section 5.2.
 
     Examples
     --------

@@ -17,7 +17,10 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 def multiply(op: Operator, v: np.ndarray) -> np.ndarray:
-    """A v as a NumPy array, whatever kind of operator A is; counted."""
+    """A v as a NumPy array, whatever kind of operator A is; counted.
+
+    Cost: a product with A.
+    """
     return op.matvec(v) if op.xp == "numpy" else to_numpy(op.matvec(op.as_vector(v)))
 
 

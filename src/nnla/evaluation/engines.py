@@ -238,7 +238,10 @@ def _on_spectra(
 
 
 def unguarded(engine: Any, probe: SpectralProbe, degree: int, rtol: float) -> tuple[Recurrence, bool]:
-    """What the network asks for before any guard, and whether the probe is in its envelope."""
+    """What the network asks for before any guard, and whether the probe is in its envelope.
+
+    Cost: one answer of the engine.
+    """
     return _UNGUARDED[engine.task](engine, probe, degree, rtol)
 
 

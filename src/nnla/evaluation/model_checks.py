@@ -25,7 +25,10 @@ _UNIT = 2.0**30  # exact: what depends on it depends on the scale, not on roundi
 
 
 def check_polynomials(engine: Any, trials: int, seed: int) -> list[str]:
-    """Of an engine for linear systems: probes of random spectra, the same in other units."""
+    """Of an engine for linear systems: probes of random spectra, the same in other units.
+
+    Cost: a simulated probe and three answers of the engine a trial.
+    """
     from nnla.evaluation.engines import unguarded
     from nnla.problems.spectra import sample_spectrum
     from nnla.spectra.simulated_cg import simulate_probe

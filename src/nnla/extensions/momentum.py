@@ -42,6 +42,14 @@ def chebyshev_schedule(a: float, b: float) -> Iterator[Coefficients]:
 
     On a quadratic with Hessian in [0, b] neither the gradient's norm nor f ever exceeds where it started.
 
+    Cost: a few operations on scalars a step, which takes one gradient.
+
+    References
+    ----------
+    Golub, Varga, Chebyshev semi-iterative methods, Numer. Math. 3 (1961) 147-168.
+
+    Examples
+    --------
     >>> [tuple(round(v, 3) for v in next(chebyshev_schedule(1.0, 3.0)))]
     [(0.5, 0.0, 0.0)]
     """
@@ -60,14 +68,30 @@ def chebyshev_schedule(a: float, b: float) -> Iterator[Coefficients]:
 
 
 def heavy_ball(a: float, b: float) -> Iterator[Coefficients]:
-    """Polyak's optimal fixed coefficients for a quadratic with Hessian in [a, b]."""
+    """Polyak's optimal fixed coefficients for a quadratic with Hessian in [a, b].
+
+    Cost: none; a step takes one gradient.
+
+    References
+    ----------
+    Polyak, Some methods of speeding up the convergence of iteration methods, USSR Comput. Math. Math. Phys. 4 (1964)
+    1-17; AutoSpec (arXiv:2602.09530), appendix A.1.
+    """
     root_a, root_b = math.sqrt(a), math.sqrt(b)
     while True:
         yield 4 / (root_a + root_b) ** 2, ((root_b - root_a) / (root_b + root_a)) ** 2, 0.0
 
 
 def nesterov(a: float, b: float) -> Iterator[Coefficients]:
-    """Nesterov's scheme: constant momentum for a strong convexity a > 0, (k - 1) / (k + 2) for a = 0."""
+    """Nesterov's scheme: constant momentum for a strong convexity a > 0, (k - 1) / (k + 2) for a = 0.
+
+    Cost: none; a step takes one gradient.
+
+    References
+    ----------
+    Nesterov, Introductory Lectures on Convex Optimization (2004), section 2.2 (a > 0). Su, Boyd, Candes, J. Mach.
+    Learn. Res. 17 (2016) ((k - 1) / (k + 2)).
+    """
     k = 0
     while True:
         k += 1
@@ -76,7 +100,15 @@ def nesterov(a: float, b: float) -> Iterator[Coefficients]:
 
 
 def features(probe: SpectralProbe, reduction: float) -> np.ndarray:
-    """(FEATURES,) scale-free description of a probe started from the gradient; `reduction` is the one wanted."""
+    """(FEATURES,) scale-free description of a probe started from the gradient; `reduction` is the one wanted.
+
+    Cost: the probe's own eigenproblem; no products.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 3.1 and appendix A.1: cheap probes of the Hessian; which ones is this
+    package's choice.
+    """
     b, tiny = probe.upper_bound, 1e-12
     theta = np.maximum(probe.ritz_values / b, tiny)
     weight, residual = probe.ritz_weights, probe.ritz_residuals / b
@@ -95,7 +127,10 @@ def features(probe: SpectralProbe, reduction: float) -> np.ndarray:
 
 
 def forward(x: Any, parameters: dict[str, Any]) -> Any:
-    """Predicted log iterations of each candidate above the best one, (N, len(CANDIDATES)); NumPy or torch."""
+    """Predicted log iterations of each candidate above the best one, (N, len(CANDIDATES)); NumPy or torch.
+
+    Cost: three small matrix-vector products a row.
+    """
     xp = namespace(x)
     h = (x - parameters["mean"]) / parameters["std"]
     h = xp.tanh(h @ parameters["W0"] + parameters["b0"])
@@ -115,5 +150,13 @@ def choose_lower(probe: SpectralProbe, reduction: float) -> float:
     ------
     WeightsError
         The shipped weights cannot be read.
+
+    Notes
+    -----
+    Cost: three small matrix-vector products; no gradient beyond the probe's.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), appendix A.1 (gradient-driven transitions); the network is this package's.
     """
     return engine_for(None, "convex minimisation", "autospec").lower(probe, reduction)

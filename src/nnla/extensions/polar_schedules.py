@@ -28,6 +28,13 @@ def schedule(method: str, lower: float, rng: np.random.Generator, eps: float) ->
     """(step, Gram matrix) -> coefficients (c_0, c_1, ...) of the transition X c(X'X); None where it ends.
 
     `lower` is the smallest singular value expected, of a matrix scaled to largest at most 1; Polar Express needs it.
+
+    Cost: none but for "prism", which takes a sketch a step (`prism_coefficients`), and `polar_express`' own.
+
+    References
+    ----------
+    Higham, Functions of Matrices (2008), chapter 8 (Newton-Schulz). Polar Express, arXiv:2505.16932. PRISM,
+    arXiv:2601.22137.
     """
     if method == "newton-schulz":
         return lambda step, G: (1.875, -1.25, 0.375)
@@ -55,6 +62,10 @@ def prism_coefficients(G: Any, rng: np.random.Generator, sketch: int = _SKETCH) 
     The a that makes the Frobenius norm of the next residual I - G (I + R/2 + a R^2)^2 smallest: a polynomial of
     degree four in a, whose coefficients are traces of powers of R, estimated with a Gaussian sketch (some products
     with `sketch` vectors: no product of matrices). The minimum is taken over the range where the iteration converges.
+
+    Notes
+    -----
+    Cost: five products of G with ``sketch`` vectors, 10 n^2 sketch operations.
 
     References
     ----------

@@ -42,6 +42,15 @@ def zolotarev_inv_sqrt(a: float, b: float, degree: int) -> Fit:
     Zolotarev's; scaled so that the relative error takes both signs equally. It falls like
     exp(-2 pi^2 degree / (log(b/a) + 3)).
 
+    Notes
+    -----
+    Cost: elliptic functions at ``degree`` points and the error on a grid, below 1 ms.
+
+    References
+    ----------
+    Hale, Higham, Trefethen, Computing A^alpha, log(A), and related matrix functions by contour integrals, SIAM J.
+    Numer. Anal. 46 (2008) 2505-2523, method 3.
+
     Examples
     --------
     >>> fit = zolotarev_inv_sqrt(1e-6, 1.0, 12)
@@ -61,7 +70,15 @@ def zolotarev_inv_sqrt(a: float, b: float, degree: int) -> Fit:
 
 
 def fit_rational(f: Any, bounds: tuple[float, float], degree: int | None, rtol: float) -> Fit:
-    """The approximation that suits f: Zolotarev, AAA, or exact for "inv"; `degree` None means as `rtol` asks."""
+    """The approximation that suits f: Zolotarev, AAA, or exact for "inv"; `degree` None means as `rtol` asks.
+
+    Cost: milliseconds for the roots, some 0.15 s for AAA; no products.
+
+    References
+    ----------
+    That of `zolotarev_inv_sqrt`; Nakatsukasa, Sete, Trefethen, The AAA algorithm for rational approximation, SIAM J.
+    Sci. Comput. 40 (2018) A1494-A1522.
+    """
     if f == "inv":
         return Fit(np.zeros(1, complex), np.ones(1, complex), 0.0, 0.0)
     if f in ("inv_sqrt", "sqrt", "sign"):
@@ -171,7 +188,10 @@ def _with_residues(poles: np.ndarray, x: np.ndarray, y: np.ndarray, size: np.nda
 
 
 def fit_poles(f: Any, poles: np.ndarray, bounds: tuple[float, float]) -> Fit:
-    """The least squares fit with the poles given."""
+    """The least squares fit with the poles given.
+
+    Cost: one least squares problem, a row for each point of the grid and a column for each pole; no products.
+    """
     if poles.ndim != 1 or poles.size == 0 or not np.all(np.isfinite(poles)):
         raise OptionError("poles must be a non-empty list of finite numbers")
     real, imaginary = np.real(poles), np.imag(poles)

@@ -113,6 +113,12 @@ def next_transition(seen: Check, tol: float, eps: float, extra: int = 0) -> Stag
 
     The first of the planned ones where the lower end is known. Where it is not, the one that lifts small singular
     values most per product: its coefficients hardly depend on the lower end, the length of the plan does.
+
+    Cost: that of `plan` or, for an unknown lower end, of `stage` for each degree; no products.
+
+    References
+    ----------
+    As `nnla.extensions.minimax.plan`.
     """
     ratio = min(max(seen.lower / seen.upper, 1e-16), 1.0)
     if seen.resolved:

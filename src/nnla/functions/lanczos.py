@@ -147,6 +147,11 @@ def lanczos_function(
     Cost: one product per step and column (two with two passes); steps x n x k numbers stored (four blocks with
     two passes). The estimate is the change since the last estimate, about a seventh of the steps ago, with the
     tail of the series that the last changes suggest. A column whose Krylov space ends is exact to rounding.
+
+    References
+    ----------
+    Druskin, Knizhnerman (1991). Saad, SIAM J. Numer. Anal. 29 (1992) 209-228. Higham, Functions of Matrices (2008),
+    section 13.2.
     """
     columns = 1 if V.ndim == 1 else int(V.shape[1])
     n = int(V.shape[0])

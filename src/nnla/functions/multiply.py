@@ -119,6 +119,10 @@ def matfun(A: Any, f: Any = "inv_sqrt") -> np.ndarray:
     -----
     Cost: O(n^3) time, O(n^2) memory; n products if A is known only by products. Exact to rounding.
 
+    References
+    ----------
+    Higham, Functions of Matrices (2008), section 4.5 (diagonalisation).
+
     Examples
     --------
     >>> matfun([[2.0, 0.0], [0.0, 8.0]], "inv").tolist()
@@ -162,6 +166,11 @@ def matrix_function(
     Notes
     -----
     Cost: the probe's products now, ``degree`` per application. The coefficients are in ``recurrence``, and travel.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.4. Trefethen, Approximation Theory and Approximation Practice (2013), chapter
+    8 (geometric convergence of the interpolants).
 
     Examples
     --------
@@ -225,6 +234,10 @@ class MatrixFunction(BoundPolynomial):
     report : MatrixFunctionReport
     error_estimate : expected relative error of P(A) v, any v
     applies, products : counters of its use
+
+    Notes
+    -----
+    Cost: ``degree`` products with A an application, three vectors.
     """
 
     def __init__(

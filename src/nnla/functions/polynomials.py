@@ -78,9 +78,16 @@ def zones_of(probe: SpectralProbe, f: ScalarFunction, margins: Margins) -> Zones
 
     Notes
     -----
+    Cost: some operations on each Ritz value; no products.
+
     An interval of ``spread`` residuals around every Ritz value. Neighbours that have both not converged are joined:
     there may well be eigenvalues between them. For functions on positive numbers the lower end stays positive, or
     0 where f is defined there.
+
+    References
+    ----------
+    Parlett, The Symmetric Eigenvalue Problem (1998), section 4.5: an eigenvalue lies within the residual norm of a Ritz
+    value.
     """
     real = probe.ritz_weights > _GHOST
     theta, residual = probe.ritz_values[real], probe.ritz_residuals[real]
@@ -114,7 +121,10 @@ def zones_of(probe: SpectralProbe, f: ScalarFunction, margins: Margins) -> Zones
 
 
 def check_points(zones: Zones, degree: int) -> np.ndarray:
-    """Points of the zones, dense enough for polynomials of the degree: (N,) increasing."""
+    """Points of the zones, dense enough for polynomials of the degree: (N,) increasing.
+
+    Cost: some points for each degree, and 13 a zone.
+    """
     a, b = zones.hull
     whole = _chebyshev_points(a, b, degree)
     inside = whole[zones.contain(whole)]
@@ -127,6 +137,8 @@ def deviation(P: Any, f: ScalarFunction, x: np.ndarray, scale: float) -> float:
 
     Either bounds the relative error of P(A) v: the first for every v, the second for those of ||f(A) v|| =
     scale ||v||.
+
+    Cost: P and f at the points.
     """
     with np.errstate(all="ignore"):
         exact = f(x)
@@ -138,14 +150,28 @@ def deviation(P: Any, f: ScalarFunction, x: np.ndarray, scale: float) -> float:
 
 
 def interpolant(f: ScalarFunction, a: float, b: float, degree: int) -> Recurrence:
-    """Chebyshev interpolation of f on [a, b]: the classical answer."""
+    """Chebyshev interpolation of f on [a, b]: the classical answer.
+
+    Cost: f at degree + 1 points and a cosine transform; ``degree`` products an application.
+
+    References
+    ----------
+    Trefethen, Approximation Theory and Approximation Practice (2013), chapters 2 and 8.
+    """
     if b - a <= 1e-14 * max(abs(a), abs(b)):
         return replace(Recurrence.from_chebyshev([float(f(np.array([(a + b) / 2]))[0])], -1.0, 1.0), domain=(a, b))
     return Recurrence.from_function(f, a, b, degree)
 
 
 def chebyshev_coefficients(f: ScalarFunction, a: float, b: float, degree: int) -> np.ndarray:
-    """Coefficients of the interpolant of f on [a, b], (degree + 1,)."""
+    """Coefficients of the interpolant of f on [a, b], (degree + 1,).
+
+    Cost: f at degree + 1 points and a fast cosine transform.
+
+    References
+    ----------
+    Trefethen, Approximation Theory and Approximation Practice (2013), chapter 3.
+    """
     t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
     from scipy.fft import dct
 
@@ -163,6 +189,14 @@ def neumann_series(f: ScalarFunction, centre: float, b: float, degree: int) -> R
     ------
     OptionError
         Another function.
+
+    Notes
+    -----
+    Cost: degree + 1 coefficients; ``degree`` products an application.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (24). Higham, Functions of Matrices (2008), section 4.3.
     """
     k = np.arange(1, degree + 1)
     if f == FUNCTIONS["inv_sqrt"]:
@@ -197,8 +231,9 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
     -----
     Lawson's iteratively reweighted least squares in an orthonormal basis of the weighted points; the best iterate is
     taken, so it need not converge. A positive f is fitted from both sides alike in ratio, not in difference: P is
-    scaled by 1 / sqrt(1 + e^2) for the error e, which is what P A P = I asks of the inverse square root. Cost: 30 small
-    least-squares problems, 2-10 ms for degree 21; no products.
+    scaled by 1 / sqrt(1 + e^2) for the error e, which is what P A P = I asks of the inverse square root.
+
+    Cost: 30 small least-squares problems, 2-10 ms for degree 21; no products.
 
     References
     ----------

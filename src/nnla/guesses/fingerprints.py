@@ -56,13 +56,20 @@ def fingerprint(A: Any) -> dict[str, float]:
 
 
 def ranges(matrices: Iterable[Any]) -> dict[str, list[float]]:
-    """Smallest and largest value of each fact over some matrices, for the card of a model."""
+    """Smallest and largest value of each fact over some matrices, for the card of a model.
+
+    Cost: that of `fingerprint` for each matrix.
+    """
     prints = [fingerprint(A) for A in matrices]
     return {key: [min(p[key] for p in prints), max(p[key] for p in prints)] for key in prints[0]}
 
 
 def outside(A: Any, known: dict[str, list[float]]) -> list[str]:
     """What of a matrix a model has not seen, in words; empty where everything is within its training ranges.
+
+    Notes
+    -----
+    Cost: that of `fingerprint`: about two products with A.
 
     Examples
     --------

@@ -168,6 +168,10 @@ def level_structure(csr: Any) -> tuple[int, float]:
     `FILL` times the latter predicts the operations of a factorisation before anything is ordered.
 
     Cost: about a product.
+
+    References
+    ----------
+    George, Liu, Computer Solution of Large Sparse Positive Definite Systems (1981), chapter 4.
     """
     _, levels, cubed_width = native.level_structure(csr.indptr, csr.indices)
     return int(levels), float(cubed_width)

@@ -35,6 +35,8 @@ def why_not_native(csr: Any) -> str | None:
 
     Notes
     -----
+    Cost: none: sizes and types are looked at, not entries.
+
     Every caller of a native kernel asks first; what it refuses stays with SciPy.
     """
     if kernels.native is None:

@@ -142,6 +142,11 @@ def better_order(csr: Any) -> tuple[np.ndarray, sp.csr_array] | None:
     at least halves the cache lines that they touch.
 
     Cost: a product's time to find that it does not pay; some twenty to reorder.
+
+    References
+    ----------
+    Cuthill, McKee, Reducing the bandwidth of sparse symmetric matrices, Proc. 24th ACM National Conference (1969)
+    157-172; in reverse: George, Liu, Computer Solution of Large Sparse Positive Definite Systems (1981), chapter 4.
     """
     if why_not_native(csr) is not None or csr.shape[0] * 32 < cache_sizes().get(2, 1 << 20):
         return None

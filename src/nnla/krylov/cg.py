@@ -309,6 +309,16 @@ def conjugate_gradients(A: Callable[[Any], Any], b: Any, *, maxiter: int, **opti
     Returns
     -------
     CGResult
+
+    Notes
+    -----
+    Cost: a product and an application of M an iteration, one more application at the end and a product for each time
+    that the target seems reached; the vectors of `ConjugateGradients`.
+
+    References
+    ----------
+    Hestenes, Stiefel, J. Res. Nat. Bur. Standards 49 (1952) 409-436. Saad, Iterative Methods for Sparse Linear Systems,
+    2nd ed., algorithm 9.1.
     """
     cg = ConjugateGradients(A, b, **options)
     cg.advance(maxiter)
@@ -328,6 +338,10 @@ def lanczos_from_cg(alpha: list[float], beta: list[float], last_beta: float | No
     Returns
     -------
     (alpha, beta) of Lanczos, both (k,) or (k - 1,)
+
+    Notes
+    -----
+    Cost: some operations on k numbers; no products.
 
     References
     ----------

@@ -38,6 +38,15 @@ def start_cg(
         ``native``, ``inverse`` and ``count``
     flexible : flexible CG, for M of any kind
     The others are those of `nnla.krylov.cg.ConjugateGradients`.
+
+    Notes
+    -----
+    Cost: no products; those of an iteration are `ConjugateGradients`' own.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 9.1; flexible: Notay, SIAM J. Sci. Comput. 22
+    (2000), algorithm FCG(m).
     """
     if not flexible:
         system = op.native if b.shape in ((op.n,), (op.n, 1)) else None

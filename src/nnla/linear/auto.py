@@ -57,7 +57,10 @@ _OVER_IC = 20  # steps of the probe of a polynomial over IC
 
 
 def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> None:
-    """Choose among direct, plain, Jacobi, IC, AMG and the polynomial; keep the iterate when switching."""
+    """Choose among direct, plain, Jacobi, IC, AMG and the polynomial; keep the iterate when switching.
+
+    Cost: the products in the report; the choice itself: a few steps of CG, which are kept.
+    """
     columns = 1 if run.b.ndim == 1 else run.b.shape[1]
     costs = Costs(run.op, columns)
     if run.op.n <= _TINY and costs.direct() < np.inf:

@@ -89,7 +89,14 @@ def probe_for(
     run: Run, base: Scaling, method: str, steps: int | None, degree: int, engine: Any
 ) -> SpectralProbe | None:
     """The probe of a polynomial method: so many steps, or `PROBE_STEPS` and more where the engine expects many
-    iterations; None when nothing is left to do."""
+    iterations; None when nothing is left to do.
+
+    Cost: ``steps`` products, which the solve keeps; no more are made for the probe.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.3. Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 6.7.3.
+    """
     probing = Probing(run, base, method, "asked for")
     goes_on = probing.advance_to(PROBE_STEPS if steps is None else steps)
     if goes_on and steps is None and method == "autospec":
@@ -121,6 +128,14 @@ def polynomial_for(
     ------
     NotPositiveDefiniteError
         The probe has negative Ritz values.
+
+    Notes
+    -----
+    Cost: no products; a few milliseconds, see `nnla.polynomials.design.design_polynomial`.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.3.
     """
     started = time.perf_counter()
     # what is left to gain is relative to the residual that the probe left

@@ -38,6 +38,11 @@ class PolynomialPreconditioner(BoundPolynomial):
     Cost of one application: ``recurrence.products`` products with A, one more solve with B, about four
     vectors. Guaranteed: P > 0 on (0, b]; b bounds the spectrum as far as the probe saw it, and a CG
     that finds r'Mr <= 0 should go on without M (`nnla.solve` does).
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (4)-(5). Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section
+    12.3.
     """
 
     name = "polynomial"
@@ -123,6 +128,11 @@ def preconditioner(
     Cost: ``steps`` products for the probe, and ``degree`` per application. It stays valid for as long as
     A does: reuse it for every right-hand side.
 
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (4)-(5) and section 5.3. Saad, Iterative Methods for Sparse Linear Systems,
+    2nd ed., section 12.3.
+
     Examples
     --------
     >>> import numpy as np, nnla
@@ -154,7 +164,14 @@ def preconditioner(
 
 
 def choose_scaling(op: Operator) -> str:
-    """ "jacobi" where the diagonal is known and varies, else "none" (they would be the same)."""
+    """ "jacobi" where the diagonal is known and varies, else "none" (they would be the same).
+
+    Cost: a pass over the diagonal, where it is known.
+
+    References
+    ----------
+    van der Sluis, Condition numbers and equilibration of matrices, Numer. Math. 14 (1969) 14-23.
+    """
     diagonal = op.diagonal()
     if diagonal is None:
         return "none"

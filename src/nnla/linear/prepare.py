@@ -194,6 +194,11 @@ def prepare(
     Cost: the set-up of the method. A polynomial takes ``probe_steps`` (50) products for a probe from a random start;
     `nnla.solve` instead uses the first steps of the solve, for which it needs no products of its own.
 
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., chapters 9, 10 and 12. AutoSpec (arXiv:2602.09530),
+    section 5.3. Davis, Direct Methods for Sparse Linear Systems (2006), chapter 4.
+
     Examples
     --------
     >>> import numpy as np, nnla

@@ -16,7 +16,10 @@ _SLACK = 1 + 2e-12  # of the targets, which are a little less than what was aske
 
 
 def solution_of(run: Run) -> Solution:
-    """Final check and report."""
+    """Final check and report.
+
+    Cost: a product for each column, unless the residual has been checked already.
+    """
     run.restore_order()
     if not run.verified:
         run.check()

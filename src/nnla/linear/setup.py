@@ -105,7 +105,10 @@ class Setup:
 
 
 def make_setup(op: Operator, options: Options, rtol: float, seed: int, solves: int, started: float) -> Setup:
-    """Set up the method asked for, or that "auto" finds cheapest for so many right-hand sides."""
+    """Set up the method asked for, or that "auto" finds cheapest for so many right-hand sides.
+
+    Cost: that of the method; see `nnla.prepare`.
+    """
     before = op.products
     maker = _Maker(op, options, rtol, seed)
     method = options.method

@@ -88,6 +88,14 @@ def window_features(window: Window, degree: int) -> np.ndarray:
     Returns
     -------
     (F,) : depth and residual at `_PLACES`, then k, ncv / k, n, d, steps of the probe, and share of locked pairs
+
+    Notes
+    -----
+    Cost: some operations on each Ritz value of the window.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 3.1: Ritz values and residuals as probe; the scale is this package's.
     """
     scale = degree**2
     places = np.arange(1, window.values.size + 1)

@@ -80,6 +80,10 @@ def eig_window(k: int, size: int, wanted: int = 10, unwanted: int = 94) -> np.nd
     -------
     (wanted + unwanted,) indices, increasing.
 
+    Notes
+    -----
+    Cost: none: ``wanted + unwanted`` indices.
+
     Examples
     --------
     >>> eig_window(2, 8, wanted=3, unwanted=4)
@@ -94,16 +98,29 @@ def eig_embedding(parameters: dict[str, Any], x: Any) -> Any:
     """Algorithm 2, as repaired: y1 = min |W3' gelu(W1' x)|, y2 = W4' gelu(W2' x), (B, 2 l_0) -> (B, 1 + ends).
 
     The paper prints W3 in both lines; its parameter list says W4 for the second.
+
+    Cost: 4 l_0 H + H (k_0 + ends) multiplications a row, for hidden size H and k_0 outputs of W3.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Algorithm 2, lines 1 to 5.
     """
     p = parameters
-    y1 = abs(gelu(x @ p["W1"]) @ p["W3"])
+    y1 = abs(gelu(x @ p["W1"]) @ p["W3"])  # line 2, and the magnitudes of line 3
     y1 = y1.amin(-1, keepdim=True) if is_torch(y1) else y1.min(axis=-1, keepdims=True)
-    y2 = gelu(x @ p["W2"]) @ p["W4"]
-    return namespace(x).concatenate((y1, y2), axis=-1)
+    y2 = gelu(x @ p["W2"]) @ p["W4"]  # line 4
+    return namespace(x).concatenate((y1, y2), axis=-1)  # line 5
 
 
 def eig_forward(parameters: dict[str, Any], x: Any) -> Any:
-    """The whole network, for NumPy arrays and torch tensors: windows (B, 2 l_0) -> coefficients (D, B, 5)."""
+    """The whole network, for NumPy arrays and torch tensors: windows (B, 2 l_0) -> coefficients (D, B, 5).
+
+    Cost: that of `eig_embedding` and `backbone`.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Algorithms 1 and 2.
+    """
     return backbone(parameters, eig_embedding(parameters, x))
 
 

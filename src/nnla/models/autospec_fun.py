@@ -80,6 +80,12 @@ def fun_features(probe: SpectralProbe, *, degree: int, config: FunConfig) -> np.
 
     Logarithms of the extreme Ritz values relative to the largest, of their residuals relative to themselves, and of
     their Gauss weights; of n, of the steps and of the degree. Copies that only rounding has made are left out.
+
+    Cost: the probe's own eigenproblem; no products.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 3.1: Ritz values and residuals as probe; weights are this package's.
     """
     real = probe.ritz_weights > 1e-17
     theta = np.maximum(probe.ritz_values[real], 1e-300)

@@ -163,12 +163,22 @@ def tail_candidates(
 
 
 def forward(parameters: dict[str, Any], x: Any) -> Any:
-    """The network, for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B) predicted log ratios."""
+    """The network, for NumPy arrays and torch tensors: (B, F) or (E, B, F) -> (E, B) predicted log ratios.
+
+    Cost: that of `ensemble`.
+    """
     return ensemble(parameters, x)[..., 0] + x[..., -1]  # corrects the formula
 
 
 def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """`density_nodes`, with the outliers as they are: exact, single, and nothing between them."""
+    """`density_nodes`, with the outliers as they are: exact, single, and nothing between them.
+
+    Cost: that of `density_nodes`.
+
+    References
+    ----------
+    As `nnla.spectra.density.density_nodes`.
+    """
     lam, weight = density_nodes(probe, nodes)
     if tail.values.size == 0:
         return lam, weight

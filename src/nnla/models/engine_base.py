@@ -142,6 +142,14 @@ def ensemble(parameters: dict[str, Any], x: Any) -> Any:
     Returns
     -------
     (E, B, C)
+
+    Notes
+    -----
+    Cost: E (F H + H^2 + H C) multiplications a row, and E 2 H exponentials.
+
+    References
+    ----------
+    Elfwing, Uchibe, Doya, Neural Networks 107 (2018) 3-11: SiLU, the activation x / (1 + exp(-x)).
     """
     xp, p = namespace(x), parameters
     z = xp.clip((x - p["mean"]) / p["std"], -4.0, 4.0)

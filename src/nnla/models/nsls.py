@@ -113,6 +113,14 @@ def nsls_inputs(A: Any, b: np.ndarray, starts: np.ndarray, config: NSLSConfig) -
     Returns
     -------
     Edge weights A / max|a_ij| of each system, and features (n, F) by `augment`.
+
+    Notes
+    -----
+    Cost: ``steps`` products with A for each iteration of the augmentation, and a copy of A.
+
+    References
+    ----------
+    Grementieri & Galeone, Towards Neural Sparse Linear Solvers (arXiv:2203.06944), sections 4.1 and 4.2.
     """
     F = augment(
         A, b, starts, augmentation=config.augmentation, steps=config.steps, jacobi_sign=config.jacobi_sign
@@ -137,6 +145,11 @@ def nsls_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
     -------
     (n,) directions of the solutions.
 
+    Notes
+    -----
+    Cost: 2 ``blocks`` products of A with (n, inner) arrays and 4 ``blocks`` n inner^2 multiplications; some six such
+    arrays.
+
     References
     ----------
     Grementieri & Galeone, equations (5) and (6), figure 3.
@@ -146,8 +159,8 @@ def nsls_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
     H = F @ p["encoder_weight"] + p["encoder_bias"]
     stacks = [layers(p[key]) for key in _STACKS]
     for alpha, gamma, beta, root1, neighbour1, bias1, root2, neighbour2, bias2 in zip(*stacks, strict=True):
-        Z = graphs.norm(H, alpha, gamma, beta)
-        # Theta_1 x_i + Theta_2 sum_j a_ji x_j as one product with both matrices on top of each other
+        Z = graphs.norm(H, alpha, gamma, beta)  # (5)
+        # (6): Theta_1 x_i + Theta_2 sum_j a_ji x_j as one product with both matrices on top of each other
         Z = leaky_relu(cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1)
         H = H + cat((Z, product(graphs.A, Z)), 1) @ cat((root2, neighbour2), 0) + bias2
     H = leaky_relu(H @ p["decoder_weight1"] + p["decoder_bias1"])
@@ -156,6 +169,14 @@ def nsls_forward(parameters: dict[str, Any], graphs: Any, F: Any) -> Any:
 
 def scale_to_system(A: Any, b: np.ndarray, y: np.ndarray) -> np.ndarray:
     """mu y with the mu that minimises |A (mu y) - b| (equations 3 and 4), in float64; zero where A y = 0.
+
+    Notes
+    -----
+    Cost: a product with A.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), equations (3) and (4).
 
     Examples
     --------

@@ -26,6 +26,14 @@ def node_keys(A: Any, sweeps: int = 6) -> Any:
 
     Rounded to nine digits, so that sums in another order give the same number.
 
+    Notes
+    -----
+    Cost: ``sweeps`` + 1 products with |A|.
+
+    References
+    ----------
+    In the manner of colour refinement: Weisfeiler, Leman (1968).
+
     Examples
     --------
     >>> A = csr_array(np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.1], [0.0, 0.1, 1.0]]))
@@ -54,9 +62,16 @@ def aggregate(A: Any) -> np.ndarray:
 
     Notes
     -----
+    Cost: `node_keys`, two sorts of n keys, and four passes over the entries a round.
+
     Roots are a maximal independent set of distance two: in each round the nodes with the largest key within
     two steps become roots, and what lies within two steps of them is out (Bell, Dalton & Olson, 2012). Every
     other node joins the root that it is tied to most strongly, directly or by way of one neighbour.
+
+    References
+    ----------
+    Bell, Dalton, Olson, Exposing fine-grained parallelism in algebraic multigrid methods, SIAM J. Sci. Comput. 34
+    (2012) C123-C152.
 
     Examples
     --------
@@ -117,6 +132,14 @@ def coarse_levels(A: Any, count: int) -> list[tuple[Any, Any, Any]]:
     Returns
     -------
     For each level R (n_c, n), P (n, n_c), and A_c (n_c, n_c): P' A P scaled to a unit diagonal; float32.
+
+    Notes
+    -----
+    Cost: `aggregate` and a triple product R A P for each level.
+
+    References
+    ----------
+    That of `aggregate`.
     """
     out: list[tuple[Any, Any, Any]] = []
     graph = A
@@ -153,6 +176,10 @@ def partition(A: Any, unknowns: int) -> np.ndarray:
     Centres are chosen one by one, each as many edges as possible from those before it, and every row goes to the
     centre that is nearest (Gonzalez, 1985). Ties are broken by `node_keys`, which permute with the matrix.
     Cost: a breadth-first search for each part.
+
+    References
+    ----------
+    Gonzalez, Clustering to minimize the maximum intercluster distance, Theor. Comput. Sci. 38 (1985) 293-306.
 
     Examples
     --------

@@ -29,6 +29,10 @@ def check_system(A: Any, b: Any) -> tuple[csr_array, np.ndarray]:
     ShapeError, DTypeError, NonFiniteError, NotSymmetricError
     OptionError
         No entries of A are known.
+
+    Notes
+    -----
+    Cost: that of `nnla.as_operator`.
     """
     op = as_operator(A, definite=False)
     entries = op.entries()
@@ -47,6 +51,14 @@ def check_system(A: Any, b: Any) -> tuple[csr_array, np.ndarray]:
 def divide_by_largest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Each column of each graph divided by its largest magnitude; zero columns stay zero.
 
+    Notes
+    -----
+    Cost: three passes over the values.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), section 4.1.
+
     Examples
     --------
     >>> divide_by_largest(np.array([[1.0], [-2.0], [0.0]]), np.array([0, 2, 3])).ravel()
@@ -58,7 +70,14 @@ def divide_by_largest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def arnoldi_steps(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
-    """A b, A^2 b, ... each divided by its largest entry: (n, steps); v = b / |b|, then v <- A v / |A v|_inf."""
+    """A b, A^2 b, ... each divided by its largest entry: (n, steps); v = b / |b|, then v <- A v / |A v|_inf.
+
+    Cost: ``steps`` products with A.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), section 4.1, "Arnoldi augmentation".
+    """
     out = np.empty((b.size, steps))
     v = divide_by_largest(b[:, None], starts)[:, 0]
     for k in range(steps):
@@ -76,8 +95,14 @@ def jacobi_steps(A: Any, b: np.ndarray, starts: np.ndarray, steps: int, *, sign:
 
     Notes
     -----
+    Cost: ``steps`` products with A.
+
     The iteration diverges for most matrices of the paper. Its direction is all that is used, so b is scaled
     along with x before either can overflow. Rows without a diagonal entry get 0.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), section 4.1, "Jacobi augmentation".
     """
     if sign not in ("correct", "authors"):
         raise OptionError(f"the sign of the Jacobi augmentation is 'correct' or 'authors', got {sign!r}")
@@ -113,6 +138,10 @@ def augment(
     Returns
     -------
     (n, 2 + m) or, for two iterations, (n, 2 + 2 m). Diagonals are divided by the largest entry of A.
+
+    Notes
+    -----
+    Cost: ``steps`` products with A for each iteration named.
 
     References
     ----------

@@ -154,6 +154,14 @@ def equilibrate(A: Any, *, really: bool = True) -> Equilibrated:
     NotPositiveDefiniteError
         A diagonal entry that is not positive.
 
+    Notes
+    -----
+    Cost: one copy of A.
+
+    References
+    ----------
+    van der Sluis, Condition numbers and equilibration of matrices, Numer. Math. 14 (1969) 14-23.
+
     Examples
     --------
     >>> equilibrate(csr_array(np.array([[4.0, 1.0], [1.0, 1.0]]))).A.toarray()
@@ -188,6 +196,14 @@ def plus_features(A: Any, size: np.ndarray, b: np.ndarray, starts: np.ndarray, c
     b : (n,) equilibrated right-hand sides
     starts : (G + 1,)
     cg : its steps on A x = b
+
+    Notes
+    -----
+    Cost: a few passes over the entries of A and over cg's arrays; no products.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), section 4.1, for the part that is theirs: b, CG's iterates, their scale.
     """
     last = np.stack([b, cg.iterates[:, -1], cg.residual], axis=1)
     magnitude = np.abs(A.data)
@@ -208,6 +224,12 @@ def damping(A: Any, starts: np.ndarray, degree: int) -> list[np.ndarray]:
 
     The roots are Chebyshev's on [alpha, beta]: beta the largest row sum of |A|, an upper bound of the
     eigenvalues, and alpha = 4 beta / (degree + 1)^2, as low as the degree reaches.
+
+    Cost: a pass over the entries; each step then takes a product with every column.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 12.3.2 (Chebyshev's roots).
     """
     beta = np.maximum.reduceat(np.add.reduceat(np.abs(A.data), A.indptr[:-1]), starts[:-1])
     low = 4 / (degree + 1) ** 2
@@ -217,7 +239,10 @@ def damping(A: Any, starts: np.ndarray, degree: int) -> list[np.ndarray]:
 
 
 def rigid_outputs(geometry: Geometry, part: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The rigid motions of each part in the unknowns of the equilibrated system, (n, 6), float32."""
+    """The rigid motions of each part in the unknowns of the equilibrated system, (n, 6), float32.
+
+    Cost: a few passes over (n, 6) numbers.
+    """
     R = geometry.rigid_motions(part) / scale[:, None]
     largest = np.zeros((int(part.max()) + 1, R.shape[1]))
     np.maximum.at(largest, part, np.abs(R))
@@ -257,6 +282,15 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
     Returns
     -------
     (n, outputs)
+
+    Notes
+    -----
+    Cost: 2 ``blocks`` products of A with (n, inner) arrays, those with the coarse levels, and one with (n, outputs) for
+    each step; 4 ``blocks`` n inner^2 multiplications. `network_products` of the config counts the products.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), equations (5) and (6); coarse levels, skip, and smoothing are not theirs.
     """
     p = parameters
     cat = namespace(F).concatenate
@@ -265,8 +299,8 @@ def plus_forward(parameters: dict[str, Any], graphs: Any, F: Any, steps: Any = (
     levels = range(len(graphs.coarse))
     coarse = [[layers(p[f"coarse{level}_{key}"]) for key in _COARSE] for level in levels]
     for k, (alpha, gamma, beta, root1, neighbour1, bias1, root2, neighbour2, bias2) in enumerate(fine):
-        Z = graphs.norm(H, alpha, gamma, beta)
-        M = cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1
+        Z = graphs.norm(H, alpha, gamma, beta)  # (5) of NSLS
+        M = cat((Z, product(graphs.A, Z)), 1) @ cat((root1, neighbour1), 0) + bias1  # (6) of NSLS
         # down: means of what lies below; up: each level adds its answer to the one below
         means = [Z]
         for level in levels:

@@ -20,13 +20,27 @@ _EPSILON = 1e-8  # epsilon of Algorithm 1
 
 
 def gelu(x: Any) -> Any:
-    """GELU by tanh, alike in NumPy and torch; gelu(x) - gelu(-x) = x as for the one by erf."""
+    """GELU by tanh, alike in NumPy and torch; gelu(x) - gelu(-x) = x as for the one by erf.
+
+    Cost: one hyperbolic tangent for each number.
+
+    References
+    ----------
+    Hendrycks, Gimpel, Gaussian error linear units, arXiv:1606.08415; AutoSpec (arXiv:2602.09530), Algorithms 2 and 3.
+    """
     xp = namespace(x)
     return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def magnitudes(y: Any) -> Any:
-    """|y|, sorted in descending order along the last axis."""
+    """|y|, sorted in descending order along the last axis.
+
+    Cost: a sort of each row.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Algorithm 3, lines 4 and 5.
+    """
     xp = namespace(y)
     ordered = xp.sort(-xp.abs(y), axis=-1)
     return -(ordered[0] if is_torch(y) else ordered)
@@ -41,8 +55,16 @@ def backbone(parameters: dict[str, Any], e: Any) -> Any:
     ----------
     parameters : "W" (D, E, 6) and "b" (D, 1, 6); the last axis is rho, gamma, eta, alpha, beta, delta
     e : (B, E) embeddings
+
+    Notes
+    -----
+    Cost: 6 D E multiplications a row.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), Algorithm 1, lines 1 to 3.
     """
-    out = e @ parameters["W"] + parameters["b"]
+    out = e @ parameters["W"] + parameters["b"]  # lines 1 and 2
     return namespace(out).concatenate((out[..., :1], out[..., 1:5] / (out[..., 5:] + _EPSILON)), axis=-1)
 
 

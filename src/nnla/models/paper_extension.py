@@ -36,6 +36,14 @@ def extend(engine: Any, layers: int) -> Any:
     ------
     OptionError
         ``layers`` below 1.
+
+    Notes
+    -----
+    Cost: a copy of the parameters; the longer filter takes ``layers`` products more an application.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), appendix C.3.
     """
     if isinstance(layers, bool) or not isinstance(layers, (int, np.integer)) or layers < 1:
         raise OptionError(f"layers must be a positive integer, got {layers!r}")
@@ -51,6 +59,14 @@ def extend(engine: Any, layers: int) -> Any:
 
 def prefix(recurrence: Recurrence, degree: int) -> Recurrence:
     """The polynomial that the first ``degree - 1`` layers of a recurrence end with (Figure 11a).
+
+    Notes
+    -----
+    Cost: a copy of ``degree - 1`` layers.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), appendix C.3 and Figure 11a.
 
     Examples
     --------

@@ -228,6 +228,11 @@ def as_operator(A: Any, *, check: bool = True, definite: bool = True) -> Operato
     two random vectors, which find any but a contrived asymmetry. A positive diagonal is necessary, not
     sufficient: indefiniteness beyond it is found by the solver.
 
+    References
+    ----------
+    Golub & Van Loan, Matrix Computations, 4th ed., section 4.2: a positive definite A has a_ii > 0 and |a_ij| <=
+    sqrt(a_ii a_jj).
+
     Examples
     --------
     >>> op = as_operator([[2, -1], [-1, 2]])

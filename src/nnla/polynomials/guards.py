@@ -32,6 +32,10 @@ def check_polynomial(recurrence: Recurrence, upper: float, *, margin: float = MA
     recurrence : Recurrence
     upper : upper bound of the spectrum, > 0
     margin : how far beyond the bound to look
+
+    Notes
+    -----
+    Cost: some 40 (degree + 1) evaluations of P on scalars, and 17 more at each minimum; no products.
     """
     if not (np.isfinite(upper) and upper > 0):
         return Verdict(False, f"the upper bound {upper} of the spectrum is not positive")
@@ -57,7 +61,14 @@ def check_polynomial(recurrence: Recurrence, upper: float, *, margin: float = MA
 
 
 def check_probe(probe: SpectralProbe) -> Verdict:
-    """Whether a positive definite operator can have this probe."""
+    """Whether a positive definite operator can have this probe.
+
+    Cost: none beside the probe's own eigenproblem.
+
+    References
+    ----------
+    Parlett, The Symmetric Eigenvalue Problem (1998), chapter 11: Ritz values lie between the extreme eigenvalues.
+    """
     if not probe.lambda_max > 0:
         return Verdict(False, f"the largest Ritz value is {probe.lambda_max:.3g}: A is not positive definite")
     if not probe.definite:

@@ -16,6 +16,8 @@ def rule_interval(probe: SpectralProbe, degree: int) -> tuple[float, float]:
 
     A constant fraction of b for ill-conditioned operators, a little above the smallest eigenvalue for
     well-conditioned ones; no training, no simulation.
+
+    Cost: none beside the probe's own eigenproblem.
     """
     b = probe.upper_bound
     a = max(0.18 * b / (degree + 1) ** 2, 2.3 * probe.lambda_min)
@@ -33,6 +35,11 @@ def dos_interval(probe: SpectralProbe, degree: int, rtol: float = 1e-8) -> tuple
     -----
     Cost: 3-15 ms, no products. An excellent opponent of the learned engine where the probe resolves the
     low end, and blind where it does not.
+
+    References
+    ----------
+    Lin, Saad, Yang, Approximating spectral densities of large matrices, SIAM Rev. 58 (2016) 34-65; the simulation:
+    Greenbaum, Strakos, SIAM J. Matrix Anal. Appl. 13 (1992) 121-137.
     """
     m, b = degree + 1, probe.upper_bound
     lam, weight = density_nodes(probe)

@@ -184,7 +184,7 @@ class Recurrence:
                 new += work
         layers = self._layers()
         for k, (rho, gamma, eta, alpha, beta) in enumerate(layers):
-            following = spare.pop() if spare else np.empty_like(work)
+            following = spare.pop() if spare else np.empty_like(work)  # C+ of (5)
             terms = [(c, v) for c, v in ((alpha, new), (eta, old), (gamma, acc)) if c != 0]
             if beta != 0:
                 np.multiply(matvec(new), beta, out=following)
@@ -200,10 +200,10 @@ class Recurrence:
                 return following
             if rho != 0:
                 np.multiply(new, rho, out=work)
-                acc = acc + work if acc is z else np.add(acc, work, out=acc)
+                acc = acc + work if acc is z else np.add(acc, work, out=acc)  # A+ = A + rho C
             if old is not z and old is not new:
                 spare.append(old)
-            old, new = new, following
+            old, new = new, following  # B+ = C
         raise AssertionError("unreachable: D >= 1")
 
     # -- construction ------------------------------------------------------------------------------
@@ -407,6 +407,7 @@ def chebyshev(a: float, b: float, degree: int) -> Recurrence:
 
     Notes
     -----
+    Cost: m values of R and an interpolation, below 1 ms; ``degree`` products an application.
     Validity: P > 0 on (0, a + b) for even m and on (0, inf) for odd m, so it may precondition CG
     as long as the spectrum ends below a + b.
 

@@ -50,6 +50,10 @@ class DeflationSpace:
     -----
     Cost: A W, and a k x k eigenproblem. Memory: W, A W, twice each, and k^2.
 
+    References
+    ----------
+    Tang, Nabben, Vuik, Erlangga, Comparison of two-level preconditioners, J. Sci. Comput. 39 (2009), section 2.3.
+
     Examples
     --------
     >>> A = np.diag([1e-3, 1.0, 2.0])

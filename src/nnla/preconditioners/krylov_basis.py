@@ -47,6 +47,11 @@ def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -
     A system that has converged, or that meets p' A p <= 0 (it is indefinite), keeps its last iterate.
     Cost: m products.
 
+    References
+    ----------
+    Hestenes, Stiefel, J. Res. Nat. Bur. Standards 49 (1952) 409-436; as features of a network: Grementieri & Galeone
+    (arXiv:2203.06944), section 4.1.
+
     Examples
     --------
     >>> from scipy.sparse import csr_array
@@ -64,18 +69,18 @@ def conjugate_gradients(A: Any, b: np.ndarray, starts: np.ndarray, steps: int) -
     going = rho > 0
     for k in range(steps):
         q = A @ p
-        curvature = segment_sum(p * q, starts)
+        curvature = segment_sum(p * q, starts)  # (A p_j, p_j)
         going &= (curvature > 0) & (rho > 1e-30 * first)
         alpha = np.divide(rho, curvature, out=np.zeros(G), where=going)
         live, step = np.repeat(going, counts), np.repeat(alpha, counts)
         curvatures[:, k] = np.where(going, curvature, 0.0)
         directions[:, k], products[:, k] = np.where(live, p, 0.0), np.where(live, q, 0.0)
         residuals[:, k] = r
-        x = x + step * p
-        r = r - step * q
+        x = x + step * p  # x_{j+1} = x_j + alpha_j p_j
+        r = r - step * q  # r_{j+1} = r_j - alpha_j A p_j
         iterates[:, k] = x
         new = segment_sum(r * r, starts)
         beta = np.divide(new, rho, out=np.zeros(G), where=going & (rho > 0))
-        p = r + np.repeat(beta, counts) * p
+        p = r + np.repeat(beta, counts) * p  # p_{j+1} = r_{j+1} + beta_j p_j
         rho = new
     return ConjugateGradients(iterates, directions, products, curvatures, r, residuals)

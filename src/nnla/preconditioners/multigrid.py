@@ -60,6 +60,12 @@ def default_smoother(level: SmootherLevel) -> Recurrence:
     outer iterations at next to no work. Classical coarsening has a better correction, and a second level as costly
     as the first: it starts from one step, and later. Long rows without blocks mean entries of either sign, which
     aggregation does not resolve: most of the work is left to the smoother.
+
+    Cost: none beside `chebyshev4_optimised`, whose weights are computed once.
+
+    References
+    ----------
+    Lottes, Optimal polynomial smoothers for multigrid V-cycles, Numer. Lin. Alg. Appl. 2023, section 5.
     """
     if level.kind == "classical":
         steps = max(level.index, 1)

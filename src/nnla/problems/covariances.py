@@ -38,6 +38,15 @@ def sample_covariance(rng: np.random.Generator, *, nodes: int = 300) -> VirtualS
     rng : numpy Generator
     nodes : weighted nodes at most
 
+    Notes
+    -----
+    Cost: about 1 ms.
+
+    References
+    ----------
+    Marchenko, Pastur, Distribution of eigenvalues for some sets of random matrices, Math. USSR-Sbornik 1 (1967) 457-483
+    (the bulk of noise).
+
     Examples
     --------
     >>> s = sample_covariance(np.random.default_rng(0))

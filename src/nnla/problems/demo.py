@@ -22,6 +22,14 @@ def demo() -> Problem:
         G2_circuit; b: current drawn at one node in twenty. Plain CG takes about 1200
         iterations to 1e-8.
 
+    Notes
+    -----
+    Cost: some 20 ms.
+
+    References
+    ----------
+    As `nnla.problems.gallery.power_grid`.
+
     Examples
     --------
     >>> p = demo()

@@ -59,8 +59,15 @@ def read_matrix(path: str | os.PathLike[str]) -> csr_array:
 
     Notes
     -----
+    Cost: the file read once, and the checks of its sizes beforehand.
+
     Values are not judged here: NaN, asymmetry and indefiniteness are for `nnla.operators.operator` to report. A number
     cut off at the very end of a plain text file cannot be told from a shorter one; gzip files carry a CRC.
+
+    References
+    ----------
+    R. F. Boisvert, R. Pozo, K. A. Remington, The Matrix Market exchange formats, NISTIR 5935, 1996. The MathWorks,
+    MAT-File Format, 2019, chapter 1.
 
     Examples
     --------
@@ -95,6 +102,14 @@ def read_vector(path: str | os.PathLike[str]) -> np.ndarray:
     FileFormatError, DTypeError, ShapeError
         As `read_matrix`; ShapeError for more than two axes or no entries.
 
+    Notes
+    -----
+    Cost: the file read once.
+
+    References
+    ----------
+    As `read_matrix`.
+
     Examples
     --------
     >>> import tempfile
@@ -123,6 +138,10 @@ def write_vector_atomic(path: str | os.PathLike[str], x: ArrayLike) -> None:
         Another suffix, or a place that cannot be written.
     DTypeError
         Complex or non-numeric entries.
+
+    Notes
+    -----
+    Cost: one copy of x on disk, under another name until it is whole.
 
     Examples
     --------

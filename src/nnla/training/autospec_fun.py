@@ -26,14 +26,24 @@ _WORST = 4.0  # log error above the best at which the label is cut off: beyond i
 
 
 def whitening_error(P: Any, lam: np.ndarray) -> float:
-    """max |lam P(lam)^2 - 1|, which is ||P X P - I||_2; infinite where P overflows."""
+    """max |lam P(lam)^2 - 1|, which is ||P X P - I||_2; infinite where P overflows.
+
+    Cost: P at the eigenvalues.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), section 5.4.
+    """
     with np.errstate(all="ignore"):
         error = float(np.max(np.abs(lam * P(lam) ** 2 - 1)))
     return error if np.isfinite(error) else np.inf
 
 
 def candidate_errors(probe: SpectralProbe, lam: np.ndarray, degree: int) -> np.ndarray:
-    """True whitening error of every candidate's fit, (C,)."""
+    """True whitening error of every candidate's fit, (C,).
+
+    Cost: a fit of some milliseconds for each candidate.
+    """
     errors = np.empty(len(CANDIDATES))
     for i, margins in enumerate(CANDIDATES):
         P = adapted(_F, zones_of(probe, _F, margins), degree, margins.gap)

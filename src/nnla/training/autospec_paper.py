@@ -70,11 +70,17 @@ def layer_losses(
 
     Notes
     -----
+    Cost: D passes over (B, N) numbers, and as many backward.
+
     With q = min PX / max PX, (20) is r_nn = 1 - q. L_obj = k log r_Richardson / log r_nn and
     L_struct = max P / min P enter by their logarithms, written with log1p(-q) and continued linearly
     where the ratio is not positive; L_reg = r_nn is linear anyway. Added to the paper's: a linear
     penalty where PX falls below ``margin`` of its maximum anywhere on [0.01, 1.02] b, because spectra
     in use have eigenvalues where those of training have gaps.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (20)-(22).
     """
     import torch
 

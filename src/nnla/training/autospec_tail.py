@@ -29,6 +29,12 @@ def heavy_tail_spectrum(rng: np.random.Generator, nodes: int) -> VirtualSpectrum
 
     By Renyi's representation the logarithms of the t largest of many values with an exponential tail are sums of
     independent exponential gaps E_l / l; that is what coefficients with a heavy tail do to the top of a spectrum.
+
+    Cost: that of `sample_spectrum`.
+
+    References
+    ----------
+    Renyi, On the theory of order statistics, Acta Math. Acad. Sci. Hungar. 4 (1953) 191-231.
     """
     base = sample_spectrum(rng, nodes=nodes)
     t = int(np.exp(rng.uniform(0.0, np.log(max(2.0, min(200.0, 0.1 * base.n))))))

@@ -204,7 +204,14 @@ def add_gradients(
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear warm-up over the first share ``warmup``, then a cosine to zero; a function of the step alone."""
+    """Linear warm-up over the first share ``warmup``, then a cosine to zero; a function of the step alone.
+
+    Cost: none.
+
+    References
+    ----------
+    The schedule of AutoSpec (arXiv:2602.09530), appendix D.1: warm-up, then cosine decay.
+    """
     rise = max(1, int(steps * warmup))
     if step < rise:
         return peak * (step + 1) / rise

@@ -62,7 +62,14 @@ def _gram(n: int, aspect: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def iterations(values: np.ndarray, weights: np.ndarray, lower: np.ndarray, b: float, reduction: float) -> np.ndarray:
-    """Iterations of the semi-iteration on each [lower, b] to reduce the gradient's norm so, (C,); capped."""
+    """Iterations of the semi-iteration on each [lower, b] to reduce the gradient's norm so, (C,); capped.
+
+    Cost: C x n values of T_k for each count that is tried.
+
+    References
+    ----------
+    Golub, Varga, Chebyshev semi-iterative methods, Numer. Math. 3 (1961) 147-168.
+    """
     a = lower[:, None]
     x = (b + a - 2 * values) / (b - a)
     start = (b + a) / (b - a)

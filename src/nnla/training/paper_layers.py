@@ -18,6 +18,14 @@ def chebyshev_layers(a: float, b: float, layers: int) -> np.ndarray:
     the three-term recurrence of T_m gives Q_{m+1} = (2 t0 - 2 c x) Q_m - Q_{m-1} + 2 c s_m, here for
     P_m = Q_m / s_m (Proposition 3.1); layer 1 starts at m = 3 because the state starts at X z.
 
+    Notes
+    -----
+    Cost: some operations a layer.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (6), Proposition 3.1.
+
     Examples
     --------
     >>> from nnla import Recurrence
@@ -53,6 +61,14 @@ def layer_polynomials(coefficients: Any, x: Any) -> list[Any]:
     -------
     D tensors (B, N). After every layer the state is divided by its largest value (section 4.3): the
     factor is detached, since no objective here depends on the scale.
+
+    Notes
+    -----
+    Cost: D passes over (B, N) numbers.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equation (5) and section 4.3 (scale-invariant update).
     """
     import torch
 
@@ -78,12 +94,20 @@ def anchor_weights(step: int, steps: int, layers: int) -> np.ndarray:
 
     (18) is read as s = floor(D t / T), with layers counted from 0.
 
+    Notes
+    -----
+    Cost: none to speak of: one number a layer.
+
+    References
+    ----------
+    AutoSpec (arXiv:2602.09530), equations (18) and (19).
+
     Examples
     --------
     >>> bool(anchor_weights(75, 100, 4)[3] == anchor_weights(75, 100, 4).max())
     True
     """
-    anchor = min(layers * step // max(steps, 1), layers - 1)
+    anchor = min(layers * step // max(steps, 1), layers - 1)  # (18)
     distance = np.abs(np.arange(layers) - anchor)
-    weight = 1.0 / np.maximum(distance, 1) ** 2
+    weight = 1.0 / np.maximum(distance, 1) ** 2  # (19)
     return weight / weight.sum()
