@@ -194,3 +194,13 @@ def test_every_product_is_counted_and_none_is_wasted(system, method):
     assert report.products == report.probe_iterations + (report.degree + 1) * report.iterations + 1
     assert report.products == sum(phase.products for phase in report.phases)
     assert report.products_probe == report.probe_iterations
+
+
+def test_only_the_engine_asks_for_a_longer_probe():
+    from nnla.problems.demo import demo
+
+    A, b = demo().A, demo().b
+    assert nnla.solve(A, b, method="autospec", maxiter=1).report.probe_iterations > 50
+    assert nnla.solve(A, b, method="autospec", maxiter=1, probe_steps=40).report.probe_iterations == 40
+    for method in ("chebyshev", "rule"):
+        assert nnla.solve(A, b, method=method, maxiter=1).report.probe_iterations == 50

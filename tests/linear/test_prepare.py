@@ -121,6 +121,18 @@ def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
     assert "37 right-hand side(s)" in P.report.chosen_because
 
 
+def test_products_before_and_after_are_not_the_set_ups(system):
+    A, B = system
+    op = nnla.as_operator(A)
+    op.count(1000)
+    P = nnla.prepare(op, "chebyshev")
+    assert P.report.products == 50
+    first, second = P.solve(B[:, 0]).report, P.solve(B[:, 1]).report
+    for report in (first, second):
+        assert report.products == 12 * report.iterations + 1
+    assert op.products == 1050 + first.products + second.products
+
+
 def test_tolerances_are_those_of_solve():
     for function in (nnla.prepare, Prepared.solve):
         assert inspect.signature(function).parameters["rtol"].default == 1e-8
