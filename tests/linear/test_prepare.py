@@ -104,6 +104,23 @@ def test_rows_in_random_order_are_put_in_order_once(rng):
     assert info == 0
 
 
+@pytest.mark.parametrize("method", ["ic", "autospec"])
+def test_products_are_counted_where_rows_are_reordered(method, monkeypatch):
+    """They were counted by an operator of their own, which neither report asked."""
+    A = nnla.problems.poisson2d(40)
+    order = np.random.default_rng(0).permutation(A.shape[0])
+    monkeypatch.setattr(setup, "better_order", lambda csr: (order, sp.csr_array(csr[order][:, order])))
+    P = nnla.prepare(A, method)
+    assert P.report.reordered
+    assert P.report.products == (50 if method == "autospec" else 0)
+    b = np.ones(A.shape[0])
+    for _ in range(2):
+        before = P.operator.products
+        x, report = P.solve(b)
+        assert relative(A, x, b) <= 1e-8
+        assert report.products == P.operator.products - before > report.iterations
+
+
 def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
     A, _ = system
     seen = []

@@ -18,7 +18,7 @@ from nnla.linear.direct import Factor, factorise
 from nnla.linear.options import Options
 from nnla.linear.polynomial import PROBE_STEPS
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling, quick_dtype
-from nnla.operators.operator import Operator, as_operator
+from nnla.operators.operator import Operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, design_polynomial
 from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
@@ -185,7 +185,7 @@ class _Maker:
         if found is None:
             return {}
         order, matrix = found
-        return {"op": as_operator(matrix, check=False), "order": order}
+        return {"op": self.op.permuted(order, matrix), "order": order}  # counts into the same number
 
     def cheapest(self, solves: int) -> dict[str, Any]:
         """The fields for the method of the least predicted time for so many right-hand sides."""
