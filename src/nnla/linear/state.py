@@ -214,11 +214,12 @@ class Run:
             guess = self.op.as_vector(x0, "x0")
             if tuple(guess.shape) != tuple(self.b.shape):
                 raise ShapeError(f"x0 has shape {tuple(guess.shape)} but b has {tuple(self.b.shape)}")
-            guess = guess / self.space.row(self.unit, self.b)
-            residual = self.b - self.op.matvec(guess)
-            better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
-            keep = self.space.row(better.astype(float), self.b)
-            self.x, self.residual = keep * guess, keep * residual + (1 - keep) * self.residual
+            with _quiet():  # a guess beyond what A can multiply is worse than zero
+                guess = guess / self.space.row(self.unit, self.b)
+                residual = self.b - self.op.matvec(guess)
+                better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
+            self.x = self.space.choose(better, guess, self.x)
+            self.residual = self.space.choose(better, residual, self.residual)
         self.verified = True
         self.guess = None if x0 is None else self.space.copy(self.x)
 
