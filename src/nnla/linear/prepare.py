@@ -303,10 +303,7 @@ class _Methods:
         if M.operator.n != run.op.n:
             raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
         run.reason, run.seed = "preconditioner given", M.probe.seed
-        counted = M.operator.products
         self._stretches(M)
-        if M.operator is not run.op:
-            run.products_before -= M.operator.products - counted
 
     def _stretches(self, M: PolynomialPreconditioner) -> None:
         for stretch in polynomial_stretches(self.run, M):
