@@ -156,7 +156,12 @@ class _Maker:
         """The fields of `Setup` for one method."""
         op, options = self.op, self.options
         if method == "direct":
-            return {"method": method, "factor": factorise(op, analysed)}
+            try:
+                return {"method": method, "factor": factorise(op, analysed)}
+            except (RuntimeError, np.linalg.LinAlgError) as error:
+                raise NotPositiveDefiniteError(
+                    f"A cannot be factored ({error}); where b is in its range, method='cg' solves the system"
+                ) from error
         if method == "amg":
             return {"method": method, "base": bind_amg(op)}
         ordered = self._ordered() if method == "ic" or method in POLYNOMIAL_METHODS else {}
@@ -192,8 +197,13 @@ class _Maker:
         op, options = self.op, self.options
         costs = Costs(op, solves)
         if op.n <= _TINY and costs.direct() < np.inf:
-            self.reason = f"n = {op.n} is small: factoring is faster than iterating"
-            return self.make("direct")
+            try:
+                facts = self.make("direct")
+            except (NotPositiveDefiniteError, MemoryError) as error:
+                self.failures.append(f"direct: {error}")
+            else:
+                self.reason = f"n = {op.n} is small: factoring is faster than iterating"
+                return facts
         scaling = choose_scaling(op)
         started = time.perf_counter()
         probe = run_probe(op, options.probe_steps or PROBE_STEPS, seed=self.seed, scaling=scaling)
