@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import aslinearoperator
 
 import nnla
 from nnla.errors import FileFormatError
@@ -159,3 +160,30 @@ def test_an_inverse_root_reports_its_time():
 def test_numpys_numbers_and_arrays_become_plain():
     value = {"a": np.float32(np.nan), 1: np.int64(3), "c": (np.True_, np.array([1.0, np.inf])), "d": Status.DEGREE}
     assert plain_json(value) == {"a": None, "1": 3, "c": [True, [1.0, None]], "d": "degree"}
+
+
+@pytest.mark.parametrize("method", ["auto", "autospec", "chebyshev", "cg", "fcg", "jacobi", "ic", "direct"])
+def test_figures_are_sums_over_the_phases(method):
+    """x0's product and the last check's were in no phase, nor were those of a polynomial made before."""
+    A = nnla.problems.diffusion2d(nnla.problems.lognormal_field((24, 24), s=1.0))
+    n = A.shape[0]
+    b = np.random.default_rng(0).standard_normal((n, 2))
+    made = nnla.preconditioner(A)
+    x = nnla.solve(A, b[:, 0], rtol=1e-10).x
+    calls = [
+        lambda: nnla.solve(A, b, method=method),
+        lambda: nnla.solve(A, b[:, 0], x0=0.9 * x, method=method),
+        lambda: nnla.solve(A, b[:, 0], x0=x, rtol=1e-6, method=method),
+        lambda: nnla.solve(A, b[:, 0], maxiter=3, method=method),
+        lambda: nnla.solve(A, b[:, 0], rtol=1e-18, method=method),
+        lambda: nnla.prepare(A, method).solve(b, x0=b),
+    ]
+    calls += [lambda: nnla.solve(A, b, x0=b, M=made, method=method)] * (method not in ("jacobi", "ic", "direct"))
+    calls += [lambda: nnla.solve(aslinearoperator(A), b[:, 0] * 0, method=method)] * (method not in ("ic", "direct"))
+    for call in calls:
+        report = call().report
+        for figure in ("products", "reductions"):
+            assert sum(getattr(phase, figure) for phase in report.phases) == getattr(report, figure)
+        assert sum(phase.applies for phase in report.phases) == report.preconditioner_applies
+        assert sum(phase.iterations for phase in report.phases) == report.iterations + report.probe_iterations
+        assert Report.from_json(report.to_json()) == report

@@ -159,7 +159,7 @@ class Phase:
     declined : could not begin, or was too dear to
     instead : runs in the place of the phase before, which failed
     iterations : of CG, or refinements of a direct solution
-    products : with A, checks included
+    products : with A, checks included; those of x0 and of the last check are the last phase's that is not a probe
     applies : applications of the polynomial
     reductions : global synchronisations
     setup, seconds : time of setting up, and of what followed

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 import nnla
-from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.linear.kinds import kind_of
 from nnla.types import Kind
 
@@ -93,3 +93,55 @@ def test_auto_with_a_sound_m_is_cg(system):
     A, b = system
     report = nnla.solve(A, b, M=sp.diags_array(1 / A.diagonal())).report
     assert (report.method, report.converged) == ("cg", True)
+
+
+def test_an_m_that_reuses_its_buffer_or_works_in_its_argument_is_linear(system):
+    """What a wrapper of another library does; it was called non-linear, or spoilt the residual."""
+    A, b = system
+    d, buffer = A.diagonal(), np.empty_like(b)
+
+    def buffered(r):
+        return np.divide(r, d, out=buffer)
+
+    def in_place(r):
+        r /= d
+        return r
+
+    op = nnla.as_operator(A)
+    plain = nnla.solve(A, b, method="autospec", M=lambda r: r / d)
+    for M in (buffered, in_place, LinearOperator(A.shape, matvec=buffered, dtype=np.float64)):
+        assert kind_of(op, M) is Kind.LINEAR_SPD
+        for method in ("cg", "fcg", "autospec"):
+            report = nnla.solve(A, b, method=method, M=M).report
+            assert report.converged
+            assert report.fallback is None
+        assert np.array_equal(nnla.solve(A, b, method="autospec", M=M).x, plain.x)
+
+
+def test_a_linear_operator_that_knows_vectors_only_takes_blocks(system):
+    A, b = system
+    d = A.diagonal()
+    M = LinearOperator(A.shape, matvec=lambda r: r / d, dtype=np.float64)  # (n, 1) / (n,) would be (n, n)
+    assert nnla.solve(A, np.column_stack([b, b[::-1]]), method="cg", M=M).report.converged
+
+
+@pytest.mark.parametrize("method", ["cg", "fcg", "auto", "autospec"])
+def test_an_m_of_another_shape_is_named_and_a_column_is_a_vector(system, method):
+    A, b = system
+    for M in (lambda r: r[:-1], lambda r: 1.0, lambda r: np.outer(r, r[:2])):
+        with pytest.raises(ShapeError, match="M r has shape"):
+            nnla.solve(A, b, method=method, M=M)
+    assert nnla.solve(A, b, method=method, M=lambda r: (r / A.diagonal())[:, None]).report.converged
+
+
+def test_a_kind_of_another_library_is_not_ours(system):
+    A, b = system
+
+    class Theirs:
+        kind = "smoother"
+
+        def __call__(self, r):
+            return r / A.diagonal()
+
+    assert kind_of(nnla.as_operator(A), Theirs()) is Kind.LINEAR_SPD
+    assert nnla.solve(A, b, method="cg", M=Theirs()).report.converged

@@ -104,6 +104,23 @@ def test_rows_in_random_order_are_put_in_order_once(rng):
     assert info == 0
 
 
+@pytest.mark.parametrize("method", ["ic", "autospec"])
+def test_products_are_counted_where_rows_are_reordered(method, monkeypatch):
+    """They were counted by an operator of their own, which neither report asked."""
+    A = nnla.problems.poisson2d(40)
+    order = np.random.default_rng(0).permutation(A.shape[0])
+    monkeypatch.setattr(setup, "better_order", lambda csr: (order, sp.csr_array(csr[order][:, order])))
+    P = nnla.prepare(A, method)
+    assert P.report.reordered
+    assert P.report.products == (50 if method == "autospec" else 0)
+    b = np.ones(A.shape[0])
+    for _ in range(2):
+        before = P.operator.products
+        x, report = P.solve(b)
+        assert relative(A, x, b) <= 1e-8
+        assert report.products == P.operator.products - before > report.iterations
+
+
 def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
     A, _ = system
     seen = []
@@ -196,3 +213,41 @@ def test_an_indefinite_matrix_is_named_where_the_set_up_sees_it():
         nnla.prepare(A, "autospec", probe_steps=60)
     with pytest.raises(NNLAError):
         nnla.prepare(A, "ic")
+
+
+def test_a_singular_matrix_is_named_and_auto_goes_on_without_a_factor():
+    """It was SciPy's RuntimeError, for "auto" as well."""
+    n = 60
+    L = sp.diags_array([-np.ones(n - 1), np.r_[1, 2 * np.ones(n - 2), 1], -np.ones(n - 1)], offsets=[-1, 0, 1]).tocsr()
+    with pytest.raises(NotPositiveDefiniteError, match="cannot be factored"):
+        nnla.prepare(L, "direct")
+    P = nnla.prepare(L)
+    assert "cannot be factored" in P.report.fallback
+    assert P.solve(np.arange(n) - (n - 1) / 2).report.converged
+
+
+def test_a_preconditioner_says_what_it_may_be_used_for(system):
+    """It called everything SPD: flexible CG's M, the LU of an indefinite matrix."""
+    A, B = system
+    b = B[:, 0]
+    bent = nnla.prepare(A, "fcg", M=lambda r: r * (1.5 + np.tanh(r / np.linalg.norm(r)))).aspreconditioner()
+    assert bent.kind is nnla.Kind.NONLINEAR
+    with pytest.raises(OptionError, match="not linear"):
+        nnla.solve(A, b, method="cg", M=bent)
+    assert nnla.solve(A, b, M=bent).report.converged
+    shifted = sp.csr_array(nnla.problems.poisson2d(12) - 1.5 * sp.eye_array(144))
+    assert nnla.prepare(shifted, "direct").aspreconditioner().kind is nnla.Kind.LINEAR
+
+
+@pytest.mark.parametrize("method", ["cg", "jacobi", "direct", "autospec"])
+def test_a_preconditioner_takes_arrays_of_either_library(system, method):
+    torch = pytest.importorskip("torch")
+    A, B = system
+    for matrix in (A, torch.tensor(A.toarray())):
+        M = nnla.prepare(matrix, method).aspreconditioner()
+        for b in (B[:, 0], B):
+            here, there = M @ b, M @ torch.tensor(b)
+            assert isinstance(here, np.ndarray)
+            assert isinstance(there, torch.Tensor)
+            assert there.numpy() == pytest.approx(here, rel=1e-6, abs=1e-9)
+        assert cg(A, B[:, 0], M=M, rtol=1e-8)[1] == 0

@@ -418,3 +418,16 @@ def test_an_exactly_singular_dense_matrix_is_no_warning(method):
     assert not report.converged
     assert report.status in ("breakdown", "stagnation", "indefinite", "maxiter")
     assert np.all(np.isfinite(x))
+
+
+@pytest.mark.parametrize("method", ["cg", "jacobi", "ic", "autospec", "direct", "auto"])
+@pytest.mark.parametrize("columns", [None, 2])
+def test_a_guess_beyond_what_A_can_multiply_is_left(method, columns):
+    """Zero times its infinite residual was NaN, and nothing converged."""
+    A = 1e10 * nnla.problems.poisson2d(12)
+    b = np.ones(144) if columns is None else np.ones((144, columns))
+    x0 = 1e300 * np.arange(1.0, 145.0)
+    x0 = x0 if columns is None else np.column_stack([x0, np.zeros(144)])
+    x, report = nnla.solve(A, b, x0=x0, method=method)
+    assert report.converged
+    assert np.linalg.norm(b - A @ x) <= 2e-8 * np.linalg.norm(b)

@@ -38,11 +38,13 @@ class Factor:
     kind : "cholesky", or "lu" where A is not positive definite, or without the native kernels
     solve : b -> A^-1 b for (n,) or (n, k)
     seconds : that it took
+    definite : False where Cholesky has found A not to be positive definite
     """
 
     kind: str
     solve: Callable[[Any], Any]
     seconds: float = 0.0
+    definite: bool = True
 
 
 def factorise(op: Operator, analysed: Cholesky | None = None) -> Factor:
@@ -79,7 +81,8 @@ def factorise(op: Operator, analysed: Cholesky | None = None) -> Factor:
         raise _too_large(op.n)
     started = time.perf_counter()
     kind, solve = _factor(op, analysed)
-    return Factor(kind, solve, time.perf_counter() - started)
+    definite = kind == "cholesky" or not (op.csr is None or Cholesky.available())
+    return Factor(kind, solve, time.perf_counter() - started, definite)
 
 
 def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:

@@ -11,7 +11,7 @@ from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.linear.options import Options
 from nnla.operators.arrays import inner, norm
 from nnla.operators.operator import Operator
-from nnla.preconditioners.scalings import bind_scaling
+from nnla.preconditioners.scalings import bind_scaling, declared_kind
 from nnla.types import Kind
 
 __all__ = ["kind_of", "with_kind"]
@@ -23,12 +23,12 @@ _REMEDY = "use method='fcg' (flexible CG), which takes any M"
 def kind_of(op: Operator, M: Any) -> Kind:
     """The kind that an M has or shows: not additive is NONLINEAR, not symmetric or with z'Mz <= 0 is LINEAR.
 
-    Cost: none where M says its ``kind``; else three applications to random vectors, which find any but a contrived
-    defect.
+    Cost: none where M says its ``kind`` (one of `Kind`: other libraries have kinds of their own); else three
+    applications to random vectors, which find any but a contrived defect.
     """
-    declared = getattr(M, "kind", None)
+    declared = declared_kind(M)
     if declared is not None:
-        return Kind(declared)
+        return declared
     base = bind_scaling(op, M)
     u, v = (op.as_vector(z) for z in np.random.default_rng(0).standard_normal((2, op.n)))
     Mu, Mv = base(u), base(v)

@@ -13,15 +13,17 @@ from scipy.sparse.linalg import LinearOperator
 from nnla.errors import OptionError, ShapeError
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
-from nnla.linear.kinds import with_kind
+from nnla.linear.kinds import kind_of, with_kind
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
 from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
 from nnla.linear.state import Run
+from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
 from nnla.operators.operator import Operator, as_operator
+from nnla.operators.spaces import Space
 from nnla.polynomials.design import POLYNOMIAL_METHODS
 from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
@@ -31,26 +33,38 @@ __all__ = ["BoundPreconditioner", "Prepared", "prepare"]
 
 
 class BoundPreconditioner(CallableOperator):
-    """The set-up of a method as a SciPy LinearOperator r -> M r, symmetric positive definite.
+    """The set-up of a method as a SciPy LinearOperator r -> M r, symmetric positive definite as a rule.
+
+    Parameters
+    ----------
+    space : of the vectors of ``apply``
+    apply : r -> M r
+    order : of its rows (old numbers), None where it is the user's
 
     Attributes
     ----------
-    kind : `Kind.LINEAR_SPD`
+    kind : `Kind.LINEAR_SPD`, unless A, or the M given, is something else
     """
 
     kind = Kind.LINEAR_SPD
 
-    def __init__(self, apply: Callable[[Any], Any], shape: tuple[int, int], order: np.ndarray | None = None) -> None:
-        self._apply, self._order = apply, order
+    def __init__(
+        self, space: Space, apply: Callable[[Any], Any], shape: tuple[int, int], order: np.ndarray | None = None
+    ) -> None:
+        self._space, self._apply, self._order = space, apply, order
         super().__init__(dtype=np.dtype(np.float64), shape=shape)
 
     def __call__(self, r: Any) -> Any:
-        """M r for (n,) or (n, k), NumPy or torch."""
+        """M r for (n,) or (n, k), NumPy or torch; the result is of the same kind."""
+        own = self._space.own(r)
+        if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
+            raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a preconditioner {self.shape}")
         if self._order is None:
-            return self._apply(r)
-        out = np.empty_like(r, dtype=np.float64)
-        out[self._order] = self._apply(np.ascontiguousarray(r[self._order], dtype=np.float64))
-        return out
+            out = self._apply(own)
+        else:
+            out = np.empty_like(own)
+            out[self._order] = self._apply(np.ascontiguousarray(own[self._order]))
+        return out if type(out) is type(r) else alike(self._space.host(out), r)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +112,12 @@ class Prepared:
         setup = self._made()
         if setup.polynomial is not None and setup.order is None:
             return setup.polynomial
-        return BoundPreconditioner(setup.apply, self.operator.shape, setup.order)
+        M = BoundPreconditioner(self.operator.space, setup.apply, self.operator.shape, setup.order)
+        if setup.factor is not None and not setup.factor.definite:
+            M.kind = Kind.LINEAR
+        elif self.options.M is not None:  # which flexible CG took without asking
+            M.kind = kind_of(self.operator, self.options.M)
+        return M
 
     def solve(
         self,
@@ -308,10 +327,7 @@ class _Methods:
         if M.operator.n != run.op.n:
             raise ShapeError(f"M is for an operator of size {M.operator.n}, A has size {run.op.n}")
         run.reason, run.seed = "preconditioner given", M.probe.seed
-        counted = M.operator.products
         self._stretches(M)
-        if M.operator is not run.op:
-            run.products_before -= M.operator.products - counted
 
     def _stretches(self, M: PolynomialPreconditioner) -> None:
         for stretch in polynomial_stretches(self.run, M):

@@ -28,6 +28,7 @@ def solution_of(run: Run) -> Solution:
     if lost.any():  # must not be worse than not having tried
         run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
         size = np.atleast_1d(run.space.norm(run.residual))
+    run.settle()
     met = bool(np.all(size <= run.targets * _SLACK))
     ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])

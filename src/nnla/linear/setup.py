@@ -18,7 +18,7 @@ from nnla.linear.direct import Factor, factorise
 from nnla.linear.options import Options
 from nnla.linear.polynomial import PROBE_STEPS
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling, quick_dtype
-from nnla.operators.operator import Operator, as_operator
+from nnla.operators.operator import Operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, design_polynomial
 from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
@@ -160,7 +160,12 @@ class _Maker:
         """The fields of `Setup` for one method."""
         op, options = self.op, self.options
         if method == "direct":
-            return {"method": method, "factor": factorise(op, analysed)}
+            try:
+                return {"method": method, "factor": factorise(op, analysed)}
+            except (RuntimeError, np.linalg.LinAlgError) as error:
+                raise NotPositiveDefiniteError(
+                    f"A cannot be factored ({error}); where b is in its range, method='cg' solves the system"
+                ) from error
         if method == "amg":
             return {"method": method, "base": bind_amg(op)}
         ordered = self._ordered() if method == "ic" or method in POLYNOMIAL_METHODS else {}
@@ -189,15 +194,20 @@ class _Maker:
         if found is None:
             return {}
         order, matrix = found
-        return {"op": as_operator(matrix, check=False), "order": order}
+        return {"op": self.op.permuted(order, matrix), "order": order}  # counts into the same number
 
     def cheapest(self, solves: int) -> dict[str, Any]:
         """The fields for the method of the least predicted time for so many right-hand sides."""
         op, options = self.op, self.options
         costs = Costs(op, solves)
         if op.n <= _TINY and costs.direct() < np.inf:
-            self.reason = f"n = {op.n} is small: factoring is faster than iterating"
-            return self.make("direct")
+            try:
+                facts = self.make("direct")
+            except (NotPositiveDefiniteError, MemoryError) as error:
+                self.failures.append(f"direct: {error}")
+            else:
+                self.reason = f"n = {op.n} is small: factoring is faster than iterating"
+                return facts
         scaling = choose_scaling(op)
         started = time.perf_counter()
         probe = run_probe(op, options.probe_steps or PROBE_STEPS, seed=self.seed, scaling=scaling)

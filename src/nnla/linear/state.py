@@ -139,6 +139,17 @@ class Run:
         last = self.phases[index]
         self.phases[index] = replace(last, failure="; ".join(s for s in (last.failure, failure) if s))
 
+    def settle(self) -> None:
+        """Add the products between and after the phases (of x0, of the last check) to the last that was not a probe."""
+        rest = self.products - sum(phase.products for phase in self.phases)
+        if not rest:
+            return
+        if not self.phases:
+            self.record(Phase(self.asked, reason="the initial guess meets the tolerance"))
+        indices = range(len(self.phases))
+        index = max(indices, key=lambda k: (not self.phases[k].declined, not self.phases[k].probing, k))
+        self.phases[index] = replace(self.phases[index], products=self.phases[index].products + rest)
+
     def decline(self, method: str, failure: str) -> None:
         """A method that cannot begin."""
         self.record(Phase(method, declined=True, status=Status.BREAKDOWN, failure=failure))
@@ -214,11 +225,12 @@ class Run:
             guess = self.op.as_vector(x0, "x0")
             if tuple(guess.shape) != tuple(self.b.shape):
                 raise ShapeError(f"x0 has shape {tuple(guess.shape)} but b has {tuple(self.b.shape)}")
-            guess = guess / self.space.row(self.unit, self.b)
-            residual = self.b - self.op.matvec(guess)
-            better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
-            keep = self.space.row(better.astype(float), self.b)
-            self.x, self.residual = keep * guess, keep * residual + (1 - keep) * self.residual
+            with _quiet():  # a guess beyond what A can multiply is worse than zero
+                guess = guess / self.space.row(self.unit, self.b)
+                residual = self.b - self.op.matvec(guess)
+                better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
+            self.x = self.space.choose(better, guess, self.x)
+            self.residual = self.space.choose(better, residual, self.residual)
         self.verified = True
         self.guess = None if x0 is None else self.space.copy(self.x)
 
@@ -283,6 +295,11 @@ class Stretch:
         **facts: Any,
     ) -> None:
         self._run, self._clock, self._products = run, time.perf_counter(), run.op.products
+        # a polynomial made before may multiply by an operator of its own
+        self._elsewhere: Operator | None = getattr(M, "operator", None)
+        if self._elsewhere is run.op:
+            self._elsewhere = None
+        self._products_elsewhere = 0 if self._elsewhere is None else self._elsewhere.products
         self._applies = getattr(M, "applies", 0)
         self._polynomial = M
         self._method, self._probing, self._facts = method, probing, facts
@@ -348,12 +365,14 @@ class Stretch:
                     ~(np.atleast_1d(run.space.norm(run.residual)) <= self._saved_norm), self._saved
                 )  # NaN: worse
         run.history += result.history
+        elsewhere = 0 if self._elsewhere is None else self._elsewhere.products - self._products_elsewhere
+        run.products_before -= elsewhere
         phase = Phase(
             self._method,
             probing=self._probing,
             setup=run.setup,
             iterations=result.iterations,
-            products=run.op.products - self._products,
+            products=run.op.products - self._products + elsewhere,
             applies=getattr(self._polynomial, "applies", 0) - self._applies,
             reductions=result.reductions,
             seconds=time.perf_counter() - self._clock,

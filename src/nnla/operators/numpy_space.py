@@ -145,8 +145,8 @@ class Products:
     vectors of a Krylov method behind its back.
     """
 
-    def __init__(self, given: Any, n: int) -> None:
-        self._given, self.shape = given, (n, n)
+    def __init__(self, given: Any, n: int, name: str = "A") -> None:
+        self._given, self.shape, self._name = given, (n, n), name
         self._linear = isinstance(given, LinearOperator)
         self._blocks = not self._linear or _has_matmat(given)
 
@@ -164,9 +164,9 @@ class Products:
             y = self._given.matmat(x)
         y = np.asarray(y)
         if y.dtype.kind not in "iuf":
-            raise DTypeError(f"A @ x has dtype {y.dtype} for a real vector x; nnla needs real numbers")
+            raise DTypeError(f"{self._name} @ x has dtype {y.dtype} for a real vector x; nnla needs real numbers")
         if y.shape != x.shape and not (x.ndim == 1 and y.shape == (self.shape[0], 1)):
-            raise ShapeError(f"A @ x has shape {y.shape} for x of shape {x.shape}; it must keep the shape")
+            raise ShapeError(f"{self._name} @ x has shape {y.shape} for x of shape {x.shape}; it must keep the shape")
         return np.array(y, dtype=np.float64, order="C").reshape(x.shape)
 
 

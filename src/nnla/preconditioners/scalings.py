@@ -17,10 +17,11 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import OptionError, ShapeError
+from nnla.operators.numpy_space import Products
 from nnla.operators.operator import Operator
 from nnla.types import Kind
 
-__all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling", "kind_of"]
+__all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling", "declared_kind", "kind_of"]
 
 SCALINGS = ("none", "jacobi", "ic")
 
@@ -141,23 +142,42 @@ def _jacobi(op: Operator) -> Scaling:
 
 
 def _user(op: Operator, M: Any) -> Scaling:
+    space = op.space
     apply: Callable[[Any], Any]
     if isinstance(M, LinearOperator) or hasattr(M, "shape"):
         if tuple(M.shape) != op.shape:
             raise ShapeError(f"M has shape {tuple(M.shape)} but A is {op.n}x{op.n}")
-        apply = partial(matmul, M)
+        columnwise = isinstance(M, LinearOperator) and space.name == "numpy"  # it may know vectors only
+        apply = partial(matmul, Products(M, op.n, "M") if columnwise else M)
     elif callable(M):
         apply = M
     else:
         raise OptionError("M must be a LinearOperator, a matrix or a callable r -> M r")
-    return Scaling("user", lambda r: op.space.own(apply(r)), 0.0, 1.0, kind=kind_of(M))
+
+    def solve(r: Any) -> Any:
+        # copies both ways: M may work in its argument, or return a buffer of its own that it will use again
+        z = space.own(apply(space.copy(r)))
+        if tuple(z.shape) not in (tuple(r.shape), (*r.shape, 1)):
+            raise ShapeError(f"M r has shape {tuple(z.shape)} for r of shape {tuple(r.shape)}; it must keep the shape")
+        return space.copy(z).reshape(r.shape)
+
+    return Scaling("user", solve, 0.0, 1.0, kind=kind_of(M))
+
+
+def declared_kind(M: Any) -> Kind | None:
+    """What an operator says that it may be used for; None where it says nothing of it.
+
+    >>> declared_kind(np.eye(2)) is None
+    True
+    """
+    kind = getattr(M, "kind", None)  # other libraries' objects may have a kind of their own
+    return Kind(kind) if isinstance(kind, str) and kind in tuple(Kind) else None
 
 
 def kind_of(M: Any) -> Kind:
-    """What an operator says that it may be used for; what says nothing is taken for linear and SPD.
+    """The same, and linear and SPD for what says nothing.
 
     >>> kind_of(np.eye(2)).value
     'linear-spd'
     """
-    kind = getattr(M, "kind", None)  # other libraries' objects may have a kind of their own
-    return Kind(kind) if isinstance(kind, str) and kind in tuple(Kind) else Kind.LINEAR_SPD
+    return declared_kind(M) or Kind.LINEAR_SPD
