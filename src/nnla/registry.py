@@ -110,6 +110,7 @@ _READERS = {
     "nsls-plus": "nnla.models.nsls_plus:NSLSPlus",
     "quadratic-transitions": "nnla.models.schedules:TransitionTable",
 }
+_BASE = "nnla.models.engine_base:EngineBase"
 _READER = re.compile(r"nnla\.models\.([a-z][a-z0-9_]*):([A-Z][A-Za-z0-9]*)", re.ASCII)
 
 
@@ -134,8 +135,9 @@ def _reader(path: Path, reader: Any) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:  # it is there, and lacks something itself
             raise
-    base = importlib.import_module("nnla.models.engine_base").EngineBase
-    if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == name):
+    # an engine by its ancestors' names: this file stands below the models, and imports none by itself
+    ancestors = {f"{base.__module__}:{base.__name__}" for base in found.__mro__} if isinstance(found, type) else set()
+    if _BASE not in ancestors or found.__module__ != name:
         raise WeightsError(
             f"{path}: this version of nnla has no {reader!r}, which reads these weights; install a newer one"
         )
