@@ -66,12 +66,19 @@ def load(name: str | os.PathLike[str]) -> Any:
     if name in _names():
         return _shipped(name)
     path = Path(name)
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not _is_file(path):
         raise WeightsError(
             f"no model {name!r}: the shipped ones are {', '.join(sorted(_names()))}; "
             "or give the path of a .safetensors file written by `nnla train`"
         )
     return _engine(path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 @functools.lru_cache(maxsize=1)
@@ -129,7 +136,8 @@ def _reader(path: Path, reader: Any) -> Any:
         if error.name != name:  # it is there, and lacks something itself
             raise
     base = importlib.import_module("nnla.models.engine_base").EngineBase
-    if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == name):
+    engine = isinstance(found, type) and issubclass(found, base) and found is not base
+    if not (engine and found.__module__ == name):
         raise WeightsError(
             f"{path}: this version of nnla has no {reader!r}, which reads these weights; install a newer one"
         )
@@ -185,7 +193,7 @@ def read_model(
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
         return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: nested without end
         raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
 
 
