@@ -100,6 +100,7 @@ READERS = {
     "a function": "nnla.models.autospec:forward",
     "a class that is no engine": "nnla.models.autospec:EngineConfig",
     "an engine of another module": "nnla.models.autospec:EngineBase",
+    "the base of all engines": "nnla.models.engine_base:EngineBase",
     "a module that is not there": "nnla.models.nothing:Engine",
     "a class that is not there": "nnla.models.autospec:Engine",
     "letters of another script": "nnla.models.autospec:AutoSpec\u00c9ngine",
@@ -168,14 +169,16 @@ def test_missing_tensor_is_named(tmp_path, make_engine, key):
 
 
 @pytest.mark.parametrize(
-    "config", ["", "[]", "null", "{", '{"hidden": 7}', '{"members": "many"}', '{"__class__": "os"}']
+    "config", ["", "[]", "null", "{", '{"hidden": 7}', '{"members": "many"}', '{"__class__": "os"}', "[" * 100_000]
 )
 def test_bad_config(tmp_path, make_engine, config):
     with pytest.raises(WeightsError):
         load(engine_file(tmp_path / "e.safetensors", make_engine, config=config))
 
 
-@pytest.mark.parametrize("name", ["nonsense", "", ".", "/", "a\0b.safetensors", "missing.safetensors", "x.pt"])
+@pytest.mark.parametrize(
+    "name", ["nonsense", "", ".", "/", "a\0b.safetensors", "missing.safetensors", "x.pt", "x" * 5000 + ".safetensors"]
+)
 def test_unknown_names(name):
     with pytest.raises(WeightsError, match="no model"):
         load(name)

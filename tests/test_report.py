@@ -162,6 +162,12 @@ def test_numpys_numbers_and_arrays_become_plain():
     assert plain_json(value) == {"a": None, "1": 3, "c": [True, [1.0, None]], "d": "degree"}
 
 
+@pytest.mark.parametrize("kind", [Report, nnla.Recurrence, nnla.SpectralProbe])
+def test_json_nested_without_end_is_no_json_of_ours(kind):
+    with pytest.raises(FileFormatError):
+        kind.from_json("[" * 100_000)
+
+
 @pytest.mark.parametrize("method", ["auto", "autospec", "chebyshev", "cg", "fcg", "jacobi", "ic", "direct"])
 def test_figures_are_sums_over_the_phases(method):
     """x0's product and the last check's were in no phase, nor were those of a polynomial made before."""

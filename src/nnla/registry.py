@@ -72,12 +72,19 @@ def load(name: str | os.PathLike[str]) -> Any:
     if name in _names():
         return _shipped(name)
     path = Path(name)
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not _is_file(path):
         raise WeightsError(
             f"no model {name!r}: the shipped ones are {', '.join(sorted(_names()))}; "
             "or give the path of a .safetensors file written by `nnla train`"
         )
     return _engine(path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 @functools.lru_cache(maxsize=1)
@@ -136,7 +143,7 @@ def _reader(path: Path, reader: Any) -> Any:
         if error.name != name:  # it is there, and lacks something itself
             raise
     # an engine by its ancestors' names: this file stands below the models, and imports none by itself
-    ancestors = {f"{base.__module__}:{base.__name__}" for base in found.__mro__} if isinstance(found, type) else set()
+    ancestors = {f"{base.__module__}:{base.__name__}" for base in found.__mro__[1:]} if isinstance(found, type) else ()
     if _BASE not in ancestors or found.__module__ != name:
         raise WeightsError(
             f"{path}: this version of nnla has no {reader!r}, which reads these weights; install a newer one"
@@ -199,7 +206,7 @@ def read_model(
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
         return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: nested without end
         raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
 
 

@@ -84,7 +84,7 @@ class ReportBase:
         """
         try:
             return _built(cls, json.loads(text))
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise FileFormatError(f"this is not a {cls.__name__} in JSON ({error})") from error
 
     def __repr__(self) -> str:

@@ -230,7 +230,7 @@ class SpectralProbe:
             return cls(**{key: data[key] for key in keys}, reductions=data.get("reductions"))
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
 
 
