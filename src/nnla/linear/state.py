@@ -242,7 +242,11 @@ class Run:
             along, curvature = np.atleast_1d(self.space.inner(self.b, x)), np.atleast_1d(self.space.inner(x, Ax))
             fits = (along > 0) & (curvature > 0) & np.isfinite(curvature)
             length = self.space.row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
-            self.x, self.residual = length * x, self.b - length * Ax
+            with _quiet():
+                left = self.b - length * Ax
+            sound = np.isfinite(np.atleast_1d(self.space.norm(left)))  # else an overflow: 0 inf is no residual
+            self.x = self.space.choose(sound, length * x, self.x)
+            self.residual = self.space.choose(sound, left, self.residual)
         if space is not None and space.rank:
             self.deflation = space
             self.solve_in_space()
