@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from nnla.linear.state import Run
+from nnla.linear.state import Run, within
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
 __all__ = ["solution_of"]
 
 _SLACK = 1 + 2e-12  # of the targets, which are a little less than what was asked for
+
+_NO_POLYNOMIAL = Phase("")
 
 
 def solution_of(run: Run) -> Solution:
@@ -23,13 +26,13 @@ def solution_of(run: Run) -> Solution:
     run.restore_order()
     if not run.verified:
         run.check()
-    size = np.atleast_1d(run.space.norm(run.residual))
-    lost = ~(size <= run.size)
-    if lost.any():  # must not be worse than not having tried
+    size = run.space.norm(run.residual)
+    if not within(size, run.size):  # must not be worse than not having tried
+        lost = ~(np.atleast_1d(size) <= run.size)
         run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
-        size = np.atleast_1d(run.space.norm(run.residual))
+        size = run.space.norm(run.residual)
     run.settle()
-    met = bool(np.all(size <= run.targets * _SLACK))
+    met = within(size, run.targets * _SLACK)
     ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
     report = Report(
@@ -39,7 +42,7 @@ def solution_of(run: Run) -> Solution:
         n=run.op.n,
         nnz=run.op.nnz,
         rtol=float(run.rtol),
-        relative_residual=float(np.max(size / np.where(run.size > 0, run.size, 1.0))),
+        relative_residual=_relative(size, run.size),
         iterations=run.iterations,
         probe_iterations=sum(phase.iterations for phase in run.phases if phase.probing),
         degree=polynomial.degree,
@@ -65,6 +68,13 @@ def solution_of(run: Run) -> Solution:
     return Solution(run.x * run.space.row(run.unit, run.x), report)
 
 
+def _relative(norms: Any, sizes: np.ndarray) -> float:
+    """The largest of the residual norms, a number or one for each column, by those of the right-hand sides."""
+    if isinstance(norms, float):
+        return norms / (float(sizes[0]) or 1.0)
+    return float(np.max(norms / np.where(sizes > 0, sizes, 1.0)))
+
+
 def _polynomial(phases: list[Phase]) -> Phase:
     """The phase whose polynomial the report tells of: the last one, or the one that it runs in the place of."""
     for phase in reversed(phases):
@@ -72,7 +82,7 @@ def _polynomial(phases: list[Phase]) -> Phase:
             return phase
         if not phase.instead:
             break
-    return Phase("")
+    return _NO_POLYNOMIAL
 
 
 def _seconds(run: Run) -> dict[str, float]:

@@ -18,7 +18,7 @@ from nnla.operators.spaces import Space
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.types import Phase, Status
 
-__all__ = ["Run", "Stretch"]
+__all__ = ["Run", "Stretch", "within"]
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether every residual meets its target."""
-        return bool(np.all(np.atleast_1d(self.space.norm(self.residual)) <= self.targets))
+        return within(self.space.norm(self.residual), self.targets)
 
     @property
     def status(self) -> Status:
@@ -216,8 +216,10 @@ class Run:
         self.unit = np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
         self.size = size / self.unit
         self.b = self.b / self.space.row(self.unit, self.b)  # a copy of the user's
-        with np.errstate(over="ignore"):
-            absolute = np.minimum(self.atol / self.unit, 1e300)
+        absolute: Any = 0.0
+        if self.atol:
+            with np.errstate(over="ignore"):
+                absolute = np.minimum(self.atol / self.unit, 1e300)
         # the norms of the user may be summed in another order
         self.targets = np.maximum(self.rtol * self.size, absolute) * (1 - 1e-12)
         self.x, self.residual = self.space.zeros_like(self.b), self.space.copy(self.b)
@@ -391,6 +393,13 @@ class Stretch:
         run = self._run
         assert run.callback is not None
         run.callback(run.in_users_order(x) * run.space.row(run.unit, x))
+
+
+def within(norms: Any, targets: np.ndarray) -> bool:
+    """Whether every norm, a number or one for each column, is at most its target; NaN is not."""
+    if isinstance(norms, float):  # NumPy's functions would cost more than a small product
+        return norms <= float(targets[0])
+    return bool(np.all(norms <= targets))
 
 
 def _quiet() -> Any:
