@@ -65,7 +65,10 @@ class _Finder:
         sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
 
 
+_FINDER = _Finder()
+
+
 def install() -> None:
     """Let the import system know of the old names; it asks here last."""
-    if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())  # type: ignore[arg-type]
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.append(_FINDER)  # type: ignore[arg-type]

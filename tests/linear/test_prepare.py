@@ -150,6 +150,17 @@ def test_products_before_and_after_are_not_the_set_ups(system):
     assert op.products == 1050 + first.products + second.products
 
 
+def test_auto_probes_once(monkeypatch):
+    """The probe that the choice was made from serves the polynomial, too."""
+    for name in ("jacobi", "ic", "direct", "amg"):
+        monkeypatch.setattr(setup.Costs, name, lambda self, *a: np.inf)
+    A = nnla.problems.poisson2d(40)
+    P = nnla.prepare(A)
+    assert P.report.method == "autospec"
+    assert P.report.products == 50
+    assert P.solve(np.ones(1600)).report.converged
+
+
 def test_tolerances_are_those_of_solve():
     for function in (nnla.prepare, Prepared.solve):
         assert inspect.signature(function).parameters["rtol"].default == 1e-8

@@ -151,7 +151,7 @@ def _draw(path: str, name: str, A: Any, b: Any, runs: Any, degree: int | None, s
     try:
         # the probe that the polynomials were made from: the same start, the same scaling
         ran = next((r for r in _reports(runs) if r.degree is not None), None)
-        base = ran.scaling if ran is not None else choose_scaling(op) if scaling == "auto" else scaling
+        base = ran.scaling if ran is not None else choose_scaling(op, scaling)
         steps = PROBE_STEPS if ran is None else max(ran.probe_iterations, 2)
         seen = probe(op, steps, start=b, scaling=base)
     except NNLAError:
@@ -238,7 +238,7 @@ def probe(matrix: str, steps: int, scaling: str, seed: int, plot: str | None, as
     from nnla.problems import read_matrix
 
     op = as_operator(read_matrix(matrix))
-    seen = run(op, steps, seed=seed, scaling=choose_scaling(op) if scaling == "auto" else scaling)
+    seen = run(op, steps, seed=seed, scaling=choose_scaling(op, scaling))
     name = Path(matrix).name
     choices = _choices(seen, DEFAULT_DEGREE) if seen.definite else {}
     if plot is not None:

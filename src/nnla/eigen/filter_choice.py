@@ -13,8 +13,9 @@ from nnla.errors import NNLAError, WeightsError
 from nnla.polynomials.recurrence import Recurrence
 from nnla.tasks import engine_for
 
-__all__ = ["FILTERS", "FilterChoice", "choose_filter", "learned_filter"]
+__all__ = ["FIELD", "FILTERS", "FilterChoice", "choose_filter"]
 
+FIELD = "eigenproblems"  # in `nnla.tasks.TASKS`
 FILTERS = ("autospec", "autospec-paper", "chebyshev", "power")
 CUT = 1.5  # the paper's Chebyshev filter damps from the (1.5 k + 1)-th eigenvalue on
 _STRONGEST = 40.0  # of a filter: its values then span 10^5, of which rounding leaves the wanted ones enough digits
@@ -69,7 +70,7 @@ def choose_filter(window: Window, method: str, degree: int, *, cut: float = CUT,
     if method == "autospec-paper":
         return _paper(window, degree, engine)
     try:
-        engine = learned_filter(engine, method)
+        engine = engine_for(engine, FIELD, method)
     except WeightsError as error:
         return replace(_chebyshev(window, rule_cut(window, degree), degree), fallback=f"a cut by rule: {error}")
     choice = engine.choose(window, degree=degree)
@@ -99,7 +100,7 @@ def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
     if k >= x.size - 1:
         return replace(classical, fallback="Chebyshev filter: the window is too short for the paper's engine")
     try:
-        engine = learned_filter(engine, "autospec-paper")
+        engine = engine_for(engine, FIELD, "autospec-paper")
         P = engine.recurrence(x, residuals, k, degree=degree)
     except NNLAError as error:
         return replace(classical, fallback=f"Chebyshev filter: the paper's engine cannot: {error}")
@@ -115,23 +116,6 @@ def _paper(window: Window, degree: int, engine: Any) -> FilterChoice:
 
 def _sorted(a: float, b: float) -> tuple[float, float]:
     return min(a, b), max(a, b)
-
-
-def learned_filter(engine: Any, method: str) -> Any:
-    """The engine given, itself or by the path of its weights, else the one shipped for "autospec[-paper]" or "auto".
-
-    Raises
-    ------
-    WeightsError
-        The weights cannot be loaded.
-    OptionError
-        The engine is of another task.
-
-    Notes
-    -----
-    Cost: the weights are read once in a process; a file given by path at every call.
-    """
-    return engine_for(engine, "eigenproblems", method)
 
 
 def rule_cut(window: Window, degree: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnla.eigen.auto import before_probe, predict
 from nnla.eigen.factorised import solve_dense, solve_inverse
-from nnla.eigen.filter_choice import choose_filter, learned_filter
+from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.report import EigenReport
@@ -18,6 +18,7 @@ from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError, WeightsError
 from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator, as_operator
+from nnla.tasks import engine_for
 from nnla.types import Status, library_versions
 
 __all__ = ["eigsh"]
@@ -149,7 +150,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
     try:
-        engine = learned_filter(job.engine, "auto")
+        engine = engine_for(job.engine, FIELD, "auto")
     except WeightsError as error:
         job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
         job.reason = f"auto: {job.method} without a prediction for the others: {error}"

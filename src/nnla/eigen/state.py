@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnla.eigen.filter_choice import CUT, FilterChoice, learned_filter
+from nnla.eigen.filter_choice import CUT, FIELD, FilterChoice
 from nnla.errors import OptionError
+from nnla.tasks import engine_for
 
 if TYPE_CHECKING:
     from nnla.eigen.iteration import Search
@@ -168,7 +169,7 @@ def make_job(
     if engine is not None:
         if method not in ("autospec", "autospec-paper", "auto"):
             raise OptionError(f"method={method!r} takes no engine")
-        engine = learned_filter(engine, method)
+        engine = engine_for(engine, FIELD, method)
     return Job(
         k=int(k),
         which=which,

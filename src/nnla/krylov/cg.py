@@ -57,7 +57,7 @@ class ConjugateGradients:
     ----------
     A : callable v -> A v
     b : (n,) or (n, k)
-    x, residual : iterate and its residual b - A x, both overwritten
+    x, residual : iterate and its residual b - A x, both overwritten; `result` has what has become of them
     targets : absolute residual norms to reach, one per column
     M : callable r -> M r, symmetric positive definite; None for the identity
     one_reduction : Chronopoulos and Gear's form, one synchronisation an iteration instead of two; it rounds a little

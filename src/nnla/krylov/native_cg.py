@@ -20,7 +20,7 @@ _REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = rang
 # Iterations after which a matrix of runs is brought into slices, for plain CG and with a preconditioner: an easy
 # system is solved by then, and laying out costs four products.
 _PATIENCE = (16, 6)
-_LOOK = 0.05  # seconds after which the kernels come back to Python, which sees to signals
+_SIGNALS = 0.05  # seconds after which the kernels come back to Python, which sees to signals
 
 
 class NativeConjugateGradients:
@@ -67,7 +67,7 @@ class NativeConjugateGradients:
         self._undecided = True  # whether to go over to slices
         self._restart, self._last_true, self._checks = True, np.inf, 0
         self._counted = (0, 0)
-        self._stride = 16  # iterations that take about _LOOK seconds
+        self._stride = 16  # iterations that take about _SIGNALS seconds
 
     def advance(self, iterations: int) -> CGResult:
         """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
@@ -98,7 +98,7 @@ class NativeConjugateGradients:
             clock = time.perf_counter()
             ending = cg.run(x, residual, self._target, limit, self._stall, self._one_reduction, self._restart)
             each = (time.perf_counter() - clock) / max(cg.iterations - done, 1)
-            self._stride = int(min(max(_LOOK / max(each, 1e-9), 1), 1 << 20))
+            self._stride = int(min(max(_SIGNALS / max(each, 1e-9), 1), 1 << 20))
             self._restart = False
             if self._callback is not None and cg.iterations > done:
                 self._callback(x)

@@ -22,7 +22,7 @@ import numpy as np
 from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
-from nnla.linear.choice import WINDOW, Choice, energy_left, iterations_left, steady
+from nnla.linear.choice import TINY, WINDOW, Choice, energy_left, iterations_left, steady
 from nnla.linear.costs import LEVEL_ITERATIONS, Costs
 from nnla.linear.direct import run_direct
 from nnla.linear.polynomial import (
@@ -41,7 +41,6 @@ from nnla.types import SpectralProbe, Status
 
 __all__ = ["rescue", "solve_auto"]
 
-_TINY = 100  # unknowns up to which a dense or sparse factorisation takes less time than choosing
 _FIRST_STEPS = 8
 _EASY = 25  # CG iterations that nothing else is worth setting up for
 _MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
@@ -63,7 +62,7 @@ def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> 
     """
     columns = 1 if run.b.ndim == 1 else run.b.shape[1]
     costs = Costs(run.op, columns)
-    if run.op.n <= _TINY and costs.direct() < np.inf:
+    if run.op.n <= TINY and costs.direct() < np.inf:
         run_direct(run, reason=f"n = {run.op.n} is small: factoring is faster than iterating")
     else:
         _Auto(run, costs, degree, steps, engine).solve()

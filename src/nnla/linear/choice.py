@@ -18,8 +18,9 @@ from nnla.polynomials.guards import check_probe
 from nnla.polynomials.intervals import dos_interval
 from nnla.types import SpectralProbe
 
-__all__ = ["Choice", "energy_left", "iterations_left", "predict_iterations", "steady"]
+__all__ = ["TINY", "Choice", "energy_left", "iterations_left", "predict_iterations", "steady"]
 
+TINY = 100  # unknowns up to which a dense or sparse factorisation takes less time than choosing
 WINDOW = 80  # last iterations that a rate is taken from
 _SHORT = 8e-3  # seconds of a direct solution below which first steps cost more than they can save
 _HARD = (150, 2.0)  # CG iterations, and by the graph's levels, guessed for what has shown itself not to be easy

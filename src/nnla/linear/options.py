@@ -48,6 +48,13 @@ class Options:
     precision: str | None = None
     kind: Kind = Kind.LINEAR_SPD
 
+    @property
+    def iteration(self) -> str:
+        """The method; where "auto" is to work with an M, the CG that its kind asks for."""
+        if self.method != "auto" or self.M is None:
+            return self.method
+        return "cg" if self.kind is Kind.LINEAR_SPD else "fcg"
+
     @classmethod
     def checked(
         cls, method: str, *, M: Any, degree: Any, scaling: Any, probe_steps: Any, engine: Any, dtype: Any

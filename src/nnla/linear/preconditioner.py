@@ -147,7 +147,7 @@ def preconditioner(
         raise OptionError(f"unknown method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
     started = time.perf_counter()
     op = as_operator(A)
-    scaling = choose_scaling(op) if isinstance(scaling, str) and scaling == "auto" else scaling
+    scaling = choose_scaling(op, scaling)
     base = bind_scaling(op, scaling)
     if probe is None:
         probe = run_probe(op, steps, seed=seed, scaling=scaling)
@@ -163,8 +163,8 @@ def preconditioner(
     return PolynomialPreconditioner(op, base, design, probe, dtype=dtype, seconds=seconds)
 
 
-def choose_scaling(op: Operator) -> str:
-    """ "jacobi" where the diagonal is known and varies, else "none" (they would be the same).
+def choose_scaling(op: Operator, asked: Any = "auto") -> Any:
+    """The scaling asked for; "auto" is "jacobi" where the diagonal is known and varies, else "none", the same then.
 
     Cost: a pass over the diagonal, where it is known.
 
@@ -172,6 +172,8 @@ def choose_scaling(op: Operator) -> str:
     ----------
     van der Sluis, Condition numbers and equilibration of matrices, Numer. Math. 14 (1969) 14-23.
     """
+    if not (isinstance(asked, str) and asked == "auto"):
+        return asked
     diagonal = op.diagonal()
     if diagonal is None:
         return "none"

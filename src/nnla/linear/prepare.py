@@ -115,8 +115,10 @@ class Prepared:
         M = BoundPreconditioner(self.operator.space, setup.apply, self.operator.shape, setup.order)
         if setup.factor is not None and not setup.factor.definite:
             M.kind = Kind.LINEAR
-        elif self.options.M is not None:  # which flexible CG took without asking
+        elif self.options.method == "fcg" and self.options.M is not None:  # which was taken without asking
             M.kind = kind_of(self.operator, self.options.M)
+        else:
+            M.kind = self.options.kind
         return M
 
     def solve(
@@ -245,7 +247,7 @@ class _Methods:
 
     def solve(self) -> None:
         run, options, setup = self.run, self.options, self.setup
-        method = options.method if setup is None else setup.method
+        method = options.iteration if setup is None else setup.method
         if setup is not None:
             run.reason = setup.report.chosen_because
             if setup.order is not None:
@@ -265,11 +267,9 @@ class _Methods:
 
     def _auto(self) -> None:
         run, options = self.run, self.options
-        if run.deflation is not None and options.M is None:
+        if run.deflation is not None:
             run.reason = "incomplete Cholesky under the subspace of the warm start"
             self._classical("ic")
-        elif options.M is not None:
-            self._classical("cg" if options.kind is Kind.LINEAR_SPD else "fcg")
         else:
             solve_auto(run, options.degree, options.probe_steps, options.engine)
 
@@ -291,8 +291,7 @@ class _Methods:
             run.give_up(
                 f"flexible CG with M ended in {run.status.value}; CG without it from the current iterate instead"
             )
-            plain = bind_scaling(run.op, choose_scaling(run.op))
-            run.iterate(plain, plain_method(plain), scaling=plain.name, instead=True)
+            begin_instead(run, bind_scaling(run.op, choose_scaling(run.op))).finish()
 
     def _polynomial(self, method: str) -> None:
         run, options, setup = self.run, self.options, self.setup
@@ -311,16 +310,11 @@ class _Methods:
             self._stretches(polynomial_for(run, base, probe, method, options.degree, options.engine))
         else:
             run.decline(method, f"{verdict.reason}; {plain_method(base)} from the current iterate instead")
-            stretch = begin_instead(run, base)
-            stretch.advance()
-            stretch.end()
+            begin_instead(run, base).finish()
 
     def _base(self) -> Scaling:
         op, options = self.run.op, self.options
-        if options.M is not None:
-            return bind_scaling(op, options.M)
-        automatic = isinstance(options.scaling, str) and options.scaling == "auto"
-        return bind_scaling(op, choose_scaling(op) if automatic else options.scaling)
+        return bind_scaling(op, options.M if options.M is not None else choose_scaling(op, options.scaling))
 
     def _given(self, M: PolynomialPreconditioner) -> None:
         run = self.run

@@ -12,7 +12,7 @@ import numpy as np
 from nnla.errors import NNLAError, NotPositiveDefiniteError
 from nnla.kernels.reordering import better_order
 from nnla.krylov.probes import probe as run_probe
-from nnla.linear.choice import Choice
+from nnla.linear.choice import TINY, Choice
 from nnla.linear.costs import Costs
 from nnla.linear.direct import Factor, factorise
 from nnla.linear.options import Options
@@ -20,15 +20,13 @@ from nnla.linear.polynomial import PROBE_STEPS
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling, quick_dtype
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, design_polynomial
-from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.report import ReportBase
-from nnla.types import Kind, SpectralProbe, Status, library_versions
+from nnla.types import SpectralProbe, Status, library_versions
 
 __all__ = ["CLASSICAL", "Setup", "SetupReport", "make_setup"]
 
 CLASSICAL = {"cg": "none", "fcg": "none", "jacobi": "jacobi", "ic": "ic"}  # method -> scaling
-_TINY = 100  # unknowns up to which a factorisation takes less time than choosing
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,15 +109,12 @@ def make_setup(op: Operator, options: Options, rtol: float, seed: int, solves: i
     """
     before = op.products
     maker = _Maker(op, options, rtol, seed)
-    method = options.method
     if isinstance(options.M, PolynomialPreconditioner):
         facts: dict[str, Any] = {"polynomial": options.M, "method": options.M.design.method}
-    elif method == "auto" and options.M is None:
+    elif options.iteration == "auto":
         facts = maker.cheapest(solves)
     else:
-        if method == "auto":
-            method = "cg" if options.kind is Kind.LINEAR_SPD else "fcg"
-        facts = maker.make(method)
+        facts = maker.make(options.iteration)
     report = SetupReport(
         Status.PREPARED,
         True,
@@ -173,13 +168,9 @@ class _Maker:
         if method not in POLYNOMIAL_METHODS:
             scaling = CLASSICAL[method] if options.M is None else options.M
             return {"method": method, "base": bind_scaling(there, scaling)} | ordered
-        scaling = options.M if options.M is not None else options.scaling
-        scaling = choose_scaling(op) if isinstance(scaling, str) and scaling == "auto" else scaling
+        scaling = options.M if options.M is not None else choose_scaling(op, options.scaling)
         base = bind_scaling(there, scaling)
         probe = probe or run_probe(there, options.probe_steps or PROBE_STEPS, seed=self.seed, scaling=scaling)
-        verdict = check_probe(probe)
-        if not verdict.ok:
-            raise NotPositiveDefiniteError(f"{verdict.reason}; use scipy.sparse.linalg.minres for indefinite systems")
         design = design_polynomial(probe, method=method, degree=options.degree, rtol=self.rtol, engine=options.engine)
         M = PolynomialPreconditioner(there, base, design, probe, dtype=options.precision or quick_dtype(there, base))
         if design.fallback is not None:
@@ -200,7 +191,7 @@ class _Maker:
         """The fields for the method of the least predicted time for so many right-hand sides."""
         op, options = self.op, self.options
         costs = Costs(op, solves)
-        if op.n <= _TINY and costs.direct() < np.inf:
+        if op.n <= TINY and costs.direct() < np.inf:
             try:
                 facts = self.make("direct")
             except (NotPositiveDefiniteError, MemoryError) as error:
@@ -217,13 +208,13 @@ class _Maker:
         choice.ask_engine(probe, self.rtol)
         if choice.failure is not None:
             self.failures.append(choice.failure)
-        self.predicted = dict(choice.predict())
+        self.predicted = predicted = dict(choice.predict())
         self.reason = f"{choice.words()}, {solves} right-hand side(s)"
-        for name in sorted(self.predicted, key=lambda key: self.predicted[key] if self.predicted else 0.0):
+        for name in sorted(predicted, key=lambda key: predicted[key]):
             if name.endswith("+ic"):  # saves reductions, not time
                 continue
             try:
-                return self.make(name, probe=None, analysed=choice.analysed if name == "direct" else None)
+                return self.make(name, probe, choice.analysed)  # the spectrum is the same in any order of the rows
             except (NNLAError, RuntimeError, MemoryError, np.linalg.LinAlgError) as error:
                 self.failures.append(f"{name}: {error}")
         return self.make(plain)

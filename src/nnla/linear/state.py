@@ -164,9 +164,7 @@ class Run:
 
     def iterate(self, M: Any, method: str, **options: Any) -> Phase:
         """CG with M from where the run stands, to its end."""
-        stretch = Stretch(self, M, method, **options)
-        stretch.advance()
-        return stretch.end()
+        return Stretch(self, M, method, **options).finish()
 
     # -- order of the rows --------------------------------------------------------------------------------------------
 
@@ -388,6 +386,11 @@ class Stretch:
         run.setup = 0.0
         run.phases.append(phase)
         return phase
+
+    def finish(self) -> Phase:
+        """Advance to the end, and record the phase."""
+        self.advance()
+        return self.end()
 
     def _call(self, x: Any) -> None:
         run = self._run
