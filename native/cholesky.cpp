@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "interruption.hpp"
 #include "panel.hpp"
 #include "threads.hpp"
 
@@ -19,9 +20,11 @@ using Long = std::int64_t;
 // One pass: the entry (i, j), j < i, must be the next one of row j beyond its diagonal.
 void require_symmetric(const Pattern& a) {
     std::vector<Int> next(a.n);
+    Ticker ticker;
     for (Int i = 0; i < a.n; ++i) {
         Int p = a.indptr[i];
         const Int end = a.indptr[i + 1];
+        ticker(4 * (end - p) + 8);
         Int before = -1;
         for (; p < end && a.indices[p] < i; ++p) {
             const Int j = a.indices[p];
@@ -59,6 +62,7 @@ class Fronts {
     Long front(Int node) {
         const Int first = s_.first[node], k = s_.width(node), m = s_.below(node), r = k + m;
         double* panel = panels_ + s_.panel[node];
+        tick(static_cast<Long>(r) * k + 8 * r + std::min<Long>(static_cast<Long>(r) * r * k / 8, 8192));
         std::memset(panel, 0, sizeof(double) * r * k);
         const Int* rows = s_.rows.data() + s_.row_start[node];
         for (Int t = 0; t < k; ++t) local_[first + t] = t;
@@ -130,6 +134,7 @@ class Fronts {
         for (Int t = 0; t < count; ++t) map[t] = local_[rows[t]];
         for (Int j = 0; j < count; ++j, from += count) {
             const Int column = map[j];
+            ticker_(count - j);
             double* to = column < k ? panel + static_cast<Long>(column) * r
                                     : update + static_cast<Long>(column - k) * m - k;
             for (Int t = j; t < count; ++t) to[map[t]] += from[t];
@@ -173,6 +178,7 @@ class Fronts {
     const PanelKernels& kernels_;
     Array<double> work_, stack_[2];
     Long used_[2] = {0, 0};
+    Ticker ticker_;
 };
 
 // Subtrees that threads work on by themselves, largest first.
@@ -229,11 +235,10 @@ Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
     if (complete_) symbolic_ = analyse(a, forest);
 }
 
-std::int64_t Cholesky::factor(const double* data) {
-    factored_ = false;
+std::int64_t Cholesky::factor(const double* data, Panels& panels) const {
     const Symbolic& s = symbolic_;
     const Int nodes = s.nodes();
-    if (panels_.size() == 0) panels_ = Array<double>(s.panel[nodes]);
+    if (panels.size() == 0) panels = Panels(s.panel[nodes]);
     const int threads = flops_ < kParallel ? 1 : max_threads();
     std::vector<Subtree> subtrees;
     if (threads > 1) subtrees = choose_subtrees(s, threads);
@@ -254,7 +259,7 @@ std::int64_t Cholesky::factor(const double* data) {
         }
         std::vector<std::unique_ptr<Fronts>> workers;  // made here: what runs in the threads must not throw
         for (int t = 0; t < threads; ++t)
-            workers.push_back(std::make_unique<Fronts>(a_, s, data, panels_.data(), need, 1));
+            workers.push_back(std::make_unique<Fronts>(a_, s, data, panels.data(), need, 1));
         std::atomic<std::size_t> next{0};
         std::mutex mutex;
         parallel(threads, [&](int worker) {
@@ -279,7 +284,7 @@ std::int64_t Cholesky::factor(const double* data) {
     }
     Long need[2];
     s.stack_need(0, nodes, subtrees.empty() ? nullptr : subtree_of.data(), -1, need);
-    Fronts fronts(a_, s, data, panels_.data(), need, threads);
+    Fronts fronts(a_, s, data, panels.data(), need, threads);
     for (Int node = 0; node < failed; ++node) {
         const Int t = subtrees.empty() ? -1 : subtree_of[node];
         if (t < 0) {
@@ -291,48 +296,45 @@ std::int64_t Cholesky::factor(const double* data) {
         }
     }
     if (failed < nodes) return s.order[column];
-    factored_ = true;
     return -1;
 }
 
-void Cholesky::solve_with(double* work, const double* b, double* x, Long stride) const {
+void Cholesky::solve_with(const double* panels, double* work, const double* b, double* x, Long stride) const {
     const Symbolic& s = symbolic_;
     const PanelKernels& kernels = panel_kernels();
     double *y = work, *t = y + s.n;
+    Ticker ticker;
     for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i] * stride];
     for (Int node = 0; node < s.nodes(); ++node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
+        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.forward(panels_.data() + s.panel[node], k + m, k, t);
+        kernels.forward(panels + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
         for (Int i = 0; i < m; ++i) y[rows[i]] = t[k + i];
     }
     for (Int node = s.nodes() - 1; node >= 0; --node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
+        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.backward(panels_.data() + s.panel[node], k + m, k, t);
+        kernels.backward(panels + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
     }
     for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
 }
 
-void Cholesky::solve(const double* b, double* x) const {
-    Array<double> work(a_.n + symbolic_.longest);
-    solve_with(work.data(), b, x, 1);
-}
-
-void Cholesky::solve_block(const double* b, double* x, Long count) const {
+void Cholesky::solve(const Panels& panels, const double* b, double* x, Long count) const {
     const Long size = a_.n + symbolic_.longest;
     const int parts = nnz_ * static_cast<double>(count) > 1e6
                           ? static_cast<int>(std::min<Long>(count, max_threads()))
                           : 1;
     Array<double> work(size * parts);
     parallel(parts, [&](int part) {
-        for (Long j = part; j < count; j += parts) solve_with(work.data() + part * size, b + j, x + j, count);
+        for (Long j = part; j < count; j += parts) solve_with(panels.data(), work.data() + part * size, b + j, x + j, count);
     });
 }
 

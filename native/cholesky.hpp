@@ -9,6 +9,7 @@
 
 namespace nnla {
 
+// The analysis, which does not change: any number of calls may factor and solve with it at a time.
 class Cholesky {
   public:
     // Orders and analyses the pattern, whose arrays must outlive the object. Gives up (complete() is false) once
@@ -21,28 +22,25 @@ class Cholesky {
     double nnz() const { return nnz_; }      // entries of L; likewise
     double bytes() const { return symbolic_.bytes; }  // memory that factor() will take
     const Symbolic& symbolic() const { return symbolic_; }
-    bool factored() const { return factored_; }
     std::int32_t size() const { return a_.n; }
 
-    // Factors the matrix with these entries of the pattern. Returns the row of a pivot that is not positive, or
-    // -1. Of the entries (i, j) and (j, i) it reads only one.
-    std::int64_t factor(const double* data);
+    using Panels = Array<double>;
 
-    // x = A^-1 b; x may be b. Needs factored(). Reentrant.
-    void solve(const double* b, double* x) const;
+    // Factors the matrix with these entries of the pattern into `panels`, new or those of an earlier factor. Returns
+    // the row of a pivot that is not positive, or -1. Of the entries (i, j) and (j, i) it reads only one.
+    std::int64_t factor(const double* data, Panels& panels) const;
 
-    // The same for the columns of n x count row-major blocks.
-    void solve_block(const double* b, double* x, std::int64_t count) const;
+    // X = A^-1 B for the columns of n x count row-major blocks, with the panels of a factor; x may be b.
+    void solve(const Panels& panels, const double* b, double* x, std::int64_t count) const;
 
   private:
     // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
-    void solve_with(double* work, const double* b, double* x, std::int64_t stride) const;
+    void solve_with(const double* panels, double* work, const double* b, double* x, std::int64_t stride) const;
 
     Pattern a_;
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;
-    bool complete_ = false, factored_ = false;
-    Array<double> panels_;
+    bool complete_ = false;
 };
 
 }  // namespace nnla

@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "interruption.hpp"
+
 namespace nnla {
 namespace {
 
@@ -33,7 +35,9 @@ struct Work {
 std::int32_t count_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     std::int32_t *length = f.start.get() + 1, *cursor = w.cursor.get();
     double *root = w.root.get(), *inverse_root = w.inverse_root.get();
+    Ticker ticker;
     for (std::int32_t i = 0; i < A.n; ++i) {
+        ticker(16);
         const std::int32_t end = A.start[i + 1];
         std::int32_t p = A.start[i];
         if (A.upper)
@@ -61,8 +65,10 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     const std::int32_t* start = f.start.get();
     const double* inverse_root = w.inverse_root.get();
     double *value = f.value.get(), total = 0.0, size = 0.0;
+    Ticker ticker;
     if (A.upper) {
         for (std::int32_t k = 0; k < A.n; ++k) {
+            ticker(start[k + 1] - start[k] + 8);
             const double s = inverse_root[k];
             for (std::int32_t q = start[k], p = cursor[k]; q < start[k + 1]; ++q, ++p) {
                 const double v = A.value[p] * s * inverse_root[A.column[p]];
@@ -75,6 +81,7 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     } else {
         std::copy(start, start + A.n, cursor);
         for (std::int32_t i = 0; i < A.n; ++i) {
+            ticker(A.start[i + 1] - A.start[i] + 8);
             const double s = inverse_root[i];
             for (std::int32_t p = A.start[i]; p < A.start[i + 1] && A.column[p] < i; ++p) {
                 const std::int32_t j = A.column[p], q = cursor[j]++;
@@ -92,7 +99,9 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
 // Row sums of A (with the shift on the diagonal), each in units of its own root(a_ii): sum over j of s_ij v_j.
 void row_sums(const IncompleteFactor& f, const double* root, double shift, double* sum) {
     for (std::int32_t k = 0; k < f.n; ++k) sum[k] = (1.0 + shift) * root[k];
+    Ticker ticker;
     for (std::int32_t k = 0; k < f.n; ++k) {
+        ticker(f.start[k + 1] - f.start[k] + 8);
         double own = 0.0;
         for (std::int32_t p = f.start[k]; p < f.start[k + 1]; ++p) {
             own += f.value[p] * root[f.row[p]];
@@ -112,8 +121,10 @@ template <bool Modified> std::int32_t eliminate(IncompleteFactor& f, double modi
     double* sum = w.sum.get();
     std::fill(pivot, pivot + n, 1.0 + shift);
     if (Modified) row_sums(f, root, shift, sum);
+    Ticker ticker;
     for (std::int32_t k = 0; k < n; ++k) {
         const std::int32_t begin = start[k], end = start[k + 1];
+        ticker(8);
         double d = pivot[k], rest = 0.0;
         if (Modified) {
             // What is left of the row sum holds the dropped entries of row k with the opposite sign.
@@ -135,6 +146,7 @@ template <bool Modified> std::int32_t eliminate(IncompleteFactor& f, double modi
         for (std::int32_t p = begin; p < end - 1; ++p) {
             const std::int32_t j = row[p], stop = start[j + 1];
             const double v = value[p];
+            ticker(stop - start[j] + 4);
             for (std::int32_t q = start[j]; q < stop && row[q] <= last; ++q) value[q] -= v * column[row[q]];
         }
         for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = 0.0;

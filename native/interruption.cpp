@@ -57,8 +57,8 @@ Call::~Call() {
 Shield::Shield() { ++here.shields; }
 Shield::~Shield() { --here.shields; }
 
-Part::Part(const std::atomic<bool>& stopped) : outer_(here.stopped) { here.stopped = &stopped; }
-Part::~Part() { here.stopped = outer_; }
+JobPart::JobPart(const std::atomic<bool>& stopped) : outer_(here.stopped) { here.stopped = &stopped; }
+JobPart::~JobPart() { here.stopped = outer_; }
 
 void set_deadline(double seconds) {
     // Beyond a century there is no deadline: the clock's arithmetic would overflow.

@@ -4,6 +4,10 @@
 
 namespace nnla {
 
+// tick() for files that are compiled for one instruction set: they must not bring inline functions of their own, which
+// the linker could take for everyone's.
+void tick_from_panel(std::int64_t operations);
+
 struct PanelKernels {
     // Factors the columns j0 ... j1 - 1 of the panel (column-major, leading dimension rows) in place, from which
     // the contributions of the columns before j0 have been taken away: L, with the reciprocals of its diagonal on

@@ -13,6 +13,9 @@ using Long = std::int64_t;
 
 inline Long least(Long a, Long b) { return a < b ? a : b; }
 
+// Multiplications with their additions to a tick of about a nanosecond. Blocks of few are left to their callers to count.
+constexpr Long kOperationsPerTick = 8, kFewOperations = 65536;
+
 // R vectors of rows by C columns, in registers. `tail`: entries of the last vector; V::lanes if `full`.
 template <class V, int R, int C> struct Tile {
     typename V::type x[R][C];
@@ -171,7 +174,7 @@ template <class V>
 void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, Long begin, Long end,
             bool assign, double* work) {
     constexpr Long strip = 3 * V::lanes, wide = V::columns, depth = 192;
-    const bool pack = k >= 24 && rows >= 3 * strip;
+    const bool pack = k >= 24 && rows >= 3 * strip, counts = rows * cols * k > kFewOperations;
     for (Long p0 = 0; p0 < k; p0 += depth) {
         const Long deep = pack ? least(depth, k - p0) : k;
         if (pack) {
@@ -192,6 +195,7 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
         }
         for (Long i = begin; i < end; i += strip) {
             const Long height = least(strip, rows - i);
+            if (counts) tick_from_panel(height * least(cols, i + height) * deep / kOperationsPerTick);
             for (Long j = 0; j < least(cols, i + height); j += wide) {
                 const Long from = j > i ? j - i : 0;  // the tile starts at the diagonal
                 const Long lines = height - from;
@@ -213,8 +217,10 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
 }
 
 template <class V> int factor(double* panel, Long rows, Long j0, Long j1) {
+    const bool counts = rows * (j1 - j0) * (j1 - j0) > kFewOperations;
     for (Long j = j0; j < j1; j += V::columns) {
         const int columns = static_cast<int>(least(V::columns, j1 - j));
+        if (counts) tick_from_panel((rows - j) * columns * (j - j0 + columns) / kOperationsPerTick);
         const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns);
         if (failed >= 0) return static_cast<int>(j) + failed;
     }

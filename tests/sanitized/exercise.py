@@ -153,7 +153,7 @@ def conjugate_gradients(native, A, rng):
     n = A.shape[0]
     inverse = 1 / A.diagonal()
     b = rng.standard_normal(n)
-    products = [native.Product.csr((A.indptr, A.indices, A.data))]
+    products = [native.Product.csr(A.indptr, A.indices, A.data)]
     products.append(native.Product.sliced(native.Matrix64(A.indptr, A.indices, A.data, None)))
     for (first, second), M, one in itertools.product((products, products[::-1]), (None, inverse), (False, True)):
         cg = native.ConjugateGradients(first, None, M)

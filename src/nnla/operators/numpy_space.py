@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import DTypeError, OptionError, ShapeError
 from nnla.kernels import native
+from nnla.kernels.arrays import plain
 from nnla.kernels.limits import why_not_native
 from nnla.kernels.system import NativeSystem
 from nnla.operators.kinds import to_numpy
@@ -118,7 +119,7 @@ NUMPY = NumpySpace()
 
 
 def _natively(polynomial: Any, z: Any) -> np.ndarray:
-    z = np.ascontiguousarray(z, dtype=np.float64)
+    z = plain(z, np.float64)
     out = np.empty_like(z)
     if z.ndim == 1 or z.shape[1] == 1:
         polynomial.apply(z.reshape(-1), out.reshape(-1))

@@ -17,8 +17,10 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import DTypeError, ShapeError
+from nnla.kernels.arrays import plain
 from nnla.kernels.limits import INDEX_MAX, index_type
 from nnla.kernels.reordering import permute
+from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
 from nnla.operators.kinds import is_torch
 from nnla.operators.numpy_space import NUMPY, Products
@@ -263,19 +265,17 @@ def _from_sparse(A: Any, check: bool, definite: bool) -> Operator:
     require_real(A.dtype)
     require_square(A.shape)
     eps = _eps(A.dtype)
-    if A.dtype != np.float64:
-        with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
-            A = A.astype(np.float64)
     rtol = symmetry_rtol(eps) if check else None
-    if A.format == "csc" and check:
-        op = _without_objection(A, rtol)  # before the conversion, which it may spare
-        if op is not None:
-            return op
-    A = A.tocsr()  # A itself when it is CSR
-    op = _without_objection(A, rtol)
+    op = _without_objection(A, rtol)  # before any conversion, which it may spare
     if op is not None:
         return op
-    csr = _canonical_csr(A)
+    A = sound(A)  # SciPy's conversions follow indices without looking at them
+    with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
+        csr = A.tocsr().astype(np.float64, copy=False)  # A itself when it is CSR in float64
+    op = None if csr is A else _without_objection(csr, rtol)
+    if op is not None:
+        return op
+    csr = _canonical_csr(csr)
     if check:
         check_csr(csr, eps, definite)
     return Operator(csr, int(csr.nnz))
@@ -286,6 +286,8 @@ def _without_objection(A: Any, rtol: float | None) -> Operator | None:
 
     `rtol` is the tolerance of the symmetry check; None leaves the values unchecked.
     """
+    if A.format not in ("csr", "csc") or (A.format == "csc" and rtol is None) or A.dtype != np.float64:
+        return None
     n = A.shape[0]
     data, indices, indptr = A.data, A.indices, A.indptr
     if len(indptr) != n + 1:
@@ -306,16 +308,10 @@ def _without_objection(A: Any, rtol: float | None) -> Operator | None:
 
 
 def _canonical_csr(csr: Any) -> sp.csr_array:
-    n, data, indices, indptr = csr.shape[0], csr.data, csr.indices, csr.indptr
-    # Compiled products trust these arrays: what they would read out of bounds is refused here.
-    if len(indptr) != n + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        raise ShapeError("A is not a valid CSR matrix (indptr must start at 0 and not decrease); rebuild it")
-    nnz = int(indptr[-1])
-    data, indices = np.ascontiguousarray(data[:nnz]), indices[:nnz]  # SciPy allows spare room at the end
-    if min(len(data), len(indices)) < nnz or (nnz and (indices.min() < 0 or indices.max() >= n)):
-        raise ShapeError("A is not a valid CSR matrix (indices or indptr out of range); rebuild it")
-    narrow = index_type(n, nnz)
-    indices, indptr = indices.astype(narrow, copy=False), indptr.astype(narrow, copy=False)
+    """A sound CSR matrix in float64 with sorted and unique indices of the narrow type, around plain arrays."""
+    n, nnz = csr.shape[0], int(csr.indptr[-1])
+    data = plain(csr.data[:nnz], np.float64)  # SciPy allows spare room at the end
+    indices, indptr = (plain(part, index_type(n, nnz)) for part in (csr.indices[:nnz], csr.indptr))
     result = sp.csr_array((data, indices, indptr), shape=(n, n))
     if not result.has_canonical_format:
         result = result.copy()  # sum_duplicates works in place, on arrays that may be A's
