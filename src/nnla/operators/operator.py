@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from nnla.kernels.limits import INDEX_MAX, index_type
 from nnla.kernels.reordering import permute
 from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
+from nnla.operators.counter import Counter
 from nnla.operators.kinds import is_torch
 from nnla.operators.numpy_space import NUMPY, Products
 from nnla.operators.spaces import Space
@@ -43,13 +43,6 @@ from nnla.operators.validation import (
 __all__ = ["Operator", "as_operator"]
 
 
-@dataclass
-class _Counter:
-    """Products so far; shared by operators that are one matrix in two orders."""
-
-    value: int = 0
-
-
 class Operator:
     """A square float64 operator that multiplies and counts; make one with `as_operator`.
 
@@ -69,7 +62,7 @@ class Operator:
     xp : ``"numpy"`` or ``"torch"``, the name of the space
     device : the torch device, None for NumPy
     csr : float64 ``csr_array`` with sorted, unique, int32 indices (int64 if needed), None unless sparse NumPy
-    products : products with A so far; a block of k vectors counts k
+    products : products with A so far, of the thread that asks; a block of k vectors counts k
     """
 
     def __init__(
@@ -81,7 +74,7 @@ class Operator:
         self.xp, self.device, self.dtype = space.name, space.device, space.dtype
         self.csr: sp.csr_array | None = matrix if isinstance(matrix, sp.csr_array) else None
         self._structure = structure
-        self._counter = _Counter()
+        self._counter = Counter()  # shared by operators that are one matrix in two orders
         self._forms: NativeSystem | None = None
 
     def __repr__(self) -> str:
@@ -105,7 +98,7 @@ class Operator:
         x = self.space.own(x)
         if x.ndim not in (1, 2) or x.shape[0] != self.n:
             raise ShapeError(f"cannot multiply a {self.n}x{self.n} operator by an array of shape {tuple(x.shape)}")
-        self._counter.value += 1 if x.ndim == 1 else int(x.shape[1])
+        self._counter.add(1 if x.ndim == 1 else int(x.shape[1]))
         return self.space.product(self.matrix, x)
 
     def __matmul__(self, x: Any) -> Any:
@@ -113,16 +106,19 @@ class Operator:
 
     @property
     def products(self) -> int:
-        """Products with A so far: `matvec` counts its own, `count` what was done elsewhere."""
+        """Products with A so far: `matvec` counts its own, `count` what was done elsewhere.
+
+        Every thread counts for itself: those of other threads with the same operator are not in it.
+        """
         return self._counter.value
 
     def count(self, products: int) -> None:
         """Add products that were not done by `matvec`: by the native kernels, or by a network."""
-        self._counter.value += products
+        self._counter.add(products)
 
     def reset_count(self) -> None:
         """Set `products` back to 0."""
-        self._counter.value = 0
+        self._counter.reset()
 
     # -- entries -----------------------------------------------------------------------------------------
 
@@ -271,7 +267,7 @@ def _from_sparse(A: Any, check: bool, definite: bool) -> Operator:
         return op
     A = sound(A)  # SciPy's conversions follow indices without looking at them
     with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
-        csr = A.tocsr().astype(np.float64, copy=False)  # A itself when it is CSR in float64
+        csr = A.astype(np.float64, copy=False).tocsr()  # A itself when it is CSR in float64
     op = None if csr is A else _without_objection(csr, rtol)
     if op is not None:
         return op
