@@ -360,8 +360,8 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
     scale = max(abs(left), abs(right), float(np.linalg.norm(Au)), float(np.linalg.norm(Av)))
     if abs(left - right) > max(PRODUCT_RTOL, 100 * eps) * scale:
         raise NotSymmetricError(
-            f"A is not symmetric: u'Av = {left:.12g} but v'Au = {right:.12g} (times {unit:.3g}) for random u, v; declare "
-            f"dtype=numpy.float32 if its products are computed in float32; {_GENERAL}"
+            f"A is not symmetric: u'Av = {left:.12g} but v'Au = {right:.12g} (times {unit:.3g}) for random "
+            f"u, v; declare dtype=numpy.float32 if its products are computed in float32; {_GENERAL}"
         )
     quadratic = min(float(u @ Au), float(v @ Av))
     if definite and not quadratic > 0:
