@@ -5,24 +5,27 @@ Weights are safetensors and nothing else: no code is ever loaded from a weights 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib
 import json
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nnla._files import write_atomic
+from nnla._files import parsed_object, write_atomic
 from nnla.errors import WeightsError
+from nnla.report import from_fields
 
 __all__ = ["load", "read_model", "read_safetensors", "save_model", "weights", "write_safetensors"]
 
 Config = TypeVar("Config")
+
+_LARGEST = 2**16  # of numbers in a config, which are sizes and rates
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -175,7 +178,7 @@ def save_model(
     else as it is: nothing is lost.
     """
     tensors = {key: _narrowed(value) for key, value in parameters.items()}
-    metadata = {"kind": kind, "config": json.dumps(asdict(config)), "card": json.dumps(card)}
+    metadata = {"kind": kind, "config": json.dumps(dataclasses.asdict(config)), "card": json.dumps(card)}
     if reader is not None and reader != _READERS.get(kind):
         metadata["reader"] = reader
     write_safetensors(path, tensors, metadata)
@@ -205,9 +208,20 @@ def read_model(
     """
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
-        return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: nested without end
+        return _config(config, parsed_object(metadata["config"])), tensors, parsed_object(metadata["card"])
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
+
+
+def _config(kind: type[Config], fields: dict[str, Any]) -> Config:
+    """A config whose fields have their types, and numbers that a network can be of."""
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"no field {min(unknown)[:80]!r} is known")
+    for name, value in fields.items():
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            raise ValueError(f"{name} is too large or not finite")
+    return from_fields(kind, fields)
 
 
 def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
