@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["atomic_file", "number_list", "parsed_object", "write_atomic"]
+__all__ = ["atomic_file", "number_list", "one_line", "parsed_object", "write_atomic"]
 
 _LONGEST_TEXT = 2**26  # characters; parsed, a text takes up to 64 times its length
 _LARGEST_INTEGER = 2**63
@@ -107,3 +107,15 @@ def number_list(value: Any) -> list[float]:
     if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
         raise ValueError("a list of numbers is needed")
     return [float(item) for item in value]
+
+
+def one_line(value: Any, limit: int = 200) -> str:
+    """What a message repeats of something from a file: one line, no more than ``limit`` characters.
+
+    Examples
+    --------
+    >>> one_line(ValueError("a\\nb"))
+    'a b'
+    """
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from nnla._files import parsed_object
+from nnla._files import one_line, parsed_object
 from nnla.errors import FileFormatError
 
 __all__ = ["Phase", "Report", "ReportBase", "Status", "from_fields", "library_versions", "plain_json"]
@@ -87,7 +87,7 @@ class ReportBase:
             return from_fields(cls, parsed_object(text))
         except (TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(
-                f"this is not a {cls.__name__} in JSON ({error}); write one with to_json()"
+                f"this is not a {cls.__name__} in JSON ({one_line(error)}); write one with to_json()"
             ) from error
 
     def __repr__(self) -> str:

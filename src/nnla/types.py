@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla._files import number_list, parsed_object
+from nnla._files import number_list, one_line, parsed_object
 from nnla.errors import FileFormatError, NonFiniteError, ShapeError
 from nnla.report import Phase, Report, Status, library_versions, plain_json
 
@@ -238,7 +238,9 @@ class SpectralProbe:
         except FileFormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+            raise FileFormatError(
+                f"this is not a probe in JSON ({one_line(error)}); write one with to_json()"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

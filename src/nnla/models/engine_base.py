@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.operators.arrays import namespace
 
@@ -52,7 +53,7 @@ class EngineBase:
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         label = self.label
         if not self.possible(config):
-            raise WeightsError(f"{label} have an impossible config ({config}); {_REMEDY}")
+            raise WeightsError(f"{label} have an impossible config ({one_line(config)}); {_REMEDY}")
         if not isinstance(card, dict):
             raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}; {_REMEDY}")
         _check_card(card, label)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla._files import number_list, parsed_object
+from nnla._files import number_list, one_line, parsed_object
 from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
 
 __all__ = ["Recurrence", "chebyshev"]
@@ -345,7 +345,7 @@ class Recurrence:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(
-                f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
+                f"this is not a Recurrence in JSON ({one_line(error)}); write one with Recurrence.to_json()"
             ) from error
 
     def __eq__(self, other: object) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.io import mmwrite
 from scipy.sparse import csr_array
 
-from nnla._files import atomic_file
+from nnla._files import atomic_file, one_line
 from nnla.errors import FileFormatError, NNLAError, OptionError
 from nnla.problems.archives import choose, is_tar, open_zip, tar_members, zip_member
 from nnla.problems.conversions import as_matrix, as_vector
@@ -260,7 +260,7 @@ def _load_zip(stream: IO[bytes], size: int, *, matrix: bool) -> Any:
 
 def _reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:200]
+    return one_line(text, 600)
 
 
 def guarded(path: str | os.PathLike[str], read: Callable[[IO[bytes]], _T]) -> _T:

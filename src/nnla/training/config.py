@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from nnla._files import one_line
 from nnla.errors import FileFormatError, OptionError
 
 __all__ = ["Table", "check_recipe", "load_recipe", "option", "recipes"]
@@ -124,8 +125,8 @@ def load_recipe(
     named = any(override.partition("=")[0].strip() == "task" for override in overrides)
     if not (named or recipe["task"] in tasks or _OWN_TASK.fullmatch(recipe["task"])):
         raise OptionError(
-            f"{name}: names the task {recipe['task']!r}, code from outside of nnla.training that would be run; if you "
-            "trust it, name it yourself: --set task=MODULE:CLASS"
+            f"{name}: names the task {_short(recipe['task'])}, code from outside of nnla.training that would be run; "
+            "if you trust it, name it yourself: --set task=MODULE:CLASS"
         )
     return recipe
 
@@ -143,9 +144,9 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise FileFormatError(f"{name}: not a TOML recipe ({error}); correct it") from error
+        raise FileFormatError(f"{name}: not a TOML recipe ({one_line(error)}); correct it") from error
     except (RecursionError, ValueError, OverflowError) as error:  # nested without end; integers without end; dates
-        raise FileFormatError(f"{name}: not a recipe ({' '.join(str(error).split())[:200]}); correct it") from None
+        raise FileFormatError(f"{name}: not a recipe ({one_line(error)}); correct it") from None
 
 
 def option(recipe: dict[str, Any], name: str) -> Any:
@@ -189,7 +190,9 @@ def check_recipe(recipe: dict[str, Any]) -> None:
         _check_option(name, recipe[name])
     if not recipe["name"] or recipe["name"].startswith(".") or set(recipe["name"]) & set("/\\\0:"):
         # it becomes the name of a file in the folder of the run, and of no other
-        raise OptionError(f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators")
+        raise OptionError(
+            f"the recipe's name {_short(recipe['name'])} must be a plain file name, without path separators"
+        )
 
 
 def _check_numbers(value: Any, name: str = "") -> None:
@@ -201,18 +204,17 @@ def _check_numbers(value: Any, name: str = "") -> None:
         for item in value:
             _check_numbers(item, name)
     elif not isinstance(value, (str, int, float)):
-        raise OptionError(f"the recipe's {name} must be a text or a number, got a {type(value).__name__}")
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be a text or a number, got a {type(value).__name__}")
     elif isinstance(value, int) and abs(value) > _LARGEST:
-        raise OptionError(f"the recipe's {name} must be at most 2^53 in size, got {_short(value)}")
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be at most 2^53 in size, got {_short(value)}")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(f"the recipe's {name} must be finite, got {value}")
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be finite, got {value}")
 
 
 def _short(value: Any) -> str:
     if isinstance(value, int) and abs(value) > _LARGEST:
         return f"an integer of {value.bit_length()} bits"  # whose digits Python may refuse to write
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return one_line(repr(value), 80)
 
 
 def _check_option(name: str, value: Any) -> None:
