@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import number_list, one_line, parsed_object
 from nnla.errors import FileFormatError, NonFiniteError, ShapeError
 from nnla.report import Phase, Report, Status, library_versions, plain_json
 
@@ -220,18 +221,26 @@ class SpectralProbe:
 
     @classmethod
     def from_json(cls, text: str) -> SpectralProbe:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-probe" or data["version"] != 1:
-                raise FileFormatError("not an nnla probe of version 1")
-            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
+            data = parsed_object(text)
+            if data["format"] != "nnla-probe" or type(data["version"]) is not int or data["version"] != 1:
+                raise FileFormatError("not an nnla probe of version 1; write one with to_json()")
+            alpha, beta = number_list(data["alpha"]), number_list(data["beta"])
             # files written before the reductions were kept do not have them
-            return cls(**{key: data[key] for key in keys}, reductions=data.get("reductions"))
+            reductions = data.get("reductions")
+            n, scaling, seed, products = (data[key] for key in ("n", "scaling", "seed", "products"))
+            whole = [n, products] if seed is None else [n, products, seed]
+            if not isinstance(scaling, str) or any(type(value) is not int or value < 0 for value in whole):
+                raise ValueError("n, products, seed or scaling is of another type")
+            found = None if reductions is None else np.array(number_list(reductions))
+            return cls(np.array(alpha), np.array(beta), n, scaling, seed, products, found)
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"this is not a probe in JSON ({one_line(error)}); write one with to_json()"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -231,9 +231,9 @@ def test_the_table_invents_no_checksum():
 
 
 def test_gzip_bomb_in_an_archive(tmp_path, server, monkeypatch):
-    from nnla.problems import matrix_market
+    from nnla.problems import limits
 
-    monkeypatch.setattr(matrix_market, "FREE_BYTES", 2**20)
+    monkeypatch.setattr(limits, "FREE_BYTES", 2**20)
     FILES["/G/bomb.tar.gz"] = archive({"a": b"\0" * (32 * 2**20), "bomb/bomb.mtx": market()})
     assert len(gzip.decompress(FILES["/G/bomb.tar.gz"])) > 2**25
     fails(DownloadError, "G/bomb", tmp_path, base_url=server.url, match="unpacks to far more")

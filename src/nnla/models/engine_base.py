@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.operators.arrays import namespace
 
@@ -51,9 +53,10 @@ class EngineBase:
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         label = self.label
         if not self.possible(config):
-            raise WeightsError(f"{label} have an impossible config ({config}); {_REMEDY}")
+            raise WeightsError(f"{label} have an impossible config ({one_line(config)}); {_REMEDY}")
         if not isinstance(card, dict):
-            raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}")
+            raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}; {_REMEDY}")
+        _check_card(card, label)
         for key, shape in config.shapes().items():
             if key not in parameters:
                 raise WeightsError(f"{label} lack {key}; {_REMEDY}")
@@ -116,6 +119,18 @@ class EngineBase:
         from nnla.registry import read_model
 
         return cls(*read_model(path, kind=cls.kind or cls.__name__, config=cls.config_type))
+
+
+def _check_card(card: dict[str, Any], label: str) -> None:
+    """Raise `WeightsError` unless what engines read of a card is of the type that they take it for."""
+    limit, matrices = card.get("envelope_limit", 0.0), card.get("matrices", {})
+    numbers = [limit]
+    fits = isinstance(card.get("name", ""), str) and isinstance(card.get("envelope", {}), dict)
+    fits = fits and isinstance(matrices, dict) and all(isinstance(v, list) and len(v) == 2 for v in matrices.values())
+    if fits:
+        numbers += [number for seen in matrices.values() for number in seen]
+    if not fits or not all(type(number) in (int, float) and abs(number) < math.inf for number in numbers):
+        raise WeightsError(f"the card of {label} has a name, an envelope or ranges of another type; {_REMEDY}")
 
 
 def whole(*sizes: Any) -> bool:

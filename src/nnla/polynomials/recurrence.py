@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import number_list, one_line, parsed_object
 from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
 
 __all__ = ["Recurrence", "chebyshev"]
@@ -334,17 +335,17 @@ class Recurrence:
     def from_json(cls, text: str) -> Recurrence:
         """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-recurrence" or data["version"] != 1:
-                raise FileFormatError("not an nnla recurrence of version 1")
-            fields = [[float(v) for v in data[f]] for f in _FIELDS]
-            a, b = (float(v) for v in data["domain"])
-            return cls(*fields, (a, b), float(data["shift"]), float(data["scale"]))  # type: ignore[arg-type]
+            data = parsed_object(text)
+            if data["format"] != "nnla-recurrence" or type(data["version"]) is not int or data["version"] != 1:
+                raise FileFormatError("not an nnla recurrence of version 1; write one with Recurrence.to_json()")
+            fields = [number_list(data[f]) for f in _FIELDS]
+            a, b, shift, scale = number_list([*number_list(data["domain"]), data["shift"], data["scale"]])
+            return cls(*fields, (a, b), shift, scale)  # type: ignore[arg-type]
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(
-                f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
+                f"this is not a Recurrence in JSON ({one_line(error)}); write one with Recurrence.to_json()"
             ) from error
 
     def __eq__(self, other: object) -> bool:
