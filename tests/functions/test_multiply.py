@@ -119,7 +119,8 @@ def test_products_are_those_of_the_operator():
         count = 0
         y = funm_multiply(op, np.ones((900, 3)), method=method)
         assert y.report.products == count, method
-        assert y.report.products_probe == (0 if method == "lanczos" else y.report.steps), method
+        probed = y.report.products_probe  # and some for the ends of a spectrum that is known by products only
+        assert probed == 0 if method == "lanczos" else y.report.steps <= probed <= 2 * y.report.steps, method
 
 
 def test_two_passes_give_the_same_for_twice_the_products():

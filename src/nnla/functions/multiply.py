@@ -11,14 +11,15 @@ from nnla.errors import OptionError
 from nnla.functions.design import POLYNOMIALS, design_function
 from nnla.functions.report import MatrixFunctionReport
 from nnla.functions.scalars import scalar_function
+from nnla.functions.search import Search
 from nnla.functions.state import (
     BY_ZONES,
     METHODS,
     PROBE_STEPS,
     Job,
-    Search,
     check_numbers,
     eigen,
+    precision_of_entries,
     symmetric_operator,
 )
 from nnla.operators.bound_polynomial import BoundPolynomial
@@ -128,8 +129,9 @@ def matfun(A: Any, f: Any = "inv_sqrt") -> np.ndarray:
     >>> matfun([[2.0, 0.0], [0.0, 8.0]], "inv").tolist()
     [[0.5, 0.0], [0.0, 0.125]]
     """
-    scalar = scalar_function(f)
-    values, Q = eigen(symmetric_operator(A))
+    op = symmetric_operator(A)
+    scalar = scalar_function(f).rounded(op.n, precision_of_entries(A))
+    values, Q = eigen(op)
     image = scalar.on_spectrum(values, float(np.abs(values).max()))
     return (Q * image) @ Q.T
 
@@ -186,6 +188,7 @@ def matrix_function(
     scalar = scalar_function(f)
     check_numbers(rtol, degree, probe_steps, None)
     op = symmetric_operator(A)
+    scalar = scalar.rounded(op.n, precision_of_entries(A))
     before = op.products
     if probe is None:
         start = op.as_vector(np.random.default_rng(seed).standard_normal(op.n))

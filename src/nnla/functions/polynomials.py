@@ -247,6 +247,8 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
     w = np.where(zones.contain(x), 1.0, gap) / unit
     basis = np.polynomial.chebyshev.chebvander((2 * x - a - b) / (b - a), degree) * w[:, None]
     target = f(x) * w
+    if not (np.isfinite(basis).all() and np.isfinite(target).all()):  # f has a pole here: nothing to be fitted
+        return interpolant(f, a, b, degree)
     U, s, Vt = np.linalg.svd(basis, full_matrices=False)
     keep = s > 1e-15 * s[0] * np.sqrt(x.size)
     U, back = U[:, keep], Vt[keep].T / s[keep]
