@@ -33,11 +33,11 @@ struct Held {
         factor = std::make_unique<Cholesky>(pattern, max_flops);
     }
 
-    std::int64_t run(Input<double> data) {
+    std::int64_t run(Input<double> data, bool indefinite) {
         if (data.size() != indices.size()) throw std::invalid_argument("data does not fit the indices");
         if (!factor->complete()) throw std::runtime_error("the analysis was given up");
         nb::gil_scoped_release release;
-        return factor->factor(data.data());
+        return factor->factor(data.data(), indefinite);
     }
 
     auto solve(Input<double> b, std::int64_t columns) {
@@ -73,7 +73,8 @@ void bind_cholesky(nb::module_& m) {
                  for (std::size_t i = 0; i < order.size(); ++i) out[i] = order[i];
                  return array;
              })
-        .def("factor", &Held::run, "data"_a)
+        .def_prop_ro("negative", [](const Held& h) { return h.factor->negative(); })
+        .def("factor", &Held::run, "data"_a, "indefinite"_a = false)
         .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }
 

@@ -26,7 +26,12 @@ class Cholesky {
 
     // Factors the matrix with these entries of the pattern. Returns the row of a pivot that is not positive, or
     // -1. Of the entries (i, j) and (j, i) it reads only one.
-    std::int64_t factor(const double* data);
+    // With `indefinite` pivots may have any sign but zero: P A P^T = L D L^T with D of +1 and -1, whose signs are
+    // those of the eigenvalues of A (Sylvester). Nothing is exchanged for stability: the caller checks what it got.
+    std::int64_t factor(const double* data, bool indefinite = false);
+
+    // Negative pivots of the last factorisation.
+    std::int64_t negative() const;
 
     // x = A^-1 b; x may be b. Needs factored(). Reentrant.
     void solve(const double* b, double* x) const;
@@ -43,6 +48,7 @@ class Cholesky {
     double nnz_ = 0, flops_ = 0;
     bool complete_ = false, factored_ = false;
     Array<double> panels_;
+    std::vector<double> signs_;  // D; empty if all are +1
 };
 
 }  // namespace nnla
