@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -44,9 +45,10 @@ def solve_dense(op: Operator, k: int, orientation: float) -> tuple[np.ndarray, n
     wanted = slice(n - k, n) if orientation > 0 else slice(0, k)
     w, V, sound = np.empty(0), np.empty((n, 0)), False
     if k < n:
-        w, V = eigh(dense, check_finite=False, subset_by_index=(wanted.start, wanted.stop - 1))
-        # the driver for a part of the spectrum may lose vectors of a large cluster
-        sound = w.size == k and bool(np.abs(V.T @ V - np.eye(k)).max() < 1e-10)
+        # the driver for a part of the spectrum may lose vectors of a large cluster, or give up
+        with contextlib.suppress(np.linalg.LinAlgError):
+            w, V = eigh(dense, check_finite=False, subset_by_index=(wanted.start, wanted.stop - 1))
+            sound = w.size == k and bool(np.abs(V.T @ V - np.eye(k)).max() < 1e-10)
     if not sound:
         w, V = eigh(dense, check_finite=False, driver="evd")
         w, V = w[wanted], np.ascontiguousarray(V[:, wanted])
@@ -98,7 +100,7 @@ def solve_inverse(
         if previous is not None and locked is not None:
             search.inherit(previous)
         better = None
-        while not search.done and better is None and search.restarts < job.left:
+        while not search.done and better is None and search.restarts < max(job.left, 1):
             search.run(search.restarts + 1)
             better = _better_shift(search, s, job.norm) if move < _MOVES else None
         meter.end(search)

@@ -14,6 +14,7 @@ __all__ = ["Search", "multiply"]
 
 RESOLVED = 1e-5  # residuals of what counts as resolved, by the largest of the wanted eigenvalues
 _RESOLVING = 0.1 * RESOLVED  # the same while copies may be missing, without which that eigenvalue is too large
+_STILL, _STILL_NOISY = 200, 20  # fillings without progress that end a search, the second for noisy products
 EXTRA = 5  # Ritz vectors kept beyond the wanted ones, as `eigs` is usually asked for k + 5
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -39,6 +40,7 @@ class Search:
     floor : residual that rounding leaves; no less is asked for
     choice : the filter that F is; None where F is A or -A
     width : length of the spectrum of A, where there is a filter
+    noise : of a product, relative to its size, where that is more than the rounding of float64
     inverse_of : s where F is (s - o A)^-1, o the orientation
 
     Attributes
@@ -61,13 +63,14 @@ class Search:
         choice: FilterChoice | None = None,
         width: float = 0.0,
         inverse_of: float | None = None,
+        noise: float = 0.0,
     ) -> None:
         self.op, self.space, self.k = op, space, k
         self.orientation, self.target, self.floor, self.choice = orientation, target, floor, choice
-        self._inverse_of = inverse_of
+        self._inverse_of, self._noise = inverse_of, noise
         # first guess of the residual in A by that in F, until there is one of either
         self._ratio = 1.0 if choice is None else 0.5 * width
-        self.restarts = 0
+        self.restarts = self._locked = self._locked_at = 0
         self.history: list[float] = []
         self.stagnated = self.misled = False
         self.values: list[float] = []
@@ -130,6 +133,19 @@ class Search:
             left = self.k - len(self.values)
             worst = self._ratio * float(self.space.residuals[: max(left, 1)].max(initial=0.0)) if left else self.target
             self.history.append(worst)
+            if self._stands_still():
+                self.stagnated = True
+                break
+
+    def _stands_still(self) -> bool:
+        """Whether many fillings have neither brought a pair nor the next ones nearer."""
+        self._locked_at = self.restarts if len(self.values) > self._locked else self._locked_at
+        self._locked = len(self.values)
+        since = self.restarts - self._locked_at
+        span = _STILL_NOISY if self._noise > 0 else _STILL
+        if since < span or len(self.history) < span:
+            return False
+        return self.history[-1] > 0.5 * self.history[-span]
 
     def _restart(self, wanted: int) -> int:
         """One filling, what it brings, and the shrinking; how many pairs were locked."""
@@ -160,7 +176,7 @@ class Search:
         """Take leading Ritz pairs that meet the target, in order, by their true residuals."""
         space, found = self.space, 0
         cut = None if self.choice is None else self.choice.cut
-        floor = 8 * _EPS * float(np.abs(space.theta).max(initial=0.0))
+        floor = 8 * max(_EPS, self._noise) * float(np.abs(space.theta).max(initial=0.0))
         for i in range(min(limit, space.theta.size)):
             estimate = float(space.residuals[i])
             if self._ratio * estimate > 4 * self.target and estimate > floor:

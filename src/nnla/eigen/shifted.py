@@ -1,4 +1,4 @@
-"""Factors of A - mu I for a sparse symmetric A: solves where that is definite, and how many eigenvalues lie below mu."""
+"""Factors of A - mu I for a sparse symmetric A: solves where it is definite, and how many eigenvalues are below mu."""
 
 from __future__ import annotations
 

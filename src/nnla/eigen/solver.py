@@ -149,7 +149,7 @@ def eigsh(
 
 
 def _noise(op: Operator, rng: np.random.Generator) -> float:
-    """How far products miss additivity, relative to their size: what an operator in float32 shows. 0 for known entries.
+    """How far products miss additivity, relative to their size, as those in float32 do; 0 where it is float64's rounding.
 
     Cost: three products, of operators known only by these.
     """
@@ -158,7 +158,8 @@ def _noise(op: Operator, rng: np.random.Generator) -> float:
     u, v = rng.standard_normal((2, op.n)) / math.sqrt(op.n)
     Au, Av, both = multiply(op, u), multiply(op, v), multiply(op, u + v)
     size = float(np.linalg.norm(Au) + np.linalg.norm(Av))
-    return float(np.linalg.norm(both - Au - Av)) / size if size > 0 else 0.0
+    noise = float(np.linalg.norm(both - Au - Av)) / size if size > 0 else 0.0
+    return noise if noise > 64 * np.finfo(np.float64).eps else 0.0
 
 
 def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
@@ -192,7 +193,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
     for method in ("direct", "dense"):
         if method == tried or job.method == "dense":
             continue
-        if method == "direct" and (op.csr is None or factor_flops(op.csr) > _RESCUE_FLOPS):
+        if method == "direct" and (op.csr is None or _factor_flops(op, job) > _RESCUE_FLOPS):
             continue
         if method == "dense" and op.n > _RESCUE_ROWS:
             continue
@@ -260,7 +261,7 @@ def _iterate(
     top, bottom = float(space.theta[0]), float(space.theta[-1])
     job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
     far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
-    search = Search(op, space, job.k, o, job.target, job.floor)
+    search = Search(op, space, job.k, o, job.target, job.floor, noise=job.noise)
     unfiltered = _why_unfiltered(op, job, width)
     search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
     if unfiltered is None and search.done:
@@ -284,11 +285,15 @@ def _iterate(
     if job.method == "plain":
         return _conclude(op, job, _run(op, job, search), rng)
     for attempt in range(_FILTERS_TRIED):
+        if job.left == 0:
+            return _conclude(op, job, search, rng)
         search = _filtered(op, job, search, far, rng)
         if not search.misled:
             return _conclude(op, job, search, rng)
         far -= o * 0.05 * width  # the other end may reach further, too
         job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut of the one before"
+    if job.left == 0:
+        return _conclude(op, job, search, rng)
     job.method, job.filter = "plain", None
     job.fallback = "no filter: those tried misled"
 
@@ -296,7 +301,7 @@ def _iterate(
         return o * multiply(op, v)
 
     space = _space(op, job, search, oriented, rng)
-    last = Search(op, space, job.k, o, search.target, search.floor).inherit(search)
+    last = Search(op, space, job.k, o, search.target, search.floor, noise=job.noise).inherit(search)
     return _conclude(op, job, _run(op, job, last, new=True), rng)
 
 
@@ -309,25 +314,37 @@ def _run(op: Operator, job: Job, search: Search, *, new: bool = False) -> Search
 
 
 def _patience(op: Operator, job: Job) -> int:
-    """Fillings of the subspace before another way is tried, where there is one and the user has named none."""
-    if job.asked not in _LEARNED or op.csr is None or not Cholesky.available():
+    """Fillings of the subspace before another way is tried, where there is one and the choice is the library's."""
+    other = math.inf
+    if job.asked in _LEARNED and op.csr is not None:
+        factor = _factor_flops(op, job)
+        other = factor if factor < _RESCUE_FLOPS else math.inf
+    if job.asked in _LEARNED and op.n <= _RESCUE_ROWS:
+        other = min(other, 9.0 * op.n**3)
+    if other == math.inf:
         return job.left
-    factor = job.factor_flops = job.factor_flops or factor_flops(op.csr)
-    if factor > _RESCUE_FLOPS:
-        return job.left
-    filling = max(job.ncv - job.k, 1) * (2.0 * job.degree * op.csr.nnz + 8.0 * op.n * job.ncv)
+    # a product of unknown cost is taken for one of a dense matrix: LAPACK then needs n of them, too
+    product = 2.0 * (op.n**2 if op.nnz is None else op.nnz)
+    filling = max(job.ncv - job.k, 1) * (job.degree * product + 8.0 * op.n * job.ncv)
     # the fillings before may have been the larger part of the way: some are always made
-    return min(job.left, max(_PATIENCE, math.ceil(10 * factor / filling)))
+    return min(job.left, max(_PATIENCE, math.ceil(10 * other / filling)))
+
+
+def _factor_flops(op: Operator, job: Job) -> float:
+    """`factor_flops` of A, looked up once."""
+    if not job.factor_flops:
+        job.factor_flops = max(factor_flops(op.csr), 1.0)
+    return job.factor_flops
 
 
 def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) -> Pairs:
     """`conclude` with a factor to count with where that costs less than the search has."""
     shifted = None
     if op.csr is not None and Cholesky.available() and search.done and not search.complete:
-        factor = job.factor_flops = job.factor_flops or factor_flops(op.csr)
+        factor = _factor_flops(op, job)
         spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
         # a factorisation works in the cache, and takes less time for its operations
-        if factor < max(4 * spent, 1e7):
+        if factor < max(spent, 1e7):
             shifted = Shifted(op.csr, -job.orientation, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
     return conclude(op, job, search, shifted, rng)
 
@@ -351,7 +368,9 @@ def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.rand
     F = BoundFilter(op, choice.recurrence)
     space = _space(op, job, previous, F, rng)
     meter.end()
-    search = Search(op, space, job.k, job.orientation, previous.target, previous.floor, choice, window.width)
+    search = Search(
+        op, space, job.k, job.orientation, previous.target, previous.floor, choice, window.width, noise=job.noise
+    )
     return _run(op, job, search.inherit(previous), new=True)
 
 

@@ -145,7 +145,7 @@ class Job:
     @property
     def floor(self) -> float:
         """Residual that the rounding of products leaves."""
-        return max(16 * _EPS, 8 * self.noise) * self.norm
+        return max(16 * _EPS, 16 * self.noise) * self.norm
 
     @property
     def target(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import NonFiniteError
+from nnla.operators.numpy_space import Products
 from nnla.operators.operator import Operator
 
 __all__ = ["in_good_units", "unscaled", "unscaled_values"]
@@ -36,7 +37,7 @@ def in_good_units(op: Operator) -> tuple[Operator, int]:
     if isinstance(op.matrix, np.ndarray):
         return Operator(np.ldexp(op.matrix, -e), op.nnz), e
     if op.nnz is None:
-        return Operator(_Scaled(op, -e)), e
+        return Operator(Products(_Scaled(op, -e), op.n)), e
     return Operator(_torch_scaled(op.matrix, -e), op.nnz, space=op.space), e
 
 
@@ -68,7 +69,7 @@ class _Scaled:
     """2^e times an operator that is known by its products."""
 
     def __init__(self, op: Operator, e: int) -> None:
-        self._op, self._e, self.shape = op, e, op.shape
+        self._op, self._e, self.shape, self.dtype = op, e, op.shape, op.dtype
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         return np.ldexp(self._op.matvec(x), self._e)

@@ -1,4 +1,4 @@
-"""Are these the k eigenpairs at the end of the spectrum, and all copies among them? By counting, or from random vectors.
+"""Are these the k pairs at the end of the spectrum, all copies among them? By counting, or from random vectors.
 
 A Krylov space holds one copy of a multiple eigenvalue, and none of what its start vector is orthogonal to. Where a
 shifted matrix can be factored at a cost that is small beside that of the search, its inertia *counts* the eigenvalues
