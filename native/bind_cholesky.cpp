@@ -21,10 +21,10 @@ Pattern sound(const Indices& indptr, const Indices& indices) {
 // one under the interpreter's lock, and lives until the last call that solves with it has ended: threads may factor
 // and solve with one object.
 struct Held {
-    using Panels = Cholesky::Panels;
+    using Factor = Cholesky::Factor;
     Indices indptr, indices;
     std::unique_ptr<Cholesky> analysis;
-    std::shared_ptr<Panels> panels;
+    std::shared_ptr<Factor> current;
 
     Held(Indices p, Indices i, double max_flops) : indptr(p), indices(i) {
         const Pattern pattern = sound(p, i);
@@ -32,18 +32,18 @@ struct Held {
         analysis = std::make_unique<Cholesky>(pattern, max_flops);
     }
 
-    std::int64_t factor(Values data, bool in_place) {
+    std::int64_t factor(Values data, bool indefinite, bool in_place) {
         require(data.size() == indices.size(), "data does not fit the indices");
         if (!analysis->complete()) throw std::runtime_error("the analysis was given up");
-        std::shared_ptr<Panels> mine;
-        if (in_place && panels.use_count() == 1) mine = std::move(panels);
-        if (!mine) mine = std::make_shared<Panels>();
+        std::shared_ptr<Factor> mine;
+        if (in_place && current.use_count() == 1) mine = std::move(current);
+        if (!mine) mine = std::make_shared<Factor>();
         std::int64_t row;
         {
             LongCall call;
-            row = analysis->factor(data.data(), *mine);
+            row = analysis->factor(data.data(), indefinite, *mine);
         }
-        panels = row < 0 ? std::move(mine) : nullptr;
+        current = row < 0 ? std::move(mine) : nullptr;
         return row;
     }
 
@@ -52,7 +52,7 @@ struct Held {
         require(columns >= 1 && columns <= static_cast<std::int64_t>(b.size()) + 1 &&
                     static_cast<std::int64_t>(b.size()) == n * columns,
                 "b has another length");
-        const std::shared_ptr<Panels> mine = panels;
+        const std::shared_ptr<Factor> mine = current;
         if (!mine) throw std::runtime_error("not factored");
         double* x;
         auto out = new_vector<double>(b.size(), &x);
@@ -71,7 +71,7 @@ void bind_cholesky(nb::module_& m) {
         .def(nb::init<Indices, Indices, double>(), "indptr"_a, "indices"_a,
              "max_flops"_a = std::numeric_limits<double>::infinity())
         .def_prop_ro("complete", [](const Held& h) { return h.analysis->complete(); })
-        .def_prop_ro("factored", [](const Held& h) { return h.panels != nullptr; })
+        .def_prop_ro("factored", [](const Held& h) { return h.current != nullptr; })
         .def_prop_ro("flops", [](const Held& h) { return h.analysis->flops(); })
         .def_prop_ro("nnz", [](const Held& h) { return h.analysis->nnz(); })
         .def_prop_ro("bytes", [](const Held& h) { return h.analysis->bytes(); })
@@ -83,7 +83,17 @@ void bind_cholesky(nb::module_& m) {
                  for (std::size_t i = 0; i < order.size(); ++i) out[i] = order[i];
                  return array;
              })
-        .def("factor", &Held::factor, "data"_a, "in_place"_a = false)
+        .def_prop_ro("negative", [](const Held& h) { return h.current ? h.current->negative() : 0; })
+        .def("pivots",
+             [](const Held& h) {
+                 const std::shared_ptr<Cholesky::Factor> mine = h.current;
+                 if (!mine) throw std::runtime_error("not factored");
+                 double* out;
+                 auto array = new_vector<double>(static_cast<std::size_t>(h.analysis->size()), &out);
+                 h.analysis->pivots(*mine, out);
+                 return array;
+             })
+        .def("factor", &Held::factor, "data"_a, "indefinite"_a = false, "in_place"_a = false)
         .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }
 

@@ -24,18 +24,28 @@ class Cholesky {
     const Symbolic& symbolic() const { return symbolic_; }
     std::int32_t size() const { return a_.n; }
 
-    using Panels = Array<double>;
+    // L by panels, and D: empty if all its entries are +1.
+    struct Factor {
+        Array<double> panels;
+        std::vector<double> signs;
+        std::int64_t negative() const;  // pivots
+    };
 
-    // Factors the matrix with these entries of the pattern into `panels`, new or those of an earlier factor. Returns
-    // the row of a pivot that is not positive, or -1. Of the entries (i, j) and (j, i) it reads only one.
-    std::int64_t factor(const double* data, Panels& panels) const;
+    // Factors the matrix with these entries of the pattern into `factor`, new or one of before. Returns the row of a
+    // pivot that is not positive, or -1. Of the entries (i, j) and (j, i) it reads only one.
+    // With `indefinite` pivots may have any sign but zero: P A P^T = L D L^T with D of +1 and -1, whose signs are
+    // those of the eigenvalues of A (Sylvester). Nothing is exchanged for stability: the caller checks what it got.
+    std::int64_t factor(const double* data, bool indefinite, Factor& factor) const;
 
-    // X = A^-1 B for the columns of n x count row-major blocks, with the panels of a factor; x may be b.
-    void solve(const Panels& panels, const double* b, double* x, std::int64_t count) const;
+    // X = A^-1 B for the columns of n x count row-major blocks; x may be b.
+    void solve(const Factor& factor, const double* b, double* x, std::int64_t count) const;
+
+    // The pivots, at the rows of A that they are of.
+    void pivots(const Factor& factor, double* out) const;
 
   private:
     // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
-    void solve_with(const double* panels, double* work, const double* b, double* x, std::int64_t stride) const;
+    void solve_with(const Factor& factor, double* work, const double* b, double* x, std::int64_t stride) const;
 
     Pattern a_;
     Symbolic symbolic_;

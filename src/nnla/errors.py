@@ -2,7 +2,7 @@
 
 Every error is a subclass of `NNLAError` and of the built-in exception that Python users would expect
 (`ValueError`, `TypeError`, `ImportError`, `OSError`), so both ``except nnla.errors.NNLAError`` and
-``except ValueError`` work.
+``except ValueError`` work. What is no error but must not pass in silence is a `NotConvergedWarning`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = [
     "MissingDependencyError",
     "NNLAError",
     "NonFiniteError",
+    "NotConvergedWarning",
     "NotPositiveDefiniteError",
     "NotSymmetricError",
     "OptionError",
@@ -25,6 +26,13 @@ __all__ = [
 
 class NNLAError(Exception):
     """Base class of all errors that nnla raises on purpose."""
+
+
+class NotConvergedWarning(UserWarning):
+    """An answer is returned without a report, and it has not converged or may be incomplete.
+
+    ``warnings.simplefilter("error", nnla.errors.NotConvergedWarning)`` makes it an exception.
+    """
 
 
 class ShapeError(NNLAError, ValueError):

@@ -103,22 +103,31 @@ class Cholesky:
         return int(self._native.bytes)
 
     @property
+    def negative(self) -> int:
+        """Negative pivots of the last factorisation: as many eigenvalues are negative (Sylvester's law of inertia)."""
+        return int(self._native.negative)
+
+    @property
     def order(self) -> np.ndarray:
         """The unknowns in the order of elimination, (n,) int32: row k of L belongs to row order[k] of A."""
         return self._native.order()
 
-    def factor(self, data: np.ndarray | None = None, *, max_bytes: float = math.inf) -> Cholesky:
+    def factor(
+        self, data: np.ndarray | None = None, *, max_bytes: float = math.inf, indefinite: bool = False
+    ) -> Cholesky:
         """Compute L; returns the object itself.
 
         Parameters
         ----------
         data : (nnz,) entries in the order of A's; those of A by default
         max_bytes : limit of the memory to take
+        indefinite : pivots may be negative, too: L D L^T with D of +1 and -1, see `negative`. Nothing is exchanged
+            for stability, so that the factor of an indefinite matrix may be far from exact: look at a residual
 
         Raises
         ------
         NotPositiveDefiniteError
-            A pivot is not positive; the message names its row.
+            A pivot is not positive (with ``indefinite``: is zero); the message names its row.
         MemoryError
             `nbytes` is more than `max_bytes`, or than there is.
         OptionError
@@ -141,7 +150,9 @@ class Cholesky:
         if values.shape != self._data.shape:
             raise ShapeError(f"there are {self._data.size} entries to factor, not {values.shape}")
         # The factor that is there serves other threads until the new one is, if memory allows.
-        row = self._native.factor(values, in_place=2 * self.nbytes > max_bytes)
+        row = self._native.factor(values, indefinite, in_place=2 * self.nbytes > max_bytes)
+        if row >= 0 and indefinite:
+            raise NotPositiveDefiniteError(f"the pivot of row {row} is zero: no L D L^T without exchanges")
         if row >= 0:
             raise NotPositiveDefiniteError(f"not positive definite: the pivot of row {row} is not positive")
         return self
