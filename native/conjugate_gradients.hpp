@@ -54,7 +54,8 @@ class ConjugateGradients {
 
     // Iterations from x and its residual r (both overwritten) until ||r|| <= target, or `iterations` are done, or
     // ||r|| has not fallen by a tenth in `stall` iterations (0: never). A new call goes on where the last one
-    // ended unless `restart`. one_reduction: Chronopoulos and Gear's form.
+    // ended unless `restart`. one_reduction: Chronopoulos and Gear's form. Where a signal or the limit of time ends it,
+    // x and r are those of the last whole iteration, and the next call restarts.
     Ending run(double* x, double* r, double target, std::int64_t iterations, std::int64_t stall, bool one_reduction,
                bool restart);
 
@@ -66,6 +67,8 @@ class ConjugateGradients {
     double next_beta();
 
   private:
+    Ending iterate(double* x, double target, std::int64_t iterations, std::int64_t stall, bool one_reduction,
+                   bool restart);
     const double* preconditioned();
     template <class F> void over(F job) const;
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ _REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = rang
 # Iterations after which a matrix of runs is brought into slices, for plain CG and with a preconditioner: an easy
 # system is solved by then, and laying out costs four products.
 _PATIENCE = (16, 6)
-_SIGNALS = 0.05  # seconds after which the kernels come back to Python, which sees to signals
 
 
 class NativeConjugateGradients:
@@ -37,6 +35,11 @@ class NativeConjugateGradients:
     inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
     count : called with the products with A and the applications of M that were done since it was called last
     one_reduction, stall, callback : as there
+
+    Raises
+    ------
+    TimeLimitError, and what handlers of signals raise
+        Out of `advance`; `result` is that of the last whole iteration, and the next `advance` restarts from there.
 
     Attributes
     ----------
@@ -67,7 +70,6 @@ class NativeConjugateGradients:
         self._undecided = True  # whether to go over to slices
         self._restart, self._last_true, self._checks = True, np.inf, 0
         self._counted = (0, 0)
-        self._stride = 16  # iterations that take about _SIGNALS seconds
 
     def advance(self, iterations: int) -> CGResult:
         """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
@@ -90,18 +92,15 @@ class NativeConjugateGradients:
         cg, x, residual = self._cg, self.result.x, self.result.residual
         while True:
             done = cg.iterations
-            limit = min(most - done, self._stride)
+            limit = most - done
             if self._callback is not None:
                 limit = min(limit, 1)
             elif self._undecided:
                 limit = min(limit, max(self._patience - done, 1))
-            clock = time.perf_counter()
             ending = cg.run(x, residual, self._target, limit, self._stall, self._one_reduction, self._restart)
-            each = (time.perf_counter() - clock) / max(cg.iterations - done, 1)
-            self._stride = int(min(max(_SIGNALS / max(each, 1e-9), 1), 1 << 20))
             self._restart = False
             if self._callback is not None and cg.iterations > done:
-                self._callback(x)
+                self._callback(x.copy())  # which may keep it, or write into it
             if ending == _ITERATIONS:
                 if cg.iterations >= most:
                     return Status.MAXITER
