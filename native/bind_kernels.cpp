@@ -105,11 +105,14 @@ void bind_conjugate_gradients(nb::module_& m) {
         .def("use", [](ConjugateGradients& self, const HeldProduct& A) { self.use(*A.product); }, nb::keep_alive<1, 2>())
         .def("run",
              [](ConjugateGradients& self, Output<double> x, Output<double> r, double target, std::int64_t iterations,
-                std::int64_t stall, bool one_reduction, bool restart) {
+                std::int64_t stall, bool one_reduction, bool restart, std::optional<Output<double>> best) {
+                 if (best && best->size() != x.size()) throw nb::value_error("best and x are of different lengths");
                  LongCall call;
-                 return static_cast<int>(self.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart));
+                 return static_cast<int>(self.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart,
+                                                  best ? best->data() : nullptr));
              },
-             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a)
+             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a, "best"_a.none() = nb::none())
+        .def_rw("best_norm", &ConjugateGradients::best_norm)
         .def("next_beta", &ConjugateGradients::next_beta, nb::call_guard<LongCall>())
         .def_prop_ro("iterations", [](const ConjugateGradients& self) { return self.alphas.size(); })
         .def_ro("alphas", &ConjugateGradients::alphas)

@@ -322,7 +322,6 @@ class ConjugateGradients:
                 self._space.assign(result.x, columns, self._x, np.ones(columns.size, dtype=bool))
             self._callback(result.x)
 
-
     def _keep_best(self, before: np.ndarray) -> None:
         """Step back, for the record, where the residual was smaller than ever and has grown with this step.
 

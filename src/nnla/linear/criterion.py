@@ -61,6 +61,12 @@ class Criterion:
         parts = [float(np.max(self._norm(index, r, None) / sizes)) for index in range(len(self._weights))]
         return parts[0], max(parts[1:]) if len(parts) > 1 else None
 
+    def users_norms(self, r: Any) -> np.ndarray:
+        """The 2-norms (k,) in the user's units, but for the power of two of each column."""
+        weight = self._weights[0]
+        weighted = r if weight is None else r * (weight if r.ndim == 1 else weight[:, None])
+        return np.atleast_1d(self.space.norm(weighted))
+
     def met_or_below(self, r: Any, targets: np.ndarray, floor: Any) -> bool:
         """Whether every norm of r meets its target, or is at most that of ``floor``."""
         for index in range(len(self._weights)):
@@ -122,10 +128,7 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
     weights = [None if w is None else space.own(w) for w in weights]
     unit = Criterion(space, sizes, weights, [one] * 3, one)
     parts = [unit._norm(index, b, None) for index in range(3)]
-    if spreads:
-        needed = sizes > 0
-    else:
-        needed = (sizes > 0) & (sizes > _UNIFORM * math.sqrt(op.n) * parts[2])
+    needed = (sizes > 0) & (spreads | (sizes > _UNIFORM * math.sqrt(op.n) * parts[2]))
     if not needed.any():
         return plain
     factors = [np.where(needed, np.divide(sizes, part, out=one * 0, where=part > 0), 0.0) for part in parts]
@@ -168,14 +171,18 @@ def backward_error(op: Operator, b: Any, x: Any, r: Any) -> float:
     Rigal, Gaches, On the compatibility of a given solution with the data of a linear system, J. ACM 14 (1967) 543-548.
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., theorem 7.1.
     """
-    norms = [np.atleast_1d(op.space.norm(v)) for v in (r, x, b, b - r)]
-    left, length, right, image = norms
+    left, length, right, image = (np.atleast_1d(op.space.norm(v)) for v in (r, x, b, b - r))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        inverse = _size(op, length, image) * (length / left) + right / left
+        return float(np.max(np.where(left > 0, 1.0 / inverse, 0.0)))
+
+
+def _size(op: Operator, length: np.ndarray, image: np.ndarray) -> float:
+    """A lower bound of ||A||, from ||x|| and ||A x||, and the diagonal."""
     known = op.diagonal_range
     largest = 0.0 if known is None else known[1]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        matrix = max(largest, float(np.max(np.where(length > 0, image / length, 0.0))))
-        inverse = matrix * (length / left) + right / left
-        return float(np.max(np.where(left > 0, 1.0 / inverse, 0.0)))
+        return max(largest, float(np.max(np.where(length > 0, image / length, 0.0))))
 
 
 def rounding_only(op: Operator, criterion: Criterion, b: Any, x: Any, r: Any, targets: np.ndarray) -> bool:
@@ -189,9 +196,10 @@ def rounding_only(op: Operator, criterion: Criterion, b: Any, x: Any, r: Any, ta
 
     Notes
     -----
-    The exact solution rounded to float64 has a residual of about eps \\|A\\| \\|x\\| in every row, and computing it
-    adds as much for each entry of the row, at random. Where entries are unknown \\|A\\| \\|x\\| is ||A|| ||x|| at
-    most, and the backward error is asked.
+    The exact solution rounded to float64 leaves eps ``|A| |x|`` in every row, or less, and to compute the residual
+    adds about as much for each entry of the row, at random. Where the entries are unknown the backward error is asked.
+    An x that A makes as small as rounding is one of the null vectors that a singular A has in float64: then nothing is
+    said.
 
     Cost: a product and a copy of the entries.
 
@@ -199,6 +207,9 @@ def rounding_only(op: Operator, criterion: Criterion, b: Any, x: Any, r: Any, ta
     ----------
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 and 12.2.
     """
+    length, image = (np.atleast_1d(op.space.norm(v)) for v in (x, b - r))
+    if np.any((length > 0) & (image <= _ROUNDINGS * _EPS * _size(op, length, image) * length)):
+        return False
     per_row = 1.0 if op.nnz is None else op.nnz / op.n
     level = (_ROUNDINGS + math.sqrt(per_row)) * _EPS
     if op.row_sizes is not None or op.diagonal_range is None:

@@ -1,7 +1,8 @@
-"""Powers of two between the user's numbers and those that a solve computes with, so that nothing over- or underflows."""
+"""Powers of two between the user's numbers and those that a solve computes with: nothing over- or underflows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from nnla.errors import NonFiniteError
 from nnla.operators.operator import Operator
 from nnla.operators.spaces import Space
+from nnla.types import Kind
 
-__all__ = ["Units", "comfortable"]
+__all__ = ["ScaledPreconditioner", "Units", "comfortable"]
 
 _COMFORT = 300  # exponents within which products of three or four entries stay in the range of float64
 _FLOAT = 1000  # exponents that are float64 numbers, with room
@@ -45,7 +47,7 @@ def comfortable(op: Operator) -> tuple[Operator, np.ndarray | None]:
             return op, None
         known = (float(op.row_sizes.max()),) * 2  # single rows of an unknown matrix cannot be told
     low, high = (int(np.frexp(v)[1]) for v in known)
-    if -_COMFORT <= low and high <= _COMFORT:
+    if low >= -_COMFORT and high <= _COMFORT:
         return op, None
     if high - low <= _COMFORT:
         exponents = np.full(op.n, -((low + high) // 4), dtype=np.int64)
@@ -135,3 +137,22 @@ class Units:
             return x * self.space.row(np.ldexp(1.0, by_column), x)
         powers: np.ndarray = by_column if self.rows is None else rows * self.rows[:, None] + by_column
         return self.space.own(np.ldexp(self.space.host(x), powers[..., 0] if x.ndim == 1 else powers))
+
+
+class ScaledPreconditioner:
+    """S^-1 M S^-1, which is to S A S what a user's M is to A.
+
+    Parameters
+    ----------
+    solve : r -> M r
+    space : of the vectors
+    exponents : of S
+    kind : of M
+    """
+
+    def __init__(self, solve: Callable[[Any], Any], space: Space, exponents: np.ndarray, kind: Kind | None) -> None:
+        self._solve, self._units, self.kind = solve, Units(space, np.zeros(1, dtype=int), exponents), kind
+
+    def __call__(self, r: Any) -> Any:
+        """S^-1 M S^-1 r."""
+        return self._units.enter_solution(self._solve(self._units.enter_solution(r)))

@@ -201,7 +201,7 @@ class Space(ABC):
         return None
 
     def rounding(self, matrix: Any, x: Any) -> Any:
-        """\|A\| \|x\|, entry by entry, which bounds what A x may lose to rounding; None where entries are unknown."""
+        """``|A| @ |x|``, which bounds what A x may lose to rounding; None where entries are unknown."""
         return None
 
     def native(self, matrix: Any, diagonal: Callable[[], Any]) -> NativeSystem | None:

@@ -271,9 +271,7 @@ def torch_diagonal(matrix: Any) -> Any:
 # Operators known only by their products
 
 
-def check_products(
-    matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True
-) -> np.ndarray:
+def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> np.ndarray:
     """Raise unless two random vectors u, v agree with a finite, symmetric, positive definite operator.
 
     Returns the size of each row, (n,), as the two products show it: independent numbers about as large as the 2-norm.
