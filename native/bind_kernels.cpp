@@ -147,15 +147,20 @@ void bind_conjugate_gradients(nb::module_& m) {
              nb::keep_alive<1, 2>())
         .def("run",
              [](CG& self, Output<double> x, Output<double> r, double target, std::int64_t iterations, std::int64_t stall,
-                bool one_reduction, bool restart) {
+                bool one_reduction, bool restart, std::optional<Output<double>> best) {
                  const CG::Turn turn(self);
                  require_length(x.size(), self.n);
                  require_length(r.size(), self.n);
+                 if (best) require_length(best->size(), self.n);
                  LongCall call;
-                 return static_cast<int>(
-                     self.cg.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart));
+                 return static_cast<int>(self.cg.run(x.data(), r.data(), target, iterations, stall, one_reduction,
+                                                     restart, best ? best->data() : nullptr));
              },
-             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a)
+             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a,
+             "best"_a.none() = nb::none())
+        .def_prop_rw(
+            "best_norm", [](CG& self) { const CG::Turn turn(self); return self.cg.best_norm; },
+            [](CG& self, double norm) { const CG::Turn turn(self); self.cg.best_norm = norm; })
         .def("next_beta",
              [](CG& self) {
                  const CG::Turn turn(self);

@@ -111,10 +111,10 @@ double ConjugateGradients::next_beta() {
 }
 
 Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t iterations, std::int64_t stall,
-                               bool one_reduction, bool restart) {
+                               bool one_reduction, bool restart, double* best) {
     std::memcpy(r_.data(), r, n_ * sizeof(double));
     try {
-        const Ending how = iterate(x, target, iterations, stall, one_reduction, restart);
+        const Ending how = iterate(x, target, iterations, stall, one_reduction, restart, best);
         std::memcpy(r, r_.data(), n_ * sizeof(double));
         return how;
     } catch (...) {
@@ -126,7 +126,7 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
 }
 
 Ending ConjugateGradients::iterate(double* x, double target, std::int64_t iterations, std::int64_t stall,
-                                   bool one_reduction, bool restart) {
+                                   bool one_reduction, bool restart, double* best) {
     const VectorKernels& vectors = isa().vectors;
     const double* inverse = inverse_.empty() ? nullptr : inverse_.data();
     if (restart || fresh_) {
@@ -206,6 +206,13 @@ Ending ConjugateGradients::iterate(double* x, double target, std::int64_t iterat
         alphas.push_back(alpha);
         betas.push_back(beta);
         norms.push_back(std::sqrt(rr_));
+        if (best != nullptr && norm < best_norm && norms.back() > norm) {  // step back, for the record
+            best_norm = norm;
+            const double* p = p_.data();
+            over([&](std::size_t, std::size_t lo, std::size_t hi) {
+                for (std::size_t i = lo; i < hi; ++i) best[i] = x[i] - alpha * p[i];
+            });
+        }
         fresh_ = false;
         ++since_best_;
     }

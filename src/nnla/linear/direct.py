@@ -85,7 +85,9 @@ def factorise(op: Operator, analysed: Cholesky | None = None) -> Factor:
     return Factor(kind, solve, time.perf_counter() - started, definite)
 
 
-def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:
+def solve_factored(
+    op: Operator, factor: Factor, b: Any, targets: np.ndarray, norms: Callable[[Any], Any] | None = None
+) -> tuple[Any, Status, int]:
     """x by a factorisation, with iterative refinement on the true residual.
 
     Parameters
@@ -93,6 +95,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
     op, factor : A and its factorisation
     b : (n,) or (n, k)
     targets : absolute residual norms to reach
+    norms : of residuals, the 2-norm by default
 
     Returns
     -------
@@ -107,6 +110,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
     ----------
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12 (iterative refinement).
     """
+    norms = norms or op.space.norm
     with np.errstate(all="ignore"):
         x = factor.solve(b)
         best, best_norm = b * 0, np.full(targets.shape, np.inf)
@@ -114,7 +118,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
             if not op.space.finite(x):
                 return best, Status.BREAKDOWN, count
             r = b - op.matvec(x)
-            now = np.atleast_1d(op.space.norm(r))
+            now = np.atleast_1d(norms(r))
             if np.all(now <= targets):
                 return x, Status.CONVERGED, count
             if not np.any(now < 0.5 * best_norm):
@@ -135,9 +139,9 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
     except (RuntimeError, np.linalg.LinAlgError, MemoryError):
         correction, status, count = run.b * 0, Status.BREAKDOWN, 0
     else:
-        correction, status, count = solve_factored(run.op, kept, run.residual, run.targets)
+        correction, status, count = solve_factored(run.op, kept, run.residual, run.targets, run.criterion.norms)
     residual = run.residual - run.op.matvec(correction)
-    better = np.atleast_1d(run.space.norm(residual)) < np.atleast_1d(run.space.norm(run.residual))
+    better = np.atleast_1d(run.criterion.norms(residual)) < np.atleast_1d(run.criterion.norms(run.residual))
     run.x = run.x + run.space.row(better.astype(float), run.x) * correction
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products

@@ -185,10 +185,13 @@ def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tu
     keep = lam < tail.rest
     total = weight.sum()
     below = 1 - tail.weights.sum()
+    left = total * max(below, 1e-12)
     lam, weight = lam[keep], weight[keep]
-    weight = weight * (total * max(below, 1e-12) / weight.sum())
+    if weight.sum() > 0:
+        weight = weight * (left / weight.sum())
+    end = weight[-1] if weight.size else left  # every Ritz value an outlier: nothing lies below the end of the rest
     lam = np.concatenate([lam, [tail.rest], tail.values[::-1]])
-    return lam, np.concatenate([weight, [weight[-1]], np.maximum(total * tail.weights[::-1], 1e-12)])
+    return lam, np.concatenate([weight, [end], np.maximum(total * tail.weights[::-1], 1e-12)])
 
 
 class TailEngine(EngineBase):

@@ -329,8 +329,10 @@ def torch_diagonal(matrix: Any) -> Any:
 # Operators known only by their products
 
 
-def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> None:
+def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> np.ndarray:
     """Raise unless two random vectors u, v agree with a finite, symmetric, positive definite operator.
+
+    Returns the size of each row, (n,), as the two products show it: independent numbers about as large as the 2-norm.
 
     Cost: two products.
     """
@@ -353,7 +355,8 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
             raise NonFiniteError(f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec")
     # In units in which the largest number is about 1: squares of entries near the ends of float64 are not to overflow
     # or vanish. A power of two, so that no rounding is added.
-    unit = _power_of_two(max(float(np.abs(Au).max()), float(np.abs(Av).max())))
+    sizes = np.maximum(np.abs(Au), np.abs(Av))
+    unit = _power_of_two(float(sizes.max()))
     Au, Av = Au / unit, Av / unit
     left, right = float(u @ Av), float(v @ Au)
     # For standard normal u the number u'w has standard deviation |w|: the natural scale of the difference.
@@ -366,8 +369,9 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
     quadratic = min(float(u @ Au), float(v @ Av))
     if definite and not quadratic > 0:
         raise NotPositiveDefiniteError(
-            f"A is not positive definite: z'Az = {quadratic:.6g} (times {unit:.3g}) for a random z; {_INDEFINITE}"
+            f"A is not positive definite: z'Az = {quadratic * unit:.6g} for a random z; {_INDEFINITE}"
         )
+    return sizes
 
 
 def _power_of_two(size: float) -> float:
