@@ -11,6 +11,7 @@ __all__ = [
     "DTypeError",
     "DownloadError",
     "FileFormatError",
+    "GradientError",
     "MissingDependencyError",
     "NNLAError",
     "NonFiniteError",
@@ -48,6 +49,10 @@ class DTypeError(NNLAError, TypeError):
 
 class OptionError(NNLAError, ValueError):
     """An argument outside its allowed values."""
+
+
+class GradientError(NNLAError, ValueError):
+    """A torch tensor requires a gradient where nnla has none to give."""
 
 
 class WeightsError(NNLAError, ValueError):

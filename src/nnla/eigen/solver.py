@@ -17,6 +17,7 @@ from nnla.eigen.state import Job, Meter, finish, make_job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import ShapeError, WeightsError
 from nnla.operators.arrays import to_numpy
+from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
 from nnla.tasks import engine_for
 from nnla.types import Status, library_versions
@@ -26,6 +27,7 @@ __all__ = ["eigsh"]
 _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 
 
+@vectors_without_derivative
 def eigsh(
     A: Any,
     k: int = 6,

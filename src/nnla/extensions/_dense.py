@@ -11,6 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.operators.arrays import is_torch, namespace, space_of
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status
 from nnla.spectra.lanczos import lanczos, tridiagonal
@@ -100,9 +101,10 @@ def checked(A: Any, name: str = "A") -> Any:
 
     Raises
     ------
-    DTypeError, ShapeError, NonFiniteError
+    DTypeError, ShapeError, NonFiniteError, GradientError
     """
     if is_torch(A):
+        refuse_gradient(A, name)
         if A.is_complex() or not A.dtype.is_floating_point:
             raise DTypeError(f"{name} has dtype {A.dtype}; pass a real floating-point tensor")
         if A.layout != namespace(A).strided:
