@@ -26,6 +26,7 @@ __all__ = [
     "frobenius",
     "identity",
     "rounding",
+    "scaled_norm",
     "spectrum_ends",
     "wide",
 ]
@@ -55,10 +56,20 @@ class MatrixReport(ReportBase):
     seed : of the probes' random vectors
     seconds : {"total"}
     versions : versions of the libraries
+    rank : of a polar factor, the singular values of A that count; None where that is not clear, and for roots
+    smallest_trusted : the smallest singular value that counts; what is below may be rounding
+    backward_error : ||A - U H||_2 / ||A||_2 of a polar factor, estimated afterwards; None for roots
+    row_error : where the rank is not full, ||(U'U)^2 - U'U||_2: how far U is from a partial isometry
     """
 
-    _line = (("method", "{}"), ("dtype", "{}"), ("products", "{} products"), ("error", "error {:.2g}"))
-    _table = ("error_bound", "rtol", "steps", *ReportBase._table)
+    _line = (
+        ("method", "{}"),
+        ("dtype", "{}"),
+        ("rank", "rank {}"),
+        ("products", "{} products"),
+        ("error", "error {:.2g}"),
+    )
+    _table = ("error_bound", "rtol", "smallest_trusted", "backward_error", "row_error", "steps", *ReportBase._table)
 
     status: Status
     converged: bool
@@ -78,6 +89,10 @@ class MatrixReport(ReportBase):
     seed: int
     seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
     versions: dict[str, str] = field(default_factory=dict[str, str])
+    rank: int | None = None
+    smallest_trusted: float | None = None
+    backward_error: float | None = None
+    row_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,12 @@ def wide(X: Any) -> Any:
 def frobenius(X: Any) -> float:
     """Frobenius norm, summed in at least single precision."""
     return float((wide(X) ** 2).sum()) ** 0.5
+
+
+def scaled_norm(X: Any) -> float:
+    """Frobenius norm of a matrix of any size, 1e-300 to 1e300."""
+    size = float(abs(wide(X)).max())
+    return size * frobenius(X / size) if size > 0 else 0.0
 
 
 def identity(X: Any) -> Any:
