@@ -11,6 +11,7 @@ __all__ = [
     "DTypeError",
     "DownloadError",
     "FileFormatError",
+    "GradientError",
     "MissingDependencyError",
     "NNLAError",
     "NonFiniteError",
@@ -61,6 +62,10 @@ class OptionError(NNLAError, ValueError):
 
 class TimeLimitError(NNLAError, TimeoutError):
     """A computation has used up the time that it was given."""
+
+
+class GradientError(NNLAError, ValueError):
+    """A torch tensor requires a gradient where nnla has none to give."""
 
 
 class WeightsError(NNLAError, ValueError):

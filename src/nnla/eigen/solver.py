@@ -23,6 +23,7 @@ from nnla.eigen.verification import conclude
 from nnla.errors import NotConvergedWarning, ShapeError, WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.arrays import to_numpy
+from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
 from nnla.tasks import engine_for
 from nnla.types import Status, library_versions
@@ -38,6 +39,7 @@ _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
 
+@vectors_without_derivative
 def eigsh(
     A: Any,
     k: int = 6,

@@ -100,11 +100,14 @@ class Run:
         tail = self.multiply(G2, combine(0.0, [(c[3], G), (c[4], G2)]))
         return combine(c[0], [(c[1], G), (c[2], G2), (1.0, tail)])
 
-    def report(self, status: Status, error: float, bound: float, lowest: str | None = None) -> MatrixReport:
+    def report(
+        self, status: Status, error: float, bound: float, why: str | None = None, **known: float | None
+    ) -> MatrixReport:
+        """The report; `known` are the fields that not every iteration has."""
         return MatrixReport(
             status, status == Status.CONVERGED, self.method, error, bound, self.rtol, self.steps, self.products,
-            self.checks, self.probes, self.coefficients, self.interval, self.history, self.fallback or lowest,
-            self.dtype, self.seed, {"total": time.perf_counter() - self.started}, library_versions(),
+            self.checks, self.probes, self.coefficients, self.interval, self.history, self.fallback or why,
+            self.dtype, self.seed, {"total": time.perf_counter() - self.started}, library_versions(), **known,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from nnla.errors import OptionError, ShapeError, TimeLimitError
 from nnla.kernels.interruption import time_limit
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
+from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import kind_of, with_kind
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
@@ -24,6 +25,7 @@ from nnla.linear.state import Run
 from nnla.linear.units import Units, comfortable, scaled_preconditioner
 from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.operator import Operator, as_operator
 from nnla.operators.spaces import Space
 from nnla.polynomials.design import POLYNOMIAL_METHODS
@@ -75,6 +77,7 @@ class BoundPreconditioner(CallableOperator):
 
     def __call__(self, r: Any) -> Any:
         """M r for (n,) or (n, k), NumPy or torch; the result is of the same kind."""
+        refuse_gradient(r, "r")
         own = self._space.own(r)
         if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a preconditioner {self.shape}")
@@ -151,6 +154,7 @@ class Prepared:
             M.kind = self.options.kind
         return M
 
+    @differentiable
     def solve(
         self,
         b: Any,

@@ -38,5 +38,7 @@ def to_numpy(x: Any) -> np.ndarray:
     array([1., 2.])
     """
     if is_torch(x):
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        x = x if x.layout == sys.modules["torch"].strided else x.to_dense()
+        return (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()  # which NumPy does not have
     return np.asarray(x)

@@ -22,6 +22,7 @@ from nnla.kernels.reordering import permute
 from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
 from nnla.operators.counter import Counter
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.kinds import is_torch
 from nnla.operators.numpy_space import NUMPY, Products
 from nnla.operators.spaces import Space
@@ -269,6 +270,8 @@ def as_operator(A: Any, *, check: bool = True, definite: bool = True) -> Operato
         NaN or Inf, with the first position.
     NotSymmetricError
         With the largest difference and its position.
+    GradientError
+        A tensor that requires a gradient, outside of ``torch.no_grad()``.
     NotPositiveDefiniteError
         A diagonal entry, or z'Az for a random z, is not positive.
 
@@ -400,6 +403,7 @@ def _from_torch(A: Any, check: bool, definite: bool) -> Operator:
     require_square(tuple(A.shape))
     if A.device.type in ("mps", "meta"):
         raise DTypeError(f"A is on device {A.device}, which has no float64; pass A.cpu()")
+    refuse_gradient(A, "A")
     A = A.detach()
     eps = torch.finfo(A.dtype).eps if A.dtype.is_floating_point else 0.0
     # PyTorch announces on first use that its CSR layout is in beta; that is not the user's concern.

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from nnla.errors import DTypeError, NonFiniteError, OptionError
 from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.kinds import is_torch, namespace
 from nnla.operators.validation import asarray, require_vector
 from nnla.polynomials.recurrence import Recurrence
@@ -130,8 +131,11 @@ class Space(ABC):
         Raises
         ------
         ShapeError, DTypeError, NonFiniteError
+        GradientError
+            A tensor that requires a gradient, outside of ``torch.no_grad()``.
         """
         tensor = is_torch(b)
+        refuse_gradient(b, name)
         given: Any = b.detach() if tensor else b if sp.issparse(b) else asarray(b, name)
         if given.is_complex() if tensor else given.dtype.kind not in "biuf":
             raise DTypeError(f"{name} has dtype {given.dtype}; nnla needs real numbers")

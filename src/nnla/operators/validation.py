@@ -16,7 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, ShapeError
-from nnla.operators.kinds import to_numpy
+from nnla.operators.gradients import refuse_gradient
+from nnla.operators.kinds import is_torch, to_numpy
 
 __all__ = [
     "asarray",
@@ -51,8 +52,11 @@ def asarray(A: Any, name: str) -> np.ndarray:
     """`A` as a NumPy array, or a named error where NumPy would make an object array or drop a mask."""
     if np.ma.is_masked(A):
         raise DTypeError(f"{name} is a masked array with masked entries; fill them with .filled(value)")
+    refuse_gradient(A, name)
     try:
-        array = np.asarray(A)
+        array = to_numpy(A) if is_torch(A) else np.asarray(A)
+    except (TypeError, RuntimeError, OverflowError) as error:  # of an object that says how it becomes an array
+        raise DTypeError(f"{name} is a {type(A).__name__} that does not become an array: {error}") from error
     except ValueError as error:
         raise ShapeError(f"{name} is not a rectangular array: {error}") from error
     if array.dtype.kind == "O":
