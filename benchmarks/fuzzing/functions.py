@@ -238,7 +238,7 @@ def funm_case(seed: int) -> Case:
 
     refusals: tuple[str, ...] | None = ()
     if state == "domain":
-        refusals = ("NotPositiveDefiniteError", "NonFiniteError")
+        refusals = ("NotPositiveDefiniteError", "NonFiniteError", "OptionError")
     elif state == "broken":
         refusals = None
     elif method == "neumann":

@@ -33,10 +33,9 @@ KINDS: dict[str, Callable[[int], Case]] = {
 
 # of a hundred; what is slow has little
 SHARES = {
-    "solve": 38.0, "torch": 2.0, "prepare": 7.0, "precondition": 5.0, "refuse": 6.0, "eigsh": 12.0, "funm": 9.0,
-    "matrix_function": 0.5, "matfun": 3.0, "polar": 4.0, "root": 2.5, "rational": 0.5, "read": 7.0, "json": 3.0,
-    "weights": 0.5,
-    "threads": 0.3,
+    "solve": 40.0, "torch": 2.0, "prepare": 7.0, "precondition": 5.0, "refuse": 6.0, "eigsh": 12.0, "funm": 7.0,
+    "matrix_function": 0.4, "matfun": 3.0, "polar": 3.0, "root": 2.0, "rational": 0.3, "read": 8.0, "json": 3.0,
+    "weights": 1.0, "threads": 0.3,
 }  # fmt: skip
 
 

@@ -112,8 +112,11 @@ def _draw_side(M: Matrix, A: Any, exponent: float, rng: np.random.Generator) -> 
         d = A.data
         unit = float(abs(d).max(initial=0.0)) or 1.0
         if M.null is not None and side != "range":
+            size = float(np.linalg.norm(b))
             b = b - M.null @ (M.null.T @ b)
             b = b - M.null @ (M.null.T @ b)
+            if np.linalg.norm(b) < 1e-8 * size:  # nothing was left but rounding, which is not in the range
+                b = np.zeros_like(b)
             if M.family in ("isolated", "laplacian"):
                 b[np.diff(A.indptr) == 0] = 0.0
         elif side == "range" or M.null is None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from fuzzing.cases import FAILURES, LIMIT, carry_out
+from fuzzing.cases import FAILURES, LIMIT, PATIENCE, carry_out
 from fuzzing.kinds import KINDS
 
 __all__ = ["Result", "Tally", "judge", "run_all"]
 
 _BATCH = 40
-_GRACE = 5.0  # seconds beyond the limit before a process is taken for lost
+_GRACE = 20.0  # seconds beyond the limit by the clock before a process is taken for lost
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,23 @@ class Tally:
 
 def judge(kind: str, seed: int, limit: float = LIMIT) -> Result:
     """Make the case of a kind and a seed, and carry it out here."""
-    started = time.perf_counter()
+    started = time.process_time()
     case = KINDS[kind](seed)
     outcome, why = carry_out(case, limit)
-    return Result(kind, seed, outcome, why, time.perf_counter() - started, case.text)
+    return Result(kind, seed, outcome, why, time.process_time() - started, case.text)
 
 
-def _work(pipe: Connection, limit: float) -> None:
+Judge = Callable[[str, int, float], Result]
+
+
+def _work(pipe: Connection, limit: float, judge: Judge) -> None:
     """A worker: batches in; for each case its name before, its result after."""
     import faulthandler
 
     faulthandler.enable()
     while (batch := pipe.recv()) is not None:
+        if any(kind in ("torch", "polar") for kind, _ in batch):
+            _load_torch()
         for kind, seed in batch:
             pipe.send((kind, seed))
             try:
@@ -86,11 +91,19 @@ def _work(pipe: Connection, limit: float) -> None:
         pipe.send(None)
 
 
+def _load_torch() -> None:
+    """Beforehand, for it takes seconds that are no case's."""
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(1)
+
+
 class _Worker:
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, judge: Judge) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, limit), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, limit, judge), daemon=True)
         self.process.start()
         theirs.close()
         self.batch: list[tuple[str, int]] = []
@@ -117,7 +130,11 @@ class _Worker:
 
 
 def run_all(
-    cases: Iterator[tuple[str, int]], jobs: int, limit: float = LIMIT, progress: Callable[[Tally], None] | None = None
+    cases: Iterator[tuple[str, int]],
+    jobs: int,
+    limit: float = LIMIT,
+    progress: Callable[[Tally], None] | None = None,
+    judge: Judge = judge,
 ) -> Tally:
     """Judge all cases in ``jobs`` processes.
 
@@ -127,8 +144,9 @@ def run_all(
     jobs : processes
     limit : seconds for one call
     progress : called with the tally about once a second
+    judge : makes and carries out one case, in a worker
     """
-    tally, workers = Tally(), [_Worker(limit) for _ in range(jobs)]
+    tally, workers = Tally(), [_Worker(limit, judge) for _ in range(jobs)]
     left: list[tuple[str, int]] = []
 
     def next_batch() -> list[tuple[str, int]]:
@@ -152,12 +170,12 @@ def run_all(
             ended: Result | None = None
             if worker.pipe in ready:
                 ended = _receive(worker, tally)
-            elif worker.running and time.monotonic() - worker.since > limit + _GRACE:
-                ended = worker.lost("hang", f"no answer within {limit + _GRACE:g} s: killed")
+            elif worker.running and time.monotonic() - worker.since > PATIENCE * limit + _GRACE:
+                ended = worker.lost("hang", f"no answer within {PATIENCE * limit + _GRACE:g} s: killed")
             if ended is not None:
                 tally.add(ended)
                 left[:0] = worker.batch
-                active[active.index(worker)] = worker = _Worker(limit)
+                active[active.index(worker)] = worker = _Worker(limit, judge)
             if worker.idle:
                 if batch := next_batch():
                     worker.give(batch)
