@@ -126,6 +126,8 @@ def easy(S: System, method: str, options: dict[str, Any]) -> bool:
     if method == "cg" and M.condition > 1e4:
         return False
     polynomial = method in POLYNOMIAL_METHODS
+    if polynomial and (options.get("probe_steps", 50) < 10 or options.get("degree", 11) > 20):
+        return False  # a polynomial made for what little the probe has seen
     limit = 1e4 if polynomial or "M" in options else 1e10 if method in ("auto", "direct") else 1e6
     return M.n <= 60 and M.condition < limit and np.linalg.cond(M.dense / (abs(M.dense).max() or 1.0)) < limit
 
