@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "interruption.hpp"
 #include "prefetch.hpp"
 
 namespace nnla {
@@ -33,9 +34,11 @@ template <class Index> bool sound_rows(const CsrArrays<Index>& A, CsrFacts& fact
     if (A.indptr[0] != 0) return false;
     Index shortest = A.n > 0 ? A.indptr[1] : 0, longest = 0;
     std::int64_t slots = 0;
+    Ticker ticker;
     for (std::int64_t top = 0; top < A.n; top += 16) {
         const std::int64_t end = std::min(A.n, top + 16);
         Index width = 0;
+        ticker(32);
         for (std::int64_t i = top; i < end; ++i) {
             // compared, not subtracted: garbage must not overflow
             if (A.indptr[i + 1] < A.indptr[i] || A.indptr[i + 1] > A.capacity) return false;
@@ -111,9 +114,11 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
     const bool far = scattered(A);
     bool exact = true, constant = true, nonpositive = true;
     std::int64_t bandwidth = 0;
+    Ticker ticker;
     for (std::int64_t i = 0; i < n; ++i) {
         Index k = cursor[i];
         const Index end = A.indptr[i + 1];
+        ticker(2 * (static_cast<std::int64_t>(end) - A.indptr[i]) + 8);
         if (k >= end || A.indices[k] != i) return false;
         const double pivot = A.data[k];
         if (!(pivot > 0) || !std::isfinite(pivot)) return false;
@@ -162,7 +167,9 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
 // The same facts without a verdict on values or symmetry; false where the matrix is not canonical.
 template <class Index> bool describe(const CsrArrays<Index>& A, double* diagonal, CsrFacts& facts) {
     if (!sound_rows(A, facts)) return false;
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.n; ++i) {
+        ticker(static_cast<std::int64_t>(A.indptr[i + 1]) - A.indptr[i] + 8);
         double pivot = 0;
         std::int64_t last = -1;
         bool nonpositive = true;
