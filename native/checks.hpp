@@ -11,6 +11,8 @@
 
 namespace nnla {
 
+constexpr std::int64_t kBlock = 1024;  // rows between two ticks
+
 // What later stages ask about a matrix, gathered while its entries pass by anyway.
 struct CsrFacts {
     std::int64_t nnz = 0;
@@ -34,11 +36,10 @@ template <class Index> bool sound_rows(const CsrArrays<Index>& A, CsrFacts& fact
     if (A.indptr[0] != 0) return false;
     Index shortest = A.n > 0 ? A.indptr[1] : 0, longest = 0;
     std::int64_t slots = 0;
-    Ticker ticker;
     for (std::int64_t top = 0; top < A.n; top += 16) {
         const std::int64_t end = std::min(A.n, top + 16);
         Index width = 0;
-        ticker(32);
+        if (top % kBlock == 0) tick(2 * kBlock);
         for (std::int64_t i = top; i < end; ++i) {
             // compared, not subtracted: garbage must not overflow
             if (A.indptr[i + 1] < A.indptr[i] || A.indptr[i + 1] > A.capacity) return false;
@@ -114,48 +115,50 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
     const bool far = scattered(A);
     bool exact = true, constant = true, nonpositive = true;
     std::int64_t bandwidth = 0;
-    Ticker ticker;
-    for (std::int64_t i = 0; i < n; ++i) {
-        Index k = cursor[i];
-        const Index end = A.indptr[i + 1];
-        ticker(2 * (static_cast<std::int64_t>(end) - A.indptr[i]) + 8);
-        if (k >= end || A.indices[k] != i) return false;
-        const double pivot = A.data[k];
-        if (!(pivot > 0) || !std::isfinite(pivot)) return false;
-        diagonal[i] = pivot;
-        constant &= pivot == diagonal[0];
-        std::int64_t last = i;
-        if (far && i + 2 * kAhead < n) {
-            // Without branches on the columns, which nobody could predict: what is no upper entry asks for row i,
-            // which is at hand.
-            for (Index q = A.indptr[i + 2 * kAhead]; q < A.indptr[i + 2 * kAhead + 1]; ++q) {
-                const std::int64_t j = A.indices[q];
-                NNLA_PREFETCH(&cursor[j > i && j < n ? j : i]);
+    for (std::int64_t top = 0; top < n; top += kBlock) {
+        const std::int64_t last_row = std::min(n, top + kBlock);
+        tick(2 * (static_cast<std::int64_t>(A.indptr[last_row]) - A.indptr[top]) + 8 * kBlock);
+        for (std::int64_t i = top; i < last_row; ++i) {
+            Index k = cursor[i];
+            const Index end = A.indptr[i + 1];
+            if (k >= end || A.indices[k] != i) return false;
+            const double pivot = A.data[k];
+            if (!(pivot > 0) || !std::isfinite(pivot)) return false;
+            diagonal[i] = pivot;
+            constant &= pivot == diagonal[0];
+            std::int64_t last = i;
+            if (far && i + 2 * kAhead < n) {
+                // Without branches on the columns, which nobody could predict: what is no upper entry asks for row i,
+                // which is at hand.
+                for (Index q = A.indptr[i + 2 * kAhead]; q < A.indptr[i + 2 * kAhead + 1]; ++q) {
+                    const std::int64_t j = A.indices[q];
+                    NNLA_PREFETCH(&cursor[j > i && j < n ? j : i]);
+                }
+                for (Index q = A.indptr[i + kAhead]; q < A.indptr[i + kAhead + 1]; ++q) {
+                    const std::int64_t j = A.indices[q];
+                    const Index mirror = cursor[j > i && j < n ? j : i];
+                    NNLA_PREFETCH(A.indices + mirror);
+                    NNLA_PREFETCH(A.data + mirror);
+                }
             }
-            for (Index q = A.indptr[i + kAhead]; q < A.indptr[i + kAhead + 1]; ++q) {
-                const std::int64_t j = A.indices[q];
-                const Index mirror = cursor[j > i && j < n ? j : i];
-                NNLA_PREFETCH(A.indices + mirror);
-                NNLA_PREFETCH(A.data + mirror);
+            for (++k; k < end; ++k) {
+                const std::int64_t j = A.indices[k];
+                if (j <= last || j >= n) return false;
+                last = j;
+                const Index mirror = cursor[j];
+                // A cursor that runs past its own row is found out when that row's turn comes.
+                if (mirror >= end_of_all || A.indices[mirror] != i) return false;
+                cursor[j] = mirror + 1;
+                const double upper = A.data[k], lower = A.data[mirror];
+                if (!std::isfinite(upper)) return false;
+                if (upper != lower) {
+                    if (!rounding.explains(i, j, upper, lower)) return false;
+                    exact = false;
+                }
+                nonpositive &= (upper <= 0) & (lower <= 0);
             }
+            bandwidth = std::max(bandwidth, last - i);
         }
-        for (++k; k < end; ++k) {
-            const std::int64_t j = A.indices[k];
-            if (j <= last || j >= n) return false;
-            last = j;
-            const Index mirror = cursor[j];
-            // A cursor that runs past its own row is found out when that row's turn comes.
-            if (mirror >= end_of_all || A.indices[mirror] != i) return false;
-            cursor[j] = mirror + 1;
-            const double upper = A.data[k], lower = A.data[mirror];
-            if (!std::isfinite(upper)) return false;
-            if (upper != lower) {
-                if (!rounding.explains(i, j, upper, lower)) return false;
-                exact = false;
-            }
-            nonpositive &= (upper <= 0) & (lower <= 0);
-        }
-        bandwidth = std::max(bandwidth, last - i);
     }
     facts.bandwidth = bandwidth;
     facts.constant_diagonal = constant;
@@ -167,9 +170,9 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
 // The same facts without a verdict on values or symmetry; false where the matrix is not canonical.
 template <class Index> bool describe(const CsrArrays<Index>& A, double* diagonal, CsrFacts& facts) {
     if (!sound_rows(A, facts)) return false;
-    Ticker ticker;
     for (std::int64_t i = 0; i < A.n; ++i) {
-        ticker(static_cast<std::int64_t>(A.indptr[i + 1]) - A.indptr[i] + 8);
+        if (i % kBlock == 0)
+            tick(8 * kBlock + static_cast<std::int64_t>(A.indptr[std::min(A.n, i + kBlock)]) - A.indptr[i]);
         double pivot = 0;
         std::int64_t last = -1;
         bool nonpositive = true;
