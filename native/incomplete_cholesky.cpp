@@ -75,6 +75,10 @@ template <class T> class Substitution final : public IncompleteCholesky {
     }
 
   private:
+    // Blocks of rows between two ticks: a call in the loop over rows would cost it its registers.
+    std::int32_t block_end(std::int32_t top) const { return top < n_ - kBlock ? top + kBlock : n_; }
+    std::int32_t block_begin(std::int32_t bottom) const { return bottom > kBlock ? bottom - kBlock : 0; }
+
     std::int32_t unknown(std::int32_t s) const { return order_.empty() ? s : order_[s]; }
 
     void store_upper(IncompleteFactor& f) {
@@ -150,17 +154,19 @@ template <class T> class Substitution final : public IncompleteCholesky {
         const std::int32_t *order = order_.data(), *start = lower_.start.get(), *column = lower_.column.get();
         const T* value = lower_.value.get();
         const double* scale = scale_.get();
-        for (std::int32_t s = 0; s < n_; ++s) {
-            if (s % kBlock == 0) tick(of_block_);
-            const double* in = r + (Permuted ? order[s] : s) * stride;
-            double sum[K];
-            for (int c = 0; c < K; ++c) sum[c] = scale[s] * in[c];
-            for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
-                const double v = value[p];
-                const double* x = y + static_cast<std::int64_t>(column[p]) * K;
-                for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
+        for (std::int32_t top = 0; top < n_; top = block_end(top)) {
+            tick(of_block_);
+            for (std::int32_t s = top, last = block_end(top); s < last; ++s) {
+                const double* in = r + (Permuted ? order[s] : s) * stride;
+                double sum[K];
+                for (int c = 0; c < K; ++c) sum[c] = scale[s] * in[c];
+                for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
+                    const double v = value[p];
+                    const double* x = y + static_cast<std::int64_t>(column[p]) * K;
+                    for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
+                }
+                for (int c = 0; c < K; ++c) y[static_cast<std::int64_t>(s) * K + c] = sum[c];
             }
-            for (int c = 0; c < K; ++c) y[static_cast<std::int64_t>(s) * K + c] = sum[c];
         }
     }
 
@@ -171,14 +177,16 @@ template <class T> class Substitution final : public IncompleteCholesky {
         const double* scale = scale_.get();
         for (std::int32_t s = 0; s < n_; ++s)
             for (int c = 0; c < K; ++c) y[static_cast<std::int64_t>(s) * K + c] = scale[s] * r[s * stride + c];
-        for (std::int32_t s = 0; s < n_; ++s) {
-            if (s % kBlock == 0) tick(of_block_);
-            double own[K];
-            for (int c = 0; c < K; ++c) own[c] = y[static_cast<std::int64_t>(s) * K + c];
-            for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
-                const double v = value[p];
-                double* x = y + static_cast<std::int64_t>(column[p]) * K;
-                for (int c = 0; c < K; ++c) x[c] -= v * own[c];
+        for (std::int32_t top = 0; top < n_; top = block_end(top)) {
+            tick(of_block_);
+            for (std::int32_t s = top, last = block_end(top); s < last; ++s) {
+                double own[K];
+                for (int c = 0; c < K; ++c) own[c] = y[static_cast<std::int64_t>(s) * K + c];
+                for (std::int32_t p = start[s], end = start[s + 1]; p < end; ++p) {
+                    const double v = value[p];
+                    double* x = y + static_cast<std::int64_t>(column[p]) * K;
+                    for (int c = 0; c < K; ++c) x[c] -= v * own[c];
+                }
             }
         }
     }
@@ -187,19 +195,21 @@ template <class T> class Substitution final : public IncompleteCholesky {
         const std::int32_t *order = order_.data(), *start = upper_.start.get(), *column = upper_.column.get();
         const T* value = upper_.value.get();
         const double* scale = scale_.get();
-        for (std::int32_t s = n_; s-- > 0;) {
-            if (s % kBlock == 0) tick(of_block_);
-            double sum[K];
-            for (int c = 0; c < K; ++c) sum[c] = y[static_cast<std::int64_t>(s) * K + c];
-            for (std::int32_t p = start[s + 1], begin = start[s]; p-- > begin;) {
-                const double v = value[p];
-                const double* x = y + static_cast<std::int64_t>(column[p]) * K;
-                for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
-            }
-            double* out = z + (Permuted ? order[s] : s) * stride;
-            for (int c = 0; c < K; ++c) {
-                y[static_cast<std::int64_t>(s) * K + c] = sum[c];
-                out[c] = scale[s] * sum[c];
+        for (std::int32_t bottom = n_; bottom > 0; bottom = block_begin(bottom)) {
+            tick(of_block_);
+            for (std::int32_t s = bottom, first = block_begin(bottom); s-- > first;) {
+                double sum[K];
+                for (int c = 0; c < K; ++c) sum[c] = y[static_cast<std::int64_t>(s) * K + c];
+                for (std::int32_t p = start[s + 1], begin = start[s]; p-- > begin;) {
+                    const double v = value[p];
+                    const double* x = y + static_cast<std::int64_t>(column[p]) * K;
+                    for (int c = 0; c < K; ++c) sum[c] -= v * x[c];
+                }
+                double* out = z + (Permuted ? order[s] : s) * stride;
+                for (int c = 0; c < K; ++c) {
+                    y[static_cast<std::int64_t>(s) * K + c] = sum[c];
+                    out[c] = scale[s] * sum[c];
+                }
             }
         }
     }

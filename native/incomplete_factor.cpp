@@ -121,35 +121,41 @@ template <bool Modified> std::int32_t eliminate(IncompleteFactor& f, double modi
     double* sum = w.sum.get();
     std::fill(pivot, pivot + n, 1.0 + shift);
     if (Modified) row_sums(f, root, shift, sum);
-    Ticker ticker;
-    for (std::int32_t k = 0; k < n; ++k) {
-        const std::int32_t begin = start[k], end = start[k + 1];
-        ticker(8);
-        double d = pivot[k], rest = 0.0;
-        if (Modified) {
-            // What is left of the row sum holds the dropped entries of row k with the opposite sign.
-            for (std::int32_t p = begin; p < end; ++p) rest += value[p] * root[row[p]];
-            d -= modified * (d + (rest - sum[k]) / root[k]);
+    std::int64_t work = 0;  // counted without a call, which would cost the loops their registers
+    for (std::int32_t top = 0; top < n;) {
+        tick(work);
+        work = 0;
+        std::int32_t k = top;
+        for (; k < n && work < kTicks / 4; ++k) {
+            const std::int32_t begin = start[k], end = start[k + 1];
+            work += 8 + 2 * static_cast<std::int64_t>(end - begin);
+            double d = pivot[k], rest = 0.0;
+            if (Modified) {
+                // What is left of the row sum holds the dropped entries of row k with the opposite sign.
+                for (std::int32_t p = begin; p < end; ++p) rest += value[p] * root[row[p]];
+                d -= modified * (d + (rest - sum[k]) / root[k]);
+            }
+            pivot[k] = d;
+            if (!(d > kSmallestPivot && d < std::numeric_limits<double>::infinity())) return k;
+            const double inverse = 1.0 / d, total = Modified ? root[k] + rest * inverse : 0.0;
+            for (std::int32_t p = begin; p < end; ++p) {
+                const double v = value[p];
+                pivot[row[p]] -= v * v * inverse;
+                if (Modified) sum[row[p]] -= v * total;
+            }
+            if (end - begin < 2) continue;
+            // Entry (i, j), i > j, is updated where both are in column k. Where i is not, zero is subtracted.
+            for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = value[p] * inverse;
+            const std::int32_t last = row[end - 1];
+            for (std::int32_t p = begin; p < end - 1; ++p) {
+                const std::int32_t j = row[p], stop = start[j + 1];
+                const double v = value[p];
+                work += stop - start[j] + 4;
+                for (std::int32_t q = start[j]; q < stop && row[q] <= last; ++q) value[q] -= v * column[row[q]];
+            }
+            for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = 0.0;
         }
-        pivot[k] = d;
-        if (!(d > kSmallestPivot && d < std::numeric_limits<double>::infinity())) return k;
-        const double inverse = 1.0 / d, total = Modified ? root[k] + rest * inverse : 0.0;
-        for (std::int32_t p = begin; p < end; ++p) {
-            const double v = value[p];
-            pivot[row[p]] -= v * v * inverse;
-            if (Modified) sum[row[p]] -= v * total;
-        }
-        if (end - begin < 2) continue;
-        // Entry (i, j), i > j, is updated where both are in column k. Where i is not, zero is subtracted.
-        for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = value[p] * inverse;
-        const std::int32_t last = row[end - 1];
-        for (std::int32_t p = begin; p < end - 1; ++p) {
-            const std::int32_t j = row[p], stop = start[j + 1];
-            const double v = value[p];
-            ticker(stop - start[j] + 4);
-            for (std::int32_t q = start[j]; q < stop && row[q] <= last; ++q) value[q] -= v * column[row[q]];
-        }
-        for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = 0.0;
+        top = k;
     }
     return -1;
 }

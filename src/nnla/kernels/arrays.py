@@ -34,6 +34,8 @@ def plain(array: Any, dtype: Any = None) -> np.ndarray:
     """
     given = np.asarray(array)
     wanted = given.dtype.newbyteorder("=") if dtype is None else np.dtype(dtype)
+    if given.dtype == wanted and given.flags.c_contiguous and given.flags.aligned:
+        return given
     return np.require(given, wanted, ["C", "A"])
 
 

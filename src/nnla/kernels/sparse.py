@@ -80,6 +80,9 @@ def _integers(part: Any, what: str) -> np.ndarray:
     _require(array.ndim == 1, f"{what} has {array.ndim} dimensions")
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{what} of a sparse matrix has dtype {array.dtype}; integers are needed")
+    if array.dtype.kind == "u":  # which SciPy's conversions warn of
+        _require(array.max(initial=0) <= np.iinfo(np.int64).max, f"{what} is out of range")
+        return plain(array, np.int64)
     return plain(array)
 
 

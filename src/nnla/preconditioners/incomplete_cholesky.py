@@ -198,10 +198,9 @@ def _rows(A: Any) -> Any:
         raise ShapeError(f"A has shape {A.shape}; a square matrix is needed")
     if A.dtype.kind not in "iuf":
         raise DTypeError(f"A has dtype {A.dtype}; a real matrix is needed")
-    # What is checked already need not be once more: the native kernels look at indices themselves.
-    canonical = A.format == "csr" and A.dtype == np.float64 and A.has_canonical_format
-    rows = sp.csr_array(A if canonical and kernels.native is not None else sound(A), dtype=np.float64)
-    if canonical:
+    A = sound(A)
+    rows = sp.csr_array(A, dtype=np.float64)
+    if A.format == "csr" and A.has_canonical_format:  # what A knows need not be checked once more
         rows.has_canonical_format = True
     if not rows.has_canonical_format:
         rows = rows.copy()
