@@ -68,7 +68,7 @@ def matrix_files() -> list[bytes]:
         b"%MatrixMarket matrix coordinate pattern symmetric\r\n% x\r\n3 3 2\r\n1 1\r\n3 1 % y\r\n",
         b"\n  %%MATRIXMARKET MATRIX COORDINATE INTEGER GENERAL\n2 2 2\n1 1 4\n2 2 0.4D+01\n",
         b"%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 4.0+000\n2 2 .4-001",
-        "\ufeff%%MatrixMarket matrix array real general\r2 2\r1\r0\r0\r1".encode("utf-16"),
+        "%%MatrixMarket matrix array real general\r2 2\r1\r0\r0\r1".encode("utf-16"),
         b"\xef\xbb\xbf" + text,
     ]
     found += [gzip.compress(text), bz2.compress(text), lzma.compress(text)]
@@ -100,7 +100,7 @@ _RB = (
     b"rsa                        2             2             3             0\n"
     b"(16I5)          (16I5)          (3D25.17)\n"
     b"    1    3    4\n    1    2    2\n"
-    b"  4.00000000000000000D+00 -1.00000000000000000D+00\n  3.00000000000000000D+00\n"
+    b"  4.00000000000000000D+00 -1.00000000000000000D+00  3.00000000000000000D+00\n"
 )
 
 

@@ -221,13 +221,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             to = urlsplit(newurl)
             place = (to.hostname, to.port or _PORTS.get(to.scheme))
         except ValueError:
-            raise DownloadError(f"{req.full_url}: is redirected to no address; download it by hand") from None
+            fp.close()
+            raise DownloadError(f"{self._asked.geturl()}: is redirected to no address; download it by hand") from None
         asked = (self._asked.hostname, self._asked.port or _PORTS[self._asked.scheme])
         # http to https on the usual ports is the same place, better kept
         raised = (self._asked.scheme, to.scheme) == ("http", "https") and place == (asked[0], 443) and asked[1] == 80
         same = to.scheme == self._asked.scheme and place == asked
         known = to.scheme == "https" and self._asked.hostname in self._hosts and to.hostname in self._hosts
         if "@" in to.netloc or not (same or raised or (known and place[1] == 443)):
+            fp.close()
             where = f"{to.scheme[:10]}://{(to.hostname or '')[:100]}"
             raise DownloadError(
                 f"{self._asked.geturl()}: is redirected to {where}, another place than was asked; if you trust that "

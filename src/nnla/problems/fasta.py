@@ -23,6 +23,7 @@ _BLANK = b"\n\r\t "
 _BLOCK = 2**18
 _LONGEST_HEADER = 2**20
 _RECORD = 512  # bytes of memory that a record takes beside its bases, about
+_PER_RECORD = 8  # bytes of a file that a record takes at least, compressed
 
 
 def _codes() -> bytes:
@@ -77,12 +78,13 @@ def read_fasta(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         head = stream.read(8)
         stream.seek(0)
         name = compression(head)
-        return _records(unpacked(stream, size, name) if name else stream, unpacked_limit(size))
+        most = max(unpacked_limit(0) // _RECORD, size // _PER_RECORD)
+        return _records(unpacked(stream, size, name) if name else stream, most)
 
     return guarded(Path(path), read)
 
 
-def _records(stream: IO[bytes], limit: int) -> dict[str, np.ndarray]:
+def _records(stream: IO[bytes], most: int) -> dict[str, np.ndarray]:
     records: dict[str, np.ndarray] = {}
     name, codes = None, bytearray()
     for is_header, text in _pieces(stream):
@@ -94,7 +96,7 @@ def _records(stream: IO[bytes], limit: int) -> dict[str, np.ndarray]:
         _keep(records, name, codes)
         words = text[1:].decode("latin-1").split()
         name, codes = words[0] if words else f"record{len(records) + 1}", bytearray()
-        if _RECORD * len(records) > limit:
+        if len(records) > most:
             raise FileFormatError(f"has more than {len(records)} records for its size; split it")
     if name is None:
         raise FileFormatError("is not a FASTA file (the first line must start with '>'); get another one")

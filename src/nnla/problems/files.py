@@ -1,4 +1,4 @@
-"""Matrices and vectors from files: Matrix Market, SciPy .npz, MATLAB .mat and NumPy .npy.
+"""Matrices and vectors from files: Matrix Market, Harwell-Boeing, MATLAB .mat, SciPy .npz and NumPy .npy.
 
 Files are untrusted. The format is recognised by content, sizes that a header claims are checked against the
 bytes that are there before anything of that size is allocated, decompression is bounded, and nothing is ever
@@ -38,7 +38,7 @@ __all__ = ["guarded", "read_matrix", "read_vector", "write_vector_atomic"]
 
 _T = TypeVar("_T")
 _START = 4096  # bytes that tell a format
-_FORMATS = "use Matrix Market (.mtx, .mtx.gz), SciPy .npz, MATLAB .mat (-v7) or NumPy .npy"
+_FORMATS = "use Matrix Market (.mtx, also compressed), Harwell-Boeing, SciPy .npz, MATLAB .mat or NumPy .npy"
 
 
 def read_matrix(path: str | os.PathLike[str]) -> csr_array:
@@ -47,8 +47,9 @@ def read_matrix(path: str | os.PathLike[str]) -> csr_array:
     Parameters
     ----------
     path : path
-        Matrix Market (plain or gzip; coordinate or array; general or symmetric), ``scipy.sparse.save_npz``,
-        MATLAB .mat of level 5 (SuiteSparse's ``Problem.A`` or the only square matrix), or dense .npy.
+        Matrix Market (coordinate or array; general or symmetric; a pattern has ones) or Harwell-Boeing, plain, gzip,
+        bzip2, xz, or alone in a zip or tar archive; ``scipy.sparse.save_npz``; MATLAB .mat of level 4, 5, and with h5py
+        7.3 (SuiteSparse's ``Problem.A`` or the only square matrix); or dense .npy.
 
     Returns
     -------
@@ -66,7 +67,8 @@ def read_matrix(path: str | os.PathLike[str]) -> csr_array:
 
     Notes
     -----
-    Cost: the file read once, and the checks of its sizes beforehand.
+    Cost: the file read once, tar archives twice, and the checks of its sizes beforehand. Memory: at most 4 times that
+    of the matrix, 64 times the file's bytes, and 160 MB; a file that asks for more is refused.
 
     Values are not judged here: NaN, asymmetry and indefiniteness are for `nnla.operators.operator` to report. A number
     cut off at the very end of a plain text file cannot be told from a shorter one; gzip files carry a CRC.
@@ -260,7 +262,7 @@ def _load_zip(stream: IO[bytes], size: int, *, matrix: bool) -> Any:
 
 def _reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return one_line(text, 600)
+    return one_line(text, 350)
 
 
 def guarded(path: str | os.PathLike[str], read: Callable[[IO[bytes]], _T]) -> _T:

@@ -129,7 +129,8 @@ def _read(stream: IO[bytes]) -> tuple[csr_array, np.ndarray, np.ndarray]:
                 arrays[key] = read_npy(content, members[key].file_size)
             except DTypeError as error:
                 raise FileFormatError(f"{key} {error}") from None
-    return _check(*(arrays[key] for key in _KEYS), size)
+    indices, values, x, b = (arrays[key] for key in _KEYS)
+    return _check(indices, values, x, b, size)
 
 
 def _check(

@@ -146,7 +146,9 @@ def _cards(lines: Lines, form: _Format, count: int) -> np.ndarray:
             raise FileFormatError("is truncated; get the file again")
         line = line.rstrip()
         here = min(left, form.count)
-        words = [line[k * form.width : (k + 1) * form.width] for k in range(here)]
+        words = line.split()
+        if len(words) != here:  # they touch; where they do not, SciPy's writer is not true to its format's columns
+            words = [line[k * form.width : (k + 1) * form.width] for k in range(here)]
         cards.append(b" ".join(_point(word, form) for word in words))
         left -= here
         if len(cards) == 4096 or left == 0:
@@ -161,7 +163,7 @@ def _cards(lines: Lines, form: _Format, count: int) -> np.ndarray:
 def _point(word: bytes, form: _Format) -> bytes:
     """A number as Fortran reads it: with the decimal point that the format implies where none is written, and
     divided by the scale where it has no exponent."""
-    if (b"." in word or not form.digits) and not form.scale:
+    if ((b"." in word or not form.digits) and not form.scale) or not word.strip():
         return word
     match = _NUMBER.fullmatch(word)
     if match is None:

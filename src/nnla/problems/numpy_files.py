@@ -60,7 +60,7 @@ def read_npy(stream: IO[bytes], available: int) -> np.ndarray:
     if size > available:
         raise FileFormatError(f"is truncated: shape {shape} claimed, too few bytes; get the file again")
     data, at = np.empty(size, dtype=np.uint8), 0  # pages that nothing is written to take no memory
-    view = memoryview(data)
+    view = data.data
     while at < size and (block := stream.read(min(_BLOCK, size - at))):
         view[at : at + len(block)] = block
         at += len(block)
