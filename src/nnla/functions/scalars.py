@@ -142,8 +142,12 @@ class ScalarFunction:
                     value[k] = self._called(x[k : k + 1])[0]
                 except (DTypeError, ShapeError, OptionError):
                     continue
+        infinite = inside & np.isinf(value)
         inside &= np.isfinite(value)
         m[inside], e[inside] = _split(value[inside])
+        if np.count_nonzero(infinite) > 1:  # an overflow; a pole is hit once at most
+            m[infinite], e[infinite] = np.copysign(0.5, value[infinite]), -_FEWEST
+            inside = inside | infinite
         return m, e, inside
 
     def rounding(self, theta: np.ndarray, weights: np.ndarray) -> float:
