@@ -17,6 +17,7 @@ from scipy.linalg import eigh_tridiagonal
 from nnla.functions.christoffel import Measure, gap_points, tail_points
 from nnla.functions.hull import Hull
 from nnla.functions.scalars import ScalarFunction, balanced
+from nnla.kernels.blas import one_blas_thread
 from nnla.operators.arrays import as_row, space_of, zeros_like
 from nnla.spectra.lanczos import lanczos
 
@@ -213,6 +214,11 @@ class _Watch:
         done = int(run.last[j]) if run.last[j] >= 0 else run.steps
         if run.lengths[j] == 0 or (self._seen[j] >= done and not (whole and np.isinf(self.errors[j]))):
             return float(self.errors[j])
+        with one_blas_thread():
+            return self._estimate(j, done, whole=whole)
+
+    def _estimate(self, j: int, done: int, *, whole: bool) -> float:
+        run = self.run
         theta, S = run.gauss(j, done)
         self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
         values, unit = balanced(*self.f.parts(theta, float(np.abs(theta).max())))

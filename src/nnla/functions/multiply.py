@@ -16,12 +16,14 @@ from nnla.functions.state import (
     BY_ZONES,
     METHODS,
     PROBE_STEPS,
+    SERIAL,
     Job,
     check_numbers,
     eigen,
     precision_of_entries,
     symmetric_operator,
 )
+from nnla.kernels.blas import one_blas_thread
 from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator
 from nnla.polynomials.recurrence import Recurrence
@@ -131,9 +133,10 @@ def matfun(A: Any, f: Any = "inv_sqrt") -> np.ndarray:
     """
     op = symmetric_operator(A)
     scalar = scalar_function(f).rounded(op.n, precision_of_entries(A))
-    values, Q = eigen(op)
-    image = scalar.on_spectrum(values, float(np.abs(values).max()))
-    return (Q * image) @ Q.T
+    with one_blas_thread(op.n <= SERIAL):
+        values, Q = eigen(op)
+        image = scalar.on_spectrum(values, float(np.abs(values).max()))
+        return (Q * image) @ Q.T
 
 
 def matrix_function(
