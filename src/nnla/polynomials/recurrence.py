@@ -342,7 +342,7 @@ class Recurrence:
             return cls(*fields, (a, b), float(data["shift"]), float(data["scale"]))  # type: ignore[arg-type]
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise FileFormatError(
                 f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
             ) from error
