@@ -258,6 +258,35 @@ def test_scalar_callables_are_called_number_by_number():
     assert np.allclose(constant, 2)
 
 
+@pytest.mark.parametrize("method", ["auto", "lanczos", "chebyshev", "direct"])
+def test_callables_that_give_something_else_fail_by_name(method):
+    A, v = problems.poisson2d(6), np.ones(36)
+    for f, error, match in (
+        (lambda x: x[:-1], OptionError, "one real number"),
+        (lambda x: np.ones(7), ShapeError, "one real number"),
+        (lambda x: np.ones(np.size(x) + 1), ShapeError, "one real number"),
+        (lambda x: (x, x), ShapeError, "one real number"),
+        (lambda x: None, DTypeError, "NoneType"),
+        (lambda x: "a", DTypeError, "real number"),
+        (lambda x: 1 / 0, OptionError, "ZeroDivisionError"),
+        (lambda x: {}[x], OptionError, "KeyError"),
+        (lambda x, y: x, OptionError, "TypeError"),
+        (lambda x: x * 1j, DTypeError, "real values"),
+        (lambda x: x * np.nan, NonFiniteError, "finite"),
+    ):
+        for call in (lambda f=f: funm_multiply(A, v, f, method=method), lambda f=f: matfun(A, f)):
+            with pytest.raises(error, match=match):
+                call()
+    for f in (
+        lambda x: x.__imul__(2) if np.ndim(x) else 2 * x,
+        lambda x: list(2 * np.asarray(x)) if np.ndim(x) else 2 * x,
+    ):
+        assert np.allclose(funm_multiply(A, v, f, method=method), 2 * (A @ v))
+    for options in ({"method": np.array(["auto", "lanczos"])}, {"rtol": 10**400}):
+        with pytest.raises(OptionError):
+            funm_multiply(A, v, **options)
+
+
 def test_operators_of_every_kind_agree():
     A = problems.poisson2d(15)
     v = np.ones(225)

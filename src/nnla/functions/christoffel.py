@@ -141,7 +141,7 @@ def gap_points(theta: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.nda
 def tail_points(end: float, radius: float, limit: float) -> np.ndarray:
     """Points from an extreme Ritz value on to a limit beyond it, dense next to it.
 
-    >>> tail_points(1.0, 1e-3, 2.0).max()
+    >>> float(tail_points(1.0, 1e-3, 2.0).max())
     2.0
     """
     length = abs(limit - end)

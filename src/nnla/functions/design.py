@@ -68,6 +68,7 @@ def mean_square(probe: SpectralProbe, f: ScalarFunction) -> float:
     return rms(probe.ritz_weights, f.on_spectrum(probe.ritz_values, largest))
 
 
+@np.errstate(all="ignore")  # a polynomial or an f that overflows is judged by what comes out
 def expected_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, scale: float) -> float:
     """Error of P where the probe says that eigenvalues are or may be, and on the probe's own measure.
 
@@ -91,6 +92,7 @@ def expected_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, scale
     return max(worst, seen) if np.isfinite(seen) else np.inf
 
 
+@np.errstate(all="ignore")
 def design_function(
     probe: SpectralProbe,
     f: ScalarFunction,

@@ -119,16 +119,17 @@ class Hull:
 
 def _circles(op: Operator) -> tuple[float, float] | None:
     """Gershgorin's interval of a matrix of NumPy with known entries, widened by rounding; else None."""
-    matrix = op.csr if op.csr is not None else op.matrix
-    if not isinstance(matrix, np.ndarray) and op.csr is None:
+    csr, dense = op.csr, op.matrix
+    if csr is None and not isinstance(dense, np.ndarray):
         return None
-    diagonal = np.asarray(matrix.diagonal(), dtype=np.float64)
     with np.errstate(over="ignore"):
-        if op.csr is not None:
-            sizes = sp.csr_array((np.abs(op.csr.data), op.csr.indices, op.csr.indptr), shape=op.shape)
+        if csr is not None:
+            diagonal = np.asarray(csr.diagonal(), dtype=np.float64)
+            sizes = sp.csr_array((np.abs(csr.data), csr.indices, csr.indptr), shape=op.shape)
             rows = np.asarray(sizes @ np.ones(op.n))
         else:
-            rows = np.abs(matrix).sum(axis=1)
+            diagonal = np.asarray(dense.diagonal(), dtype=np.float64)
+            rows = np.abs(dense).sum(axis=1)
         rows = rows - np.abs(diagonal)
         low, high = float((diagonal - rows).min()), float((diagonal + rows).max())
     rounding = 4 * np.finfo(float).eps * max(abs(low), abs(high))

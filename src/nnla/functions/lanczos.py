@@ -17,6 +17,7 @@ from scipy.linalg import eigh_tridiagonal
 from nnla.functions.christoffel import Measure, gap_points, tail_points
 from nnla.functions.hull import Hull
 from nnla.functions.scalars import ScalarFunction, balanced
+from nnla.kernels.blas import one_blas_thread
 from nnla.operators.arrays import as_row, space_of, zeros_like
 from nnla.spectra.lanczos import lanczos
 
@@ -26,6 +27,7 @@ STORED = 1 << 30  # bytes of Lanczos vectors kept before a second pass over A is
 _GROWTH = 1.15  # steps between two estimates, as a factor
 _EXHAUSTED = 1e-13  # beta below this share of the largest: the Krylov space is invariant
 _OPEN = 3.0  # last coefficients beyond this many tolerances: no estimate is needed to go on
+_SAFETY = 2.0  # the mass next to a Ritz value may be that of several eigenvalues, not of the one point that is tried
 _FLOOR = 4 * float(np.finfo(float).eps)  # of an error, for each square root of a step
 
 
@@ -212,6 +214,11 @@ class _Watch:
         done = int(run.last[j]) if run.last[j] >= 0 else run.steps
         if run.lengths[j] == 0 or (self._seen[j] >= done and not (whole and np.isinf(self.errors[j]))):
             return float(self.errors[j])
+        with one_blas_thread():
+            return self._estimate(j, done, whole=whole)
+
+    def _estimate(self, j: int, done: int, *, whole: bool) -> float:
+        run = self.run
         theta, S = run.gauss(j, done)
         self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
         values, unit = balanced(*self.f.parts(theta, float(np.abs(theta).max())))
@@ -240,7 +247,7 @@ class _Watch:
         seen = float(np.sqrt(worst @ worst + ends[0] ** 2 + ends[1] ** 2))
         if not size > 0:  # no image yet is not no change: right where there is nothing but these Ritz values
             return 0.0 if exact else np.inf
-        error = seen / size + _FLOOR * np.sqrt(theta.size) + f.rounding(theta, weights)
+        error = _SAFETY * seen / size + _FLOOR * np.sqrt(theta.size) + f.rounding(theta, weights)
         if error <= self.rtol and self.hull is not None and f.unbounded and not exact:
             error = max(error, self._beyond(measure, c, unit, (low, high)) / size)
         return error

@@ -142,8 +142,12 @@ class ScalarFunction:
                     value[k] = self._called(x[k : k + 1])[0]
                 except (DTypeError, ShapeError, OptionError):
                     continue
+        infinite = inside & np.isinf(value)
         inside &= np.isfinite(value)
         m[inside], e[inside] = _split(value[inside])
+        if np.count_nonzero(infinite) > 1:  # an overflow; a pole is hit once at most
+            m[infinite], e[infinite] = np.copysign(0.5, value[infinite]), -_FEWEST
+            inside = inside | infinite
         return m, e, inside
 
     def rounding(self, theta: np.ndarray, weights: np.ndarray) -> float:
@@ -169,7 +173,10 @@ class ScalarFunction:
         else:  # an exact zero is no accident: on the jump itself f is what NumPy says
             close = (np.abs(theta - self.jump) <= radius) & (theta != self.jump)
             change = np.where(close, 2.0, 0.0)
-        noise = 4 * _EPS * float(np.abs(exact).max()) * float(np.sqrt(weights.sum()))
+        digits = 4 * _EPS
+        if self != FUNCTIONS["exp"]:  # f itself is so small that float64 has fewer digits of it
+            digits += 2.0 ** min(-1074 - exponent, 0)
+        noise = digits * float(np.abs(exact).max()) * float(np.sqrt(weights.sum()))
         return rms(weights, change) / size + noise / size
 
     def on_spectrum(self, theta: np.ndarray, largest: float) -> np.ndarray:

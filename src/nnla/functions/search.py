@@ -73,6 +73,7 @@ class Search:
         return SpectralProbe(alpha, beta, self.op.n, "none", self.seed, run.steps)
 
 
+@np.errstate(all="ignore")
 def polynomial_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, hull: Hull, rtol: float) -> float:
     """Relative error of P(A) v by what the probe of v leaves open, and by P where v shows no spectrum but A has some.
 
@@ -99,8 +100,7 @@ def polynomial_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, hul
         return np.inf
 
     def scaled(x: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            return np.ldexp(P(x), -unit)
+        return np.ldexp(P(x), -unit)
 
     x, gap = gap_points(theta, measure.radii)
     worst = np.zeros(max(theta.size - 1, 1))
@@ -115,8 +115,7 @@ def polynomial_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, hul
         outer = measure.errors(x, f, unit, values=scaled(x)).max(initial=0.0)
         whole = np.concatenate([x, tail_points(first, radii[0], min(ends[0], first))])
         noise = _EPS * np.nan_to_num(np.abs(scaled(whole)), nan=np.inf).max(initial=0.0)
-        with np.errstate(over="ignore"):
-            error = float(np.hypot(inner, outer) + noise) / size
+        error = float(np.hypot(inner, outer) + noise) / size
         most = max(probe.steps, P.degree)
         if error <= rtol or hull.exhausted or hull.steps >= most or inner > rtol * size:
             return error

@@ -343,7 +343,7 @@ class Recurrence:
             return cls(*fields, (a, b), shift, scale)  # type: ignore[arg-type]
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise FileFormatError(
                 f"this is not a Recurrence in JSON ({one_line(error)}); write one with Recurrence.to_json()"
             ) from error
