@@ -33,7 +33,7 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # values, vectors, residual n
 
 _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
-_PATIENCE = 25  # fillings of the subspace before a factorisation is tried instead
+_PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -327,7 +327,7 @@ def _patience(op: Operator, job: Job) -> int:
     product = 2.0 * (op.n**2 if op.nnz is None else op.nnz)
     filling = max(job.ncv - job.k, 1) * (job.degree * product + 8.0 * op.n * job.ncv)
     # the fillings before may have been the larger part of the way: some are always made
-    return min(job.left, max(_PATIENCE, math.ceil(10 * other / filling)))
+    return min(job.left, max(_PATIENCE, math.ceil(3 * other / filling)))
 
 
 def _factor_flops(op: Operator, job: Job) -> float:

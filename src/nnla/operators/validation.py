@@ -5,6 +5,7 @@ The value checks behind `nnla.operators.operator.as_operator`. Rows and columns 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -292,6 +293,9 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
         if not finite.all():
             row = int(np.argmin(finite))
             raise NonFiniteError(f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec")
+    largest = float(max(np.abs(Au).max(), np.abs(Av).max()))
+    if not 1e-100 <= largest <= 1e100 and largest > 0:  # squares would leave the range of float64
+        Au, Av = (np.ldexp(product, -math.frexp(largest)[1]) for product in (Au, Av))
     left, right = float(u @ Av), float(v @ Au)
     # For standard normal u the number u'w has standard deviation |w|: the natural scale of the difference.
     scale = max(abs(left), abs(right), float(np.linalg.norm(Au)), float(np.linalg.norm(Av)))
