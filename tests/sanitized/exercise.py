@@ -181,6 +181,10 @@ def cholesky(native, A, rng):
     if not raw.complete:
         assert not raw.factored
     assert native.Cholesky(A.indptr, A.indices).factor(-A.data) >= 0  # a row without a pivot
+    signed = native.Cholesky(A.indptr, A.indices)
+    assert signed.factor(-A.data, True) == -1
+    assert signed.negative == A.shape[0]
+    signed.solve(np.ones(A.shape[0]))
 
 
 @exercise("IncompleteCholesky", "factor_incomplete")

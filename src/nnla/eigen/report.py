@@ -39,7 +39,7 @@ class EigenReport(ReportBase):
     shifts : all that were tried: the last is ``shift``, those before were moved off the spectrum or nearer to it
     count_below : eigenvalues before ``count_at`` (below it for "SA", above it for "LA"), as the inertia of a
         factorisation tells; None where none was counted
-    count_at : a number just before the last of the k eigenvalues
+    count_at : a number before the last of the pairs that were found first: all eigenvalues before it are known
     orthogonalisation_flops : operations spent on keeping the basis orthogonal and on Ritz vectors
     seconds : {"probe", "setup", "iterate", "verify", "total"}
     fallback : None, or what was given up and why

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from nnla.eigen.answer import Pairs, converged, make_report, meets, warning_of
 from nnla.eigen.auto import before_probe, predict
 from nnla.eigen.factorised import solve_dense, solve_inverse
 from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
-from nnla.eigen.iteration import RESOLVED, Search, multiply
-from nnla.eigen.report import EigenReport
+from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter, make_job
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.eigen.units import in_good_units, unscaled, unscaled_values
+from nnla.eigen.units import in_good_units, unscaled_values
 from nnla.eigen.verification import conclude
 from nnla.errors import NotConvergedWarning, ShapeError, WeightsError
 from nnla.kernels.cholesky import Cholesky
@@ -26,15 +26,12 @@ from nnla.operators.arrays import to_numpy
 from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
 from nnla.tasks import engine_for
-from nnla.types import Status, library_versions
 
 __all__ = ["eigsh"]
 
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # values, vectors, residual norms
-
 _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
-_PATIENCE = 25  # fillings of the subspace before a factorisation is tried instead
+_PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -65,12 +62,13 @@ def eigsh(
     A : anything that `nnla.as_operator` takes, (n, n), symmetric
     k : pairs wanted, 1 to n
     which : "SA" for the smallest eigenvalues, "LA" for the largest (algebraically)
-    tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``. SciPy's tolerance is relative to the
-        eigenvalue; this one is a backward error, attainable down to about 1e-14 for every eigenvalue
+    tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``, if that tells the wanted eigenvalues from
+        zero, too: the residual is also at most 1e-5 of the largest of them, or what rounding leaves (4e-15 ``||A||``;
+        more for products in float32, where the status is "rounding")
     ncv : vectors of the subspace, k + 1 to n; default max(4 k, 20), for k > 30 2 k + 60, for
         n <= 256 all n
     v0 : (n,) start vector; a random one from ``seed`` by default
-    maxiter : fillings of the subspace at most, default 1000
+    maxiter : fillings of the subspace at most, those of the verification included, default 1000
     method : "autospec" (a filter that the learned engine chooses from a probe), or
         "auto" (the cheapest of the others, by predicted cost),
         "autospec-paper" (the paper's network), "chebyshev" (damps from the (1.5 k + 1)-th Ritz value on),
@@ -92,26 +90,37 @@ def eigsh(
 
     Raises
     ------
-    The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError.
+    The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError; NonFiniteError for an eigenvalue
+    beyond float64.
+
+    Warns
+    -----
+    NotConvergedWarning
+        A pair has not converged, or copies may be missing, and no report is returned that would say so.
 
     Notes
     -----
     Values are Rayleigh quotients of A itself; every residual is recomputed with the operator given. What has not
-    converged is returned as it is, and the report says so: never an exception. A Krylov space holds one copy of a
-    multiple eigenvalue, so that after the last pair the search goes on from random vectors (`verify`), until a copy of
-    the last eigenvalue would have shown, for at most as many fillings again; ``report.verified`` tells whether that
-    was enough.
+    converged is returned as it is, and the report or a warning says so: never an exception. "autospec" and "auto" have
+    a way back: where they do not converge (a stiff spectrum), a factorisation is tried, and LAPACK up to n = 4000.
+
+    A Krylov space holds one copy of a multiple eigenvalue, and nothing that its start is orthogonal to. With `verify`
+    the eigenvalues before the last one are counted, by the inertia of a factorisation, where that costs less than the
+    search did, and missing ones are found; else the search goes on from random vectors, until a better pair would have
+    shown. ``report.verified`` tells whether that was so.
 
     Cost: each filling of the subspace takes at most ``ncv - k`` applications of the filter, ``degree`` products
     with A each, and some 4 n ncv^2 operations for orthogonality; storage ``(ncv + 1) n``. A filter saves fillings
     and with them orthogonality; it does not save products. `method="auto"` weighs the two.
 
-    Guaranteed: residuals. Learned: where the filter begins to damp; a filter that turns out to mislead (a
+    Guaranteed: residuals, and the count where ``report.count_below`` is one. Very likely: that random vectors showed
+    all there was. Learned: where the filter begins to damp; a filter that turns out to mislead (a
     pair on the wrong side of its cut) is replaced, in the end by none.
 
     References
     ----------
     AutoSpec (arXiv:2602.09530), sections 5.2 and appendix E; Wu, Simon (2000), thick-restart Lanczos.
+    Parlett, The Symmetric Eigenvalue Problem (1998), section 3.3 (counting by inertia).
 
     Examples
     --------
@@ -135,23 +144,25 @@ def eigsh(
     rng = np.random.default_rng(seed)
     job.noise = _noise(op, rng)
     pairs = _pairs(op, job, start, rng)
-    if not _meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
+    if not meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
         pairs = _rescue(op, job, pairs, rng)
     if op is not given and op.nnz is not None:
         given.count(op.products)
     w, V, residuals = pairs
     answer = unscaled_values(w, unit)
+    if unit:  # what the values lose where float64 ends is missing from the pairs
+        residuals = residuals + np.abs(np.ldexp(answer, -unit) - w)
     vectors = V if op.xp == "numpy" else op.as_vector(V)
-    report = _report(op, job, w, residuals, unit)
+    report = make_report(op, job, w, residuals, unit)
     if return_report:
         return answer, vectors, report
     if not (report.converged and (report.verified or not verify)):
-        warnings.warn(_warning(report), NotConvergedWarning, stacklevel=2)
+        warnings.warn(warning_of(report), NotConvergedWarning, stacklevel=2)
     return answer, vectors
 
 
 def _noise(op: Operator, rng: np.random.Generator) -> float:
-    """How far products miss additivity, relative to their size, as those in float32 do; 0 where it is float64's rounding.
+    """How far products miss additivity, by their size, as those in float32 do; 0 where it is float64's rounding.
 
     Cost: three products, of operators known only by these.
     """
@@ -199,7 +210,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
             continue
         if method == "dense" and op.n > _RESCUE_ROWS:
             continue
-        why = "not converged" if not _converged(job, pairs) else "perhaps not complete"
+        why = "not converged" if not converged(job, pairs) else "perhaps not complete"
         job.stagnated = job.verified = False
         job.count_below = job.count_at = None
         other = _dense(op, job) if method == "dense" else solve_inverse(op, job, None, rng)
@@ -207,7 +218,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
             continue
         job.fallback = f"{method}: {job.method} was {why}"
         job.method, job.filter, pairs = method, None, other
-        if _meets(job, pairs):
+        if meets(job, pairs):
             break
     return pairs
 
@@ -329,7 +340,7 @@ def _patience(op: Operator, job: Job) -> int:
     product = 2.0 * (op.n**2 if op.nnz is None else op.nnz)
     filling = max(job.ncv - job.k, 1) * (job.degree * product + 8.0 * op.n * job.ncv)
     # the fillings before may have been the larger part of the way: some are always made
-    return min(job.left, max(_PATIENCE, math.ceil(10 * other / filling)))
+    return min(job.left, max(_PATIENCE, math.ceil(3 * other / filling)))
 
 
 def _factor_flops(op: Operator, job: Job) -> float:
@@ -381,77 +392,3 @@ def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.
     old = previous.space
     start = old.kept_vectors(job.k).sum(axis=0)
     return ThickRestart(apply, op.n, job.ncv, start, rng, locked=old.locked_vectors())
-
-
-# -- what is said of it ------------------------------------------------------------------------------------
-
-
-def _bound(job: Job, w: np.ndarray) -> float:
-    """Residual of a converged pair: within the tolerance, telling the values from zero, or what rounding leaves."""
-    return max(min(job.target, RESOLVED * float(np.abs(w).max(initial=0.0))), job.floor)
-
-
-def _converged(job: Job, pairs: Pairs) -> bool:
-    w, _, residuals = pairs
-    return w.size == job.k and bool(np.all(residuals <= _bound(job, w)))
-
-
-def _meets(job: Job, pairs: Pairs) -> bool:
-    return _converged(job, pairs) and (job.verified or not job.verify)
-
-
-def _warning(report: EigenReport) -> str:
-    remedy = "ask for return_report=True, and try method='auto', a larger ncv or maxiter"
-    if not report.converged:
-        return f"eigsh: {report.converged_pairs} of {report.k} pairs have converged ({report.status}); {remedy}"
-    return f"eigsh: the {report.k} pairs have converged, but copies or others before them may be missing; {remedy}"
-
-
-def _report(op: Operator, job: Job, w: np.ndarray, residuals: np.ndarray, unit: int) -> EigenReport:
-    good = residuals <= _bound(job, w)
-    met = bool(np.all(good)) and w.size == job.k
-    limited = job.noise > 0 and job.floor > job.tol * job.norm
-    failed = Status.STAGNATION if job.stagnated else Status.MAXITER
-    choice = job.filter
-
-    def figure(value: float | None) -> float | None:
-        return None if value is None else unscaled(value, unit)
-
-    return EigenReport(
-        status=failed if not met else Status.ROUNDING if limited else Status.CONVERGED,
-        converged=met,
-        verified=job.verified and met,
-        method=job.method,
-        which=job.which,
-        n=op.n,
-        nnz=op.nnz,
-        k=job.k,
-        ncv=job.ncv,
-        tol=max(job.tol, job.floor / job.norm) if limited else job.tol,
-        norm=unscaled(job.norm, unit),
-        residuals=[unscaled(float(r), unit) for r in residuals],
-        converged_pairs=int(np.count_nonzero(good)),
-        restarts=job.total("restarts", "iterate", "setup"),
-        probe_restarts=job.total("restarts", "probe"),
-        verify_restarts=job.total("restarts", "verify"),
-        steps=job.total("steps"),
-        degree=None if choice is None else choice.recurrence.degree,
-        cut=None if choice is None else figure(choice.cut),
-        interval=None if choice is None else tuple(unscaled(end, unit) for end in choice.recurrence.domain),
-        products=op.products - job.before,
-        products_probe=job.products_probe,
-        solves=job.solves,
-        shift=figure(job.shift),
-        shifts=[unscaled(shift, unit) for shift in job.shifts],
-        count_below=job.count_below,
-        count_at=figure(job.count_at),
-        orthogonalisation_flops=float(job.total("flops")),
-        seconds=job.seconds | {"total": time.perf_counter() - job.started},
-        fallback=job.fallback,
-        chosen_because=job.reason or "asked for",
-        predicted_seconds=job.predicted,
-        weights=None if choice is None else choice.weights,
-        seed=job.seed,
-        history=[unscaled(float(r), unit) for r in job.total("history", "iterate") or ()],
-        versions=library_versions(),
-    )

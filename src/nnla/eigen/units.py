@@ -76,14 +76,14 @@ class _Scaled:
 
 
 def _largest(op: Operator) -> float:
-    """The largest entry in magnitude, or that of a product with random signs."""
+    """The largest entry in magnitude, or that of a product with a random vector."""
     if op.csr is not None:
         return float(np.abs(op.csr.data).max(initial=0.0))
     if isinstance(op.matrix, np.ndarray):
         return float(max(op.matrix.max(), -op.matrix.min()))
     if op.nnz is None:
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], op.n)
-        return float(np.abs(op.matvec(op.as_vector(signs))).max())
+        z = np.random.default_rng(0).standard_normal(op.n)  # not of signs: those may lie in the null space of a graph
+        return float(np.abs(op.matvec(op.as_vector(z))).max())
     torch = sys.modules["torch"]
     values = op.matrix if op.matrix.layout == torch.strided else op.matrix.values()
     return float(values.abs().max()) if values.numel() else 0.0

@@ -212,7 +212,7 @@ def _by_sampling(hunt: Hunt, runs: int) -> bool:
             return False
         last = search.values[search.best[-1]]
         value, residual = search.pair(0)
-        if search.orientation * (value - last) > 2 * search.target:
+        if search.orientation * (value - last) > 2 * search.target_now:
             found = search.accept(1)
             hunt.go_on(found)
             unseen, clean = (0.0, 0) if found else (unseen, clean)
@@ -222,7 +222,7 @@ def _by_sampling(hunt: Hunt, runs: int) -> bool:
             unseen += min(_log_unseen(level, space), 0.0)
             if unseen < _UNSEEN:
                 return True
-        if _settled(level, space) or residual <= search.target:
+        if _settled(level, space) or residual <= search.target_now:
             clean += 1
             if clean >= runs:
                 return True
