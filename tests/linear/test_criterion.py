@@ -121,7 +121,7 @@ def test_stiff_couplings_are_as_good_as_float64_can(method):
     T = sp.diags_array([-np.ones(n - 1), np.full(n, 2.0), -np.ones(n - 1)], offsets=[-1, 0, 1])
     K = 1e12 * np.array([[1.0, -1.0], [-1.0, 1.0]])
     A = sp.csr_array(sp.kron(np.eye(2), T) + sp.kron(K, sp.eye_array(n)))
-    x, report = nnla.solve(A, np.random.default_rng(0).standard_normal(2 * n), method=method)
+    _, report = nnla.solve(A, np.random.default_rng(0).standard_normal(2 * n), method=method)
     assert not report.converged
     assert report.status == "rounding"
     assert report.backward_error < 1e-14
