@@ -245,7 +245,7 @@ class Run:
                 self._start_near(self.units.enter_solution(guess))
         self.verified = True
         self.guess = None if x0 is None else self.space.copy(self.x)
-        self.guess_norms = np.atleast_1d(self.criterion.norms(self.residual))
+        self.guess_norms = self.size if x0 is None else np.atleast_1d(self.criterion.norms(self.residual))
 
     def _absolute(self) -> np.ndarray:
         """The user's absolute tolerance as a norm in the units of the run."""
