@@ -29,7 +29,7 @@ def solution_of(run: Run) -> Solution:
         if not run.verified:
             run.check()
         met = run.finished
-        if not met:
+        if not met and not run.rounded:
             _choose_iterate(run)
         x, stands_for = run.units.solution(run.x)
         exact = stands_for is run.x
