@@ -111,6 +111,7 @@ class Costs:
     def __init__(self, op: Operator, columns: int = 1, *, timed: bool = True) -> None:
         self.timed = timed
         self.n, self.columns = op.n, columns
+        self._known = op.nnz is not None
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
         self.sparse = op.csr is not None
         self._system = op.native
@@ -175,7 +176,7 @@ class Costs:
     def direct(self, flops: float | None = None) -> float:
         """A direct solution; ``flops`` where an analysis has counted them."""
         if not self.sparse:
-            dense = self.n <= 4000 and self.nnz == self.n**2
+            dense = self._known and self.n <= 4000 and self.nnz == self.n**2
             return self.machine * 2e-11 * self.n**3 if dense else np.inf
         if self._system is None and self.n > _LARGEST_LU:
             return np.inf

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import splu
 from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
+from nnla.linear.criterion import rounding_only
 from nnla.linear.state import Run
 from nnla.operators.operator import Operator
 from nnla.types import Phase, Status
@@ -142,6 +143,12 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
         correction, status, count = solve_factored(run.op, kept, run.residual, run.targets, run.criterion.norms)
     residual = run.residual - run.op.matvec(correction)
     better = np.atleast_1d(run.criterion.norms(residual)) < np.atleast_1d(run.criterion.norms(run.residual))
+    if status is Status.STAGNATION and not better.all():
+        # A backward stable solution of a graded system may leave more than b is long: nobody leaves less.
+        with np.errstate(all="ignore"):
+            x = run.x + correction
+            run.rounded = rounding_only(run.op, run.criterion, run.b, x, residual, run.targets)
+        better |= run.rounded
     run.x = run.x + run.space.row(better.astype(float), run.x) * correction
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products

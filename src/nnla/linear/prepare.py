@@ -279,7 +279,7 @@ def prepare(
         deterministic=deterministic,
     )  # fmt: skip
     check_numbers(rtol)
-    if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
+    if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or not 1 <= solves <= 10**9:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
     op = as_operator(A)
     inner, rows = comfortable(op)
