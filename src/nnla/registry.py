@@ -206,7 +206,7 @@ def read_model(
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
         return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: nested without end
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:  # the last: nested without end
         raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
 
 

@@ -84,7 +84,7 @@ class ReportBase:
         """
         try:
             return _built(cls, json.loads(text))
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError) as error:
             raise FileFormatError(f"this is not a {cls.__name__} in JSON ({error})") from error
 
     def __repr__(self) -> str:
@@ -116,6 +116,9 @@ def _words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+_PLAIN: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+
+
 def _built(cls: type[Any], data: dict[str, Any]) -> Any:
     """A dataclass from its fields in JSON."""
     hints = typing.get_type_hints(cls)
@@ -128,6 +131,10 @@ def _restored(hint: Any, value: Any) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if value is None:
         return math.nan if hint is float else None
+    if hint in _PLAIN and (not isinstance(value, _PLAIN[hint]) or isinstance(value, bool) != (hint is bool)):
+        raise TypeError(f"{str(value)[:40]!r} where a {hint.__name__} is expected")
+    if hint in (int, float) and isinstance(value, int) and abs(value) >= 2**1023:  # JSON has integers of any length
+        raise OverflowError("an integer beyond the range of float64")
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not types.NoneType]
         return _restored(kinds[0], value) if len(kinds) == 1 else value

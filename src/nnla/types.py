@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import FileFormatError, NonFiniteError, ShapeError
+from nnla._files import as_count, as_numbers, read_table
+from nnla.errors import DTypeError, FileFormatError, NonFiniteError, ShapeError
 from nnla.report import Phase, Report, Status, library_versions, plain_json
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "TrainingProgress",
     "library_versions",
     "plain_json",
+    "real_array",
     "ritz_margin",
 ]
 
@@ -65,6 +67,26 @@ class Problem:
     b: Any = None
     x: Any = None
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def real_array(value: Any, name: str) -> np.ndarray:
+    """A float64 copy of at least one dimension.
+
+    Raises
+    ------
+    DTypeError
+        What is no array of real numbers.
+
+    >>> real_array(2, "x")
+    array([2.])
+    """
+    try:
+        array = np.array(value, ndmin=1)
+        if array.dtype.kind not in "iufO" and array.size:
+            raise TypeError(f"dtype {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DTypeError(f"{name} must be real numbers in one array ({error})") from error
 
 
 def ritz_margin(residual: float, size: float) -> float:
@@ -127,7 +149,7 @@ class SpectralProbe:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta") if self.reductions is None else ("alpha", "beta", "reductions"):
-            value = np.array(getattr(self, name), dtype=np.float64, ndmin=1)
+            value = real_array(getattr(self, name), name)
             if not np.all(np.isfinite(value)):
                 raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow, rescale it")
             value.flags.writeable = False
@@ -136,6 +158,8 @@ class SpectralProbe:
             raise ShapeError("a probe needs alpha and beta of one equal length of at least 1")
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise ShapeError(f"a probe needs the size n of its operator, a positive integer, got {self.n!r}")
+        if not isinstance(self.scaling, str):
+            raise DTypeError(f"a probe's scaling is a name such as 'none', got {type(self.scaling).__name__}")
         if self.reductions is not None and self.reductions.shape != self.alpha.shape:
             raise ShapeError("a probe's reductions need the length of alpha")
 
@@ -220,18 +244,25 @@ class SpectralProbe:
 
     @classmethod
     def from_json(cls, text: str) -> SpectralProbe:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
+        data = read_table(text, "a probe")
+        if data.get("format") != "nnla-probe" or as_count(data.get("version"), "version") != 1:
+            raise FileFormatError("not an nnla probe of version 1; write one with to_json()")
+        # files written before the reductions were kept do not have them
+        given = data.get("reductions")
+        reductions = None if given is None else np.array(as_numbers(given, "reductions"))
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-probe" or data["version"] != 1:
-                raise FileFormatError("not an nnla probe of version 1")
-            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
-            # files written before the reductions were kept do not have them
-            return cls(**{key: data[key] for key in keys}, reductions=data.get("reductions"))
-        except FileFormatError:
-            raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+            return cls(
+                np.array(as_numbers(data.get("alpha"), "alpha")),
+                np.array(as_numbers(data.get("beta"), "beta")),
+                as_count(data.get("n"), "n"),
+                data.get("scaling"),  # type: ignore[arg-type]
+                None if data.get("seed") is None else as_count(data["seed"], "seed"),
+                as_count(data.get("products"), "products"),
+                reductions,
+            )
+        except (ShapeError, NonFiniteError, DTypeError) as error:
+            raise FileFormatError(f"this is not a probe in JSON: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,21 +50,28 @@ class EngineBase:
 
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         label = self.label
-        if not self.possible(config):
+        try:
+            shapes = config.shapes() if self.possible(config) else None
+        except (TypeError, ValueError, OverflowError, AttributeError):  # sizes that are no numbers
+            shapes = None
+        if shapes is None:
             raise WeightsError(f"{label} have an impossible config ({config}); {_REMEDY}")
         if not isinstance(card, dict):
             raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}")
-        for key, shape in config.shapes().items():
+        check_card(card, label)
+        for key, shape in shapes.items():
             if key not in parameters:
                 raise WeightsError(f"{label} lack {key}; {_REMEDY}")
             if parameters[key].shape != shape:
                 raise WeightsError(f"{label} {key} have shape {parameters[key].shape}, the config says {shape}")
+            if parameters[key].dtype.kind not in "iuf":
+                raise WeightsError(f"{label} {key} have dtype {parameters[key].dtype}; {_REMEDY}")
             if not np.all(np.isfinite(parameters[key])):
                 raise WeightsError(f"{label} {key} have NaN or Inf; {_REMEDY}")
         if "std" in parameters and not np.all(parameters["std"] > 0):
             raise WeightsError(f"{label} std are not positive; {_REMEDY}")
         self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in config.shapes()}
+        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in shapes}
         self.card = card
 
     @staticmethod
@@ -116,6 +123,27 @@ class EngineBase:
         from nnla.registry import read_model
 
         return cls(*read_model(path, kind=cls.kind or cls.__name__, config=cls.config_type))
+
+
+def check_card(card: dict[str, Any], label: str) -> None:
+    """What is read from a card when its engine is used: a name, a limit, and ranges.
+
+    Raises
+    ------
+    WeightsError
+    """
+    limit = card.get("envelope_limit", 0.0)
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 <= limit <= 1e300:
+        raise WeightsError(f"the card of {label} has envelope_limit {str(limit)[:40]!r}; it must be a number >= 0")
+    if not isinstance(card.get("name", ""), str):
+        raise WeightsError(f"the card of {label} has a name that is no text; {_REMEDY}")
+    for key in ("envelope", "matrices"):
+        if not isinstance(card.get(key, {}), dict):
+            raise WeightsError(f"{key} in the card of {label} must be a table of ranges; {_REMEDY}")
+    for key, ends in card.get("matrices", {}).items():
+        numbers = isinstance(ends, (list, tuple)) and len(ends) == 2
+        if not numbers or not all(isinstance(v, (int, float)) and abs(v) <= 1e308 for v in ends):
+            raise WeightsError(f"{key} in the card of {label} must be a range of two numbers; {_REMEDY}")
 
 
 def whole(*sizes: Any) -> bool:

@@ -113,7 +113,10 @@ def precision_of(dtype: Any) -> str:
     >>> precision_of(np.float32), precision_of(None)
     ('float32', 'float64')
     """
-    name = "float64" if dtype is None else dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    try:
+        name = "float64" if dtype is None else dtype if str(dtype) == "bfloat16" else np.dtype(dtype).name
+    except TypeError as error:
+        raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {str(dtype)[:40]!r}") from error
     if name not in ("float64", "float32", "bfloat16"):
         raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {name}")
     return name

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import as_count, as_number, as_numbers, read_table
 from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
+from nnla.types import real_array
 
 __all__ = ["Recurrence", "chebyshev"]
 
@@ -78,7 +80,7 @@ class Recurrence:
 
     def __post_init__(self) -> None:
         for field in _FIELDS:
-            value = np.array(getattr(self, field), dtype=np.float64, ndmin=1)
+            value = real_array(getattr(self, field), field)
             value.flags.writeable = False
             object.__setattr__(self, field, value)
         sizes = {getattr(self, f).shape for f in _FIELDS}
@@ -87,14 +89,20 @@ class Recurrence:
                 "a Recurrence needs rho, gamma, eta, alpha, beta of one equal length D >= 1; "
                 f"got shapes {sorted(sizes)}"
             )
+        ends = real_array(self.domain, "domain")
+        if ends.shape != (2,):
+            raise ShapeError(f"the domain of a Recurrence is (a, b), got {self.domain!r}")
+        object.__setattr__(self, "domain", (float(ends[0]), float(ends[1])))
+        for name in ("shift", "scale"):
+            number = real_array(getattr(self, name), name)
+            if number.size != 1:
+                raise ShapeError(f"the {name} of a Recurrence is one number, got shape {number.shape}")
+            object.__setattr__(self, name, float(number.flat[0]))
         numbers = [*(getattr(self, f) for f in _FIELDS), self.shift, self.scale, *self.domain]
         if not all(np.all(np.isfinite(v)) for v in numbers):
             raise NonFiniteError("a Recurrence has NaN or Inf among its coefficients; rebuild it")
         if self.scale == 0:
             raise OptionError("a Recurrence needs scale != 0 in X = (A - shift) / scale")
-        object.__setattr__(self, "domain", (float(self.domain[0]), float(self.domain[1])))
-        object.__setattr__(self, "shift", float(self.shift))
-        object.__setattr__(self, "scale", float(self.scale))
 
     # -- size and cost ---------------------------------------------------------------------------
 
@@ -333,19 +341,18 @@ class Recurrence:
     @classmethod
     def from_json(cls, text: str) -> Recurrence:
         """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
+        data = read_table(text, "a Recurrence")
+        if data.get("format") != "nnla-recurrence" or as_count(data.get("version"), "version") != 1:
+            raise FileFormatError("not an nnla recurrence of version 1; write one with Recurrence.to_json()")
+        fields = [as_numbers(data.get(f), f) for f in _FIELDS]
+        domain = as_numbers(data.get("domain"), "domain")
+        if len(domain) != 2:
+            raise FileFormatError(f"domain must have two numbers, got {len(domain)}")
+        shift, scale = (as_number(data.get(name), name) for name in ("shift", "scale"))
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-recurrence" or data["version"] != 1:
-                raise FileFormatError("not an nnla recurrence of version 1")
-            fields = [[float(v) for v in data[f]] for f in _FIELDS]
-            a, b = (float(v) for v in data["domain"])
-            return cls(*fields, (a, b), float(data["shift"]), float(data["scale"]))  # type: ignore[arg-type]
-        except FileFormatError:
-            raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise FileFormatError(
-                f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
-            ) from error
+            return cls(*fields, (domain[0], domain[1]), shift, scale)  # type: ignore[arg-type]
+        except (ShapeError, NonFiniteError, OptionError) as error:
+            raise FileFormatError(f"this is not a Recurrence in JSON: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recurrence):
