@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnla._files import as_count, as_numbers, read_table
-from nnla.errors import DTypeError, FileFormatError, NonFiniteError, ShapeError
+from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
 from nnla.report import Phase, Report, Status, library_versions, plain_json
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "Status",
     "TrainingProgress",
     "library_versions",
+    "number_pair",
     "plain_json",
     "real_array",
+    "real_number",
     "ritz_margin",
 ]
 
@@ -87,6 +89,40 @@ def real_array(value: Any, name: str) -> np.ndarray:
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"{name} must be real numbers in one array ({error})") from error
+
+
+def real_number(value: Any, name: str) -> float:
+    """One finite real number as a float.
+
+    Raises
+    ------
+    OptionError
+
+    >>> real_number(np.float32(2), "x")
+    2.0
+    """
+    scalar = isinstance(value, np.ndarray) and value.ndim == 0
+    plain = value.item() if scalar or isinstance(value, np.generic) else value
+    if not isinstance(plain, (int, float)) or isinstance(plain, bool) or not abs(plain) < 2**1023:
+        raise OptionError(f"{name} must be a finite number, got {str(value)[:60]}")
+    return float(plain)
+
+
+def number_pair(value: Any, name: str) -> tuple[float, float]:
+    """Two finite real numbers.
+
+    Raises
+    ------
+    OptionError
+
+    >>> number_pair([1, 2], "interval")
+    (1.0, 2.0)
+    """
+    if not isinstance(value, (tuple, list, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        raise OptionError(f"{name} must be a pair of numbers, got {str(value)[:60]}")
+    if len(value) != 2:
+        raise OptionError(f"{name} must be a pair of numbers, got {len(value)} of them")
+    return real_number(value[0], name), real_number(value[1], name)
 
 
 def ritz_margin(residual: float, size: float) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from nnla._files import as_count, as_number, as_numbers, read_table
 from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
-from nnla.types import real_array
+from nnla.types import real_array, real_number
 
 __all__ = ["Recurrence", "chebyshev"]
 
@@ -229,7 +229,8 @@ class Recurrence:
         a, b : float
             The interval, a < b.
         """
-        c = np.array(coefficients, dtype=np.float64, ndmin=1)
+        c = real_array(coefficients, "Chebyshev coefficients")
+        a, b = real_number(a, "a"), real_number(b, "b")
         if c.ndim != 1 or c.size == 0:
             raise ShapeError(f"Chebyshev coefficients must be a non-empty 1-D array, got shape {c.shape}")
         if not b > a:
@@ -259,10 +260,16 @@ class Recurrence:
     @classmethod
     def from_function(cls, f: Callable[[np.ndarray], Any], a: float, b: float, degree: int) -> Recurrence:
         """Chebyshev interpolant of f on [a, b]: exact when f is a polynomial of that degree."""
-        if degree < 0:
-            raise OptionError(f"degree must be at least 0, got {degree}")
+        if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 0:
+            raise OptionError(f"degree must be an integer of at least 0, got {degree!r}")
+        if not callable(f):
+            raise OptionError(f"f must be a function of an array, got {type(f).__name__}")
+        a, b = real_number(a, "a"), real_number(b, "b")
         t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-        values = np.asarray(f((a + b) / 2 + (b - a) / 2 * t), dtype=np.float64)
+        values = real_array(f((a + b) / 2 + (b - a) / 2 * t), "f")
+        values = np.full(t.shape, values[0]) if values.shape == (1,) else values
+        if values.shape != t.shape:
+            raise ShapeError(f"f has shape {values.shape} for x of shape {t.shape}; it must keep the shape")
         return cls.from_chebyshev(_chebyshev_coefficients(values), a, b)
 
     @classmethod
@@ -279,8 +286,8 @@ class Recurrence:
         domain : (float, float), optional
             Default: (min, max) of the roots.
         """
-        zeta = np.array(roots, dtype=np.float64, ndmin=1)
-        if zeta.size == 0 or np.any(zeta == 0) or not np.all(np.isfinite(zeta)):
+        zeta = real_array(roots, "residual roots")
+        if zeta.ndim != 1 or zeta.size == 0 or np.any(zeta == 0) or not np.all(np.isfinite(zeta)):
             raise OptionError("residual roots must be real, finite and non-zero")
         m = zeta.size
         domain = domain or (float(zeta.min()), float(zeta.max()))
@@ -398,7 +405,7 @@ def _chebyshev_coefficients(values: np.ndarray) -> np.ndarray:
 def check_top(b: float, degree: int, a: float = 0.0) -> None:
     if not (isinstance(degree, (int, np.integer)) and 0 <= degree <= 512):
         raise OptionError(f"degree must be an integer from 0 to 512, got {degree!r}")
-    if not (np.isfinite(a) and np.isfinite(b) and 0 <= a < b):
+    if not 0 <= real_number(a, "a") < real_number(b, "b"):
         raise OptionError(f"the interval needs 0 <= a < b, got [{a}, {b}]")
 
 
