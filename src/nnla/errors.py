@@ -7,6 +7,8 @@ Every error is a subclass of `NNLAError` and of the built-in exception that Pyth
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "DTypeError",
     "DownloadError",
@@ -26,7 +28,10 @@ __all__ = [
 
 
 class NNLAError(Exception):
-    """Base class of all errors that nnla raises on purpose."""
+    """Base class of all errors that nnla raises on purpose; its message is one line, whatever it quotes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*(" ".join(a.split("\n")) if isinstance(a, str) else a for a in args), **kwargs)
 
 
 class NotConvergedWarning(UserWarning):

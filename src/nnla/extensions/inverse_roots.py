@@ -88,7 +88,7 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
     n = int(given.shape[0])
     if given.shape[1] != n:
         raise ShapeError(f"A has shape {tuple(given.shape)}; inverse roots need a square matrix")
-    if isinstance(p, bool) or p not in (1, 2, 4):
+    if isinstance(p, bool) or not isinstance(p, (int, np.integer)) or p not in (1, 2, 4):
         raise OptionError(f"p must be 1, 2 or 4, got {p!r}")
     _require_symmetric(given)
     name = str(given.dtype).rsplit(".", 1)[-1]

@@ -126,7 +126,7 @@ def polar(
     True
     """
     given = checked(A)
-    if method not in ("autospec", *SCHEDULES):
+    if not isinstance(method, str) or method not in ("autospec", *SCHEDULES):
         raise OptionError(f"method must be 'autospec', {', '.join(map(repr, SCHEDULES))}, not {method!r}")
     bounds = _check_interval(interval)
     X = given if given.shape[0] >= given.shape[1] else given.T

@@ -52,22 +52,28 @@ class EngineBase:
 
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         label = self.label
-        if not self.possible(config):
+        try:
+            shapes = config.shapes() if self.possible(config) else None
+        except (TypeError, ValueError, OverflowError, AttributeError):  # sizes that are no numbers
+            shapes = None
+        if shapes is None:
             raise WeightsError(f"{label} have an impossible config ({one_line(config)}); {_REMEDY}")
         if not isinstance(card, dict):
             raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}; {_REMEDY}")
         _check_card(card, label)
-        for key, shape in config.shapes().items():
+        for key, shape in shapes.items():
             if key not in parameters:
                 raise WeightsError(f"{label} lack {key}; {_REMEDY}")
             if parameters[key].shape != shape:
                 raise WeightsError(f"{label} {key} have shape {parameters[key].shape}, the config says {shape}")
+            if parameters[key].dtype.kind not in "iuf":
+                raise WeightsError(f"{label} {key} have dtype {parameters[key].dtype}; {_REMEDY}")
             if not np.all(np.isfinite(parameters[key])):
                 raise WeightsError(f"{label} {key} have NaN or Inf; {_REMEDY}")
         if "std" in parameters and not np.all(parameters["std"] > 0):
             raise WeightsError(f"{label} std are not positive; {_REMEDY}")
         self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in config.shapes()}
+        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in shapes}
         self.card = card
 
     @staticmethod

@@ -142,7 +142,7 @@ def precision_of(dtype: Any) -> str:
     try:
         name = "float64" if dtype is None else dtype if str(dtype) == "bfloat16" else np.dtype(dtype).name
     except TypeError as error:
-        raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {dtype!r}") from error
+        raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {str(dtype)[:40]!r}") from error
     if name not in ("float64", "float32", "bfloat16"):
         raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {name}")
     return name
