@@ -25,7 +25,7 @@ def _importable(monkeypatch):
 
 # what a few seconds allow; `python benchmarks/fuzz.py` has the rest
 FIXED = {
-    "solve": 160, "torch": 6, "prepare": 25, "precondition": 20, "refuse": 60, "eigsh": 40, "funm": 30, "matfun": 20,
+    "solve": 160, "torch": 6, "prepare": 25, "precondition": 20, "refuse": 60, "eigsh": 40, "funm": 20, "matfun": 20,
     "polar": 10, "root": 10, "rational": 2, "matrix_function": 2, "read": 60, "json": 40, "weights": 15, "threads": 2,
 }  # fmt: skip
 

@@ -123,31 +123,33 @@ def _transformed(C: np.ndarray, sigma: float, mode: str) -> np.ndarray:
 def _selected(A: Any, k: int, which: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """k pairs by SciPy's names: of the two ends, or of the inverse for the smallest in magnitude."""
     n = A.shape[0]
-    if which in ("SA", "LA"):
-        return _end(A, k, which, options)
     if which == "SM":
         D = _dense(A).astype(float)
         w, V = _selected(_symmetric(np.linalg.inv(D)), k, "LM", options)
         return np.array([v @ D @ v for v in V.T]), V
     if which == "BE":
-        parts = [_end(A, few, end, options) for few, end in ((k // 2, "SA"), (k - k // 2, "LA")) if few]
-    elif 2 * k > n:
-        parts = [_end(A, n, "SA", options)]
+        ends = [(k // 2, "SA"), (k - k // 2, "LA")]
+    elif which == "LM":
+        ends = [(n, "SA")] if 2 * k > n else [(k, "SA"), (k, "LA")]
     else:
-        parts = [_end(A, k, "SA", options), _end(A, k, "LA", options)]
-    w, V = np.concatenate([w for w, _ in parts]), np.hstack([V for _, V in parts])
-    kept = np.arange(w.size) if which == "BE" else np.sort(np.argsort(-np.abs(w), kind="stable")[:k])
+        ends = [(k, which)]
+    parts = [_end(A, few, end, options) for few, end in ends if few]
+    w, V, done = (np.concatenate([part[field] for part in parts], axis=-1) for field in range(3))
+    if not done.all():
+        raise ArpackNoConvergence("ARPACK error %d: %s", w[done], V[:, done])
+    kept = np.sort(np.argsort(-np.abs(w), kind="stable")[:k]) if which == "LM" else np.arange(k)
     return w[kept], V[:, kept]
 
 
-def _end(A: Any, k: int, which: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _end(A: Any, k: int, which: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, vectors, and which of them have converged."""
     ncv = options["ncv"]
     options = options | {"ncv": None if ncv is None else max(ncv, k + 1)}
-    w, V, report = nnla.eigsh(A, k, which=which, return_report=True, **options)
-    if not report.converged:
-        done = np.asarray(report.residuals) <= report.tol * report.norm
-        raise ArpackNoConvergence("ARPACK error %d: %s", w[done], V[:, done])
-    return w, V
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # not converged: the report says it, too
+        w, V, report = nnla.eigsh(A, k, which=which, return_report=True, **options)
+    done = np.full(w.size, True) if report.converged else np.asarray(report.residuals) <= report.tol * report.norm
+    return w, V, done
 
 
 def lobpcg(
