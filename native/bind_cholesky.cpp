@@ -73,6 +73,14 @@ void bind_cholesky(nb::module_& m) {
                  for (std::size_t i = 0; i < order.size(); ++i) out[i] = order[i];
                  return array;
              })
+        .def("pivots",
+             [](const Held& h) {
+                 if (!h.factor->factored()) throw std::runtime_error("not factored");
+                 double* out;
+                 auto array = new_vector<double>(static_cast<std::size_t>(h.factor->size()), &out);
+                 h.factor->pivots(out);
+                 return array;
+             })
         .def("factor", &Held::run, "data"_a)
         .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }

@@ -320,6 +320,19 @@ void Cholesky::solve_with(double* work, const double* b, double* x, Long stride)
     for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
 }
 
+void Cholesky::pivots(double* out) const {
+    const Symbolic& s = symbolic_;
+    for (Int node = 0; node < s.nodes(); ++node) {
+        const Int first = s.first[node], k = s.width(node);
+        const Long r = k + s.below(node);
+        const double* panel = panels_.data() + s.panel[node];
+        for (Int j = 0; j < k; ++j) {
+            const double root = 1 / panel[j + j * r];  // the diagonal of L is kept as its reciprocal
+            out[s.order[first + j]] = root * root;
+        }
+    }
+}
+
 void Cholesky::solve(const double* b, double* x) const {
     Array<double> work(a_.n + symbolic_.longest);
     solve_with(work.data(), b, x, 1);

@@ -28,6 +28,9 @@ class Cholesky {
     // -1. Of the entries (i, j) and (j, i) it reads only one.
     std::int64_t factor(const double* data);
 
+    // The pivots, at the rows of A that they are of. Needs factored().
+    void pivots(double* out) const;
+
     // x = A^-1 b; x may be b. Needs factored(). Reentrant.
     void solve(const double* b, double* x) const;
 

@@ -394,7 +394,7 @@ def test_never_silently_wrong(kind, n, seed, method):
     if report.converged:
         assert true <= 1.0001e-8
     else:
-        assert report.status in ("maxiter", "stagnation", "breakdown", "indefinite")
+        assert report.status in ("maxiter", "stagnation", "breakdown", "indefinite", "singular")
         assert true <= 1 + 1e-8  # never worse than not having tried
 
 
@@ -416,7 +416,7 @@ def test_an_exactly_singular_dense_matrix_is_no_warning(method):
     """LU meets a zero pivot: SciPy would warn, and the user can read it in the status."""
     x, report = nnla.solve(np.ones((2, 2)), np.array([1.0, 2.0]), method=method)
     assert not report.converged
-    assert report.status in ("breakdown", "stagnation", "indefinite", "maxiter")
+    assert report.status == "singular"
     assert np.all(np.isfinite(x))
 
 

@@ -14,6 +14,7 @@ from nnla.errors import OptionError, ShapeError
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
 from nnla.linear.kinds import kind_of, with_kind
+from nnla.linear.nullspace import Beside, NullSpace, with_null_space
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
@@ -77,11 +78,13 @@ class Prepared:
     options : what was asked for
     setup : what was made: factor, scaling, hierarchy or polynomial; None where the first steps of a solve are to
         be its probe, as in `nnla.solve`
+    null : NullSpace, None where A is not known to be singular
     """
 
     operator: Operator
     options: Options
     setup: Setup | None = None
+    null: NullSpace | None = None
 
     def __repr__(self) -> str:
         made = self.options.method if self.setup is None else self.setup.method
@@ -162,11 +165,12 @@ class Prepared:
     def carry_out(self, run: Run, x0: Any, warm: Callable[[Run], None] | None = None) -> Solution:
         """Start a run, warm where a function for that is given, and take it to its end."""
         run.start(x0)
+        beside = None if self.null is None else Beside(run, self.null)
         if warm is not None and not run.finished:
             warm(run)
         if not run.finished:
             _Methods(run, self.options, self.setup).solve()
-        return solution_of(run)
+        return solution_of(run) if beside is None else beside.solution()
 
     def _made(self) -> Setup:
         if self.setup is None:
@@ -187,6 +191,7 @@ def prepare(
     rtol: float = 1e-8,
     seed: int = 0,
     solves: int = 10,
+    nullspace: Any = None,
 ) -> Prepared:
     """Set a method up for A, once: factor, incomplete factor, hierarchy, or probe and polynomial.
 
@@ -199,6 +204,7 @@ def prepare(
     rtol : tolerance of the solves it is for
     seed : of the random start of a probe
     solves : right-hand sides that "auto" is to weigh the set-up against
+    nullspace : as in `nnla.solve`
 
     Returns
     -------
@@ -234,9 +240,9 @@ def prepare(
     check_numbers(rtol)
     if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
-    op = as_operator(A)
+    op, null = with_null_space(as_operator(A), nullspace)
     options = with_kind(op, options)
-    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started))
+    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started), null)
 
 
 class _Methods:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.linear.kinds import with_kind
+from nnla.linear.nullspace import with_null_space
 from nnla.linear.options import METHODS, Options, check_numbers
 from nnla.linear.prepare import Prepared
 from nnla.linear.state import Run
@@ -36,6 +37,7 @@ def solve(
     probe_steps: int | None = None,
     engine: Any = None,
     dtype: Any = None,
+    nullspace: Any = None,
 ) -> Solution:
     """Solve A x = b for symmetric positive definite A, and say what it took.
 
@@ -70,6 +72,8 @@ def solve(
     engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
     dtype : precision inside a polynomial: float64, float32 or "bfloat16"; by default float32 where the native
         kernels have it, and float64 from where float32 stagnates. CG and the residuals are in float64 always
+    nullspace : (n,) or (n, m) vectors that A maps to zero, such as the rigid motions of a free body. What the entries
+        show is found without: isolated unknowns, and a null vector on a connected component
 
     Returns
     -------
@@ -132,11 +136,12 @@ def solve(
         raise OptionError("warm_start has no effect on method='direct'; leave it out")
     op = as_operator(A)
     before = op.products if op is A else 0
+    op, null = with_null_space(op, nullspace)
     options = with_kind(op, options)
     run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
     # Nothing is set up beforehand: the first steps of the solve are its probe.
     warm = None if warm_start is None else partial(_warm, warm_start=warm_start)
-    return Prepared(op, options).carry_out(run, x0, warm)
+    return Prepared(op, options, null=null).carry_out(run, x0, warm)
 
 
 def _warm(run: Run, warm_start: Any) -> None:

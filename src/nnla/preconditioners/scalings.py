@@ -98,7 +98,7 @@ def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
 
         started = time.perf_counter()
         # A factor rounded to float32 is still symmetric positive definite, and as good.
-        factor = ic0(op.csr, shift="auto", modified="auto", dtype=np.float32, triangle="upper")
+        factor = ic0(op.definite(), shift="auto", modified="auto", dtype=np.float32, triangle="upper")
         cost = 1.0 if factor.native is not None else 2.5
         return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native, "", factor.shift)
     raise OptionError(f"unknown scaling {scaling!r}; choose from {', '.join(SCALINGS)}")
@@ -124,7 +124,7 @@ def bind_amg(op: Operator) -> Scaling:
 
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
-    cycle = multigrid(op.csr)
+    cycle = multigrid(op.definite())
     return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native, cycle.describe())
 
 
@@ -132,6 +132,9 @@ def _jacobi(op: Operator) -> Scaling:
     diagonal = op.diagonal()
     if diagonal is None:
         raise OptionError("Jacobi scaling needs the diagonal, which this operator does not offer; use 'none'")
+    if float(diagonal.min()) == 0:  # isolated unknowns, whose residual is zero: any positive number will do
+        host = op.space.host(diagonal)
+        diagonal = op.space.own(np.where(host > 0, host, host.max()))
     inverse = 1.0 / diagonal
     column = inverse[:, None]
 

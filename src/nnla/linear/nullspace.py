@@ -1,0 +1,269 @@
+"""Singular systems: what is known of the null space of A, and a solve beside it.
+
+A x = b with b orthogonal to the null space N has solutions, and one of least norm. CG finds it as it finds any other,
+once what rounding or modelling has left of N in b is gone; factors and hierarchies are made of A with a few diagonal
+entries raised, which changes none of these solutions. In the end x is made orthogonal to N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.linear.report import solution_of
+from nnla.linear.state import Run
+from nnla.operators.null_vectors import NullVectors, null_vectors
+from nnla.operators.operator import Operator
+from nnla.operators.validation import asarray
+from nnla.types import Phase, Solution, Status
+
+__all__ = ["Beside", "NullSpace", "found_null_space", "with_null_space"]
+
+_NULL = 1e-8  # of |A| |N|: up to there A N is zero, for vectors that the caller has computed
+_DEPENDENT = 1e-10  # what a vector keeps beside the others, below which it is one of them
+_ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of a projection, relative
+
+
+@dataclass(frozen=True, eq=False)
+class NullSpace:
+    """A subspace that A maps to zero.
+
+    Attributes
+    ----------
+    n : order of A
+    known : vectors read off the entries, or None
+    basis : (n, m) orthonormal, and orthogonal to those
+    words : what it is made of, for reports
+    """
+
+    n: int
+    known: NullVectors | None
+    basis: np.ndarray
+    words: str
+
+    @property
+    def dimension(self) -> int:
+        """Of the subspace."""
+        return self.basis.shape[1] + (0 if self.known is None else self.known.count)
+
+    def part(self, v: np.ndarray) -> np.ndarray:
+        """The part of v in the subspace, (n,) or (n, k). Cost: two passes over v and over the basis, twice."""
+        with np.errstate(under="ignore"):
+            once = self._part(v)
+            return once + self._part(v - once)  # what rounding has left of it
+
+    def _part(self, v: np.ndarray) -> np.ndarray:
+        out = np.zeros(v.shape) if self.known is None else self.known.combine(self.known.coefficients(v))
+        return out + self.basis @ (self.basis.T @ v) if self.basis.shape[1] else out
+
+    def ground(self, diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, amounts) that make A definite on its diagonal: a row for each null vector, so that none avoids them.
+
+        Where b is orthogonal to the subspace, N' (A + E) x = N' E x = 0, and so x vanishes in these rows and A x = b.
+
+        Cost: a pass over the vectors, and a pivoted QR factorisation of the basis.
+        """
+        weight = np.sqrt(np.maximum(diagonal, 0.0))
+        rows = np.empty(0, dtype=np.int64)
+        basis = self.basis
+        if self.known is not None:
+            labels, values = self.known.labels, self.known.values
+            largest = np.lexsort((weight * np.abs(values), labels))  # within each label the largest comes last
+            last = np.append(labels[largest][1:] != labels[largest][:-1], True) & (labels[largest] >= 0)
+            rows = largest[last]
+            basis = basis - self.known.combine(basis[rows] / values[rows, None])
+        if basis.shape[1]:
+            weighted = basis * np.where(weight > 0, weight, 1.0)[:, None]
+            weighted[rows] = 0.0
+            pivots = scipy.linalg.qr(weighted.T, mode="r", pivoting=True, check_finite=False)[1]
+            rows = np.append(rows, pivots[: basis.shape[1]])
+        usual = float(np.median(diagonal[diagonal > 0]))
+        return rows, np.where(diagonal[rows] > 0, diagonal[rows], usual)
+
+
+def with_null_space(op: Operator, given: Any = None) -> tuple[Operator, NullSpace | None]:
+    """The null space of A as far as it is known, and the operator that knows how to be made definite.
+
+    Parameters
+    ----------
+    op : Operator
+    given : (n,) or (n, m) vectors that A maps to zero, or None
+
+    Raises
+    ------
+    ShapeError, DTypeError, NonFiniteError
+        The vectors do not fit A, or are no real numbers.
+    OptionError
+        A does not map them to zero.
+
+    Notes
+    -----
+    Cost: that of `nnla.operators.null_vectors.null_vectors`; with vectors given, a product for each, and an
+    orthonormal basis.
+    """
+    known = null_vectors(op)
+    if known is None and given is None:
+        return op, None
+    basis = np.zeros((op.n, 0)) if given is None else _checked(op, given, known)
+    parts = [] if known is None else _words(known)
+    if basis.shape[1]:
+        parts.append(f"{basis.shape[1]} vector{'s' * (basis.shape[1] > 1)} of nullspace=")
+    null = NullSpace(op.n, known, basis, " and ".join(parts))
+    return _grounded(op, null)
+
+
+def found_null_space(op: Operator, basis: np.ndarray) -> tuple[Operator, NullSpace]:
+    """The same for an orthonormal basis that a factorisation has found. Cost: a pivoted QR factorisation of it."""
+    grounded, null = _grounded(op, NullSpace(op.n, None, basis, f"{basis.shape[1]} null vectors found by factoring"))
+    assert null is not None
+    return grounded, null
+
+
+def _grounded(op: Operator, null: NullSpace) -> tuple[Operator, NullSpace | None]:
+    if null.dimension == 0:
+        return op, None
+    diagonal = op.diagonal()
+    if diagonal is None:
+        return op, null
+    return op.grounded(*null.ground(op.space.host(diagonal))), null
+
+
+def _words(known: NullVectors) -> list[str]:
+    isolated, parts = known.isolated.size, known.count - known.isolated.size
+    said = [f"a null vector on each of {parts} components" if parts > 1 else "a null vector"] if parts else []
+    if isolated:
+        said.append(f"{isolated} isolated unknown{'s' * (isolated > 1)}")
+    return said
+
+
+def _checked(op: Operator, given: Any, known: NullVectors | None) -> np.ndarray:
+    """An orthonormal basis of the vectors given, beside those that are known."""
+    N = asarray(given.toarray() if sp.issparse(given) else op.space.host(given), "nullspace")
+    if N.dtype.kind not in "iuf":
+        raise OptionError(f"nullspace= has dtype {N.dtype}; give real vectors")
+    N = N.astype(np.float64).reshape(-1, 1) if N.ndim == 1 else N.astype(np.float64)
+    if N.ndim != 2 or N.shape[0] != op.n or N.shape[1] > op.n:
+        raise ShapeError(f"nullspace= has shape {N.shape} but A is {op.n}x{op.n}; give an array ({op.n}, m)")
+    if not np.all(np.isfinite(N)):
+        raise NonFiniteError("nullspace= contains NaN or Inf; repair it first")
+    largest = np.max(np.abs(N), axis=0, initial=0.0)
+    N = N[:, largest > 0] / largest[largest > 0]
+    if not N.shape[1]:
+        return N
+    image, size = _image(op, N)
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~(image <= _NULL * size))
+    if bad.size:
+        j = int(bad[0])
+        raise OptionError(
+            f"A does not map column {j} of nullspace= to zero: |A v| = {image[j] / max(size[j], 1e-300):.2g} |A| |v|; "
+            "leave it out, or give vectors with A @ v = 0"
+        )
+    if known is not None:
+        N = N - known.combine(known.coefficients(N))
+        N = N - known.combine(known.coefficients(N))
+    Q, R, _ = scipy.linalg.qr(N, mode="economic", pivoting=True, check_finite=False)
+    kept = np.abs(np.diag(R)) > _DEPENDENT * np.sqrt(op.n)
+    return np.ascontiguousarray(Q[:, kept])
+
+
+def _image(op: Operator, N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Norms of A N and of |A| |N|, in rows scaled by the root of the diagonal; an estimate where A has no entries."""
+    AN = op.space.host(op.matvec(op.as_vector(N, "nullspace")))
+    diagonal = op.diagonal()
+    if diagonal is None:
+        probe = op.as_vector(np.random.default_rng(0).standard_normal(op.n))
+        size = float(op.space.norm(op.matvec(probe))) / np.sqrt(op.n)
+        return np.linalg.norm(AN, axis=0), size * np.linalg.norm(N, axis=0)
+    d = op.space.host(diagonal)
+    root = np.sqrt(np.where(d > 0, d, np.max(d)))
+    # |a_ij| <= sqrt(a_ii a_jj): a bound of |A| |N| in these units, for a row of entries of its size
+    return np.linalg.norm(AN / root[:, None], axis=0), np.linalg.norm(root[:, None] * N, axis=0)
+
+
+class Beside:
+    """A run beside the null space: what it has of b is set aside until the end.
+
+    Parameters
+    ----------
+    run : that has started
+    null : NullSpace of its operator, in the user's order of the rows
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        An isolated unknown has a load.
+    """
+
+    def __init__(self, run: Run, null: NullSpace) -> None:
+        self._run, self._null = run, null
+        self._b, self._targets = run.b, run.targets
+        space = run.space
+        part = null.part(space.host(run.b))
+        self._require_no_load(part)
+        run.b = run.b - space.own(part)
+        run.residual = run.residual - space.own(null.part(space.host(run.residual)))
+        self.left = np.atleast_1d(np.linalg.norm(part, axis=0))
+        size, rest = np.where(run.size > 0, run.size, 1.0), np.atleast_1d(space.norm(run.b))
+        self.inconsistent = self.left > run.targets
+        spare = np.sqrt(np.maximum(run.targets**2 - self.left**2, 0.0))
+        # of what no x reaches, the least squares solution, as closely as the tolerance says
+        reachable = np.maximum(spare, 0.1 * run.targets)
+        run.targets = np.where(self.inconsistent, np.maximum(run.rtol * rest, _ROUNDING * size), reachable)
+
+    def solution(self) -> Solution:
+        """What the run has come to, with b as it was given, x of least norm, and the null space in the report."""
+        self._end()
+        solution, run = solution_of(self._run), self._run
+        worst = float(np.max(self.left / np.where(run.size > 0, run.size, 1.0)))
+        said = f"{solution.report.chosen_because}; A is singular ({self._null.words}): solution of least norm"
+        facts: dict[str, Any] = {"null_space": self._null.dimension, "inconsistent": worst, "chosen_because": said}
+        return Solution(solution.x, replace(solution.report, **facts))
+
+    def _end(self) -> None:
+        run, null = self._run, self._null
+        run.restore_order()
+        ended, met = run.space.norm(run.residual), run.finished
+        run.b, run.targets = self._b, self._targets
+        shorter = run.x - run.space.own(null.part(run.space.host(run.x)))
+        residual = run.b - run.op.matvec(shorter)
+        allowed = np.maximum(run.targets, 1.01 * np.hypot(self.left, ended))
+        sound = np.atleast_1d(run.space.norm(residual)) <= allowed
+        run.x = run.space.choose(sound, shorter, run.x)  # a null part so large that taking it off is all rounding
+        run.check()
+        if self.inconsistent.any() and met:
+            self._say_singular()
+
+    def _say_singular(self) -> None:
+        run = self._run
+        share = float(np.max(self.left / np.where(run.size > 0, run.size, 1.0)))
+        text = (
+            f"A is singular ({self._null.words}), and {share:.2g} of b, relative to its norm, is in the null space, "
+            "which no x reaches; this is the least squares solution of least norm"
+        )
+        ran = [k for k, phase in enumerate(run.phases) if not phase.declined]
+        if ran:
+            last = run.phases[ran[-1]]
+            failure = "; ".join(s for s in (last.failure, text) if s)
+            run.phases[ran[-1]] = replace(last, status=Status.SINGULAR, failure=failure)
+        else:
+            run.record(Phase(run.asked, status=Status.SINGULAR, failure=text))
+
+    def _require_no_load(self, part: np.ndarray) -> None:
+        run, known = self._run, self._null.known
+        if known is None or not known.isolated.size:
+            return
+        loads = np.abs(part[known.isolated].reshape(known.isolated.size, -1))
+        if np.all(np.linalg.norm(loads, axis=0) <= run.targets):
+            return
+        index, column = np.unravel_index(int(np.argmax(loads)), loads.shape)
+        row, load = int(known.isolated[index]), float(loads[index, column] * run.unit[column])
+        raise NotPositiveDefiniteError(
+            f"A is singular: unknown {row} (from 0) is isolated, its row of A is zero, but its load is {load:.6g} in "
+            "magnitude; tie it to something, or take it out of the system"
+        )
