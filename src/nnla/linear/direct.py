@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -154,9 +153,17 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
     Cost: that of `factorise` and `solve_factored`, and two products to check.
     """
     started, products = time.perf_counter(), run.op.products
-    kept = None
-    with contextlib.suppress(RuntimeError, np.linalg.LinAlgError, MemoryError):
+    kept, failure = None, "A cannot be factored: it is singular"
+    try:
         kept = factor if isinstance(factor, Factor) else factorise(run.op, factor)
+    except (RuntimeError, np.linalg.LinAlgError):
+        pass
+    except MemoryError:
+        failure = "A cannot be factored: there is not enough memory"
+    except OptionError:  # its remedy is what is running
+        if run.asked == "direct":
+            raise
+        failure = "A cannot be factored: it is too large"
     if kept is None:
         x, status, count = run.x, Status.BREAKDOWN, 0
     elif kept.null is not None:
@@ -170,7 +177,7 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
     run.x = run.space.choose(better, x, run.x)
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products
-    facts: dict[str, Any] = {"negative_pivots": None, "failure": "A cannot be factored: it is singular"}
+    facts: dict[str, Any] = {"failure": failure}
     if kept is not None:
         facts = {"negative_pivots": kept.negative_pivots, "failure": kept.objection}
         if kept.null is not None:
@@ -248,10 +255,8 @@ def _signs_of_blocks(ldu: np.ndarray, pivots: np.ndarray, diagonal: np.ndarray) 
 
 def _beside_null_vectors(op: Operator, analysed: Cholesky | None, cholesky: Factor | None) -> Factor | None:
     """A factor of a singular A with what makes it definite on its diagonal; None where A is not singular."""
-    if op.ground is not None:
-        return None
     basis = null_basis(op, analysed)
-    if basis is None or not basis.shape[1]:
+    if basis is None or basis.shape[1] <= (0 if op.ground is None else len(op.ground[0])):
         return None
     grounded, null = found_null_space(op, basis)
     try:
@@ -285,7 +290,7 @@ def _factor_sparse(op: Operator, analysed: Cholesky | None) -> Factor:
         except NotSymmetricError:
             pass  # LU solves with any regular matrix
         else:
-            lost = op.ground is None and lost_pivots(own.pivots, matrix.diagonal())
+            lost = lost_pivots(own.pivots, matrix.diagonal())
             return (_beside_null_vectors(op, None, made) if lost else None) or made
     if op.n > DIRECT_LIMIT:
         raise _too_large(op.n)

@@ -1,32 +1,27 @@
-"""Singular systems: what is known of the null space of A, and a solve beside it.
+"""The null space of a singular A, as far as it is known: read off the entries, given, or found by a factorisation.
 
-A x = b with b orthogonal to the null space N has solutions, and one of least norm. CG finds it as it finds any other,
-once what rounding or modelling has left of N in b is gone; factors and hierarchies are made of A with a few diagonal
-entries raised, which changes none of these solutions. In the end x is made orthogonal to N.
+Factors and hierarchies of a singular A are made of A with a few diagonal entries raised: for a b that is orthogonal to
+the null space this changes nothing but which of the solutions they find.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
-from nnla.linear.report import solution_of
-from nnla.linear.state import Run
+from nnla.errors import NonFiniteError, OptionError, ShapeError
 from nnla.operators.null_vectors import NullVectors, null_vectors
 from nnla.operators.operator import Operator
 from nnla.operators.validation import asarray
-from nnla.types import Phase, Solution, Status
 
-__all__ = ["Beside", "NullSpace", "found_null_space", "with_null_space"]
+__all__ = ["NullSpace", "found_null_space", "with_null_space"]
 
 _NULL = 1e-8  # of |A| |N|: up to there A N is zero, for vectors that the caller has computed
 _DEPENDENT = 1e-10  # what a vector keeps beside the others, below which it is one of them
-_ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of a projection, relative
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,86 +179,3 @@ def _image(op: Operator, N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     root = np.sqrt(np.where(d > 0, d, np.max(d)))
     # |a_ij| <= sqrt(a_ii a_jj): a bound of |A| |N| in these units, for a row of entries of its size
     return np.linalg.norm(AN / root[:, None], axis=0), np.linalg.norm(root[:, None] * N, axis=0)
-
-
-class Beside:
-    """A run beside the null space: what it has of b is set aside until the end.
-
-    Parameters
-    ----------
-    run : that has started
-    null : NullSpace of its operator, in the user's order of the rows
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        An isolated unknown has a load.
-    """
-
-    def __init__(self, run: Run, null: NullSpace) -> None:
-        self._run, self._null = run, null
-        self._b, self._targets = run.b, run.targets
-        space = run.space
-        part = null.part(space.host(run.b))
-        self._require_no_load(part)
-        run.b = run.b - space.own(part)
-        run.residual = run.residual - space.own(null.part(space.host(run.residual)))
-        self.left = np.atleast_1d(np.linalg.norm(part, axis=0))
-        size, rest = np.where(run.size > 0, run.size, 1.0), np.atleast_1d(space.norm(run.b))
-        self.inconsistent = self.left > run.targets
-        spare = np.sqrt(np.maximum(run.targets**2 - self.left**2, 0.0))
-        # of what no x reaches, the least squares solution, as closely as the tolerance says
-        reachable = np.maximum(spare, 0.1 * run.targets)
-        run.targets = np.where(self.inconsistent, np.maximum(run.rtol * rest, _ROUNDING * size), reachable)
-
-    def solution(self) -> Solution:
-        """What the run has come to, with b as it was given, x of least norm, and the null space in the report."""
-        self._end()
-        solution, run = solution_of(self._run), self._run
-        worst = float(np.max(self.left / np.where(run.size > 0, run.size, 1.0)))
-        said = f"{solution.report.chosen_because}; A is singular ({self._null.words}): solution of least norm"
-        facts: dict[str, Any] = {"null_space": self._null.dimension, "inconsistent": worst, "chosen_because": said}
-        return Solution(solution.x, replace(solution.report, **facts))
-
-    def _end(self) -> None:
-        run, null = self._run, self._null
-        run.restore_order()
-        ended, met = run.space.norm(run.residual), run.finished
-        run.b, run.targets = self._b, self._targets
-        shorter = run.x - run.space.own(null.part(run.space.host(run.x)))
-        residual = run.b - run.op.matvec(shorter)
-        allowed = np.maximum(run.targets, 1.01 * np.hypot(self.left, ended))
-        sound = np.atleast_1d(run.space.norm(residual)) <= allowed
-        run.x = run.space.choose(sound, shorter, run.x)  # a null part so large that taking it off is all rounding
-        run.check()
-        if self.inconsistent.any() and met:
-            self._say_singular()
-
-    def _say_singular(self) -> None:
-        run = self._run
-        share = float(np.max(self.left / np.where(run.size > 0, run.size, 1.0)))
-        text = (
-            f"A is singular ({self._null.words}), and {share:.2g} of b, relative to its norm, is in the null space, "
-            "which no x reaches; this is the least squares solution of least norm"
-        )
-        ran = [k for k, phase in enumerate(run.phases) if not phase.declined]
-        if ran:
-            last = run.phases[ran[-1]]
-            failure = "; ".join(s for s in (last.failure, text) if s)
-            run.phases[ran[-1]] = replace(last, status=Status.SINGULAR, failure=failure)
-        else:
-            run.record(Phase(run.asked, status=Status.SINGULAR, failure=text))
-
-    def _require_no_load(self, part: np.ndarray) -> None:
-        run, known = self._run, self._null.known
-        if known is None or not known.isolated.size:
-            return
-        loads = np.abs(part[known.isolated].reshape(known.isolated.size, -1))
-        if np.all(np.linalg.norm(loads, axis=0) <= run.targets):
-            return
-        index, column = np.unravel_index(int(np.argmax(loads)), loads.shape)
-        row, load = int(known.isolated[index]), float(loads[index, column] * run.unit[column])
-        raise NotPositiveDefiniteError(
-            f"A is singular: unknown {row} (from 0) is isolated, its row of A is zero, but its load is {load:.6g} in "
-            "magnitude; tie it to something, or take it out of the system"
-        )

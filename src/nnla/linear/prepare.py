@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import OptionError, ShapeError
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
 from nnla.linear.kinds import kind_of, with_kind
-from nnla.linear.nullspace import Beside, NullSpace, with_null_space
+from nnla.linear.nullspace import NullSpace, with_null_space
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
 from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
+from nnla.linear.singular import Beside, look_for_null_vectors
 from nnla.linear.state import Run
 from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
@@ -31,6 +32,14 @@ from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import Kind, Solution, Status
 
 __all__ = ["BoundPreconditioner", "Prepared", "prepare"]
+
+# How CG with these ends where CG without them may go on. An M of an indefinite A may be indefinite, too, and plain CG
+# then finds out which of the two it is.
+_LOST = {
+    "fcg": (Status.BREAKDOWN, Status.STAGNATION),
+    "amg": (Status.BREAKDOWN, Status.STAGNATION),
+    "ic": (Status.BREAKDOWN,),
+}
 
 
 class BoundPreconditioner(CallableOperator):
@@ -170,6 +179,7 @@ class Prepared:
             warm(run)
         if not run.finished:
             _Methods(run, self.options, self.setup).solve()
+        beside = look_for_null_vectors(run, beside)
         return solution_of(run) if beside is None else beside.solution()
 
     def _made(self) -> Setup:
@@ -242,7 +252,7 @@ def prepare(
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
     op, null = with_null_space(as_operator(A), nullspace)
     options = with_kind(op, options)
-    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started), null)
+    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started, null), null)
 
 
 class _Methods:
@@ -280,24 +290,36 @@ class _Methods:
             solve_auto(run, options.degree, options.probe_steps, options.engine)
 
     def _classical(self, method: str) -> None:
+        run = self.run
+        try:
+            base = self._classical_base(method)
+        except NotPositiveDefiniteError as error:
+            run.decline(method, f"{method}: {error}; CG without it instead")
+            self._without()
+            return
+        flexible = method == "fcg"
+        run.iterate(base, method, scaling=base.name, flexible=flexible, reason="asked for", note=base.note)
+        if method in ("fcg", "ic", "amg") and run.status in _LOST[method] and not run.finished:
+            what = "flexible CG with M" if flexible else f"CG with {method}"
+            run.give_up(f"{what} ended in {run.status.value}; CG without it from the current iterate instead")
+            self._without()
+
+    def _without(self) -> None:
+        begin_instead(self.run, bind_scaling(self.run.op, choose_scaling(self.run.op))).finish()
+
+    def _classical_base(self, method: str) -> Scaling:
         run, options = self.run, self.options
         if self.setup is not None and self.setup.base is not None:
-            base = self.setup.base
-        else:
-            if method == "ic":
-                run.reorder()
-            base = (
-                bind_amg(run.op)
-                if method == "amg"
-                else bind_scaling(run.op, CLASSICAL[method] if options.M is None else options.M)
-            )
-            run.setup += base.seconds
-        run.iterate(base, method, scaling=base.name, flexible=method == "fcg", reason="asked for", note=base.note)
-        if method == "fcg" and run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
-            run.give_up(
-                f"flexible CG with M ended in {run.status.value}; CG without it from the current iterate instead"
-            )
-            begin_instead(run, bind_scaling(run.op, choose_scaling(run.op))).finish()
+            return self.setup.base
+        if method == "ic":
+            run.reorder()
+        base = (
+            bind_amg(run.op)
+            if method == "amg"
+            else bind_scaling(run.op, CLASSICAL[method] if options.M is None else options.M)
+        )
+        run.setup += base.seconds
+        return base
 
     def _polynomial(self, method: str) -> None:
         run, options, setup = self.run, self.options, self.setup
@@ -320,7 +342,13 @@ class _Methods:
 
     def _base(self) -> Scaling:
         op, options = self.run.op, self.options
-        return bind_scaling(op, options.M if options.M is not None else choose_scaling(op, options.scaling))
+        if options.M is not None:
+            return bind_scaling(op, options.M)
+        try:
+            return bind_scaling(op, choose_scaling(op, options.scaling))
+        except NotPositiveDefiniteError as error:
+            self.run.decline(options.method, f"scaling: {error}; another scaling instead")
+            return bind_scaling(op, choose_scaling(op))
 
     def _given(self, M: PolynomialPreconditioner) -> None:
         run = self.run

@@ -184,11 +184,15 @@ def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tu
         return lam, weight
     keep = lam < tail.rest
     total = weight.sum()
-    below = 1 - tail.weights.sum()
+    below = total * max(1 - tail.weights.sum(), 1e-12)
+    outliers = np.append(tail.rest, tail.values[::-1])
+    if not keep.any():  # a handful of eigenvalues in all, the lowest of which stands for the rest
+        weight = np.append(below, np.maximum(total * tail.weights[::-1], 1e-12))
+        return outliers, weight
     lam, weight = lam[keep], weight[keep]
-    weight = weight * (total * max(below, 1e-12) / weight.sum())
-    lam = np.concatenate([lam, [tail.rest], tail.values[::-1]])
-    return lam, np.concatenate([weight, [weight[-1]], np.maximum(total * tail.weights[::-1], 1e-12)])
+    weight = weight * (below / weight.sum())
+    tops = np.append(weight[-1], np.maximum(total * tail.weights[::-1], 1e-12))
+    return np.concatenate([lam, outliers]), np.concatenate([weight, tops])
 
 
 class TailEngine(EngineBase):

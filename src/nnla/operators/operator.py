@@ -186,6 +186,14 @@ class Operator:
         """The diagonal, a new float64 vector (n,) of the operator's kind; None if only products are known."""
         return self.space.diagonal(self.matrix) if self._structure is None else self._structure.diagonal.copy()
 
+    def scaling_diagonal(self) -> Any:
+        """`diagonal`, with its largest entry in the place of zeros, those of isolated unknowns: any number will do."""
+        diagonal = self.diagonal()
+        if diagonal is None or float(diagonal.min()) != 0:
+            return diagonal
+        host = self.space.host(diagonal)
+        return self.space.own(np.where(host != 0, host, np.max(host)))
+
     def permuted(self, order: np.ndarray, matrix: sp.csr_array | None = None) -> Operator:
         """The same operator with rows and columns in another order; both count into one number.
 
@@ -209,7 +217,7 @@ class Operator:
     def native(self) -> NativeSystem | None:
         """The matrix for the native kernels, each form made when it is asked for; None where they cannot take it."""
         if self._forms is None:
-            self._forms = self.space.native(self.matrix, self.diagonal)
+            self._forms = self.space.native(self.matrix, self.scaling_diagonal)
         return self._forms
 
     # -- vectors -----------------------------------------------------------------------------------------

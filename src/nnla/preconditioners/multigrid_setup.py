@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla import kernels
-from nnla.errors import MissingDependencyError, NNLAError, OptionError
+from nnla.errors import MissingDependencyError, NotPositiveDefiniteError, OptionError
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy"]
 
@@ -73,8 +73,8 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
     ------
     MissingDependencyError
         PyAMG is not installed.
-    NNLAError
-        A coarse operator has a diagonal that is not positive: A is not positive definite.
+    NotPositiveDefiniteError
+        The diagonal of A is not positive, or that of a coarse operator is negative beyond rounding.
     OptionError
         Unknown kind, or a matrix with more than 2^31 entries.
 
@@ -100,14 +100,12 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
         block = block_size(A)
     levels: list[Level] = []
     candidate = near_kernel(A, pieces) if kind == "aggregation" and block == 1 else np.ones(A.shape[0])
+    if not np.all(A.diagonal() > 0):
+        raise NotPositiveDefiniteError(
+            "multigrid needs a positive diagonal; A is not positive definite, or has isolated unknowns"
+        )
     while True:
-        diagonal = A.diagonal()
-        if not np.all(diagonal > 0):
-            raise NNLAError(
-                f"level {len(levels)} of the multigrid hierarchy has a diagonal entry that is not positive: A is not "
-                "positive definite, or singular; use method='cg' or check A"
-            )
-        levels.append(Level(A, None, 1.0 / np.sqrt(diagonal)))
+        levels.append(Level(A, None, 1.0 / np.sqrt(A.diagonal())))
         if A.shape[0] <= _COARSEST or len(levels) == _MOST_LEVELS:
             break
         if kind == "aggregation":
@@ -117,9 +115,28 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
             P = _split(pieces, A)
         if P is None or P.shape[1] > 0.9 * P.shape[0]:
             break
+        coarse = pieces.galerkin(A, P)
+        if not _sound(A, P, coarse, len(levels)):
+            break
         levels[-1].P = P
-        A = pieces.galerkin(A, P)
+        A = coarse
     return Hierarchy(levels, kind, reason, block)
+
+
+def _sound(A: Any, P: Any, coarse: Any, level: int) -> bool:
+    """Whether the Galerkin operator has a diagonal beyond rounding: where not, a vector of P is a null vector of A.
+
+    Cost: two passes over P.
+    """
+    energy = sp.csr_array((P.data**2, P.indices, P.indptr), shape=P.shape).T @ A.diagonal()
+    rounding = 64 * np.finfo(np.float64).eps * energy
+    diagonal = coarse.diagonal()
+    if np.any(diagonal < -rounding):  # p'Ap < 0 for a vector of P
+        row = int(np.argmin(diagonal + rounding))
+        raise NotPositiveDefiniteError(
+            f"A is not positive definite: p'Ap = {diagonal[row]:.3g} for a vector p of level {level} of the hierarchy"
+        )
+    return bool(np.all(diagonal > rounding))
 
 
 def choose_kind(A: Any, native: bool = True) -> tuple[str, int, str]:
@@ -182,7 +199,7 @@ def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
     if positive > _FEW_POSITIVE:
         signs = ones
     best = ones
-    for x in (signs, signs / np.sqrt(diagonal / diagonal.max())):
+    for x in (signs, signs * (np.sqrt(diagonal.max()) / np.sqrt(diagonal))):
         for _ in range(_RELAXATIONS):  # before the comparison: a few rows tied to ground must not decide it
             x = x - (0.5 / diagonal) * (A @ x)
         value = float(x @ (A @ x) / (x @ (diagonal * x)))

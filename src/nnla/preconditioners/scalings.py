@@ -109,7 +109,7 @@ def bind_amg(op: Operator) -> Scaling:
 
     Raises
     ------
-    OptionError, MissingDependencyError, NNLAError
+    OptionError, MissingDependencyError, NotPositiveDefiniteError
         No entries, no PyAMG, or no hierarchy for this matrix.
 
     Notes
@@ -129,12 +129,9 @@ def bind_amg(op: Operator) -> Scaling:
 
 
 def _jacobi(op: Operator) -> Scaling:
-    diagonal = op.diagonal()
+    diagonal = op.scaling_diagonal()
     if diagonal is None:
         raise OptionError("Jacobi scaling needs the diagonal, which this operator does not offer; use 'none'")
-    if float(diagonal.min()) == 0:  # isolated unknowns, whose residual is zero: any positive number will do
-        host = op.space.host(diagonal)
-        diagonal = op.space.own(np.where(host > 0, host, host.max()))
     inverse = 1.0 / diagonal
     column = inverse[:, None]
 
