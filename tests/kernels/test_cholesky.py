@@ -292,3 +292,14 @@ def test_direct_solution_without_the_native_kernels(monkeypatch):
     assert nnla.solve(A, np.ones(900), method="direct", rtol=1e-10).report.converged
     with pytest.raises(OptionError, match="not available"):
         Cholesky(A)
+
+
+def test_pivots_are_those_of_the_rows(rng):
+    A = sp.csr_array(nnla.problems.poisson2d(9))
+    kept = Cholesky(A)
+    with pytest.raises(OptionError, match="no factor yet"):
+        _ = kept.pivots
+    kept.factor()
+    order = kept.order
+    L = np.linalg.cholesky(A.toarray()[np.ix_(order, order)])
+    assert np.allclose(kept.pivots[order], L.diagonal() ** 2, rtol=1e-12)

@@ -306,11 +306,14 @@ class _Pieces:
         if block > 1:
             nodes = A.shape[0] // block
             coo = A.tocoo()
+            coo.data = np.ldexp(coo.data, -int(np.frexp(np.max(np.abs(coo.data)))[1]))  # squares stay in the range
             squares = sp.coo_array((coo.data**2, (coo.row // block, coo.col // block)), shape=(nodes, nodes)).tocsr()
-            d = np.sqrt(squares.diagonal())  # type: ignore[index]
+            d, squares = np.sqrt(squares.diagonal()), squares.tocoo()  # type: ignore[index]
         else:
-            squares, d = A.power(2), np.abs(A.diagonal())
-        return _strong(squares.tocoo(), theta, d)
+            squares, root = A.tocoo(), np.sqrt(np.abs(A.diagonal()))
+            squares.data = (squares.data / root[squares.row] / root[squares.col]) ** 2
+            d = np.ones(A.shape[0])
+        return _strong(squares, theta, d)
 
     def classical_strength(self, A: Any, theta: float) -> Pattern:
         coo = A.tocoo()
