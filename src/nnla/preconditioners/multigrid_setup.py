@@ -265,8 +265,8 @@ class _Pieces:
         coo = A.tocoo()
         off = (coo.row != coo.col) & (coo.data != 0)
         i, j, a = coo.row[off], coo.col[off], coo.data[off]
-        d = A.diagonal()
-        size = np.abs(a) / np.sqrt(np.abs(d[i] * d[j]))
+        root = np.sqrt(np.abs(A.diagonal()))
+        size = np.abs(a) / root[i] / root[j]
         total = size.sum()
         smallest, largest = np.full(A.shape[0], np.inf), np.zeros(A.shape[0])
         np.minimum.at(smallest, i, np.abs(a))
@@ -293,7 +293,7 @@ class _Pieces:
         s = np.array(signs)
         d = np.sqrt(np.abs(A.diagonal()))
         off = coo.row != coo.col
-        a = (s[coo.row] * s[coo.col] * coo.data / (d[coo.row] * d[coo.col]))[off]
+        a = (s[coo.row] * s[coo.col] * (coo.data / d[coo.row] / d[coo.col]))[off]
         total = np.abs(a).sum()
         return s, float(a[a > 0].sum() / total) if total > 0 else 0.0
 
