@@ -17,7 +17,7 @@ void bind_bandwidth(nb::module_& m) {
               if (b.size() != n || c.size() != n) throw std::invalid_argument("vectors of different lengths");
               const double *from = b.data(), *other = c.data();
               double* to = a.data();
-              nb::gil_scoped_release release;
+              LongCall call;
               const auto parts = static_cast<std::size_t>(max_threads());
               const std::size_t each = (n / parts + 15) / 16 * 16;  // whole cache lines
               parallel(static_cast<int>(parts), [&](int part) {

@@ -20,7 +20,7 @@ nb::object look_at(Input<Index> indptr, Input<Index> indices, Input<double> data
     auto diagonal = new_vector<double>(static_cast<std::size_t>(n), &values);
     bool sound;
     {
-        nb::gil_scoped_release release;
+        LongCall call;
         sound = look(A, values, facts);
     }
     if (!sound) return nb::none();

@@ -29,14 +29,14 @@ struct Held {
 
     Held(Indices p, Indices i, double max_flops) : indptr(p), indices(i) {
         const Pattern pattern = sound(p, i);
-        nb::gil_scoped_release release;
+        LongCall call;
         factor = std::make_unique<Cholesky>(pattern, max_flops);
     }
 
     std::int64_t run(Input<double> data) {
         if (data.size() != indices.size()) throw std::invalid_argument("data does not fit the indices");
         if (!factor->complete()) throw std::runtime_error("the analysis was given up");
-        nb::gil_scoped_release release;
+        LongCall call;
         return factor->factor(data.data());
     }
 
@@ -47,7 +47,7 @@ struct Held {
         double* x;
         auto out = new_vector<double>(b.size(), &x);
         {
-            nb::gil_scoped_release release;
+            LongCall call;
             factor->solve_block(b.data(), x, columns);
         }
         return out;

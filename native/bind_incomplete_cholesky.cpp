@@ -20,7 +20,7 @@ Made factor(Input<std::int32_t> start, Input<std::int32_t> column, Input<double>
     if (start.shape(0) == 0 || column.shape(0) != value.shape(0)) throw std::invalid_argument("not CSR arrays");
     const SymmetricRows A{static_cast<std::int32_t>(start.shape(0) - 1), start.data(), column.data(), value.data(),
                           upper};
-    nb::gil_scoped_release release;
+    LongCall call;
     IncompleteFactor f;
     const FactorOutcome o = factor_incomplete(A, modified, shift, automatic, f);
     std::unique_ptr<IncompleteCholesky> made;
@@ -36,7 +36,7 @@ void solve(IncompleteCholesky& self, Input<double> r, Output<double> z) {
     check(self, r.shape(0), z.shape(0));
     const double* in = r.data();
     double* out = z.data();
-    nb::gil_scoped_release release;
+    LongCall call;
     self.apply(in, out);
 }
 
@@ -49,7 +49,7 @@ void solve_block(IncompleteCholesky& self, BlockIn r, BlockOut z) {
     const double* in = r.data();
     double* out = z.data();
     const std::int64_t k = static_cast<std::int64_t>(r.shape(1));
-    nb::gil_scoped_release release;
+    LongCall call;
     self.apply_block(in, out, k);
 }
 

@@ -40,7 +40,7 @@ template <class V> void bind_matrix(nb::module_& m, const char* name, const char
                 std::optional<Input<double>> scale) {
                  const Csr A = view(indptr, indices, data);
                  const double* s = scale ? scale->data() : nullptr;
-                 nb::gil_scoped_release release;
+                 LongCall call;
                  new (self) Matrix{std::make_shared<const Sliced<V>>(A, s)};
              },
              "indptr"_a, "indices"_a, "data"_a, "scale"_a.none())
@@ -62,13 +62,13 @@ template <class V> void bind_matrix(nb::module_& m, const char* name, const char
              },
              "matrix"_a, "layers"_a, "start_alpha"_a, "start_beta"_a, "scale"_a.none(), "near"_a, "far"_a)
         .def("apply", [](P& self, Input<double> r, Output<double> z) {
-                 nb::gil_scoped_release release;
+                 LongCall call;
                  self.apply(r.data(), z.data());
              })
         .def("apply_block", [](P& self, nb::ndarray<const double, nb::ndim<2>, nb::c_contig> r,
                                nb::ndarray<double, nb::ndim<2>, nb::c_contig> z) {
                  const int columns = static_cast<int>(r.shape(1));
-                 nb::gil_scoped_release release;
+                 LongCall call;
                  self.apply_block(r.data(), z.data(), columns);
              })
         .def_prop_ro("traversal", [](const P& self) {
@@ -105,12 +105,15 @@ void bind_conjugate_gradients(nb::module_& m) {
         .def("use", [](ConjugateGradients& self, const HeldProduct& A) { self.use(*A.product); }, nb::keep_alive<1, 2>())
         .def("run",
              [](ConjugateGradients& self, Output<double> x, Output<double> r, double target, std::int64_t iterations,
-                std::int64_t stall, bool one_reduction, bool restart) {
-                 nb::gil_scoped_release release;
-                 return static_cast<int>(self.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart));
+                std::int64_t stall, bool one_reduction, bool restart, std::optional<Output<double>> best) {
+                 if (best && best->size() != x.size()) throw nb::value_error("best and x are of different lengths");
+                 LongCall call;
+                 return static_cast<int>(self.run(x.data(), r.data(), target, iterations, stall, one_reduction, restart,
+                                                  best ? best->data() : nullptr));
              },
-             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a)
-        .def("next_beta", &ConjugateGradients::next_beta, nb::call_guard<nb::gil_scoped_release>())
+             "x"_a, "r"_a, "target"_a, "iterations"_a, "stall"_a, "one_reduction"_a, "restart"_a, "best"_a.none() = nb::none())
+        .def_rw("best_norm", &ConjugateGradients::best_norm)
+        .def("next_beta", &ConjugateGradients::next_beta, nb::call_guard<LongCall>())
         .def_prop_ro("iterations", [](const ConjugateGradients& self) { return self.alphas.size(); })
         .def_ro("alphas", &ConjugateGradients::alphas)
         .def_ro("betas", &ConjugateGradients::betas)
@@ -133,7 +136,7 @@ void bind_kernels(nb::module_& m) {
         "dot",
         [](Input<double> x, Input<double> y) {
             if (x.size() != y.size()) throw nb::value_error("vectors of different lengths");
-            nb::gil_scoped_release release;
+            LongCall call;
             return dot(x.size(), x.data(), y.data());
         },
         "x"_a.noconvert(), "y"_a.noconvert(), "x'y, summed in an order that does not depend on the threads.");
@@ -144,14 +147,14 @@ void bind_kernels(nb::module_& m) {
             A.n = static_cast<std::int64_t>(indptr.size()) - 1;
             A.indptr = indptr.data();
             A.indices = indices.data();
-            nb::gil_scoped_release release;
+            LongCall call;
             return run_share(A);
         },
         "indptr"_a, "indices"_a, "Share of the entries that slices would keep in runs.");
     m.def(
         "level_structure",
         [](Input<std::int32_t> indptr, Input<std::int32_t> indices) {
-            nb::gil_scoped_release release;
+            LongCall call;
             const Levels l = level_structure(static_cast<std::int64_t>(indptr.size()) - 1, indptr.data(), indices.data());
             return std::make_tuple(l.components, l.longest, l.cubed_width);
         },

@@ -38,7 +38,7 @@ nb::tuple give(CsrArrays&& A, bool values = true) {
 }
 
 template <class F> CsrArrays unlocked(const F& f) {
-    nb::gil_scoped_release release;
+    LongCall call;
     return f();
 }
 
@@ -62,7 +62,7 @@ void bind_multigrid(nb::module_& m) {
                  const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(scale.size()));
                  const CsrView P = view(P_indptr, P_indices, P_data, columns);
                  require(A.rows == A.columns && P.rows == A.rows, "the matrices of a level do not fit together");
-                 nb::gil_scoped_release release;
+                 LongCall call;
                  mg.add_level(A, scale.data(), P, coarse_scale.data());
              })
         .def("add_coarsest",
@@ -74,7 +74,7 @@ void bind_multigrid(nb::module_& m) {
         .def("invert",
              [](Multigrid& mg) {
                  require(mg.levels() > 0, "there is no level");
-                 nb::gil_scoped_release release;
+                 LongCall call;
                  mg.invert();
              })
         .def("gershgorin",
@@ -108,7 +108,7 @@ void bind_multigrid(nb::module_& m) {
                  std::vector<double> alpha(static_cast<std::size_t>(steps)), beta(static_cast<std::size_t>(steps));
                  int done;
                  {
-                     nb::gil_scoped_release release;
+                     LongCall call;
                      done = mg.lanczos(level, steps, alpha.data(), beta.data());
                  }
                  double *a, *b;
@@ -123,14 +123,14 @@ void bind_multigrid(nb::module_& m) {
             require(static_cast<std::int64_t>(r.size()) == mg.size() && z.size() == r.size(), "vectors of the wrong size");
             const double* from = r.data();
             double* to = z.data();
-            nb::gil_scoped_release release;
+            LongCall call;
             mg.apply(from, to);
         });
     m.def("coarsening_traits", [](Index indptr, Index indices, Values data, double theta) {
         const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
         Traits t;
         {
-            nb::gil_scoped_release release;
+            LongCall call;
             t = traits(A, theta);
         }
         return nb::make_tuple(t.positive, t.weak, t.uniform);
@@ -141,7 +141,7 @@ void bind_multigrid(nb::module_& m) {
         auto out = new_vector<double>(static_cast<std::size_t>(A.rows), &signs);
         double positive;
         {
-            nb::gil_scoped_release release;
+            LongCall call;
             positive = balancing_signs(A, theta, signs);
         }
         return nb::make_tuple(out, positive);

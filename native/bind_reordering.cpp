@@ -29,7 +29,7 @@ template <class V> void bind_permute(nb::module_& m, const char* name) {
             auto columns = new_vector<std::int32_t>(nnz, &new_indices);
             auto values = new_vector<V>(nnz, &new_data);
             {
-                nb::gil_scoped_release release;
+                LongCall call;
                 permute_symmetric(A, data.data(), order.data(), new_indptr, new_indices, new_data);
             }
             return nb::make_tuple(values, columns, pointers);
@@ -47,7 +47,7 @@ void bind_reordering(nb::module_& m) {
             std::int32_t* order;
             auto result = new_vector<std::int32_t>(indptr.size() - 1, &order);
             {
-                nb::gil_scoped_release release;
+                LongCall call;
                 reverse_cuthill_mckee(pattern(indptr, indices), order);
             }
             return result;
@@ -58,7 +58,7 @@ void bind_reordering(nb::module_& m) {
     m.def(
         "locality",
         [](Ints indptr, Ints indices, int per_line) {
-            nb::gil_scoped_release release;
+            LongCall call;
             const Locality found = locality(pattern(indptr, indices), per_line);
             return std::make_tuple(found.span, found.lines, found.bandwidth);
         },

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "interruption.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -16,8 +17,9 @@ constexpr std::size_t kRowsPerPart = 16384;
 template <class F> void over_rows(std::size_t n, F job) {
     const std::size_t parts = (n + kRowsPerPart - 1) / kRowsPerPart;
     parallel(static_cast<int>(parts), [&](int index) {
-        const std::size_t p = static_cast<std::size_t>(index);
-        job(p, p * kRowsPerPart, std::min(n, (p + 1) * kRowsPerPart));
+        const std::size_t p = static_cast<std::size_t>(index), lo = p * kRowsPerPart, hi = std::min(n, lo + kRowsPerPart);
+        tick(static_cast<std::int64_t>(hi - lo));
+        job(p, lo, hi);
     });
 }
 
@@ -50,6 +52,7 @@ double CsrProduct::multiply(const double* x, double* y) const {
     std::vector<double> sums(parts, 0.0);
     parallel(static_cast<int>(parts), [&](int index) {
         const std::size_t p = static_cast<std::size_t>(index);
+        tick(A_.indptr[borders_[p + 1]] - A_.indptr[borders_[p]]);
         sums[p] = rows(A_, borders_[p], borders_[p + 1], x, y);
     });
     double sum = 0;
@@ -62,8 +65,9 @@ double SlicedProduct::multiply(const double* x, double* y) const {
     const std::size_t parts = (slices + each - 1) / each;
     std::vector<double> sums(parts, 0.0);
     parallel(static_cast<int>(parts), [&](int index) {
-        const std::size_t p = static_cast<std::size_t>(index);
-        sums[p] = kernels<double>().product(*A_, p * each, std::min(slices, (p + 1) * each), x, y);
+        const std::size_t p = static_cast<std::size_t>(index), lo = p * each, hi = std::min(slices, lo + each);
+        tick(static_cast<std::int64_t>((hi - lo) * static_cast<std::size_t>(kLanes) * 8));
+        sums[p] = kernels<double>().product(*A_, lo, hi, x, y);
     });
     double sum = 0;
     for (double s : sums) sum += s;
@@ -107,8 +111,22 @@ double ConjugateGradients::next_beta() {
 }
 
 Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t iterations, std::int64_t stall,
-                               bool one_reduction, bool restart) {
+                               bool one_reduction, bool restart, double* best) {
     std::memcpy(r_.data(), r, n_ * sizeof(double));
+    try {
+        const Ending how = iterate(x, target, iterations, stall, one_reduction, restart, best);
+        std::memcpy(r, r_.data(), n_ * sizeof(double));
+        return how;
+    } catch (...) {
+        // Ended from outside, between two changes of x and r. The direction may be half made: start again from there.
+        std::memcpy(r, r_.data(), n_ * sizeof(double));
+        fresh_ = true;
+        throw;
+    }
+}
+
+Ending ConjugateGradients::iterate(double* x, double target, std::int64_t iterations, std::int64_t stall,
+                                   bool one_reduction, bool restart, double* best) {
     const VectorKernels& vectors = isa().vectors;
     const double* inverse = inverse_.empty() ? nullptr : inverse_.data();
     if (restart || fresh_) {
@@ -123,27 +141,23 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
         if (best_ == 0) best_ = HUGE_VAL;
     }
     std::vector<double> sums(2 * ((n_ + kRowsPerPart - 1) / kRowsPerPart), 0.0);
-    const auto leave = [&](Ending how) {
-        std::memcpy(r, r_.data(), n_ * sizeof(double));
-        return how;
-    };
     for (std::int64_t k = 0;; ++k) {
         const double norm = std::sqrt(rr_);
-        if (norm <= target) return leave(Ending::reached);
-        if (!std::isfinite(norm)) return leave(Ending::not_finite);
+        if (norm <= target) return Ending::reached;
+        if (!std::isfinite(norm)) return Ending::not_finite;
         if (norm < 0.9 * best_) {
             best_ = norm;
             since_best_ = 0;
         } else if (stall > 0 && since_best_ > stall) {
-            return leave(Ending::stalled);
+            return Ending::stalled;
         }
-        if (k == iterations) return leave(Ending::iterations);
+        if (k == iterations) return Ending::iterations;
 
         const double* u = preconditioned();
         const double gamma = ru_;
         if (!(gamma > 0)) {
             failed_value = gamma;
-            return leave(Ending::preconditioner);
+            return Ending::preconditioner;
         }
         const double beta = fresh_ ? 0.0 : gamma / gamma_;
         double curvature;
@@ -169,9 +183,10 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
         }
         if (!(curvature > 0)) {
             failed_value = curvature;
-            return leave(Ending::curvature);
+            return Ending::curvature;
         }
         const double alpha = gamma / curvature;
+        const Shield together;  // x and r are of one iteration, whatever ends the call
         over([&](std::size_t p, std::size_t lo, std::size_t hi) {
             double* u_target = u_.size() == 0 ? nullptr : u_.data();
             if (!asked)
@@ -191,6 +206,13 @@ Ending ConjugateGradients::run(double* x, double* r, double target, std::int64_t
         alphas.push_back(alpha);
         betas.push_back(beta);
         norms.push_back(std::sqrt(rr_));
+        if (best != nullptr && norm < best_norm && norms.back() > norm) {  // step back, for the record
+            best_norm = norm;
+            const double* p = p_.data();
+            over([&](std::size_t, std::size_t lo, std::size_t hi) {
+                for (std::size_t i = lo; i < hi; ++i) best[i] = x[i] - alpha * p[i];
+            });
+        }
         fresh_ = false;
         ++since_best_;
     }

@@ -1,5 +1,6 @@
 // Preconditioned conjugate gradients for one right-hand side, in float64.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -54,18 +55,23 @@ class ConjugateGradients {
 
     // Iterations from x and its residual r (both overwritten) until ||r|| <= target, or `iterations` are done, or
     // ||r|| has not fallen by a tenth in `stall` iterations (0: never). A new call goes on where the last one
-    // ended unless `restart`. one_reduction: Chronopoulos and Gear's form.
+    // ended unless `restart`. one_reduction: Chronopoulos and Gear's form. Where a signal or the limit of time ends it,
+    // x and r are those of the last whole iteration, and the next call restarts. `best` (n entries, or null) is given
+    // the iterate before a step that makes a residual grow which was smaller than best_norm, and all before it.
     Ending run(double* x, double* r, double target, std::int64_t iterations, std::int64_t stall, bool one_reduction,
-               bool restart);
+               bool restart, double* best = nullptr);
 
     // What the run adds: step lengths, direction coefficients (0 at a restart), residual norms.
     std::vector<double> alphas, betas, norms;
     std::int64_t products = 0, applies = 0, reductions = 0;
+    double best_norm = HUGE_VAL;  // of the iterate in `best`: to be set before the first run to that of the start
     double failed_value = 0;  // the inner product that should have been positive
     // r'Mr / (r'Mr before) after the last step; one application of M unless it is diagonal.
     double next_beta();
 
   private:
+    Ending iterate(double* x, double target, std::int64_t iterations, std::int64_t stall, bool one_reduction,
+                   bool restart, double* best);
     const double* preconditioned();
     template <class F> void over(F job) const;
 

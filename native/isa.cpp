@@ -55,9 +55,13 @@ const InstructionSet& isa() {
 #if defined(NNLA_X86)
 FlushDenormals::FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
 FlushDenormals::~FlushDenormals() { _mm_setcsr(saved_); }
+OrdinaryArithmetic::OrdinaryArithmetic() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ & ~0x8040u); }
+OrdinaryArithmetic::~OrdinaryArithmetic() { _mm_setcsr(saved_); }
 #else
 FlushDenormals::FlushDenormals() : saved_(0) {}
 FlushDenormals::~FlushDenormals() { (void)saved_; }
+OrdinaryArithmetic::OrdinaryArithmetic() : saved_(0) {}
+OrdinaryArithmetic::~OrdinaryArithmetic() { (void)saved_; }
 #endif
 
 }  // namespace nnla

@@ -13,6 +13,7 @@ void bind_bandwidth(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
+void bind_interruption(nb::module_& m);
 void bind_kernels(nb::module_& m);
 void bind_multigrid(nb::module_& m);
 void bind_reordering(nb::module_& m);
@@ -23,6 +24,8 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);
     nb::class_<nnla::Preconditioner>(m, "Preconditioner", "What native CG can be preconditioned by.")
         .def_prop_ro("size", &nnla::Preconditioner::size);
+    nnla::prepare_threads();
+    nnla::bind_interruption(m);
     nnla::bind_kernels(m);
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");

@@ -84,4 +84,16 @@ class FlushDenormals {
     unsigned saved_;
 };
 
+// The processor's arithmetic as every thread starts with, while it lives.
+class OrdinaryArithmetic {
+  public:
+    OrdinaryArithmetic();
+    ~OrdinaryArithmetic();
+    OrdinaryArithmetic(const OrdinaryArithmetic&) = delete;
+    OrdinaryArithmetic& operator=(const OrdinaryArithmetic&) = delete;
+
+  private:
+    unsigned saved_;
+};
+
 }  // namespace nnla

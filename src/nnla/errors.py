@@ -18,6 +18,7 @@ __all__ = [
     "NotSymmetricError",
     "OptionError",
     "ShapeError",
+    "TimeLimitError",
     "WeightsError",
 ]
 
@@ -48,6 +49,10 @@ class DTypeError(NNLAError, TypeError):
 
 class OptionError(NNLAError, ValueError):
     """An argument outside its allowed values."""
+
+
+class TimeLimitError(NNLAError, TimeoutError):
+    """A computation has used up the time that it was given."""
 
 
 class WeightsError(NNLAError, ValueError):

@@ -24,12 +24,13 @@ class Status(enum.StrEnum):
 
     CONVERGED = "converged"  # what was asked for is met, as checked afterwards
     MAXITER = "maxiter"  # the limit of iterations, restarts or steps came first
+    TIMEOUT = "timeout"  # the limit of time came first
     STAGNATION = "stagnation"  # the true error no longer falls: the accuracy limit of the dtype
     INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
     SINGULAR = "singular"  # A is singular and b not in its range: the least squares solution of least norm
     BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
     DEGREE = "degree"  # the degree asked for does not reach the tolerance
-    ROUNDING = "rounding"  # nothing more can be had in float64: f is too steep at an eigenvalue
+    ROUNDING = "rounding"  # as good as float64 can: rounding alone leaves as much, of A x, or of f(A) v
     GUESSED = "guessed"  # a start for a solver was proposed; it solves nothing by itself
     PREPARED = "prepared"  # a method was set up; it solves nothing by itself
     REFUSED = "refused"  # no start was proposed: the guess is zero
@@ -202,11 +203,16 @@ class Report(ReportBase):
     Attributes
     ----------
     status : see `Status`
-    converged : the true residual, recomputed in float64 with the original operator, met the tolerance
+    converged : the true residual, recomputed in float64 with the original operator for the x that is returned, met
+        the tolerance, in all norms that it is judged by
     method : what ran in the end (after fallbacks), e.g. "autospec", "jacobi", "direct"
     n, nnz : size, stored entries (None for operators known only by products)
     rtol : the tolerance asked for
     relative_residual : true ||b - A x|| / ||b||, the largest over the right-hand sides
+    equilibrated_residual : the larger of ||D^-1/2 (b - A x)|| / ||D^-1/2 b|| and ||D^-1 (b - A x)|| / ||D^-1 b||, D
+        the diagonal of A, where heavy rows dominate b; ``converged`` covers it then. Else None
+    backward_error : ||b - A x|| / (||A|| ||x|| + ||b||), the largest over the right-hand sides: x solves a system
+        exactly whose A and b differ by so much. 1e-16 is rounding, whatever the residual is
     iterations : outer iterations after the probe
     probe_iterations : plain CG steps that the probe doubled as
     degree : degree of P, None without a polynomial
@@ -233,6 +239,7 @@ class Report(ReportBase):
     null_space : dimension of what is known of the null space of A, 0 where A is not known to be singular
     inconsistent : norm of the part of b in that null space, which no x reaches, relative to that of b
     phases : what ran, stretch by stretch
+    deterministic : no clock had a say in what ran
     versions : versions of the libraries
     """
 
@@ -273,6 +280,9 @@ class Report(ReportBase):
     null_space: int = 0
     inconsistent: float = 0.0
     phases: tuple[Phase, ...] = ()
+    equilibrated_residual: float | None = None
+    backward_error: float | None = None
+    deterministic: bool = False
     versions: dict[str, str] = field(default_factory=dict[str, str])
 
 

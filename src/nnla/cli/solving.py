@@ -36,6 +36,8 @@ _SCALINGS = click.Choice(["auto", "none", "jacobi", "ic"])
 )
 @click.option("--rtol", type=float, default=1e-8, show_default=True, help="Success when ||b - Ax|| <= rtol ||b||.")
 @click.option("--maxiter", type=click.IntRange(min=0), help="Outer iterations at most.")
+@click.option("--timeout", type=float, help="Seconds at most; the best iterate so far is returned.")
+@click.option("--deterministic", is_flag=True, help="Let auto choose from counts, not from its own timings.")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--scaling", type=_SCALINGS, default="auto", show_default=True, help="What a polynomial works on top of.")
 @click.option("--engine", metavar="FILE", help="Weights that `nnla train` wrote, instead of the shipped ones.")
@@ -55,6 +57,8 @@ def solve(
     method: str,
     rtol: float,
     maxiter: int | None,
+    timeout: float | None,
+    deterministic: bool,
     degree: int | None,
     scaling: str,
     engine: str | None,
@@ -79,7 +83,7 @@ def solve(
 
         own["engine"] = load(engine)
     check_usable(method, **own)
-    check_numbers(rtol)
+    check_numbers(rtol, timeout=timeout)
     check_target(out, _VECTORS, (matrix, rhs))
     check_target(plot, _PICTURES, (matrix, rhs))
     if plot is not None:
@@ -91,7 +95,8 @@ def solve(
     from nnla.linear.solve import solve as run
 
     limits: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
-    x, report = run(A, b, method=method, warm_start=warm_start, **limits, **own)
+    clocks: dict[str, Any] = {"timeout": timeout, "deterministic": deterministic}
+    x, report = run(A, b, method=method, warm_start=warm_start, **limits, **clocks, **own)
     report = dataclasses.replace(report, seed=drawn)
     rows = None
     if comparing:
@@ -186,6 +191,7 @@ def _show_report(name: str, r: Any, out: str | None, plot: str | None) -> None:
             ("fallback", r.fallback or ""),
             ("polynomial", polynomial),
             ("status", f"{r.status}: {verdict}"),
+            ("", _accuracy(r)),
             ("iterations", steps),
             ("products", f"{r.products} with A, everything included; {r.reductions} global reductions"),
             ("seconds", f"{s.get('total', 0):.3g} {parts}"),
@@ -193,6 +199,15 @@ def _show_report(name: str, r: Any, out: str | None, plot: str | None) -> None:
             ("picture", plot or ""),
         ]
     )
+
+
+def _accuracy(r: Any) -> str:
+    """What else is known of the residual."""
+    if r.status == "rounding":
+        return f"as good as float64 can: rounding leaves as much of A x (backward error {r.backward_error:.1e})"
+    if r.equilibrated_residual is not None:
+        return f"heavy rows dominate b: equilibrated residual {r.equilibrated_residual:.1e}"
+    return ""
 
 
 def _warm(guess: dict[str, Any] | None) -> str:

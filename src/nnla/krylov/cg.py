@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from nnla.kernels.interruption import remaining
 from nnla.operators.arrays import space_of
 from nnla.operators.spaces import Space
 from nnla.types import Status
 
 __all__ = ["CGResult", "ConjugateGradients", "conjugate_gradients", "ended_by", "lanczos_from_cg"]
 
-_SEVERITY = (Status.CONVERGED, Status.MAXITER, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE)
+_SEVERITY = (
+    Status.CONVERGED, Status.MAXITER, Status.TIMEOUT, Status.STAGNATION, Status.BREAKDOWN, Status.INDEFINITE,
+)  # fmt: skip
 
 
 @dataclass
@@ -31,6 +34,8 @@ class CGResult:
     status : the worst `Status` over the columns; MAXITER means that the run can go on
     iterations, reductions : counts of this run
     history : residual norm after each iteration, relative to ``sizes`` (largest over the columns)
+    best, best_norms : iterate with the smallest residual norm before the last one, of b's shape, and (k,) those
+        norms, by recurrence; None where that was not asked for
     lead : the column whose coefficients are kept: the first that needed a step
     alpha, beta : its CG coefficients while it was active
     first : its residual norms, one per step
@@ -48,6 +53,8 @@ class CGResult:
     first: list[float] = field(default_factory=list[float])
     last_beta: float | None = None
     lead: int = 0
+    best: Any = None
+    best_norms: np.ndarray | None = None
 
 
 class ConjugateGradients:
@@ -66,6 +73,9 @@ class ConjugateGradients:
     sizes : norms that the history is relative to, one per column
     callback : called with the iterate after each iteration
     space : of the vectors; by default that of NumPy, or of torch for tensors
+    judge : called with the residuals of some columns and the numbers of these: norms that have to meet the targets,
+        too, asked where the 2-norms do; by default there are no others
+    best : copy of x, overwritten: keeps the iterate with the smallest residual norm, see `CGResult`
 
     Attributes
     ----------
@@ -108,8 +118,10 @@ class ConjugateGradients:
         sizes: Any = 1.0,
         callback: Callable[[Any], None] | None = None,
         space: Space | None = None,
+        judge: Callable[[Any, np.ndarray], Any] | None = None,
+        best: Any = None,
     ) -> None:
-        self.result = CGResult(x, residual)
+        self.result = CGResult(x, residual, best=best)
         self._space = space_of(b) if space is None else space
         self._A, self._M, self._b = A, M, b
         self._one_reduction, self._stall, self._sizes, self._callback = one_reduction, stall, sizes, callback
@@ -117,6 +129,9 @@ class ConjugateGradients:
         self._block = b.ndim == 2
         self._columns = np.arange(b.shape[1] if self._block else 1)  # the ones still at work
         self._latest = np.atleast_1d(self._space.norm(residual))  # residual norms of all columns
+        self._judge = judge
+        if best is not None:
+            self.result.best_norms = np.array(self._latest)
         self._x, self._r = x, residual
         self._p, self._s = None, None
         count = self._columns.size
@@ -137,6 +152,9 @@ class ConjugateGradients:
                 result.status = self._ended
                 return result
             if done >= iterations:
+                break
+            if remaining() <= 0:
+                self._note(Status.TIMEOUT)
                 break
             done += 1
             if self._direction():
@@ -164,12 +182,16 @@ class ConjugateGradients:
         rr = latest[columns]
         done = self._failed.copy()
         reached = ~done & (rr <= self._targets)
+        if self._judge is not None and reached.any():
+            reached &= np.atleast_1d(self._judge(self._r, columns)) <= self._targets
         if reached.any():  # ask the true residual
             true = self._b - self._A(self._x)
-            true_norm = np.atleast_1d(self._space.norm(true))
+            true_norm = latest_norm = np.atleast_1d(self._space.norm(true))
+            if self._judge is not None:
+                true_norm = np.atleast_1d(self._judge(true, columns))
             self.result.reductions += 1
             self._replace_residual(true, reached)
-            rr = latest[columns] = np.where(reached, true_norm, rr)
+            rr = latest[columns] = np.where(reached, latest_norm, rr)
             met = reached & (true_norm <= self._targets)
             stuck = reached & ~met & ~(true_norm < 0.5 * self._last_true)
             if stuck.any():
@@ -282,11 +304,14 @@ class ConjugateGradients:
     def _step(self) -> None:
         result, columns, alpha = self.result, self._columns, self._alpha
         row = self._space.row
+        before = self._latest[columns]
         self._x += row(alpha, self._p) * self._p  # x_{j+1} = x_j + alpha_j p_j
         self._r += row(-alpha, self._s) * self._s  # r_{j+1} = r_j - alpha_j A p_j
         if not self._block:  # the same where vectors change in place
             result.x, result.residual = self._x, self._r
         self._latest[columns] = np.atleast_1d(self._space.norm(self._r))
+        if result.best_norms is not None:
+            self._keep_best(before)
         result.iterations += 1
         result.history.append(float(np.max(self._latest / self._sizes)))
         if columns[0] == result.lead and not self._failed[0]:
@@ -296,6 +321,21 @@ class ConjugateGradients:
             if self._block:
                 self._space.assign(result.x, columns, self._x, np.ones(columns.size, dtype=bool))
             self._callback(result.x)
+
+    def _keep_best(self, before: np.ndarray) -> None:
+        """Step back, for the record, where the residual was smaller than ever and has grown with this step.
+
+        Cost: nothing while residuals fall.
+        """
+        result, columns = self.result, self._columns
+        assert result.best_norms is not None
+        after = self._latest[columns]
+        grown = (before < result.best_norms[columns]) & (after > before) & (after < np.inf)
+        if not grown.any():
+            return
+        result.best_norms[columns[grown]] = before[grown]
+        x = self._x - self._space.row(self._alpha, self._p) * self._p
+        self._space.assign(result.best, columns[grown], x, grown)
 
 
 def conjugate_gradients(A: Callable[[Any], Any], b: Any, *, maxiter: int, **options: Any) -> CGResult:

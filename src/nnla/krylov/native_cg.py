@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from nnla.errors import TimeLimitError
 from nnla.kernels import native
 from nnla.kernels.system import NativeSystem
 from nnla.krylov.cg import CGResult, ended_by
@@ -20,7 +20,8 @@ _REACHED, _ITERATIONS, _NOT_FINITE, _CURVATURE, _PRECONDITIONER, _STALLED = rang
 # Iterations after which a matrix of runs is brought into slices, for plain CG and with a preconditioner: an easy
 # system is solved by then, and laying out costs four products.
 _PATIENCE = (16, 6)
-_SIGNALS = 0.05  # seconds after which the kernels come back to Python, which sees to signals
+
+_LOOK = 25  # iterations between looks at other norms than the 2-norm, where only those are left to reach
 
 
 class NativeConjugateGradients:
@@ -36,7 +37,12 @@ class NativeConjugateGradients:
     M : native preconditioner, or None
     inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
     count : called with the products with A and the applications of M that were done since it was called last
-    one_reduction, stall, callback : as there
+    one_reduction, stall, callback, judge, best : as there, judge without the numbers of columns
+
+    Raises
+    ------
+    TimeLimitError, and what handlers of signals raise
+        Out of `advance`; `result` is that of the last whole iteration, and the next `advance` restarts from there.
 
     Attributes
     ----------
@@ -58,16 +64,21 @@ class NativeConjugateGradients:
         one_reduction: bool = False,
         stall: int | None = None,
         callback: Callable[[Any], None] | None = None,
+        judge: Callable[[np.ndarray], float] | None = None,
+        best: np.ndarray | None = None,
     ) -> None:
-        self.result = CGResult(x, residual)
+        self.result = CGResult(x, residual, best=best)
         self._cg: Any = native.ConjugateGradients(system.product(), M, inverse)
         self._system, self._true_residual, self._target, self._size = system, true_residual, target, size
         self._one_reduction, self._stall, self._callback, self._count = one_reduction, stall or 0, callback, count
         self._patience = _PATIENCE[0 if M is None else 1]
         self._undecided = True  # whether to go over to slices
+        self._judge, self._others = judge or norm, judge is not None
+        self._reach = target  # the 2-norm to reach next
+        if best is not None:
+            self._cg.best_norm = float(norm(residual))
         self._restart, self._last_true, self._checks = True, np.inf, 0
         self._counted = (0, 0)
-        self._stride = 16  # iterations that take about _SIGNALS seconds
 
     def advance(self, iterations: int) -> CGResult:
         """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
@@ -87,22 +98,27 @@ class NativeConjugateGradients:
         return self.result
 
     def _advance(self, most: int) -> Status:
-        cg, x, residual = self._cg, self.result.x, self.result.residual
+        cg, x, residual, best = self._cg, self.result.x, self.result.residual, self.result.best
         while True:
             done = cg.iterations
-            limit = min(most - done, self._stride)
+            limit = most - done
             if self._callback is not None:
                 limit = min(limit, 1)
             elif self._undecided:
                 limit = min(limit, max(self._patience - done, 1))
-            clock = time.perf_counter()
-            ending = cg.run(x, residual, self._target, limit, self._stall, self._one_reduction, self._restart)
-            each = (time.perf_counter() - clock) / max(cg.iterations - done, 1)
-            self._stride = int(min(max(_SIGNALS / max(each, 1e-9), 1), 1 << 20))
+            if self._reach < self._target:
+                limit = min(limit, _LOOK)
+            try:
+                ending = cg.run(x, residual, self._reach, limit, self._stall, self._one_reduction, self._restart, best)
+            except TimeLimitError:
+                return Status.TIMEOUT
             self._restart = False
             if self._callback is not None and cg.iterations > done:
-                self._callback(x)
+                self._callback(x.copy())  # which may keep it, or write into it
             if ending == _ITERATIONS:
+                if self._reach < self._target and float(self._judge(residual)) <= self._target:
+                    self._reach = np.inf  # reached, whatever the 2-norm says: let the true residual be asked
+                    continue
                 if cg.iterations >= most:
                     return Status.MAXITER
                 if self._undecided and cg.iterations >= self._patience:
@@ -110,15 +126,20 @@ class NativeConjugateGradients:
                     if self._system.worth_slicing:
                         cg.use(self._system.product(sliced=True))
             elif ending == _REACHED:
+                if self._others and self._reach > 0 and not self._judge(residual) <= self._target:
+                    self._reach = 0.1 * min(self._reach, cg.norms[-1]) if cg.iterations else 0.1 * self._reach
+                    if cg.iterations >= most:
+                        return Status.MAXITER
+                    continue
                 true = self._true_residual(x)
-                size = float(norm(true))
+                size = float(self._judge(true))
                 self._checks += 1
                 residual[:] = true
                 if size <= self._target:
                     return Status.CONVERGED
                 if not size < 0.5 * self._last_true:
                     return Status.STAGNATION
-                self._last_true, self._restart = size, True
+                self._last_true, self._restart, self._reach = size, True, self._target
             elif ending == _NOT_FINITE:
                 return Status.BREAKDOWN
             elif ending == _STALLED:
@@ -129,6 +150,8 @@ class NativeConjugateGradients:
     def _collect(self) -> None:
         cg, result = self._cg, self.result
         result.iterations = cg.iterations
+        if result.best is not None:
+            result.best_norms = np.array([cg.best_norm])
         result.alpha, result.beta, result.first = cg.alphas, cg.betas[1:], cg.norms
         result.history = [norm / self._size for norm in result.first]
         result.reductions = cg.reductions + self._checks

@@ -28,6 +28,8 @@ def start_cg(
     one_reduction: bool = False,
     stall: int | None = None,
     callback: Callable[[Any], None] | None = None,
+    judge: Callable[[Any, np.ndarray | None], Any] | None = None,
+    best: Any = None,
 ) -> ConjugateGradients | NativeConjugateGradients:
     """CG from an iterate, ready to `advance`.
 
@@ -71,6 +73,8 @@ def start_cg(
                 one_reduction=one_reduction,
                 stall=stall,
                 callback=None if callback is None else lambda v: callback(v.reshape(b.shape)),
+                judge=None if judge is None else lambda v: float(np.max(judge(v.reshape(b.shape), None))),
+                best=None if best is None else best.reshape(-1),
             )
     options: dict[str, Any] = {
         "x": x,
@@ -81,6 +85,8 @@ def start_cg(
         "stall": stall,
         "callback": callback,
         "space": op.space,
+        "judge": judge,
+        "best": best,
     }
     if flexible:
         return FlexibleConjugateGradients(op.matvec, b, **options)

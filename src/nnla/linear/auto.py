@@ -61,19 +61,18 @@ def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> 
     Cost: the products in the report; the choice itself: a few steps of CG, which are kept.
     """
     columns = 1 if run.b.ndim == 1 else run.b.shape[1]
-    costs = Costs(run.op, columns)
+    costs = Costs(run.op, columns, timed=not run.deterministic)
     if run.op.n <= TINY and costs.direct() < np.inf:
         run_direct(run, reason=f"n = {run.op.n} is small: factoring is faster than iterating")
     else:
         _Auto(run, costs, degree, steps, engine).solve()
-    rescue(run, costs)
 
 
-def rescue(run: Run, costs: Costs | None = None) -> None:
+def rescue(run: Run) -> None:
     """A direct solution where an iteration has failed and one can be afforded."""
     if run.finished or run.maxiter is not None or run.method == "direct":
         return
-    if (costs or Costs(run.op)).direct() < _RESCUE:
+    if Costs(run.op).direct() < _RESCUE:
         run.give_up(f"{run.method} ended in {run.status.value}; direct instead")
         run_direct(run)
 
@@ -160,7 +159,7 @@ class _Auto:
 
     @property
     def _target(self) -> float:
-        return float(np.min(self.run.targets))
+        return float(np.min(self.run.targets * self.run.criterion.strict))
 
     # -- running ------------------------------------------------------------------------------------------------
 

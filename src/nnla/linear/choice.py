@@ -140,6 +140,7 @@ class Choice:
     guess : CG iterations that they were predicted for
     analysed : the analysis of a factorisation, None where none was made
     failure : why the engine could not be asked, or None
+    by_counts, timed : cheapest by the formulas without and with what the first steps took; None before `predict`
     """
 
     def __init__(self, op: Operator, costs: Costs, plain: str, degree: int, engine: Any) -> None:
@@ -150,6 +151,8 @@ class Choice:
         self.predicted: dict[str, float] = {}
         self.analysed: Cholesky | None = None
         self.failure: str | None = None
+        self.by_counts: str | None = None
+        self.timed: str | None = None
 
     @property
     def direct_is_short(self) -> bool:
@@ -165,6 +168,22 @@ class Choice:
 
     def predict(self) -> dict[str, float]:
         """Seconds of every method that can run, `predicted`."""
+        self.predicted = self._by_formula()
+        by_counts = self.predicted
+        if self.costs.timed:
+            with self.costs.untimed():
+                by_counts = self._by_formula()
+        self.by_counts = min(by_counts, key=lambda name: by_counts[name], default=None)
+        self.timed = min(self.predicted, key=lambda name: self.predicted[name], default=None)
+        self._count_operations()
+        if self.remaining is None and self.predicted.get("ic", 0.0) > _CLEARLY * self.predicted.get("direct", np.inf):
+            self.predicted["ic"] = max(self.predicted["ic"], self.predicted["direct"] * 1.01)  # certain beats guessed
+        # A direct solution takes what it takes; multigrid may need more iterations than the usual ones.
+        if self.predicted.get("direct", np.inf) < self.predicted.get("amg", 0.0):
+            del self.predicted["amg"]
+        return self.predicted
+
+    def _by_formula(self) -> dict[str, float]:
         costs, guess = self.costs, self.remaining
         if guess is None:
             guess = min(max(_HARD[0], _HARD[1] * costs.levels), self.settled)
@@ -179,20 +198,20 @@ class Choice:
         if self.remaining is not None:  # without a full probe there is no polynomial
             predicted[self.polynomial] = costs.polynomial(guess, self.degree)
             predicted[f"{self.polynomial}+ic"] = costs.polynomial_over_ic(guess)
-        self.predicted = {name: seconds for name, seconds in predicted.items() if seconds < np.inf}
-        self._count_operations()
-        if self.remaining is None and self.predicted.get("ic", 0.0) > _CLEARLY * self.predicted.get("direct", np.inf):
-            self.predicted["ic"] = max(self.predicted["ic"], self.predicted["direct"] * 1.01)  # certain beats guessed
-        # A direct solution takes what it takes; multigrid may need more iterations than the usual ones.
-        if self.predicted.get("direct", np.inf) < self.predicted.get("amg", 0.0):
-            del self.predicted["amg"]
-        return self.predicted
+        return {name: seconds for name, seconds in predicted.items() if seconds < np.inf}
 
     def words(self) -> str:
         """The prediction for a report."""
         listed = ", ".join(f"{name} {s:.2g} s" for name, s in sorted(self.predicted.items(), key=lambda p: p[1]))
         source = "the engine's" if self.remaining is not None else "a guess of"
-        return f"predicted {listed} for {source} {self.guess:.0f} more CG iterations"
+        clock = ""
+        if not self.costs.timed:
+            clock = ", from counts alone"
+        elif self.costs.machine != 1.0:
+            clock = f", iterations timed at {self.costs.machine:.2g} times the reference"
+            if self.by_counts != self.timed:
+                clock += f" (from counts alone {self.by_counts} would be cheapest)"
+        return f"predicted {listed} for {source} {self.guess:.0f} more CG iterations{clock}"
 
     # -- operations of a factorisation -------------------------------------------------------------------------------
 

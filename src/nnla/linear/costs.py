@@ -7,6 +7,8 @@ own first iterations, so nothing has to be calibrated beforehand.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -103,9 +105,11 @@ class Costs:
     banded : the matrix is a band without gaps
     hubs : some rows are far longer than the others, as in networks
     iteration : seconds of a Jacobi-CG iteration, predicted until `observe` has been told
+    timed : whether `observe` is listened to; else everything follows from counts
     """
 
-    def __init__(self, op: Operator, columns: int = 1) -> None:
+    def __init__(self, op: Operator, columns: int = 1, *, timed: bool = True) -> None:
+        self.timed = timed
         self.n, self.columns = op.n, columns
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
         self._dense = op.csr is None and op.nnz == op.n**2
@@ -129,8 +133,17 @@ class Costs:
 
     def observe(self, seconds: float, iterations: int) -> None:
         """Take note of what Jacobi-CG iterations really took."""
-        if iterations > 0:
+        if iterations > 0 and self.timed:
             self.iteration = seconds / iterations
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Within it costs follow from counts alone."""
+        observed, self.iteration = self.iteration, self._expected
+        try:
+            yield
+        finally:
+            self.iteration = observed
 
     @property
     def machine(self) -> float:

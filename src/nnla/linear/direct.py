@@ -108,7 +108,9 @@ def factorise(op: Operator, analysed: Cholesky | None = None) -> Factor:
     return replace(made, seconds=time.perf_counter() - started)
 
 
-def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) -> tuple[Any, Status, int]:
+def solve_factored(
+    op: Operator, factor: Factor, b: Any, targets: np.ndarray, norms: Callable[[Any], Any] | None = None
+) -> tuple[Any, Status, int]:
     """x by a factorisation, with iterative refinement on the true residual.
 
     Parameters
@@ -116,6 +118,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
     op, factor : A and its factorisation
     b : (n,) or (n, k)
     targets : absolute residual norms to reach
+    norms : of residuals, the 2-norm by default
 
     Returns
     -------
@@ -130,6 +133,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
     ----------
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12 (iterative refinement).
     """
+    norms = norms or op.space.norm
     with np.errstate(all="ignore"):
         x = factor.solve(b)
         best, best_norm = b * 0, np.full(targets.shape, np.inf)
@@ -137,7 +141,7 @@ def solve_factored(op: Operator, factor: Factor, b: Any, targets: np.ndarray) ->
             if not op.space.finite(x):
                 return best, Status.BREAKDOWN, count
             r = b - op.matvec(x)
-            now = np.atleast_1d(op.space.norm(r))
+            now = np.atleast_1d(norms(r))
             if np.all(now <= targets):
                 return x, Status.CONVERGED, count
             if not np.any(now < 0.5 * best_norm):
@@ -169,11 +173,11 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
     elif kept.null is not None:
         x, status, count = _solve_beside(run, kept, kept.null)
     else:
-        correction, status, count = solve_factored(run.op, kept, run.residual, run.targets)
+        correction, status, count = solve_factored(run.op, kept, run.residual, run.targets, run.criterion.norms)
         x = run.x + correction
     residual = run.b - run.op.matvec(x)
     with np.errstate(invalid="ignore"):
-        better = np.atleast_1d(run.space.norm(residual)) <= np.atleast_1d(run.space.norm(run.residual))
+        better = np.atleast_1d(run.criterion.norms(residual)) <= np.atleast_1d(run.criterion.norms(run.residual))
     run.x = run.space.choose(better, x, run.x)
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products
@@ -196,13 +200,15 @@ def _solve_beside(run: Run, factor: Factor, null: NullSpace) -> tuple[Any, Statu
     part = space.own(null.part(space.host(run.residual)))
     left = np.atleast_1d(space.norm(part))
     targets = np.sqrt(np.maximum(run.targets**2 - left**2, (0.1 * run.targets) ** 2))
-    correction, status, count = solve_factored(run.op, factor, run.residual - part, targets)
+    norms = run.criterion.norms
+    correction, status, count = solve_factored(run.op, factor, run.residual - part, targets, norms)
     x = run.x + correction
     x = x - space.own(null.part(space.host(x)))
-    if within(space.norm(run.b - run.op.matvec(x)), run.targets):
+    if within(norms(run.b - run.op.matvec(x)), run.targets):
         return x, Status.CONVERGED, count
     if factor.otherwise is not None:  # definite, but not in float64
-        other, ended, more = solve_factored(run.op, replace(factor, solve=factor.otherwise), run.residual, run.targets)
+        plain = replace(factor, solve=factor.otherwise)
+        other, ended, more = solve_factored(run.op, plain, run.residual, run.targets, norms)
         if ended is Status.CONVERGED:
             return run.x + other, ended, count + more
     return x, Status.SINGULAR if np.any(left > run.targets) else status, count

@@ -6,7 +6,7 @@ the null space this changes nothing but which of the solutions they find.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from nnla.operators.null_vectors import NullVectors, null_vectors
 from nnla.operators.operator import Operator
 from nnla.operators.validation import asarray
 
-__all__ = ["NullSpace", "found_null_space", "with_null_space"]
+__all__ = ["NullSpace", "found_null_space", "null_space_in_units", "with_null_space"]
 
 _NULL = 1e-8  # of |A| |N|: up to there A N is zero, for vectors that the caller has computed
 _DEPENDENT = 1e-10  # what a vector keeps beside the others, below which it is one of them
@@ -110,6 +110,32 @@ def with_null_space(op: Operator, given: Any = None) -> tuple[Operator, NullSpac
         parts.append(f"{basis.shape[1]} vector{'s' * (basis.shape[1] > 1)} of nullspace=")
     null = NullSpace(op.n, known, basis, " and ".join(parts))
     return _grounded(op, null)
+
+
+def null_space_in_units(
+    inner: Operator, null: NullSpace | None, exponents: np.ndarray | None
+) -> tuple[Operator, NullSpace | None]:
+    """The same for S A S, S = diag(2^exponents), whose null space is S^-1 N; None for S = 1.
+
+    Where the exponents differ, "least norm" is meant in the units of S A S.
+
+    Cost: a pass over the vectors, and an orthonormal basis.
+    """
+    if null is None or exponents is None:
+        return inner, null
+    known, basis = null.known, null.basis
+    if known is not None:
+        shift = np.zeros(known.count, dtype=np.int64)
+        on = known.labels >= 0
+        np.maximum.at(shift, known.labels[on], exponents[on] - exponents.max())
+        values = np.ldexp(known.values, np.where(on, shift[known.labels] - (exponents - exponents.max()), 0))
+        known = replace(known, values=known.normalised(values))
+    if basis.shape[1]:
+        scaled = np.ldexp(basis, (exponents.min() - exponents)[:, None])
+        if known is not None:
+            scaled = scaled - known.combine(known.coefficients(scaled))
+        basis = np.linalg.qr(scaled)[0]
+    return _grounded(inner, NullSpace(null.n, known, basis, null.words))
 
 
 def found_null_space(op: Operator, basis: np.ndarray) -> tuple[Operator, NullSpace]:

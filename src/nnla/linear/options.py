@@ -37,6 +37,7 @@ class Options:
     degree : of the polynomial
     precision : name of the dtype inside a polynomial, None for the best
     kind : of M, once that is known
+    deterministic : no clock may decide anything
     """
 
     method: str
@@ -47,6 +48,7 @@ class Options:
     engine: Any = None
     precision: str | None = None
     kind: Kind = Kind.LINEAR_SPD
+    deterministic: bool = False
 
     @property
     def iteration(self) -> str:
@@ -57,7 +59,16 @@ class Options:
 
     @classmethod
     def checked(
-        cls, method: str, *, M: Any, degree: Any, scaling: Any, probe_steps: Any, engine: Any, dtype: Any
+        cls,
+        method: str,
+        *,
+        M: Any,
+        degree: Any,
+        scaling: Any,
+        probe_steps: Any,
+        engine: Any,
+        dtype: Any,
+        deterministic: Any = False,
     ) -> Options:
         """The options as they were given, or the error that names what is wrong with them.
 
@@ -70,13 +81,16 @@ class Options:
         given: dict[str, Any] = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps}
         given |= {"engine": engine, "dtype": dtype}
         check_usable(method, **given, M=M, made=isinstance(M, PolynomialPreconditioner))
+        if not isinstance(deterministic, (bool, np.bool_)):
+            raise OptionError(f"deterministic must be True or False, got {deterministic!r}")
         degree = DEFAULT_DEGREE if degree is None else int(degree)
         steps = None if probe_steps is None else int(probe_steps)
-        return cls(method, M, degree, scaling, steps, engine, None if dtype is None else precision_of(dtype))
+        precision = None if dtype is None else precision_of(dtype)
+        return cls(method, M, degree, scaling, steps, engine, precision, deterministic=bool(deterministic))
 
 
-def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None) -> None:
-    """Tolerances and iteration limit of a solve.
+def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any = None) -> None:
+    """Tolerances and limits of a solve.
 
     Raises
     ------
@@ -88,6 +102,9 @@ def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None) -> None:
             raise OptionError(f"{name} must be a finite number >= 0, got {value!r}")
     if maxiter is not None and (not _whole(maxiter) or maxiter < 0):
         raise OptionError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
+    number = isinstance(timeout, (int, float, np.number)) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and timeout >= 0):
+        raise OptionError(f"timeout must be a number of seconds >= 0 or None, got {timeout!r}")
 
 
 def check_usable(

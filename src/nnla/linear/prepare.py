@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError, TimeLimitError
+from nnla.kernels.interruption import time_limit
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
 from nnla.linear.kinds import kind_of, with_kind
-from nnla.linear.nullspace import NullSpace, with_null_space
+from nnla.linear.nullspace import NullSpace, null_space_in_units, with_null_space
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
@@ -22,16 +23,26 @@ from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
 from nnla.linear.singular import Beside, look_for_null_vectors
 from nnla.linear.state import Run
+from nnla.linear.units import ScaledPreconditioner, Units, comfortable
 from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
 from nnla.operators.operator import Operator, as_operator
 from nnla.operators.spaces import Space
 from nnla.polynomials.design import POLYNOMIAL_METHODS
 from nnla.polynomials.guards import check_probe
-from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
+from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling, declared_kind
 from nnla.types import Kind, Solution, Status
 
-__all__ = ["BoundPreconditioner", "Prepared", "prepare"]
+__all__ = ["BoundPreconditioner", "Prepared", "in_units", "prepare"]
+
+
+def in_units(op: Operator, options: Options, rows: np.ndarray | None) -> Options:
+    """The options for S A S: with S^-1 M S^-1 for a user's M."""
+    if rows is None or options.M is None:
+        return options
+    base = bind_scaling(op, options.M)
+    return replace(options, M=ScaledPreconditioner(base.solve, op.space, rows, declared_kind(options.M)))
+
 
 # How CG with these ends where CG without them may go on. An M of an indefinite A may be indefinite, too, and plain CG
 # then finds out which of the two it is.
@@ -50,6 +61,7 @@ class BoundPreconditioner(CallableOperator):
     space : of the vectors of ``apply``
     apply : r -> M r
     order : of its rows (old numbers), None where it is the user's
+    rows : exponents of S, where the set-up is of S A S
 
     Attributes
     ----------
@@ -59,9 +71,15 @@ class BoundPreconditioner(CallableOperator):
     kind = Kind.LINEAR_SPD
 
     def __init__(
-        self, space: Space, apply: Callable[[Any], Any], shape: tuple[int, int], order: np.ndarray | None = None
+        self,
+        space: Space,
+        apply: Callable[[Any], Any],
+        shape: tuple[int, int],
+        order: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         self._space, self._apply, self._order = space, apply, order
+        self._units = None if rows is None else Units(space, np.zeros(1, dtype=int), rows)
         super().__init__(dtype=np.dtype(np.float64), shape=shape)
 
     def __call__(self, r: Any) -> Any:
@@ -69,11 +87,15 @@ class BoundPreconditioner(CallableOperator):
         own = self._space.own(r)
         if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a preconditioner {self.shape}")
+        if self._units is not None:
+            own = self._units.enter(own)
         if self._order is None:
             out = self._apply(own)
         else:
             out = np.empty_like(own)
             out[self._order] = self._apply(np.ascontiguousarray(own[self._order]))
+        if self._units is not None:
+            out = self._units.leave(out)
         return out if type(out) is type(r) else alike(self._space.host(out), r)
 
 
@@ -87,13 +109,19 @@ class Prepared:
     options : what was asked for
     setup : what was made: factor, scaling, hierarchy or polynomial; None where the first steps of a solve are to
         be its probe, as in `nnla.solve`
-    null : NullSpace, None where A is not known to be singular
+    inner, rows : the operator to compute with, by default A, and exponents, as `nnla.linear.units.comfortable` has them
+    null : NullSpace of ``inner``, None where A is not known to be singular
     """
 
     operator: Operator
     options: Options
     setup: Setup | None = None
+    inner: Any = None
+    rows: np.ndarray | None = None
     null: NullSpace | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", self.inner or self.operator)
 
     def __repr__(self) -> str:
         made = self.options.method if self.setup is None else self.setup.method
@@ -122,9 +150,9 @@ class Prepared:
         0
         """
         setup = self._made()
-        if setup.polynomial is not None and setup.order is None:
+        if setup.polynomial is not None and setup.order is None and self.rows is None:
             return setup.polynomial
-        M = BoundPreconditioner(self.operator.space, setup.apply, self.operator.shape, setup.order)
+        M = BoundPreconditioner(self.operator.space, setup.apply, self.operator.shape, setup.order, self.rows)
         if setup.factor is not None and not setup.factor.definite:
             M.kind = Kind.LINEAR
         elif self.options.method == "fcg" and self.options.M is not None:  # which was taken without asking
@@ -142,12 +170,13 @@ class Prepared:
         atol: float = 0.0,
         maxiter: int | None = None,
         callback: Callable[[Any], None] | None = None,
+        timeout: float | None = None,
     ) -> Solution:
         """Solve A x = b; as `nnla.solve`, without its set-up.
 
         Parameters
         ----------
-        b, x0, rtol, atol, maxiter, callback : as in `nnla.solve`
+        b, x0, rtol, atol, maxiter, callback, timeout : as in `nnla.solve`
 
         Returns
         -------
@@ -164,22 +193,32 @@ class Prepared:
         `nnla.solve` guarantees.
         """
         started = time.perf_counter()
-        check_numbers(rtol, atol, maxiter)
+        check_numbers(rtol, atol, maxiter, timeout)
         run = Run(
-            self.operator, self.operator.as_vector(b), rtol, atol, maxiter, callback, self.options.method,
+            self.inner, self.inner.as_vector(b), rtol, atol, maxiter, callback, self.options.method,
             self.operator.products, started, self.options.precision,
         )  # fmt: skip
-        return self.carry_out(run, x0)
+        return self.carry_out(run, x0, None, timeout)
 
-    def carry_out(self, run: Run, x0: Any, warm: Callable[[Run], None] | None = None) -> Solution:
-        """Start a run, warm where a function for that is given, and take it to its end."""
-        run.start(x0)
-        beside = None if self.null is None else Beside(run, self.null)
-        if warm is not None and not run.finished:
-            warm(run)
-        if not run.finished:
-            _Methods(run, self.options, self.setup).solve()
-        beside = look_for_null_vectors(run, beside)
+    def carry_out(
+        self, run: Run, x0: Any, warm: Callable[[Run], None] | None = None, timeout: float | None = None
+    ) -> Solution:
+        """Start a run, warm where a function for that is given, and take it to its end, or to that of its time."""
+        beside: Beside | None = None
+        run.deterministic = self.options.deterministic
+        try:
+            with time_limit(timeout):
+                run.start(x0, self.rows)
+                beside = None if self.null is None else Beside(run, self.null)
+                if warm is not None and not run.finished:
+                    warm(run)
+                if not run.finished:
+                    _Methods(run, self.options, self.setup).solve()
+                beside = look_for_null_vectors(run, beside)
+        except TimeLimitError:
+            if timeout is None or time.perf_counter() - run.started < timeout:
+                raise  # the caller's own limit
+            run.time_out()
         return solution_of(run) if beside is None else beside.solution()
 
     def _made(self) -> Setup:
@@ -201,6 +240,7 @@ def prepare(
     rtol: float = 1e-8,
     seed: int = 0,
     solves: int = 10,
+    deterministic: bool = False,
     nullspace: Any = None,
 ) -> Prepared:
     """Set a method up for A, once: factor, incomplete factor, hierarchy, or probe and polynomial.
@@ -214,6 +254,7 @@ def prepare(
     rtol : tolerance of the solves it is for
     seed : of the random start of a probe
     solves : right-hand sides that "auto" is to weigh the set-up against
+    deterministic : as in `nnla.solve`
     nullspace : as in `nnla.solve`
 
     Returns
@@ -245,14 +286,18 @@ def prepare(
     """
     started = time.perf_counter()
     options = Options.checked(
-        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype
-    )
+        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype,
+        deterministic=deterministic,
+    )  # fmt: skip
     check_numbers(rtol)
     if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
     op, null = with_null_space(as_operator(A), nullspace)
-    options = with_kind(op, options)
-    return Prepared(op, options, make_setup(op, options, rtol, seed, int(solves), started, null), null)
+    inner, rows = comfortable(op)
+    inner, null = null_space_in_units(inner, null, rows)
+    options = with_kind(inner, in_units(inner, options, rows))
+    setup = make_setup(inner, options, rtol, seed, int(solves), started, null)
+    return Prepared(op, options, setup, inner, rows, null)
 
 
 class _Methods:
@@ -278,7 +323,7 @@ class _Methods:
             run_direct(run, None if setup is None else setup.factor)
         else:
             self._classical(method)
-        if setup is not None and options.method == "auto":
+        if options.method == "auto":
             rescue(run)
 
     def _auto(self) -> None:

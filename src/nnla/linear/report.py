@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from nnla.linear.state import Run, within
+from nnla.linear.criterion import backward_error, rounding_only
+from nnla.linear.state import Run, quiet, within
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
 __all__ = ["solution_of"]
 
 _SLACK = 1 + 2e-12  # of the targets, which are a little less than what was asked for
 
+_HOPELESS = 1e-10  # backward error that no rounding explains
 _NO_POLYNOMIAL = Phase("")
 
 
@@ -24,25 +25,32 @@ def solution_of(run: Run) -> Solution:
     Cost: a product for each column, unless the residual has been checked already.
     """
     run.restore_order()
-    if not run.verified:
-        run.check()
-    size = run.space.norm(run.residual)
-    if not within(size, run.size):  # must not be worse than not having tried
-        lost = ~(np.atleast_1d(size) <= run.size)
-        run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
-        size = run.space.norm(run.residual)
-    run.settle()
-    met = within(size, run.targets * _SLACK)
-    ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
+    with quiet():
+        if not run.verified:
+            run.check()
+        _choose_iterate(run)
+        x, stands_for = run.units.solution(run.x)
+        exact = stands_for is run.x
+        if not exact:  # what underflowed on the way out counts
+            run.x = stands_for
+            run.check()
+        run.settle()
+        met = within(run.criterion.norms(run.residual), run.targets * _SLACK)
+        error = backward_error(run.op, run.b, run.x, run.residual)
+        status = Status.CONVERGED if met else _ended(run, exact, error)
+        relative, equilibrated = run.criterion.relative(run.residual)
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
     report = Report(
-        status=Status.CONVERGED if met else ended,
+        status=status,
         converged=met,
         method=run.method,
         n=run.op.n,
         nnz=run.op.nnz,
         rtol=float(run.rtol),
-        relative_residual=_relative(size, run.size),
+        relative_residual=relative,
+        equilibrated_residual=equilibrated,
+        backward_error=error,
+        deterministic=run.deterministic,
         iterations=run.iterations,
         probe_iterations=sum(phase.iterations for phase in run.phases if phase.probing),
         degree=polynomial.degree,
@@ -66,14 +74,31 @@ def solution_of(run: Run) -> Solution:
         phases=tuple(run.phases),
         versions=library_versions(),
     )
-    return Solution(run.x * run.space.row(run.unit, run.x), report)
+    return Solution(x, report)
 
 
-def _relative(norms: Any, sizes: np.ndarray) -> float:
-    """The largest of the residual norms, a number or one for each column, by those of the right-hand sides."""
-    if isinstance(norms, float):
-        return norms / (float(sizes[0]) or 1.0)
-    return float(np.max(norms / np.where(sizes > 0, sizes, 1.0)))
+def _choose_iterate(run: Run) -> None:
+    """The best of what there was: where the target is missed, or nothing good came of it."""
+    if run.finished:
+        return
+    if run.best is not None:
+        run.take_better(*run.best)
+    lost = ~(np.atleast_1d(run.criterion.norms(run.residual)) <= run.guess_norms)
+    if lost.any():  # must not be worse than not having tried
+        run.fall_back_to(lost, run.space.zeros_like(run.x) if run.guess is None else run.guess)
+
+
+def _ended(run: Run, exact: bool, error: float) -> Status:
+    """Why the target was missed."""
+    if run.timed_out:
+        return Status.TIMEOUT
+    ended = Status.STAGNATION if run.status is Status.CONVERGED else run.status
+    if not exact:
+        return Status.ROUNDING
+    if ended not in (Status.STAGNATION, Status.MAXITER) or error > _HOPELESS:
+        return ended
+    rounding = rounding_only(run.op, run.criterion, run.b, run.x, run.residual, run.targets)
+    return Status.ROUNDING if rounding else ended
 
 
 def _polynomial(phases: list[Phase]) -> Phase:

@@ -211,7 +211,7 @@ class _Maker:
     def cheapest(self, solves: int) -> dict[str, Any]:
         """The fields for the method of the least predicted time for so many right-hand sides."""
         op, options = self.op, self.options
-        costs = Costs(op, solves)
+        costs = Costs(op, solves, timed=not options.deterministic)
         if op.n <= TINY and costs.direct() < np.inf:
             try:
                 facts = self.make("direct")

@@ -90,7 +90,7 @@ class Beside:
         if met and not run.finished:
             run.x = longer
             self.least = False
-        run.b, run.targets = self._b, self._targets
+        run.b, run.targets, run.best = self._b, self._targets, None
         run.check()
         if self.inconsistent.any():
             self._say_singular(met)
@@ -124,7 +124,9 @@ class Beside:
         if np.all(np.linalg.norm(loads, axis=0) <= run.targets):
             return
         index, column = np.unravel_index(int(np.argmax(loads)), loads.shape)
-        row, load = int(known.isolated[index]), float(loads[index, column] * run.unit[column])
+        row, load = int(known.isolated[index]), float(loads[index, column])
+        exponent = int(run.units.columns[column]) - (0 if run.units.rows is None else int(run.units.rows[row]))
+        load = float(np.ldexp(load, exponent))
         raise NotPositiveDefiniteError(
             f"A is singular: unknown {row} (from 0) is isolated, its row of A is zero, but its load is {load:.6g} in "
             "magnitude; tie it to something, or take it out of the system"

@@ -10,10 +10,11 @@ from typing import Any
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.linear.kinds import with_kind
-from nnla.linear.nullspace import with_null_space
+from nnla.linear.nullspace import null_space_in_units, with_null_space
 from nnla.linear.options import METHODS, Options, check_numbers
-from nnla.linear.prepare import Prepared
+from nnla.linear.prepare import Prepared, in_units
 from nnla.linear.state import Run
+from nnla.linear.units import comfortable
 from nnla.operators.operator import as_operator
 from nnla.types import Solution
 
@@ -37,6 +38,8 @@ def solve(
     probe_steps: int | None = None,
     engine: Any = None,
     dtype: Any = None,
+    timeout: float | None = None,
+    deterministic: bool = False,
     nullspace: Any = None,
 ) -> Solution:
     """Solve A x = b for symmetric positive definite A, and say what it took.
@@ -45,9 +48,10 @@ def solve(
     ----------
     A : anything that `nnla.as_operator` takes, (n, n), symmetric positive definite; never modified
     b : (n,) or (n, k), right-hand side or several
-    x0 : initial guess of b's shape; used only where it has a smaller residual than zero has
+    x0 : initial guess of b's shape, where CG starts; used only where it is nearer to the solution than zero in the
+        A-norm, the one that CG makes smaller with every step
     rtol, atol : success when ||b - A x||_2 <= max(rtol ||b||_2, atol) for every right-hand side,
-        recomputed in float64
+        recomputed in float64; and in two more norms where rows with a large diagonal dominate b, see below
     maxiter : outer iterations at most, the probe's not counted; default 10 n products' worth
     method : "auto" chooses and says why. "autospec" is the learned polynomial, with roots on outlying eigenvalues
         where that promises 3 % or more, "autospec-tail" wherever it promises anything; "autospec-paper",
@@ -63,7 +67,7 @@ def solve(
         or a `nnla.DeflationSpace` of your own vectors.
         With "nsls-plus" CG is deflated by the subspace all along, under any method but "direct"; "auto" then
         is "ic". A matrix unlike those of the training is solved as without, and ``report.fallback`` says so
-    callback : called with the current iterate after each iteration
+    callback : called with a copy of the current iterate after each iteration
     degree : degree of the polynomial, 1 to 512, default 11; ``degree + 1`` products an outer iteration
     scaling : "auto" (Jacobi where the diagonal varies), "none", "jacobi" or "ic": what a polynomial works
         on top of
@@ -72,6 +76,10 @@ def solve(
     engine : trained engine (`nnla.load`), or the path of its weights, instead of the shipped one
     dtype : precision inside a polynomial: float64, float32 or "bfloat16"; by default float32 where the native
         kernels have it, and float64 from where float32 stagnates. CG and the residuals are in float64 always
+    timeout : seconds after which the solve ends with status "timeout" and its best iterate. Looked at twenty times a
+        second by everything but a product with a LinearOperator, LAPACK and SuperLU
+    deterministic : let no clock decide anything: "auto" then chooses from counts of operations, as if it ran on the
+        machine of its constants, and chooses the same every time
     nullspace : (n,) or (n, m) vectors that A maps to zero, such as the rigid motions of a free body. What the entries
         show is found without: isolated unknowns, and a null vector on a connected component
 
@@ -79,13 +87,16 @@ def solve(
     -------
     Solution
         ``x`` of b's shape and ``report``; unpacks as ``x, report``. Non-convergence is not an exception:
-        look at ``report.converged`` and ``report.status``; the best iterate is returned.
+        look at ``report.converged`` and ``report.status``; of the iterates of the last method and what it started
+        from, that with the smallest residual norm is returned.
 
     Raises
     ------
     ShapeError, DTypeError, NonFiniteError, NotSymmetricError, NotPositiveDefiniteError, OptionError
         Bad input, with the remedy in the message. An option that the method would ignore (``degree`` and
         ``scaling`` for "cg", say) is an OptionError too.
+    NonFiniteError
+        Also where entries of the solution are beyond the range of float64.
     WeightsError
         The engine given cannot be read. Where the shipped weights cannot be, "autospec" and "auto" go on
         with a classical interval, and ``report.fallback`` says so.
@@ -109,8 +120,14 @@ def solve(
     "jacobi" take more than 16 iterations. "ic", "amg" and "direct" add their factors, a warm start the network's
     working arrays and, for "nsls-plus", W and A W twice each. Deflated CG runs in NumPy.
 
-    Guaranteed: ``converged`` means that
-    the true residual meets the tolerance; a polynomial that turns out indefinite is given up for plain
+    Guaranteed: ``converged`` means that the true residual of the x returned meets the tolerance. Where heavy rows
+    dominate b, ||b|| > 10 sqrt(n) min(d) ||D^-1 b|| with the diagonal D of A (Dirichlet values by a penalty), it also
+    means ||D^-1/2 (b - A x)|| <= rtol ||D^-1/2 b|| and ||D^-1 (b - A x)|| <= rtol ||D^-1 b||, the residual in units
+    of energy and of x: the light rows are solved, too. Of an operator known by products D is estimated from the two
+    products of its validation. Status "rounding" means that what is left of b - A x is what rounding makes of it:
+    nobody can do better in float64.
+
+    A polynomial that turns out indefinite is given up for plain
     CG from the current iterate, and ``report.fallback`` says so.
 
     References
@@ -126,10 +143,11 @@ def solve(
     (True, True)
     """
     started = time.perf_counter()
-    check_numbers(rtol, atol, maxiter)
+    check_numbers(rtol, atol, maxiter, timeout)
     options = Options.checked(
-        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype
-    )
+        method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype,
+        deterministic=deterministic,
+    )  # fmt: skip
     if warm_start is not None and x0 is not None:
         raise OptionError("x0 and warm_start both say where to start; give one of them")
     if warm_start is not None and method == "direct":
@@ -137,11 +155,14 @@ def solve(
     op = as_operator(A)
     before = op.products if op is A else 0
     op, null = with_null_space(op, nullspace)
-    options = with_kind(op, options)
-    run = Run(op, op.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
-    # Nothing is set up beforehand: the first steps of the solve are its probe.
     warm = None if warm_start is None else partial(_warm, warm_start=warm_start)
-    return Prepared(op, options, null=null).carry_out(run, x0, warm)
+    # a guess of a network, or a space, is of A as it is
+    inner, rows = comfortable(op) if warm is None else (op, None)
+    inner, null = null_space_in_units(inner, null, rows)
+    options = with_kind(inner, in_units(inner, options, rows))
+    run = Run(inner, inner.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
+    # Nothing is set up beforehand: the first steps of the solve are its probe.
+    return Prepared(op, options, None, inner, rows, null).carry_out(run, x0, warm, timeout)
 
 
 def _warm(run: Run, warm_start: Any) -> None:
@@ -151,7 +172,7 @@ def _warm(run: Run, warm_start: Any) -> None:
         raise OptionError("warm_start is for NumPy and SciPy matrices; pass x0 = nnla.initial_guess(...)")
     started = time.perf_counter()
     try:
-        guess = warm_start_of(run.op, run.b * run.space.row(run.unit, run.b), warm_start)
+        guess = warm_start_of(run.op, run.units.leave(run.b), warm_start)
         if guess.report.fallback is not None:
             run.decline("warm start", guess.report.fallback)
         run.warm_start = json.loads(guess.report.to_json())

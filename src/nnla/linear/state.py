@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import ShapeError
+from nnla.errors import ShapeError, TimeLimitError
 from nnla.kernels.reordering import better_order
 from nnla.krylov.cg import CGResult
 from nnla.krylov.start import start_cg
+from nnla.linear.criterion import criterion_of
+from nnla.linear.units import Units
 from nnla.operators.operator import Operator
 from nnla.operators.spaces import Space
 from nnla.preconditioners.deflation import DeflatedPreconditioner, DeflationSpace
 from nnla.types import Phase, Status
 
-__all__ = ["Run", "Stretch", "within"]
+__all__ = ["Run", "Stretch", "quiet", "within"]
 
 
 @dataclass
@@ -27,16 +29,22 @@ class Run:
 
     Attributes
     ----------
-    op, b : the system, its right-hand sides scaled by powers of two to norms in [1, 2): nothing under- or overflows,
-        and the residual that was checked is, to the last bit, that of the x which the user gets
+    op, b : the system, in units that are powers of two and in which the right-hand sides have norms in [1, 2): nothing
+        under- or overflows, and the residual that was checked is, to the last bit, that of the x which the user gets
     rtol, atol, maxiter, callback : as in `nnla.solve`
     asked : the method asked for
     products_before : products of the operator when the solve began
     started : `time.perf_counter` then
     dtype : asked for inside a polynomial, None for the best
     x, residual : iterate, and b - A x, true if `verified`, else updated
-    guess : where the run started, None for zero
-    unit, size, targets : (k,) units and norms of the right-hand sides, 0 for a zero column; residuals to reach
+    guess, guess_norms : where the run started, None for zero; norms of its residuals
+    units : the user's, `Units`
+    size, targets : (k,) norms of the right-hand sides, 0 for a zero column; residual norms to reach
+    criterion : the norms that are to reach them
+    best : an iterate in the user's order and the norms of its residuals by recurrence, smaller than what came after it
+        in the probe; None where there is none
+    timed_out : the limit of time has ended it
+    deterministic : no clock may have a say in what runs
     deflation : that CG is deflated by, None without
     warm_start : the report on a network's guess, None without
     seed : of anything random
@@ -60,9 +68,14 @@ class Run:
     residual: Any = None
     verified: bool = False
     guess: Any = None
-    unit: Any = None
+    guess_norms: Any = None
+    units: Any = None
     size: Any = None
     targets: Any = None
+    criterion: Any = None
+    best: tuple[Any, np.ndarray] | None = None
+    timed_out: bool = False
+    deterministic: bool = False
     deflation: DeflationSpace | None = None
     warm_start: dict[str, Any] | None = None
     seed: int | None = None
@@ -89,8 +102,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether every residual meets its target."""
-        return within(self.space.norm(self.residual), self.targets)
+        """Whether every residual meets its target, in all norms that it is judged by."""
+        return within(self.criterion.norms(self.residual), self.targets)
 
     @property
     def status(self) -> Status:
@@ -122,7 +135,7 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        left = np.atleast_1d(self.space.norm(self.residual)) / np.maximum(self.targets, 1e-300)
+        left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
         return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------
@@ -153,6 +166,12 @@ class Run:
     def decline(self, method: str, failure: str) -> None:
         """A method that cannot begin."""
         self.record(Phase(method, declined=True, status=Status.BREAKDOWN, failure=failure))
+
+    def time_out(self) -> None:
+        """The limit of time has ended what was running: CG, whose phase is there, or a set-up, which is one now."""
+        self.timed_out = True
+        if self.status is not Status.TIMEOUT:
+            self.record(Phase(self.asked, status=Status.TIMEOUT, failure="the limit of time came first"))
 
     def mark(self, status: Status) -> None:
         """What the last phase really ended in."""
@@ -188,6 +207,7 @@ class Run:
         self.order, self.original, self.reordered = order, (self.op, self.b, self.guess), True
         self.op, self.b, self.x, self.residual = permuted, self.b[order], self.x[order], self.residual[order]
         self.guess = None if self.guess is None else self.guess[order]
+        self.criterion = self.criterion.reorder(order)
 
     def in_users_order(self, x: np.ndarray) -> np.ndarray:
         """A vector of the run, as the user numbers it."""
@@ -204,20 +224,16 @@ class Run:
         assert self.original is not None
         op, self.b, self.guess = self.original
         self.x = self.in_users_order(self.x)
+        self.criterion = self.criterion.reorder(np.argsort(self.order))
         self.op, self.order, self.verified = op, None, False
 
     # -- where it starts ---------------------------------------------------------------------------------------------
 
-    def start(self, x0: Any) -> None:
-        """Scale the right-hand sides, take x0 where it helps, and set the targets."""
-        size = np.atleast_1d(self.space.norm(self.b))
-        self.unit = np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
-        self.size = size / self.unit
-        self.b = self.b / self.space.row(self.unit, self.b)  # a copy of the user's
-        absolute: Any = 0.0
-        if self.atol:
-            with np.errstate(over="ignore"):
-                absolute = np.minimum(self.atol / self.unit, 1e300)
+    def start(self, x0: Any, rows: np.ndarray | None = None) -> None:
+        """Scale the right-hand sides, set the targets, and take x0; ``op`` is scaled by 2^rows already."""
+        self.units, self.b, self.size = Units.of(self.space, self.b, rows)  # a copy of the user's
+        self.criterion = criterion_of(self.op, self.b, self.size, rows)
+        absolute = self._absolute() if self.atol else 0.0
         # the norms of the user may be summed in another order
         self.targets = np.maximum(self.rtol * self.size, absolute) * (1 - 1e-12)
         self.x, self.residual = self.space.zeros_like(self.b), self.space.copy(self.b)
@@ -225,24 +241,45 @@ class Run:
             guess = self.op.as_vector(x0, "x0")
             if tuple(guess.shape) != tuple(self.b.shape):
                 raise ShapeError(f"x0 has shape {tuple(guess.shape)} but b has {tuple(self.b.shape)}")
-            with _quiet():  # a guess beyond what A can multiply is worse than zero
-                guess = guess / self.space.row(self.unit, self.b)
-                residual = self.b - self.op.matvec(guess)
-                better = np.atleast_1d(self.space.norm(residual)) < np.atleast_1d(self.space.norm(self.residual))
-            self.x = self.space.choose(better, guess, self.x)
-            self.residual = self.space.choose(better, residual, self.residual)
+            with quiet():  # a guess beyond what A can multiply is worse than zero
+                self._start_near(self.units.enter_solution(guess))
         self.verified = True
         self.guess = None if x0 is None else self.space.copy(self.x)
+        self.guess_norms = np.atleast_1d(self.criterion.norms(self.residual))
+
+    def _absolute(self) -> np.ndarray:
+        """The user's absolute tolerance as a norm in the units of the run."""
+        rows, columns = self.units.rows, self.units.columns
+        with np.errstate(over="ignore", under="ignore"):
+            if rows is None or not np.ptp(rows):
+                return np.minimum(np.ldexp(float(self.atol), (0 if rows is None else int(rows[0])) - columns), 1e300)
+            norms = self.criterion.users_norms(self.b)
+            share = np.divide(np.ldexp(float(self.atol), -columns), norms, out=np.ones_like(norms), where=norms > 0)
+            return np.minimum(share, 1e300) * np.where(self.size > 0, self.size, 1.0)
+
+    def _start_near(self, guess: Any) -> None:
+        """Start at a guess in the columns where it is nearer to the solution than zero in the A-norm.
+
+        The squared A-norm of the error is that of zero plus x0'A x0 - 2 b'x0.
+        """
+        space = self.space
+        image = self.op.matvec(guess)
+        along, curvature = np.atleast_1d(space.inner(self.b, guess)), np.atleast_1d(space.inner(guess, image))
+        left = self.b - image
+        size = np.atleast_1d(self.criterion.norms(left))
+        nearer = (along > 0.5 * curvature) & (curvature >= 0) & np.isfinite(curvature) & np.isfinite(size)
+        nearer |= size <= self.targets
+        self.x, self.residual = space.choose(nearer, guess, self.x), space.choose(nearer, left, self.residual)
 
     def begin_at(self, x: Any, space: DeflationSpace | None) -> None:
         """Take a guess in the user's units, each column at its best length in the A-norm, and a space to deflate by."""
         if x.shape == self.b.shape and np.any(x):
-            x = x / self.space.row(self.unit, self.b)
+            x = self.units.enter_solution(x)
             Ax = self.op.matvec(x)
             along, curvature = np.atleast_1d(self.space.inner(self.b, x)), np.atleast_1d(self.space.inner(x, Ax))
             fits = (along > 0) & (curvature > 0) & np.isfinite(curvature)
             length = self.space.row(np.divide(along, curvature, out=np.zeros_like(along), where=fits), self.b)
-            with _quiet():
+            with quiet():
                 left = self.b - length * Ax
             sound = np.isfinite(np.atleast_1d(self.space.norm(left)))  # else an overflow: 0 inf is no residual
             self.x = self.space.choose(sound, length * x, self.x)
@@ -270,6 +307,32 @@ class Run:
         if mask.any():
             self.x = self.space.choose(mask, x, self.x)
             self.check()
+
+    def take_better(self, x: Any, norms: np.ndarray) -> None:
+        """Take the columns of an earlier iterate whose true residuals are smaller; ``norms`` are by recurrence.
+
+        Cost: a product, where an earlier one promises to be better. The residual has to be the true one.
+        """
+        hopeful = ~(np.atleast_1d(self.space.norm(self.residual)) <= norms)  # NaN: worse
+        if not hopeful.any():
+            return
+        last, residual = self.x, self.residual
+        size = np.atleast_1d(self.criterion.norms(residual))
+        self.fall_back_to(hopeful, x)
+        worse = ~(np.atleast_1d(self.criterion.norms(self.residual)) <= size) & np.isfinite(size)
+        if worse.any():
+            self.x = self.space.choose(worse, last, self.x)
+            self.residual = self.space.choose(worse, residual, self.residual)
+
+    def remember(self, x: Any, norms: np.ndarray) -> None:
+        """Keep an iterate for the end, where CG goes on from a later one with a larger residual."""
+        if not np.any(norms < np.atleast_1d(self.space.norm(self.residual))):
+            return
+        x = self.in_users_order(x)
+        if self.best is not None:
+            kept, before = self.best
+            x, norms = self.space.choose(norms < before, x, kept), np.minimum(norms, before)
+        self.best = x, norms
 
 
 class Stretch:
@@ -315,8 +378,8 @@ class Stretch:
         left = run.iterations_left
         self.limit = -(-most // products_each) if left is None else left
         stall = None if probing else -(-max(300, min(2 * run.op.n, 20_000)) // products_each) + 20
-        self._saved, self._saved_norm = run.space.copy(run.x), np.atleast_1d(run.space.norm(run.residual))
-        with _quiet():
+        self._saved, self._saved_norms = run.space.copy(run.x), np.atleast_1d(run.space.norm(run.residual))
+        with quiet():
             self._cg: Any = start_cg(
                 run.op,
                 run.b,
@@ -329,6 +392,8 @@ class Stretch:
                 one_reduction=one_reduction,
                 stall=stall,
                 callback=None if run.callback is None else self._call,
+                judge=None if run.criterion.plain else run.criterion.norms,
+                best=self._saved,
             )
         self.result: CGResult = self._cg.result
 
@@ -352,12 +417,16 @@ class Stretch:
         left = self.limit - self.result.iterations
         if iterations is None or not self._probing:
             iterations = left if iterations is None else min(iterations, left)
-        with _quiet():
-            return self._cg.advance(max(iterations, 0))
+        with quiet():
+            result = self._cg.advance(max(iterations, 0))
+        if result.status is Status.TIMEOUT:
+            self.end()
+            raise TimeLimitError("the limit of time is over")
+        return result
 
     def couple(self) -> CGResult:
         """The last Lanczos coefficient as well. Cost: an application of M."""
-        with _quiet():
+        with quiet():
             return self._cg.couple()
 
     def end(self) -> Phase:
@@ -366,13 +435,15 @@ class Stretch:
         self._cg = None  # its vectors are not needed for what follows
         if result.x.shape == run.x.shape:  # else the kernels have worked in place, on flat views
             run.x, run.residual = result.x, result.residual
-        with _quiet():
+        with quiet():
+            if result.best_norms is None:  # nothing has run
+                result.best_norms = self._saved_norms
             run.verified = result.status is Status.CONVERGED
             if not run.verified and not (self._probing and result.status is Status.MAXITER):
                 run.check()
-                run.fall_back_to(
-                    ~(np.atleast_1d(run.space.norm(run.residual)) <= self._saved_norm), self._saved
-                )  # NaN: worse
+                run.take_better(self._saved, result.best_norms)
+            elif not run.verified:
+                run.remember(self._saved, result.best_norms)
         run.history += result.history
         elsewhere = 0 if self._elsewhere is None else self._elsewhere.products - self._products_elsewhere
         run.products_before -= elsewhere
@@ -400,7 +471,8 @@ class Stretch:
     def _call(self, x: Any) -> None:
         run = self._run
         assert run.callback is not None
-        run.callback(run.in_users_order(x) * run.space.row(run.unit, x))
+        with quiet():
+            run.callback(run.units.leave(run.in_users_order(x)))
 
 
 def within(norms: Any, targets: np.ndarray) -> bool:
@@ -410,6 +482,6 @@ def within(norms: Any, targets: np.ndarray) -> bool:
     return bool(np.all(norms <= targets))
 
 
-def _quiet() -> Any:
+def quiet() -> Any:
     """What overflows shows in the statuses."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")

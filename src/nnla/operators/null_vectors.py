@@ -8,7 +8,7 @@ number is kept in two arrays.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,14 @@ class NullVectors:
     values: np.ndarray
     count: int
     isolated: np.ndarray
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Other values on the same supports, each vector of norm 1; 0 where there is no vector."""
+        on = self.labels >= 0
+        norms = np.sqrt(np.bincount(self.labels[on], values[on] ** 2, minlength=self.count))
+        out = np.zeros(values.shape)
+        out[on] = values[on] / norms[self.labels[on]]
+        return out
 
     def coefficients(self, v: np.ndarray) -> np.ndarray:
         """Inner products with the vectors, (count,) or (count, k). Cost: a pass over v."""
@@ -117,10 +125,8 @@ def null_vectors_of_rows(csr: sp.csr_array) -> NullVectors | None:
     number = np.full(parts, -1)
     number[found] = np.arange(count)
     labels = number[labels]
-    on = labels >= 0
-    norms = np.sqrt(np.bincount(labels[on], values[on] ** 2, minlength=count))
-    values[on] /= norms[labels[on]]
-    return NullVectors(labels, values, count, np.flatnonzero(rows.absolute == 0))
+    found_vectors = NullVectors(labels, values, count, np.flatnonzero(rows.absolute == 0))
+    return replace(found_vectors, values=found_vectors.normalised(values))
 
 
 class _Rows:

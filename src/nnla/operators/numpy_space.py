@@ -84,6 +84,19 @@ class NumpySpace(Space):
             return None
         return matrix.toarray() if sp.issparse(matrix) else matrix
 
+    def scaled(self, matrix: Any, exponents: np.ndarray) -> Any:
+        if isinstance(matrix, Products):
+            return _ScaledProducts(matrix, exponents)
+        if not sp.issparse(matrix):
+            return np.ldexp(matrix, exponents[:, None] + exponents)
+        powers = np.repeat(exponents, np.diff(matrix.indptr)) + exponents[matrix.indices]
+        scaled = sp.csr_array((np.ldexp(matrix.data, powers), matrix.indices, matrix.indptr), shape=matrix.shape)
+        scaled.has_canonical_format = True
+        return scaled
+
+    def rounding(self, matrix: Any, x: Any) -> np.ndarray | None:
+        return None if isinstance(matrix, Products) else abs(matrix) @ np.abs(x)
+
     def native(self, matrix: Any, diagonal: Callable[[], Any]) -> NativeSystem | None:
         if not sp.issparse(matrix) or why_not_native(matrix) is not None:
             return None
@@ -168,6 +181,17 @@ class Products:
         if y.shape != x.shape and not (x.ndim == 1 and y.shape == (self.shape[0], 1)):
             raise ShapeError(f"{self._name} @ x has shape {y.shape} for x of shape {x.shape}; it must keep the shape")
         return np.array(y, dtype=np.float64, order="C").reshape(x.shape)
+
+
+class _ScaledProducts(Products):
+    """S A S by products, with S = diag(2^exponents)."""
+
+    def __init__(self, matrix: Products, exponents: np.ndarray) -> None:
+        self._matrix, self._exponents, self.shape = matrix, exponents, matrix.shape
+
+    def __matmul__(self, x: np.ndarray) -> np.ndarray:
+        powers = self._exponents if x.ndim == 1 else self._exponents[:, None]
+        return np.ldexp(self._matrix @ np.ldexp(x, powers), powers)
 
 
 def _has_matmat(A: LinearOperator) -> bool:

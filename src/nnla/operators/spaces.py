@@ -196,6 +196,14 @@ class Space(ABC):
         """The entries as a NumPy array, perhaps the matrix's own; None where only products are known."""
         return None
 
+    def scaled(self, matrix: Any, exponents: np.ndarray) -> Any:
+        """S A S with S = diag(2^exponents) as a new matrix of the same kind, None where there is none."""
+        return None
+
+    def rounding(self, matrix: Any, x: Any) -> Any:
+        """``|A| @ |x|``, which bounds what A x may lose to rounding; None where entries are unknown."""
+        return None
+
     def native(self, matrix: Any, diagonal: Callable[[], Any]) -> NativeSystem | None:
         """The matrix for the native kernels, nothing of it laid out yet; None where they cannot take it."""
         return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnla.operators.kinds import is_torch, to_numpy
 from nnla.operators.spaces import Space
-from nnla.operators.validation import torch_diagonal
+from nnla.operators.validation import torch_coordinates, torch_diagonal
 
 __all__ = ["TorchSpace"]
 
@@ -57,3 +57,26 @@ class TorchSpace(Space):
 
     def dense(self, matrix: Any) -> np.ndarray:
         return to_numpy(matrix.to_dense())
+
+    def scaled(self, matrix: Any, exponents: np.ndarray) -> Any:
+        torch = sys.modules["torch"]
+        powers = torch.from_numpy(np.asarray(exponents, dtype=np.int64)).to(self.device)
+        if matrix.layout == torch.strided:
+            return _ldexp(matrix, powers[:, None] + powers)
+        rows, columns = torch_coordinates(matrix)
+        values = _ldexp(matrix.values(), powers[rows] + powers[columns])
+        return torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), values, tuple(matrix.shape))
+
+    def rounding(self, matrix: Any, x: Any) -> Any:
+        torch = sys.modules["torch"]
+        if matrix.layout == torch.strided:
+            return matrix.abs() @ x.abs()
+        parts = (matrix.crow_indices(), matrix.col_indices(), matrix.values().abs())
+        return torch.sparse_csr_tensor(*parts, tuple(matrix.shape)) @ x.abs()
+
+
+def _ldexp(x: Any, powers: Any) -> Any:
+    """x 2^powers: torch's own makes 2^powers first, which overflows where the result need not."""
+    half = powers // 2
+    torch = sys.modules["torch"]
+    return torch.ldexp(torch.ldexp(x, half), powers - half)

@@ -5,6 +5,7 @@ The value checks behind `nnla.operators.operator.as_operator`. Rows and columns 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -279,8 +280,10 @@ def torch_diagonal(matrix: Any) -> Any:
 # Operators known only by their products
 
 
-def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> None:
+def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: float, definite: bool = True) -> np.ndarray:
     """Raise unless two random vectors u, v agree with a finite, symmetric, positive definite operator.
+
+    Returns the size of each row, (n,), as the two products show it: independent numbers about as large as the 2-norm.
 
     Cost: two products.
     """
@@ -301,6 +304,10 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
         if not finite.all():
             row = int(np.argmin(finite))
             raise NonFiniteError(f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec")
+    sizes = np.maximum(np.abs(Au), np.abs(Av))
+    power = math.frexp(float(sizes.max()))[1]
+    if abs(power) > 300:  # inner products over- or underflow
+        Au, Av = np.ldexp(Au, -power), np.ldexp(Av, -power)
     left, right = float(u @ Av), float(v @ Au)
     # For standard normal u the number u'w has standard deviation |w|: the natural scale of the difference.
     scale = max(abs(left), abs(right), float(np.linalg.norm(Au)), float(np.linalg.norm(Av)))
@@ -314,3 +321,4 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
         raise NotPositiveDefiniteError(
             f"A is not positive definite: z'Az = {quadratic:.6g} for a random z; {_INDEFINITE}"
         )
+    return sizes
