@@ -106,11 +106,14 @@ def cache_budget() -> tuple[int, int]:
 def native_layers(recurrence: Recurrence) -> tuple[list[list[float]], float, float] | None:
     """Coefficients in terms of A itself: (rho, gamma, eta, alpha, beta per layer), and C_0 = a z + b A z.
 
-    None for a recurrence that never reads C_0: the kernels always make it.
+    None for a recurrence that never reads C_0, as the kernels always make it, and for coefficients beyond float64.
     """
     if not recurrence.starts_with_product:
         return None
     shift, scale = recurrence.shift / recurrence.scale, 1.0 / recurrence.scale
-    alpha, beta = recurrence.alpha - recurrence.beta * shift, recurrence.beta * scale
+    with np.errstate(all="ignore"):
+        alpha, beta = recurrence.alpha - recurrence.beta * shift, recurrence.beta * scale
     layers = [recurrence.rho, recurrence.gamma, recurrence.eta, alpha, beta]
+    if not all(np.isfinite(layer).all() for layer in layers):
+        return None
     return [[float(v) for v in layer] for layer in layers], -shift, scale

@@ -123,7 +123,7 @@ class _Auto:
             result = probing.result
             self.costs.observe(time.perf_counter() - began, result.iterations)
             steps = self._steps_wanted(result, probing)
-            if steps <= result.iterations:
+            if min(steps, self.run.op.n) <= result.iterations:
                 break
         return probing.end()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError
 from nnla.linear.options import Options
 from nnla.operators.arrays import inner, norm
 from nnla.operators.operator import Operator
@@ -23,6 +23,13 @@ _REMEDY = "use method='fcg' (flexible CG), which takes any M"
 def kind_of(op: Operator, M: Any) -> Kind:
     """The kind that an M has or shows: not additive is NONLINEAR, not symmetric or with z'Mz <= 0 is LINEAR.
 
+    Raises
+    ------
+    NonFiniteError
+        M returns NaN or Inf.
+
+    Notes
+    -----
     Cost: none where M says its ``kind`` (one of `Kind`: other libraries have kinds of their own); else three
     applications to random vectors, which find any but a contrived defect.
     """
@@ -33,6 +40,8 @@ def kind_of(op: Operator, M: Any) -> Kind:
     u, v = (op.as_vector(z) for z in np.random.default_rng(0).standard_normal((2, op.n)))
     Mu, Mv = base(u), base(v)
     size = max(float(norm(Mu)), float(norm(Mv)))
+    if not np.isfinite(size):
+        raise NonFiniteError("M r contains NaN or Inf for a random vector r; repair M")
     if not float(norm(base(u + v) - Mu - Mv)) <= _ROUNDING * size:
         return Kind.NONLINEAR
     symmetric = abs(float(inner(u, Mv)) - float(inner(v, Mu))) <= _ROUNDING * size

@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from nnla.errors import OptionError
 from nnla.krylov.probes import probe as run_probe
+from nnla.linear.units import Units, comfortable, scaled_preconditioner
+from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import BoundPolynomial, precision_of
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, Design, design_polynomial
@@ -30,6 +34,7 @@ class PolynomialPreconditioner(BoundPolynomial):
     design : method, interval, fallback, weights
     base, scaling : B, and its name
     precision : dtype of the values and vectors inside; what goes in and out is float64
+    rows : exponents of S, where the polynomial is one in S A S (A has entries beyond 1e90), else None
     native : the native preconditioner, or None
     applies, products : counters of its use
     report : dict of all that, JSON-able
@@ -58,10 +63,24 @@ class PolynomialPreconditioner(BoundPolynomial):
         *,
         dtype: Any = None,
         seconds: float = 0.0,
+        rows: np.ndarray | None = None,
     ) -> None:
         super().__init__(operator, design.recurrence, base, dtype=dtype)
         self.base, self.design, self.probe = base, design, probe
-        self.kind, self.scaling, self.seconds = base.kind, base.name, seconds
+        self.kind, self.scaling, self.seconds, self.rows = base.kind, base.name, seconds, rows
+
+    def __call__(self, z: Any) -> Any:
+        """M z for (n,) or (n, k); arrays of another kind than the operator's are converted there and back."""
+        own = self.operator.space.own(z)
+        if self.rows is None or own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
+            return super().__call__(z)
+        units, inside, _ = Units.of(self.operator.space, own, self.rows)
+        out = units.leave(super().__call__(inside))
+        return out if type(out) is type(z) else alike(self.operator.space.host(out), z)
+
+    def inside(self) -> PolynomialPreconditioner:
+        """The same for the operator that it multiplies by, `operator`, which is S A S where A has extreme units."""
+        return PolynomialPreconditioner(self.operator, self.base, self.design, self.probe, dtype=self.precision)
 
     def in_precision(self, dtype: Any) -> PolynomialPreconditioner:
         """The same polynomial with values and vectors of another dtype inside."""
@@ -147,7 +166,9 @@ def preconditioner(
     if method not in POLYNOMIAL_METHODS:
         raise OptionError(f"unknown method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
     started = time.perf_counter()
-    op = as_operator(A)
+    op, rows = comfortable(as_operator(A))
+    if not isinstance(scaling, str):
+        scaling = scaled_preconditioner(op, scaling, rows)
     scaling = choose_scaling(op, scaling)
     base = bind_scaling(op, scaling)
     if probe is None:
@@ -167,7 +188,7 @@ def preconditioner(
     degree = DEFAULT_DEGREE if degree is None else degree
     design = design_polynomial(probe, method=method, degree=degree, rtol=rtol, engine=engine)
     seconds = time.perf_counter() - started
-    return PolynomialPreconditioner(op, base, design, probe, dtype=dtype, seconds=seconds)
+    return PolynomialPreconditioner(op, base, design, probe, dtype=dtype, seconds=seconds, rows=rows)
 
 
 def choose_scaling(op: Operator, asked: Any = "auto") -> Any:

@@ -23,14 +23,14 @@ from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
 from nnla.linear.singular import Beside, look_for_null_vectors
 from nnla.linear.state import Run
-from nnla.linear.units import ScaledPreconditioner, Units, comfortable
+from nnla.linear.units import Units, comfortable, scaled_preconditioner
 from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
 from nnla.operators.operator import Operator, as_operator
 from nnla.operators.spaces import Space
 from nnla.polynomials.design import POLYNOMIAL_METHODS
 from nnla.polynomials.guards import check_probe
-from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling, declared_kind
+from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import Kind, Solution, Status
 
 __all__ = ["BoundPreconditioner", "Prepared", "in_units", "prepare"]
@@ -40,8 +40,10 @@ def in_units(op: Operator, options: Options, rows: np.ndarray | None) -> Options
     """The options for S A S: with S^-1 M S^-1 for a user's M."""
     if rows is None or options.M is None:
         return options
-    base = bind_scaling(op, options.M)
-    return replace(options, M=ScaledPreconditioner(base.solve, op.space, rows, declared_kind(options.M)))
+    M = options.M
+    if isinstance(M, PolynomialPreconditioner) and M.rows is not None and np.array_equal(M.rows, rows):
+        return replace(options, M=M.inside())
+    return replace(options, M=scaled_preconditioner(op, M, rows))
 
 
 # How CG with these ends where CG without them may go on. An M of an indefinite A may be indefinite, too, and plain CG
@@ -79,7 +81,7 @@ class BoundPreconditioner(CallableOperator):
         rows: np.ndarray | None = None,
     ) -> None:
         self._space, self._apply, self._order = space, apply, order
-        self._units = None if rows is None else Units(space, np.zeros(1, dtype=int), rows)
+        self._rows = rows
         super().__init__(dtype=np.dtype(np.float64), shape=shape)
 
     def __call__(self, r: Any) -> Any:
@@ -87,15 +89,16 @@ class BoundPreconditioner(CallableOperator):
         own = self._space.own(r)
         if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a preconditioner {self.shape}")
-        if self._units is not None:
-            own = self._units.enter(own)
+        units = None
+        if self._rows is not None:
+            units, own, _ = Units.of(self._space, own, self._rows)
         if self._order is None:
             out = self._apply(own)
         else:
             out = np.empty_like(own)
             out[self._order] = self._apply(np.ascontiguousarray(own[self._order]))
-        if self._units is not None:
-            out = self._units.leave(out)
+        if units is not None:
+            out = units.leave(out)
         return out if type(out) is type(r) else alike(self._space.host(out), r)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from nnla.errors import NonFiniteError
 from nnla.operators.operator import Operator
 from nnla.operators.spaces import Space
+from nnla.preconditioners.scalings import bind_scaling, declared_kind
 from nnla.types import Kind
 
-__all__ = ["ScaledPreconditioner", "Units", "comfortable"]
+__all__ = ["ScaledPreconditioner", "Units", "comfortable", "scaled_preconditioner"]
 
 _COMFORT = 300  # exponents within which products of three or four entries stay in the range of float64
 _FLOAT = 1000  # exponents that are float64 numbers, with room
@@ -137,6 +138,16 @@ class Units:
             return x * self.space.row(np.ldexp(1.0, by_column), x)
         powers: np.ndarray = by_column if self.rows is None else rows * self.rows[:, None] + by_column
         return self.space.own(np.ldexp(self.space.host(x), powers[..., 0] if x.ndim == 1 else powers))
+
+
+def scaled_preconditioner(op: Operator, M: Any, exponents: np.ndarray | None) -> Any:
+    """What a user's M is to S A S, given as ``op``: S^-1 M S^-1; M itself where S is 1.
+
+    Cost: none; two passes over a vector for each application.
+    """
+    if exponents is None:
+        return M
+    return ScaledPreconditioner(bind_scaling(op, M).solve, op.space, exponents, declared_kind(M))
 
 
 class ScaledPreconditioner:

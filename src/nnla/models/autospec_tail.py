@@ -184,15 +184,14 @@ def tail_nodes(probe: SpectralProbe, tail: SpectralTail, nodes: int = 200) -> tu
         return lam, weight
     keep = lam < tail.rest
     total = weight.sum()
-    below = total * max(1 - tail.weights.sum(), 1e-12)
-    outliers = np.append(tail.rest, tail.values[::-1])
-    if not keep.any():  # a handful of eigenvalues in all, the lowest of which stands for the rest
-        weight = np.append(below, np.maximum(total * tail.weights[::-1], 1e-12))
-        return outliers, weight
+    below = 1 - tail.weights.sum()
+    left = total * max(below, 1e-12)
     lam, weight = lam[keep], weight[keep]
-    weight = weight * (below / weight.sum())
-    tops = np.append(weight[-1], np.maximum(total * tail.weights[::-1], 1e-12))
-    return np.concatenate([lam, outliers]), np.concatenate([weight, tops])
+    if weight.sum() > 0:
+        weight = weight * (left / weight.sum())
+    end = weight[-1] if weight.size else left  # every Ritz value an outlier: nothing lies below the end of the rest
+    lam = np.concatenate([lam, [tail.rest], tail.values[::-1]])
+    return lam, np.concatenate([weight, [end], np.maximum(total * tail.weights[::-1], 1e-12)])
 
 
 class TailEngine(EngineBase):

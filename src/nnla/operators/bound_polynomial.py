@@ -16,6 +16,8 @@ from nnla.types import Kind
 
 __all__ = ["BoundPolynomial", "CallableOperator", "precision_of"]
 
+_SMALL, _LARGE = 1e-15, 1e15  # norms of vectors whose images are in the range of float32 with room to spare
+
 
 class CallableOperator(LinearOperator):
     """A symmetric float64 LinearOperator that is called: with (n,) and (n, k) arrays of its operator's kind."""
@@ -96,8 +98,23 @@ class BoundPolynomial(CallableOperator):
         if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a polynomial in a matrix {self.shape}")
         self.count(1 if own.ndim == 1 else int(own.shape[1]))
-        y = self._apply(own)
+        y = self._apply(own) if self.precision == "float64" else self._apply_in_range(own)
         return y if type(y) is type(z) else alike(self.operator.space.host(y), z)
+
+    def _apply_in_range(self, z: Any) -> Any:
+        """P z where the vectors inside have the range of float32: what is far from 1 is scaled, exactly."""
+        space = self.operator.space
+        size = np.atleast_1d(space.norm(z))
+        if np.all((size == 0) | ((size > _SMALL) & (size < _LARGE))):
+            return self._apply(z)
+        powers = np.where((size > 0) & np.isfinite(size), np.frexp(size)[1], 0)
+        halves = [np.ldexp(1.0, part) for part in (powers // 2, powers - powers // 2)]  # one would leave the range
+        for half in halves:
+            z = z * space.row(1.0 / half, z)
+        y = self._apply(z)
+        for half in halves:
+            y = y * space.row(half, y)
+        return y
 
     def count(self, applies: int) -> None:
         """Add so many applications, with their products, to the counters: those of the native kernels come here."""
