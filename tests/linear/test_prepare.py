@@ -126,9 +126,9 @@ def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
     seen = []
 
     class Seeing(setup.Costs):
-        def __init__(self, op, columns=1):
+        def __init__(self, op, columns=1, **options):
             seen.append(columns)
-            super().__init__(op, columns)
+            super().__init__(op, columns, **options)
 
     monkeypatch.setattr(setup, "Costs", Seeing)
     P = nnla.prepare(A, solves=37)
