@@ -296,7 +296,8 @@ def _factor_sparse(op: Operator, analysed: Cholesky | None) -> Factor:
         except NotSymmetricError:
             pass  # LU solves with any regular matrix
         else:
-            lost = lost_pivots(own.pivots, matrix.diagonal())
+            known = op.structure if op.ground is None else None
+            lost = lost_pivots(own.pivots, matrix.diagonal() if known is None else known.diagonal)
             return (_beside_null_vectors(op, None, made) if lost else None) or made
     if op.n > DIRECT_LIMIT:
         raise _too_large(op.n)

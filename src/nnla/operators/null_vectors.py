@@ -7,6 +7,7 @@ number is kept in two arrays.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,8 @@ from nnla.operators.validation import torch_coordinates
 __all__ = ["NullVectors", "null_vectors", "null_vectors_of_rows"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_FEW, _LONG = 8, 100  # rows, and entries of one, that are looked at one by one
+_ROUGH = 4 * _LONG * _EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +149,19 @@ class _Rows:
 def _first_rows(csr: sp.csr_array) -> np.ndarray:
     """Rows that may be the first of a component with a null vector."""
     n, indptr, indices, data = csr.shape[0], csr.indptr, csr.indices, csr.data
-    rows, lengths = np.arange(n), np.diff(indptr)
     if csr.nnz == 0:
-        return rows
-    start = np.minimum(indptr[:-1], csr.nnz - 1)
+        return np.arange(n)
+    begin, end = indptr[:-1], indptr[1:]
+    empty = begin == end
+    start = np.minimum(begin, csr.nnz - 1) if empty[-1] else begin
     first = indices[start]  # the smallest neighbour
-    known = rows[(lengths == 0) | (first >= rows) | (data[start] == 0)]  # what is stored as zero is no neighbour
+    known = (first >= np.arange(n, dtype=first.dtype)) | empty  # what is stored as zero is no neighbour
+    known |= data[start] == 0
+    known = np.flatnonzero(known)
+    if known.size <= _FEW and not any(_may_cancel(csr, row) for row in known.tolist()):
+        return known[:0]
+    lengths = (end - begin)[known]
     part = csr[known] if known.size < n else csr
-    lengths = lengths[known]
     ends, entries = np.repeat(np.arange(known.size), lengths), part.data
     columns = part.indices
 
@@ -174,6 +182,24 @@ def _first_rows(csr: sp.csr_array) -> np.ndarray:
     smallest = np.full(known.size, n)
     np.minimum.at(smallest, ends, nearest)
     return known[cancels & (smallest >= known)]
+
+
+def _may_cancel(csr: sp.csr_array, row: int) -> bool:
+    """Whether one of the three vectors may cancel in a row: what `_first_rows` asks, roughly and at once."""
+    begin, end = csr.indptr[row : row + 2].tolist()
+    if end - begin > _LONG:
+        return True
+    entries, columns = csr.data[begin:end].tolist(), csr.indices[begin:end].tolist()
+    size = sum(map(abs, entries))
+    slack = _ROUGH * size
+    if (
+        abs(sum(entries)) <= slack
+        or abs(2 * sum(a for a, j in zip(entries, columns, strict=True) if j == row) - size) <= slack
+    ):
+        return True
+    roots = [math.sqrt(max(int(csr.indptr[j + 1]) - int(csr.indptr[j]) - 1, 0)) for j in columns]
+    pairs = list(zip(entries, roots, strict=True))
+    return abs(sum(a * v for a, v in pairs)) <= _ROUGH * sum(abs(a) * v for a, v in pairs)
 
 
 def _components(csr: sp.csr_array) -> tuple[int, np.ndarray]:
