@@ -33,7 +33,7 @@ METHODS = ("auto", "autospec", "chebyshev", "cg", "jacobi", "ic")
 OTHER_KINDS = ("zero_rows", "scaled_indefinite", "complex", "nan_in_b", "wrong_length")
 FORMS = ("csr", "csc", "coo_duplicates", "dense", "fortran", "float32", "int64_indices", "linear_operator")
 SIDES = ("one", "several", "column", "tiny", "huge", "zero", "in_range", "float32")
-STATUSES = ("maxiter", "stagnation", "breakdown", "indefinite")
+STATUSES = ("maxiter", "stagnation", "breakdown", "indefinite", "singular")
 RTOL = 1e-8
 # What must be refused, whatever the form (a black box is only sampled, which finds these too)
 _REFUSED = {

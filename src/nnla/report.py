@@ -28,6 +28,7 @@ class Status(enum.StrEnum):
     TIMEOUT = "timeout"  # the limit of time came first
     STAGNATION = "stagnation"  # the true error no longer falls: the accuracy limit of the dtype
     INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
+    SINGULAR = "singular"  # A is singular and b not in its range: the least squares solution of least norm
     BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
     DEGREE = "degree"  # the degree asked for does not reach the tolerance
     ROUNDING = "rounding"  # as good as float64 can: rounding alone leaves as much, of A x, or of f(A) v
@@ -190,6 +191,7 @@ class Phase:
     note : what is worth knowing of it
     failure : why it was given up, None where it was not
     weights, interval, predicted_iterations : of the polynomial, as in `nnla.Report`
+    negative_pivots : of a factorisation, None where there is none or they could not be counted
     """
 
     method: str
@@ -212,6 +214,7 @@ class Phase:
     weights: str | None = None
     interval: tuple[float, float] | None = None
     predicted_iterations: float | None = None
+    negative_pivots: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -252,6 +255,10 @@ class Report(ReportBase):
     predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
     predicted_iterations : outer iterations that the engine expected, or None
     warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
+    negative_pivots : negative eigenvalues of A, where a factorisation has counted them; None where none was made, or
+        where it could not
+    null_space : dimension of what is known of the null space of A, 0 where A is not known to be singular
+    inconsistent : norm of the part of b in that null space, which no x reaches, relative to that of b
     phases : what ran, stretch by stretch
     deterministic : no clock had a say in what ran
     versions : versions of the libraries
@@ -290,6 +297,9 @@ class Report(ReportBase):
     predicted_seconds: dict[str, float] | None = None
     predicted_iterations: float | None = None
     warm_start: dict[str, Any] | None = None
+    negative_pivots: int | None = None
+    null_space: int = 0
+    inconsistent: float = 0.0
     phases: tuple[Phase, ...] = ()
     equilibrated_residual: float | None = None
     backward_error: float | None = None

@@ -233,10 +233,11 @@ class SpectralProbe:
         out = np.empty(self.steps)
         tiny = 1e-14 * abs(float(self.alpha[0]))
         for j in range(self.steps):
-            total += np.log(max(float(self.beta[j]), 1e-300) / max(abs(pivot), tiny))
+            total += np.log(max(float(self.beta[j]), 1e-300)) - np.log(max(abs(pivot), tiny, 1e-320))
             out[j] = total
             if j + 1 < self.steps:
-                pivot = float(self.alpha[j + 1]) - float(self.beta[j]) ** 2 / max(abs(pivot), tiny)
+                coupling = float(self.beta[j])
+                pivot = float(self.alpha[j + 1]) - coupling * (coupling / max(abs(pivot), tiny, 1e-320))
         return np.exp(np.clip(out, -690.0, 690.0))
 
     @property

@@ -342,3 +342,14 @@ def test_a_zero_pivot_is_named():
     with pytest.raises(NotPositiveDefiniteError, match="not positive"):
         factor.factor(-B.data)
     np.testing.assert_allclose(factor.factor().solve(B @ np.ones(16)), np.ones(16))  # signs are forgotten
+
+
+def test_pivots_are_those_of_the_rows(rng):
+    A = sp.csr_array(nnla.problems.poisson2d(9))
+    kept = Cholesky(A)
+    with pytest.raises(OptionError, match="no factor yet"):
+        _ = kept.pivots
+    kept.factor()
+    order = kept.order
+    L = np.linalg.cholesky(A.toarray()[np.ix_(order, order)])
+    assert np.allclose(kept.pivots[order], L.diagonal() ** 2, rtol=1e-12)

@@ -226,15 +226,17 @@ def test_an_indefinite_matrix_is_named_where_the_set_up_sees_it():
         nnla.prepare(A, "ic")
 
 
-def test_a_singular_matrix_is_named_and_auto_goes_on_without_a_factor():
-    """It was SciPy's RuntimeError, for "auto" as well."""
+def test_a_singular_matrix_is_factored_beside_its_null_vector():
+    """It was SciPy's RuntimeError, for "auto" as well, and then a refusal."""
     n = 60
     L = sp.diags_array([-np.ones(n - 1), np.r_[1, 2 * np.ones(n - 2), 1], -np.ones(n - 1)], offsets=[-1, 0, 1]).tocsr()
-    with pytest.raises(NotPositiveDefiniteError, match="cannot be factored"):
-        nnla.prepare(L, "direct")
-    P = nnla.prepare(L)
-    assert "cannot be factored" in P.report.fallback
-    assert P.solve(np.arange(n) - (n - 1) / 2).report.converged
+    b = np.arange(n) - (n - 1) / 2
+    for method in ("direct", "auto"):
+        x, report = nnla.prepare(L, method).solve(b)
+        assert report.converged
+        assert report.method == "direct"
+        assert report.null_space == 1
+        assert abs(x.sum()) < 1e-12 * np.abs(x).sum()
 
 
 def test_a_preconditioner_says_what_it_may_be_used_for(system):

@@ -416,7 +416,7 @@ def test_an_exactly_singular_dense_matrix_is_no_warning(method):
     """LU meets a zero pivot: SciPy would warn, and the user can read it in the status."""
     x, report = nnla.solve(np.ones((2, 2)), np.array([1.0, 2.0]), method=method)
     assert not report.converged
-    assert report.status in ("breakdown", "stagnation", "indefinite", "maxiter")
+    assert report.status == "singular"
     assert np.all(np.isfinite(x))
 
 

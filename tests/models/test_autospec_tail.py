@@ -228,3 +228,20 @@ def test_damaged_weights_of_engine_b_leave_the_interval(monkeypatch):
     assert not design.outliers
     assert design.weights == "autospec-cg"
     assert "checksum" in design.fallback
+
+
+@pytest.mark.parametrize("values", [(1, 30), (1, 30, 500), (1, 1e3, 1e6), (1, 1e4)])
+@pytest.mark.parametrize("n", [2, 3, 12, 1000])
+def test_where_every_ritz_value_is_an_outlier(values, n):
+    """It was an IndexError: nothing is left below the outliers for the density to be of."""
+    A = np.diag(np.resize(np.array(values, dtype=float), n))
+    for method in ("autospec", "autospec-tail"):
+        M = nnla.preconditioner(A, method=method, scaling="none")
+        z = M @ np.ones(n)
+        assert np.all(np.isfinite(z))
+        assert z.sum() > 0
+    tail = spectral_tail(M.probe)
+    lam, weight = tail_nodes(M.probe, tail)
+    assert lam.shape == weight.shape
+    assert np.all(np.diff(lam) > 0)
+    assert np.all(weight > 0)

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import nnla
 from nnla import kernels
-from nnla.errors import MissingDependencyError, NNLAError, OptionError
+from nnla.errors import MissingDependencyError, NotPositiveDefiniteError, OptionError
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised, richardson
 from nnla.preconditioners.multigrid import _NumpyCycle, _start, default_smoother, multigrid
 from nnla.preconditioners.multigrid_setup import block_size, build_hierarchy, choose_kind, near_kernel
@@ -327,8 +327,29 @@ def test_singular_coarse_grids(native):
 
 def test_indefinite_matrices_are_named(native):
     A = sp.csr_array(gallery.poisson2d(30) - 3.9 * sp.eye_array(900))
-    with pytest.raises(NNLAError, match="positive definite"):
+    with pytest.raises(NotPositiveDefiniteError, match="positive definite"):  # it was the base class
         multigrid(A, native=native)
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1.0, 1e250])
+def test_coarsening_stops_at_a_null_vector(native, unit):
+    """A coarse operator of a singular matrix had a diagonal of rounding, which was called indefinite, or divided by."""
+    L = sp.csr_array(gallery.poisson2d(40))
+    L.setdiag(0)
+    L = sp.csr_array((L - sp.diags_array(np.asarray(L.sum(axis=1)).ravel())) * unit)
+    A = sp.csr_array(sp.block_diag([L[:400][:, :400], L]))
+    A = A - sp.diags_array(np.asarray(A.sum(axis=1)).ravel())
+    M = multigrid(sp.csr_array(A), native=native)
+    r = np.random.default_rng(0).standard_normal(A.shape[0])
+    z = M.solve(r)
+    assert np.all(np.isfinite(z))
+    assert r @ z > 0
+
+
+def test_a_graded_diagonal_is_no_warning(native):
+    d = np.geomspace(1e-300, 1e300, 400)
+    A = sp.csr_array(sp.diags_array(d))
+    assert np.all(np.isfinite(multigrid(A, native=native).solve(np.sqrt(d))))
 
 
 def test_bad_options(native):

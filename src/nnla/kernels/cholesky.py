@@ -112,6 +112,13 @@ class Cholesky:
         """The unknowns in the order of elimination, (n,) int32: row k of L belongs to row order[k] of A."""
         return self._native.order()
 
+    @property
+    def pivots(self) -> np.ndarray:
+        """The pivots of the last factor, (n,), each at the row of A that it is of. Cost: a pass over them."""
+        if not self._native.factored:
+            raise OptionError("there is no factor yet; call factor() first")
+        return self._native.pivots()
+
     def factor(
         self, data: np.ndarray | None = None, *, max_bytes: float = math.inf, indefinite: bool = False
     ) -> Cholesky:

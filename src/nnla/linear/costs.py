@@ -111,8 +111,8 @@ class Costs:
     def __init__(self, op: Operator, columns: int = 1, *, timed: bool = True) -> None:
         self.timed = timed
         self.n, self.columns = op.n, columns
-        self._known = op.nnz is not None
         self.nnz = int(op.nnz) if op.nnz is not None else op.n
+        self._dense = op.csr is None and op.nnz == op.n**2
         self.sparse = op.csr is not None
         self._system = op.native
         self.speeds = PLAIN if self._system is None else NATIVE
@@ -176,8 +176,7 @@ class Costs:
     def direct(self, flops: float | None = None) -> float:
         """A direct solution; ``flops`` where an analysis has counted them."""
         if not self.sparse:
-            dense = self._known and self.n <= 4000 and self.nnz == self.n**2
-            return self.machine * 2e-11 * self.n**3 if dense else np.inf
+            return self.machine * 2e-11 * self.n**3 if self._dense and self.n <= 4000 else np.inf
         if self._system is None and self.n > _LARGEST_LU:
             return np.inf
         s, flops = self.speeds, self.flops if flops is None else flops

@@ -145,7 +145,7 @@ def _light(op: Operator, b: Any, spreads: bool) -> tuple[float, np.ndarray | Non
         low, high = known
         if not spreads and not high > _UNIFORM * math.sqrt(op.n) * low:
             return low, None
-        return low, op.space.host(op.diagonal())
+        return low, op.space.host(op.scaling_diagonal())
     sizes = op.row_sizes
     if sizes is None or not float(sizes.max()) > 0:
         return 0.0, None

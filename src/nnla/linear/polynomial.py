@@ -209,7 +209,9 @@ def _one(run: Run, M: PolynomialPreconditioner) -> Generator[Stretch, None, Stat
 def _ended(stretch: Stretch) -> Generator[Stretch, None, Status]:
     """The stretch, for the caller to advance, and what it ended in."""
     yield stretch
-    return stretch.end().status
+    exhausted = stretch.exhausted
+    status = stretch.end().status
+    return Status.STAGNATION if exhausted else status  # by no limit of the caller's
 
 
 def _interval_instead(run: Run, M: PolynomialPreconditioner) -> PolynomialPreconditioner:

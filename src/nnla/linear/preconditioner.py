@@ -20,6 +20,7 @@ from nnla.types import SpectralProbe
 __all__ = ["PolynomialPreconditioner", "choose_scaling", "precision_of", "preconditioner", "quick_dtype"]
 
 DEFAULT_DEGREE = 11
+_LEAST = 1e-100  # unit of A up to which, and to its inverse, squares stay in the range of float64, with room
 
 
 class PolynomialPreconditioner(BoundPolynomial):
@@ -180,6 +181,12 @@ def preconditioner(
         raise OptionError(
             f"the probe is of scaling {probe.scaling!r}, the preconditioner of {base.name!r}; pass scaling="
         )
+    top = probe.lambda_max
+    if top > 0 and not _LEAST < top < 1 / _LEAST:
+        raise OptionError(
+            f"the eigenvalues of A reach {top:.3g}, and a polynomial in them leaves the range of float64; pass "
+            "scaling='jacobi', or rescale A"
+        )
     degree = DEFAULT_DEGREE if degree is None else degree
     design = design_polynomial(probe, method=method, degree=degree, rtol=rtol, engine=engine)
     seconds = time.perf_counter() - started
@@ -188,6 +195,8 @@ def preconditioner(
 
 def choose_scaling(op: Operator, asked: Any = "auto") -> Any:
     """The scaling asked for; "auto" is "jacobi" where the diagonal is known and varies, else "none", the same then.
+
+    Where the diagonal is beyond 1e100 or below 1e-100 it is "jacobi", too: squares of such numbers over- or underflow.
 
     Cost: a pass over the diagonal, where it is known.
 
@@ -201,7 +210,7 @@ def choose_scaling(op: Operator, asked: Any = "auto") -> Any:
     if diagonal is None:
         return "none"
     low, high = float(diagonal.min()), float(diagonal.max())
-    return "jacobi" if high > 1.0001 * low else "none"
+    return "jacobi" if high > 1.0001 * low or not _LEAST < high < 1 / _LEAST else "none"
 
 
 def quick_dtype(op: Operator, base: Scaling) -> str:

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import OptionError, ShapeError, TimeLimitError
+from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError, TimeLimitError
 from nnla.kernels.interruption import time_limit
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
 from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import kind_of, with_kind
+from nnla.linear.nullspace import NullSpace, null_space_in_units, with_null_space
 from nnla.linear.options import Options, check_numbers
 from nnla.linear.polynomial import begin_instead, plain_method, polynomial_for, polynomial_stretches, probe_for
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling
 from nnla.linear.report import solution_of
 from nnla.linear.setup import CLASSICAL, Setup, SetupReport, make_setup
+from nnla.linear.singular import Beside, look_for_null_vectors
 from nnla.linear.state import Run
 from nnla.linear.units import Units, comfortable, scaled_preconditioner
 from nnla.operators.arrays import alike
@@ -44,6 +46,15 @@ def in_units(op: Operator, options: Options, rows: np.ndarray | None) -> Options
     if isinstance(M, PolynomialPreconditioner) and M.rows is not None and np.array_equal(M.rows, rows):
         return replace(options, M=M.inside())
     return replace(options, M=scaled_preconditioner(op, M, rows))
+
+
+# How CG with these ends where CG without them may go on. An M of an indefinite A may be indefinite, too, and plain CG
+# then finds out which of the two it is.
+_LOST = {
+    "fcg": (Status.BREAKDOWN, Status.STAGNATION),
+    "amg": (Status.BREAKDOWN, Status.STAGNATION),
+    "ic": (Status.BREAKDOWN,),
+}
 
 
 class BoundPreconditioner(CallableOperator):
@@ -105,6 +116,7 @@ class Prepared:
     setup : what was made: factor, scaling, hierarchy or polynomial; None where the first steps of a solve are to
         be its probe, as in `nnla.solve`
     inner, rows : the operator to compute with, by default A, and exponents, as `nnla.linear.units.comfortable` has them
+    null : NullSpace of ``inner``, None where A is not known to be singular
     """
 
     operator: Operator
@@ -112,6 +124,7 @@ class Prepared:
     setup: Setup | None = None
     inner: Any = None
     rows: np.ndarray | None = None
+    null: NullSpace | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", self.inner or self.operator)
@@ -198,19 +211,22 @@ class Prepared:
         self, run: Run, x0: Any, warm: Callable[[Run], None] | None = None, timeout: float | None = None
     ) -> Solution:
         """Start a run, warm where a function for that is given, and take it to its end, or to that of its time."""
+        beside: Beside | None = None
         run.deterministic = self.options.deterministic
         try:
             with time_limit(timeout):
                 run.start(x0, self.rows)
+                beside = None if self.null is None else Beside(run, self.null)
                 if warm is not None and not run.finished:
                     warm(run)
                 if not run.finished:
                     _Methods(run, self.options, self.setup).solve()
+                beside = look_for_null_vectors(run, beside)
         except TimeLimitError:
             if timeout is None or time.perf_counter() - run.started < timeout:
                 raise  # the caller's own limit
             run.time_out()
-        return solution_of(run)
+        return solution_of(run) if beside is None else beside.solution()
 
     def _made(self) -> Setup:
         if self.setup is None:
@@ -232,6 +248,7 @@ def prepare(
     seed: int = 0,
     solves: int = 10,
     deterministic: bool = False,
+    nullspace: Any = None,
 ) -> Prepared:
     """Set a method up for A, once: factor, incomplete factor, hierarchy, or probe and polynomial.
 
@@ -245,6 +262,7 @@ def prepare(
     seed : of the random start of a probe
     solves : right-hand sides that "auto" is to weigh the set-up against
     deterministic : as in `nnla.solve`
+    nullspace : as in `nnla.solve`
 
     Returns
     -------
@@ -281,11 +299,12 @@ def prepare(
     check_numbers(rtol)
     if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or not 1 <= solves <= 10**9:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
-    op = as_operator(A)
+    op, null = with_null_space(as_operator(A), nullspace)
     inner, rows = comfortable(op)
+    inner, null = null_space_in_units(inner, null, rows)
     options = with_kind(inner, in_units(inner, options, rows))
-    setup = make_setup(inner, options, rtol, seed, int(solves), started)
-    return Prepared(op, options, setup, inner, rows)
+    setup = make_setup(inner, options, rtol, seed, int(solves), started, null)
+    return Prepared(op, options, setup, inner, rows, null)
 
 
 class _Methods:
@@ -323,24 +342,36 @@ class _Methods:
             solve_auto(run, options.degree, options.probe_steps, options.engine)
 
     def _classical(self, method: str) -> None:
+        run = self.run
+        try:
+            base = self._classical_base(method)
+        except NotPositiveDefiniteError as error:
+            run.decline(method, f"{method}: {error}; CG without it instead")
+            self._without()
+            return
+        flexible = method == "fcg"
+        run.iterate(base, method, scaling=base.name, flexible=flexible, reason="asked for", note=base.note)
+        if method in ("fcg", "ic", "amg") and run.status in _LOST[method] and not run.finished:
+            what = "flexible CG with M" if flexible else f"CG with {method}"
+            run.give_up(f"{what} ended in {run.status.value}; CG without it from the current iterate instead")
+            self._without()
+
+    def _without(self) -> None:
+        begin_instead(self.run, bind_scaling(self.run.op, choose_scaling(self.run.op))).finish()
+
+    def _classical_base(self, method: str) -> Scaling:
         run, options = self.run, self.options
         if self.setup is not None and self.setup.base is not None:
-            base = self.setup.base
-        else:
-            if method == "ic":
-                run.reorder()
-            base = (
-                bind_amg(run.op)
-                if method == "amg"
-                else bind_scaling(run.op, CLASSICAL[method] if options.M is None else options.M)
-            )
-            run.setup += base.seconds
-        run.iterate(base, method, scaling=base.name, flexible=method == "fcg", reason="asked for", note=base.note)
-        if method == "fcg" and run.status in (Status.BREAKDOWN, Status.STAGNATION) and not run.finished:
-            run.give_up(
-                f"flexible CG with M ended in {run.status.value}; CG without it from the current iterate instead"
-            )
-            begin_instead(run, bind_scaling(run.op, choose_scaling(run.op))).finish()
+            return self.setup.base
+        if method == "ic":
+            run.reorder()
+        base = (
+            bind_amg(run.op)
+            if method == "amg"
+            else bind_scaling(run.op, CLASSICAL[method] if options.M is None else options.M)
+        )
+        run.setup += base.seconds
+        return base
 
     def _polynomial(self, method: str) -> None:
         run, options, setup = self.run, self.options, self.setup
@@ -363,7 +394,13 @@ class _Methods:
 
     def _base(self) -> Scaling:
         op, options = self.run.op, self.options
-        return bind_scaling(op, options.M if options.M is not None else choose_scaling(op, options.scaling))
+        if options.M is not None:
+            return bind_scaling(op, options.M)
+        try:
+            return bind_scaling(op, choose_scaling(op, options.scaling))
+        except NotPositiveDefiniteError as error:
+            self.run.decline(options.method, f"scaling: {error}; another scaling instead")
+            return bind_scaling(op, choose_scaling(op))
 
     def _given(self, M: PolynomialPreconditioner) -> None:
         run = self.run

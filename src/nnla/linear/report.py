@@ -72,6 +72,7 @@ def solution_of(run: Run) -> Solution:
         predicted_seconds=run.predicted_seconds,
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
+        negative_pivots=max((p.negative_pivots for p in run.phases if p.negative_pivots is not None), default=None),
         phases=tuple(run.phases),
         versions=library_versions(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nnla.krylov.probes import probe as run_probe
 from nnla.linear.choice import TINY, Choice
 from nnla.linear.costs import Costs
 from nnla.linear.direct import Factor, factorise
+from nnla.linear.nullspace import NullSpace
 from nnla.linear.options import Options
 from nnla.linear.polynomial import PROBE_STEPS
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling, quick_dtype
@@ -102,13 +103,21 @@ class Setup:
         return self.base
 
 
-def make_setup(op: Operator, options: Options, rtol: float, seed: int, solves: int, started: float) -> Setup:
-    """Set up the method asked for, or that "auto" finds cheapest for so many right-hand sides.
+def make_setup(
+    op: Operator,
+    options: Options,
+    rtol: float,
+    seed: int,
+    solves: int,
+    started: float,
+    null: NullSpace | None = None,
+) -> Setup:
+    """Set up the method asked for, or that "auto" finds cheapest for so many right-hand sides, beside a null space.
 
     Cost: that of the method; see `nnla.prepare`.
     """
     before = op.products
-    maker = _Maker(op, options, rtol, seed)
+    maker = _Maker(op, options, rtol, seed, null)
     if isinstance(options.M, PolynomialPreconditioner):
         facts: dict[str, Any] = {"polynomial": options.M, "method": options.M.design.method}
     elif options.iteration == "auto":
@@ -145,8 +154,8 @@ def _polynomial_facts(M: PolynomialPreconditioner | None) -> dict[str, Any]:
 
 
 class _Maker:
-    def __init__(self, op: Operator, options: Options, rtol: float, seed: int) -> None:
-        self.op, self.options, self.rtol, self.seed = op, options, rtol, seed
+    def __init__(self, op: Operator, options: Options, rtol: float, seed: int, null: NullSpace | None) -> None:
+        self.op, self.options, self.rtol, self.seed, self.null = op, options, rtol, seed, null
         self.reason = "asked for"
         self.failures: list[str] = []
         self.predicted: dict[str, float] | None = None
@@ -156,11 +165,14 @@ class _Maker:
         op, options = self.op, self.options
         if method == "direct":
             try:
-                return {"method": method, "factor": factorise(op, analysed)}
+                factor = factorise(op, analysed)
             except (RuntimeError, np.linalg.LinAlgError) as error:
                 raise NotPositiveDefiniteError(
                     f"A cannot be factored ({error}); where b is in its range, method='cg' solves the system"
                 ) from error
+            if factor.objection is not None:
+                self.failures.append(factor.objection)
+            return {"method": method, "factor": factor}
         if method == "amg":
             return {"method": method, "base": bind_amg(op)}
         ordered = self._ordered() if method == "ic" or method in POLYNOMIAL_METHODS else {}
@@ -170,12 +182,21 @@ class _Maker:
             return {"method": method, "base": bind_scaling(there, scaling)} | ordered
         scaling = options.M if options.M is not None else choose_scaling(op, options.scaling)
         base = bind_scaling(there, scaling)
-        probe = probe or run_probe(there, options.probe_steps or PROBE_STEPS, seed=self.seed, scaling=scaling)
+        probe = probe or self._probe(there, scaling, ordered.get("order"))
         design = design_polynomial(probe, method=method, degree=options.degree, rtol=self.rtol, engine=options.engine)
         M = PolynomialPreconditioner(there, base, design, probe, dtype=options.precision or quick_dtype(there, base))
         if design.fallback is not None:
             self.failures.append(design.fallback)
         return {"method": method, "polynomial": M} | ordered
+
+    def _probe(self, op: Operator, scaling: Any, order: np.ndarray | None = None) -> SpectralProbe:
+        steps = self.options.probe_steps or PROBE_STEPS
+        if self.null is None:
+            return run_probe(op, steps, seed=self.seed, scaling=scaling)
+        v = np.random.default_rng(self.seed).standard_normal(op.n)
+        v -= self.null.part(v)  # the eigenvalue 0 is not of the problem
+        start = v if order is None else v[order]
+        return replace(run_probe(op, steps, start=start, scaling=scaling), seed=self.seed)
 
     def _ordered(self) -> dict[str, Any]:
         # a user's own scaling is in the user's order
@@ -201,7 +222,7 @@ class _Maker:
                 return facts
         scaling = choose_scaling(op)
         started = time.perf_counter()
-        probe = run_probe(op, options.probe_steps or PROBE_STEPS, seed=self.seed, scaling=scaling)
+        probe = self._probe(op, scaling)
         costs.observe(solves * (time.perf_counter() - started), probe.steps)
         plain = "jacobi" if scaling == "jacobi" else "cg"
         choice = Choice(op, costs, plain, options.degree, options.engine)

@@ -11,6 +11,7 @@ from typing import Any
 from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import with_kind
+from nnla.linear.nullspace import null_space_in_units, with_null_space
 from nnla.linear.options import METHODS, Options, check_numbers
 from nnla.linear.prepare import Prepared, in_units
 from nnla.linear.state import Run
@@ -41,6 +42,7 @@ def solve(
     dtype: Any = None,
     timeout: float | None = None,
     deterministic: bool = False,
+    nullspace: Any = None,
 ) -> Solution:
     """Solve A x = b for symmetric positive definite A, and say what it took.
 
@@ -80,6 +82,8 @@ def solve(
         second by everything but a product with a LinearOperator, LAPACK and SuperLU
     deterministic : let no clock decide anything: "auto" then chooses from counts of operations, as if it ran on the
         machine of its constants, and chooses the same every time
+    nullspace : (n,) or (n, m) vectors that A maps to zero, such as the rigid motions of a free body. What the entries
+        show is found without: isolated unknowns, and a null vector on a connected component
 
     Returns
     -------
@@ -152,13 +156,15 @@ def solve(
         raise OptionError("warm_start has no effect on method='direct'; leave it out")
     op = as_operator(A)
     before = op.products if op is A else 0
+    op, null = with_null_space(op, nullspace)
     warm = None if warm_start is None else partial(_warm, warm_start=warm_start)
     # a guess of a network, or a space, is of A as it is
     inner, rows = comfortable(op) if warm is None else (op, None)
+    inner, null = null_space_in_units(inner, null, rows)
     options = with_kind(inner, in_units(inner, options, rows))
     run = Run(inner, inner.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
     # Nothing is set up beforehand: the first steps of the solve are its probe.
-    return Prepared(op, options, None, inner, rows).carry_out(run, x0, warm, timeout)
+    return Prepared(op, options, None, inner, rows, null).carry_out(run, x0, warm, timeout)
 
 
 def _warm(run: Run, warm_start: Any) -> None:

@@ -409,6 +409,11 @@ class Stretch:
         """Whether CG has neither converged nor failed, and may do more iterations."""
         return self.result.status is Status.MAXITER and (self._probing or self.result.iterations < self.limit)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether a limit has ended it that the caller of the solve did not set."""
+        return self._run.maxiter is None and self.result.status is Status.MAXITER and not self.goes_on
+
     def advance(self, iterations: int | None = None) -> CGResult:
         """So many iterations more, as far as the limit allows; by default to the end."""
         left = self.limit - self.result.iterations

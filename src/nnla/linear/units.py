@@ -54,7 +54,7 @@ def comfortable(op: Operator) -> tuple[Operator, np.ndarray | None]:
     if high - low <= _COMFORT:
         exponents = np.full(op.n, -((low + high) // 4), dtype=np.int64)
     else:
-        diagonal = op.space.host(op.diagonal())
+        diagonal = op.space.host(op.scaling_diagonal())
         exponents = -(np.frexp(diagonal)[1].astype(np.int64) // 2)
     scaled = op.scaled(exponents)
     return (op, None) if scaled is None else (scaled, exponents)

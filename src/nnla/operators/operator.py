@@ -64,7 +64,10 @@ class Operator:
     device : the torch device, None for NumPy
     csr : float64 ``csr_array`` with sorted, unique, int32 indices (int64 if needed), None unless sparse NumPy
     products : products with A so far, of the thread that asks; a block of k vectors counts k
+    ground : (rows, amounts) to add to the diagonal of a singular A so that factors of it exist; None as a rule
     """
+
+    ground: tuple[np.ndarray, np.ndarray] | None = None
 
     def __init__(
         self, matrix: Any, nnz: int | None = None, structure: Structure | None = None, space: Space = NUMPY
@@ -148,13 +151,53 @@ class Operator:
         known = self.space.dense(self.matrix)
         return self.space.host(self.matvec(self.as_vector(np.eye(self.n)))) if known is None else known
 
+    def grounded(self, rows: np.ndarray, amounts: np.ndarray) -> Operator:
+        """The same operator, counting into the same number, that is known to be singular; see `definite`.
+
+        Parameters
+        ----------
+        rows, amounts : what to add to the diagonal, a row for each null vector
+        """
+        other = copy.copy(self)
+        other.ground = (rows, amounts)
+        return other
+
+    def definite(self) -> Any:
+        """The entries, `csr` or `dense`, with `ground` on the diagonal: what incomplete and complete factors are of.
+
+        Where b is orthogonal to the null vectors, A x = b is solved by the same x with that and without.
+
+        Cost: none for an A that is not known to be singular, else a copy.
+        """
+        if self.ground is None:
+            return self.dense() if self.csr is None else self.csr
+        rows, amounts = self.ground
+        if self.csr is None:
+            dense = self.dense().copy()
+            dense[rows, rows] += amounts
+            return dense
+        added = sp.csr_array((amounts, (rows, rows)), shape=self.shape)
+        result = sp.csr_array(self.csr + added)
+        narrow = self.csr.indices.dtype
+        result.indices, result.indptr = result.indices.astype(narrow), result.indptr.astype(narrow)
+        result.has_canonical_format = True
+        return result
+
     def diagonal(self) -> Any:
         """The diagonal, a new float64 vector (n,) of the operator's kind; None if only products are known."""
         return self.space.diagonal(self.matrix) if self._structure is None else self._structure.diagonal.copy()
 
+    def scaling_diagonal(self) -> Any:
+        """`diagonal`, with its largest entry in the place of zeros, those of isolated unknowns: any number will do."""
+        diagonal = self.diagonal()
+        if diagonal is None or float(diagonal.min()) != 0:
+            return diagonal
+        host = self.space.host(diagonal)
+        return self.space.own(np.where(host != 0, host, np.max(host)))
+
     @property
     def diagonal_range(self) -> tuple[float, float] | None:
-        """The smallest and the largest diagonal entry; None if only products are known.
+        """The smallest and the largest diagonal entry, zeros left out; None if only products are known.
 
         Cost: a pass over the diagonal, once.
         """
@@ -163,6 +206,8 @@ class Operator:
             if diagonal is None:
                 return None
             host = self.space.host(diagonal)
+            if not host.all():
+                host = host[host != 0]
             self._diagonal_range = float(host.min()), float(host.max())
         return self._diagonal_range
 
@@ -218,13 +263,16 @@ class Operator:
         csr = permute(self.csr, order) if matrix is None else matrix
         other = Operator(csr, int(csr.nnz), space=self.space)
         other._counter = self._counter
+        if self.ground is not None:
+            rows, amounts = self.ground
+            other.ground = (np.argsort(order)[rows], amounts)
         return other
 
     @property
     def native(self) -> NativeSystem | None:
         """The matrix for the native kernels, each form made when it is asked for; None where they cannot take it."""
         if self._forms is None:
-            self._forms = self.space.native(self.matrix, self.diagonal)
+            self._forms = self.space.native(self.matrix, self.scaling_diagonal)
         return self._forms
 
     # -- vectors -----------------------------------------------------------------------------------------

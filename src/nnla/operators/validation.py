@@ -132,7 +132,7 @@ def check_csr(csr: Any, eps: float, definite: bool = True) -> None:
             a_ij, a_ji = (np.asarray(csr[rows, columns]).ravel() for rows, columns in ((i, j), (j, i)))
             _raise_if_asymmetric(i, j, a_ij, a_ji, diagonal, eps, partial(_outline_of_csr, csr))
     if definite:
-        _check_diagonal(diagonal)
+        _check_diagonal(diagonal, lambda rows: abs(csr[rows]).sum(axis=1))
 
 
 def check_dense(dense: np.ndarray, eps: float, definite: bool = True, block: int = 512) -> None:
@@ -161,7 +161,7 @@ def check_dense(dense: np.ndarray, eps: float, definite: bool = True, block: int
         i, j, a_ij, a_ji = (np.concatenate(part) for part in zip(*found, strict=True))
         _raise_if_asymmetric(i, j, a_ij, a_ji, dense.diagonal(), eps, partial(_outline_of_dense, dense, block))
     if definite:
-        _check_diagonal(dense.diagonal())
+        _check_diagonal(dense.diagonal(), lambda rows: np.abs(dense[rows]).sum(axis=1))
 
 
 def symmetry_rtol(eps: float) -> float:
@@ -258,8 +258,17 @@ def _raise_if_asymmetric(
     )
 
 
-def _check_diagonal(diagonal: np.ndarray) -> None:
+def _check_diagonal(diagonal: np.ndarray, sizes: Callable[[np.ndarray], Any]) -> None:
+    """Raise unless the diagonal is positive, but for rows that are zero: unknowns that nothing is tied to.
+
+    ``sizes`` gives the sums of the magnitudes of some rows.
+    """
     bad = np.flatnonzero(~(diagonal > 0))
+    if len(bad):
+        zero = np.ravel(sizes(bad)) == 0
+        if zero.all() and len(bad) == len(diagonal):
+            raise NotPositiveDefiniteError("A is not positive definite: all its entries are zero; check its assembly")
+        bad = bad[~zero]
     if len(bad):
         row = int(bad[0])
         raise NotPositiveDefiniteError(
@@ -282,10 +291,10 @@ def check_torch(matrix: Any, eps: float, definite: bool = True) -> None:
     `check_dense`.
     """
     torch = sys.modules["torch"]
-    if matrix.device.type != "cpu" and symmetric_on_device(matrix):
-        if definite:
-            _check_diagonal(to_numpy(torch_diagonal(matrix)))
-    elif matrix.layout == torch.strided:
+    on_device = matrix.device.type != "cpu" and symmetric_on_device(matrix)
+    if on_device and (not definite or bool((torch_diagonal(matrix) > 0).all())):
+        return
+    if matrix.layout == torch.strided:
         check_dense(to_numpy(matrix), eps, definite)
     else:
         n = matrix.shape[0]

@@ -252,7 +252,7 @@ def gmres_polynomial(alpha: Any, beta: Any, degree: int) -> Recurrence:
     last = np.zeros(m)
     last[-1] = 1.0
     column = np.linalg.solve(T, last)
-    T[:, -1] += beta[m - 1] ** 2 * column
+    T[:, -1] += beta[m - 1] * (beta[m - 1] * column)  # in this order nothing overflows
     roots = np.linalg.eigvals(T)
     if np.max(np.abs(roots.imag)) > 1e-8 * np.max(np.abs(roots)) or np.any(roots.real == 0):
         raise OptionError("the probe's harmonic Ritz values are not real; the operator is not definite")

@@ -183,9 +183,11 @@ def ic0(
             "and must be positive"
         )
     if factor is None:
+        what = f"at shift {tried:g} the pivot of row {row} (from 0) is {pivot:.3g} times its diagonal entry"
+        if automatic:
+            raise IncompleteFactorizationError(f"no incomplete Cholesky factor: even {what}; A may be indefinite")
         raise IncompleteFactorizationError(
-            f"no incomplete Cholesky factor: at shift {tried:g} the pivot of row {row} (from 0) is {pivot:.3g} times "
-            "its diagonal entry; pass shift='auto' or a larger shift"
+            f"no incomplete Cholesky factor: {what}; pass shift='auto' or a larger shift"
         )
     return IncompleteCholesky(factor, tried, share, time.perf_counter() - start)
 

@@ -162,7 +162,7 @@ def multigrid(
     ------
     MissingDependencyError
         PyAMG is not installed.
-    NNLAError
+    NotPositiveDefiniteError
         No hierarchy for this matrix: it is not positive definite.
     OptionError
         Unknown kind, a smoother that is not positive on its level, or too many entries for 32-bit indices.

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla import kernels
-from nnla.errors import MissingDependencyError, NNLAError, OptionError
+from nnla.errors import MissingDependencyError, NotPositiveDefiniteError, OptionError
 from nnla.kernels.arrays import csr_arrays, plain
 from nnla.kernels.sparse import sound
 
@@ -75,8 +75,8 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
     ------
     MissingDependencyError
         PyAMG is not installed.
-    NNLAError
-        A coarse operator has a diagonal that is not positive: A is not positive definite.
+    NotPositiveDefiniteError
+        The diagonal of A is not positive, or that of a coarse operator is negative beyond rounding.
     OptionError
         Unknown kind, or a matrix with more than 2^31 entries.
 
@@ -104,14 +104,12 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
         block = block_size(A)
     levels: list[Level] = []
     candidate = near_kernel(A, pieces) if kind == "aggregation" and block == 1 else np.ones(A.shape[0])
+    if not np.all(A.diagonal() > 0):
+        raise NotPositiveDefiniteError(
+            "multigrid needs a positive diagonal; A is not positive definite, or has isolated unknowns"
+        )
     while True:
-        diagonal = A.diagonal()
-        if not np.all(diagonal > 0):
-            raise NNLAError(
-                f"level {len(levels)} of the multigrid hierarchy has a diagonal entry that is not positive: A is not "
-                "positive definite, or singular; use method='cg' or check A"
-            )
-        levels.append(Level(A, None, 1.0 / np.sqrt(diagonal)))
+        levels.append(Level(A, None, 1.0 / np.sqrt(A.diagonal())))
         if A.shape[0] <= _COARSEST or len(levels) == _MOST_LEVELS:
             break
         if kind == "aggregation":
@@ -121,9 +119,28 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
             P = _split(pieces, A)
         if P is None or P.shape[1] > 0.9 * P.shape[0]:
             break
+        coarse = pieces.galerkin(A, P)
+        if not _sound(A, P, coarse, len(levels)):
+            break
         levels[-1].P = P
-        A = pieces.galerkin(A, P)
+        A = coarse
     return Hierarchy(levels, kind, reason, block)
+
+
+def _sound(A: Any, P: Any, coarse: Any, level: int) -> bool:
+    """Whether the Galerkin operator has a diagonal beyond rounding: where not, a vector of P is a null vector of A.
+
+    Cost: two passes over P.
+    """
+    energy = sp.csr_array((P.data**2, P.indices, P.indptr), shape=P.shape).T @ A.diagonal()
+    rounding = 64 * np.finfo(np.float64).eps * energy
+    diagonal = coarse.diagonal()
+    if np.any(diagonal < -rounding):  # p'Ap < 0 for a vector of P
+        row = int(np.argmin(diagonal + rounding))
+        raise NotPositiveDefiniteError(
+            f"A is not positive definite: p'Ap = {diagonal[row]:.3g} for a vector p of level {level} of the hierarchy"
+        )
+    return bool(np.all(diagonal > rounding))
 
 
 def choose_kind(A: Any, native: bool = True) -> tuple[str, int, str]:
@@ -186,7 +203,7 @@ def near_kernel(A: Any, pieces: _Pieces) -> np.ndarray:
     if positive > _FEW_POSITIVE:
         signs = ones
     best = ones
-    for x in (signs, signs / np.sqrt(diagonal / diagonal.max())):
+    for x in (signs, signs * (np.sqrt(diagonal.max()) / np.sqrt(diagonal))):
         for _ in range(_RELAXATIONS):  # before the comparison: a few rows tied to ground must not decide it
             x = x - (0.5 / diagonal) * (A @ x)
         value = float(x @ (A @ x) / (x @ (diagonal * x)))
@@ -252,8 +269,8 @@ class _Pieces:
         coo = A.tocoo()
         off = (coo.row != coo.col) & (coo.data != 0)
         i, j, a = coo.row[off], coo.col[off], coo.data[off]
-        d = A.diagonal()
-        size = np.abs(a) / np.sqrt(np.abs(d[i] * d[j]))
+        root = np.sqrt(np.abs(A.diagonal()))
+        size = np.abs(a) / root[i] / root[j]
         total = size.sum()
         smallest, largest = np.full(A.shape[0], np.inf), np.zeros(A.shape[0])
         np.minimum.at(smallest, i, np.abs(a))
@@ -280,7 +297,7 @@ class _Pieces:
         s = np.array(signs)
         d = np.sqrt(np.abs(A.diagonal()))
         off = coo.row != coo.col
-        a = (s[coo.row] * s[coo.col] * coo.data / (d[coo.row] * d[coo.col]))[off]
+        a = (s[coo.row] * s[coo.col] * (coo.data / d[coo.row] / d[coo.col]))[off]
         total = np.abs(a).sum()
         return s, float(a[a > 0].sum() / total) if total > 0 else 0.0
 
@@ -293,11 +310,14 @@ class _Pieces:
         if block > 1:
             nodes = A.shape[0] // block
             coo = A.tocoo()
+            coo.data = np.ldexp(coo.data, -int(np.frexp(np.max(np.abs(coo.data)))[1]))  # squares stay in the range
             squares = sp.coo_array((coo.data**2, (coo.row // block, coo.col // block)), shape=(nodes, nodes)).tocsr()
-            d = np.sqrt(squares.diagonal())  # type: ignore[index]
+            d, squares = np.sqrt(squares.diagonal()), squares.tocoo()  # type: ignore[index]
         else:
-            squares, d = A.power(2), np.abs(A.diagonal())
-        return _strong(squares.tocoo(), theta, d)
+            squares, root = A.tocoo(), np.sqrt(np.abs(A.diagonal()))
+            squares.data = (squares.data / root[squares.row] / root[squares.col]) ** 2
+            d = np.ones(A.shape[0])
+        return _strong(squares, theta, d)
 
     def classical_strength(self, A: Any, theta: float) -> Pattern:
         coo = A.tocoo()

@@ -103,7 +103,7 @@ def bind_scaling(op: Operator, scaling: str | Any = "none") -> Scaling:
 
         started = time.perf_counter()
         # A factor rounded to float32 is still symmetric positive definite, and as good.
-        factor = ic0(op.csr, shift="auto", modified="auto", dtype=np.float32, triangle="upper")
+        factor = ic0(op.definite(), shift="auto", modified="auto", dtype=np.float32, triangle="upper")
         cost = 1.0 if factor.native is not None else 2.5
         return Scaling("ic", factor.solve, time.perf_counter() - started, cost, None, factor.native, "", factor.shift)
     raise OptionError(f"unknown scaling {scaling!r}; choose from {', '.join(SCALINGS)}")
@@ -114,7 +114,7 @@ def bind_amg(op: Operator) -> Scaling:
 
     Raises
     ------
-    OptionError, MissingDependencyError, NNLAError
+    OptionError, MissingDependencyError, NotPositiveDefiniteError
         No entries, no PyAMG, or no hierarchy for this matrix.
 
     Notes
@@ -129,12 +129,12 @@ def bind_amg(op: Operator) -> Scaling:
 
     if op.csr is None:
         raise OptionError("method='amg' needs a SciPy sparse matrix")
-    cycle = multigrid(op.csr)
+    cycle = multigrid(op.definite())
     return Scaling("amg", cycle.solve, cycle.seconds, cycle.work, None, cycle.native, cycle.describe())
 
 
 def _jacobi(op: Operator) -> Scaling:
-    diagonal = op.diagonal()
+    diagonal = op.scaling_diagonal()
     if diagonal is None:
         raise OptionError("Jacobi scaling needs the diagonal, which this operator does not offer; use 'none'")
     inverse = 1.0 / diagonal
