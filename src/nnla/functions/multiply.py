@@ -89,9 +89,9 @@ def funm_multiply(
     the Ritz values can mean, given the mass that V can have there; for polynomials by the largest deviation from f
     where a Lanczos run of at least ``degree`` steps on a random combination of the columns says that eigenvalues can
     be, and by P on the rest of the spectrum. A polynomial whose degree was not given is raised until that is within
-    ``rtol``, and Lanczos takes over where degree 1024 is not enough or V lies in a small invariant subspace; a result that is not
-    within the tolerance says so in ``report.converged``. Norms of A, V and f may be anything that float64 holds; below
-    2.2e-308 the tolerance is absolute.
+    ``rtol``, and Lanczos takes over where degree 1024 is not enough or V lies in a small invariant subspace; a result
+    that is not within the tolerance says so in ``report.converged``. Norms of A, V and f may be anything that float64
+    holds; below 2.2e-308 the tolerance is absolute.
 
     References
     ----------
