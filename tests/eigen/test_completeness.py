@@ -292,3 +292,28 @@ def test_a_stress_of_families_units_and_methods():
             np.testing.assert_allclose(w / unit, wanted, atol=1e-9 * values[-1], rtol=0, err_msg=f"{case} {options}")
             said += 1
     assert said > 60
+
+
+def test_zeros_stored_on_one_side_only():
+    A = nnla.problems.poisson2d(20).tocoo()
+    parts = np.r_[A.data, 0.0, 0.0], (np.r_[A.row, 0, 0], np.r_[A.col, 300, 200])
+    one_sided = sp.csr_array(sp.coo_array(parts, shape=A.shape))
+    assert one_sided.nnz == A.nnz + 2
+    for method in ("auto", "direct", "autospec"):
+        report = right(one_sided, 3, np.linalg.eigvalsh(A.toarray()), method=method)
+        assert report.nnz == one_sided.nnz
+
+
+def test_a_start_of_any_size():
+    A = nnla.problems.poisson2d(20)
+    values = np.linalg.eigvalsh(A.toarray())
+    for size in (1e300, 1e-300):
+        right(A, 3, values, v0=np.linspace(-1, 2, 400) * size)
+
+
+def test_an_unfinished_filter_returns_no_less_than_the_probe_had():
+    d = np.r_[np.geomspace(0.05, 200, 29), 237.6]
+    for maxiter in (4, 5, 6):
+        options = {"ncv": 9, "which": "LA", "return_report": True}
+        probe = nnla.eigsh(np.diag(d), 4, maxiter=3, **options)[0]
+        assert np.all(nnla.eigsh(np.diag(d), 4, maxiter=maxiter, **options)[0] >= probe - 1e-9)

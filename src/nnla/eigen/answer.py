@@ -42,8 +42,10 @@ def warning_of(report: EigenReport) -> str:
     return f"eigsh: the {report.k} pairs have converged, but copies or others before them may be missing; {remedy}"
 
 
-def make_report(op: Operator, job: Job, w: np.ndarray, residuals: np.ndarray, unit: int) -> EigenReport:
-    """The report of a job, its figures in the user's unit: 2^unit times those of the job."""
+def make_report(
+    op: Operator, job: Job, w: np.ndarray, residuals: np.ndarray, unit: int, nnz: int | None
+) -> EigenReport:
+    """The report of a job, its figures in the user's unit: 2^unit times those of the job; nnz is of the user's A."""
     good = residuals <= _bound(job, w)
     met = bool(np.all(good)) and w.size == job.k
     limited = job.noise > 0 and job.floor > job.tol * job.norm
@@ -62,7 +64,7 @@ def make_report(op: Operator, job: Job, w: np.ndarray, residuals: np.ndarray, un
         method=job.method,
         which=job.which,
         n=op.n,
-        nnz=op.nnz,
+        nnz=nnz,
         k=job.k,
         ncv=job.ncv,
         tol=max(job.tol, job.floor / job.norm) if limited else job.tol,

@@ -96,7 +96,7 @@ def solve_inverse(
         job.shifts.append(job.shift)
         meter = Meter(job, "iterate")
         space = ThickRestart(solve, op.n, job.ncv, begin, rng, locked=locked)
-        previous, search = search, Search(op, space, job.k, o, job.target, job.floor, inverse_of=s)
+        previous, search = search, Search(op, space, job.k, o, job.target, floor=job.floor, inverse_of=s)
         if previous is not None and locked is not None:
             search.inherit(previous)
         better = None

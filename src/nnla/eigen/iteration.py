@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnla.eigen.filter_choice import FilterChoice
@@ -37,7 +39,8 @@ class Search:
     k : pairs wanted
     orientation : 1.0 where the largest eigenvalues of A are wanted, -1.0 where the smallest
     target : a pair is accepted at ``||A v - lambda v|| <= target``, if that resolves the wanted eigenvalues, too
-    floor : residual that rounding leaves; no less is asked for
+    floor : residual that rounding leaves: no less is asked for, and a search that stands still ends. Without one, the
+        target is all, and the search goes on
     choice : the filter that F is; None where F is A or -A
     width : length of the spectrum of A, where there is a filter
     noise : of a product, relative to its size, where that is more than the rounding of float64
@@ -47,6 +50,7 @@ class Search:
     ----------
     restarts : fillings of the subspace
     history : estimated residual of the worst of the k wanted pairs after each
+    worst_accepted : residual of the pair that was locked last
     values, thetas : eigenvalues of the locked vectors in the order of locking, and what F makes of them
     misled : the filter turned out to be none for the wanted pairs
     stagnated : pairs were accepted that rounding keeps from the target
@@ -59,20 +63,24 @@ class Search:
         k: int,
         orientation: float,
         target: float,
-        floor: float,
         choice: FilterChoice | None = None,
         width: float = 0.0,
+        *,
+        floor: float | None = None,
         inverse_of: float | None = None,
         noise: float = 0.0,
     ) -> None:
         self.op, self.space, self.k = op, space, k
-        self.orientation, self.target, self.floor, self.choice = orientation, target, floor, choice
+        self.orientation, self.target, self.choice = orientation, target, choice
+        self.floor = target if floor is None else floor
+        self._still = math.inf if floor is None else _STILL_NOISY if noise > 0 else _STILL
         self._inverse_of, self._noise = inverse_of, noise
         # first guess of the residual in A by that in F, until there is one of either
         self._ratio = 1.0 if choice is None else 0.5 * width
         self.restarts = self._locked = self._locked_at = 0
         self.history: list[float] = []
         self.stagnated = self.misled = False
+        self.worst_accepted = 0.0
         self.values: list[float] = []
         self.thetas: list[float] = []
 
@@ -142,10 +150,9 @@ class Search:
         self._locked_at = self.restarts if len(self.values) > self._locked else self._locked_at
         self._locked = len(self.values)
         since = self.restarts - self._locked_at
-        span = _STILL_NOISY if self._noise > 0 else _STILL
-        if since < span or len(self.history) < span:
+        if min(since, len(self.history)) < self._still:
             return False
-        return self.history[-1] > 0.5 * self.history[-span]
+        return self.history[-1] > 0.5 * self.history[-int(self._still)]
 
     def _restart(self, wanted: int) -> int:
         """One filling, what it brings, and the shrinking; how many pairs were locked."""
@@ -191,6 +198,7 @@ class Search:
             if cut is not None and self.orientation * (value - cut) < 0:
                 self.misled = True
                 break
+            self.worst_accepted = residual
             self.values.append(value)
             self.thetas.append(float(space.theta[i]))
             found += 1
@@ -220,17 +228,17 @@ class Search:
 
     # -- the answer ------------------------------------------------------------------------------------
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pairs(self, spare: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The k best pairs: eigenvalues increasing (k,), vectors (n, k), true residual norms (k,).
 
         Rayleigh-Ritz of A itself in the span of the locked vectors and, where fewer than k are locked, of the leading
-        Ritz vectors. Cost: two products a vector.
+        Ritz vectors and of ``spare`` rows. Cost: two products a vector.
         """
         space = self.space
         short = max(self.k - space.locked, 0)
         rows = space.locked_vectors()
         if short:
-            rows = np.concatenate([rows, space.kept_vectors(short)])
+            rows = np.concatenate([rows, space.kept_vectors(short), *([] if spare is None else [spare])])[: space.n]
         Q, _ = np.linalg.qr(rows.T)
         AQ = np.stack([multiply(self.op, np.ascontiguousarray(q)) for q in Q.T], axis=1)
         H = Q.T @ AQ

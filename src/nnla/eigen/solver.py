@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -20,7 +21,7 @@ from nnla.eigen.state import Job, Meter, make_job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.units import in_good_units, unscaled_values
 from nnla.eigen.verification import conclude
-from nnla.errors import NotConvergedWarning, ShapeError, WeightsError
+from nnla.errors import NonFiniteError, NotConvergedWarning, OptionError, ShapeError, WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.arrays import to_numpy
 from nnla.operators.gradients import vectors_without_derivative
@@ -139,6 +140,8 @@ def eigsh(
         if start.ndim != 1 or not np.any(start):
             raise ShapeError("v0 must be one vector (n,) that is not zero")
         start = start / np.abs(start).max()
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise OptionError(f"seed must be an integer of at least 0, got {seed!r}")
     op, unit = in_good_units(given)
     job.seed, job.verify, job.started, job.before = None if v0 is not None else seed, verify, started, op.products
     rng = np.random.default_rng(seed)
@@ -153,7 +156,7 @@ def eigsh(
     if unit:  # what the values lose where float64 ends is missing from the pairs
         residuals = residuals + np.abs(np.ldexp(answer, -unit) - w)
     vectors = V if op.xp == "numpy" else op.as_vector(V)
-    report = make_report(op, job, w, residuals, unit)
+    report = make_report(op, job, w, residuals, unit, given.nnz)
     if return_report:
         return answer, vectors, report
     if not (report.converged and (report.verified or not verify)):
@@ -274,7 +277,7 @@ def _iterate(
     top, bottom = float(space.theta[0]), float(space.theta[-1])
     job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
     far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
-    search = Search(op, space, job.k, o, job.target, job.floor, noise=job.noise)
+    search = Search(op, space, job.k, o, job.target, floor=job.floor, noise=job.noise)
     unfiltered = _why_unfiltered(op, job, width)
     search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
     if unfiltered is None and search.done:
@@ -288,6 +291,7 @@ def _iterate(
     if job.method == "auto":
         _choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
+    job.spare = search.space.kept_vectors(job.k).copy()
     if job.method == "dense":
         return _dense(op, job)
     if job.method == "direct":
@@ -300,11 +304,12 @@ def _iterate(
     for attempt in range(_FILTERS_TRIED):
         if job.left == 0:
             return _conclude(op, job, search, rng)
-        search = _filtered(op, job, search, far, rng)
-        if not search.misled:
-            return _conclude(op, job, search, rng)
+        with contextlib.suppress(NonFiniteError):  # the values of a filter may leave the range of float64
+            search = _filtered(op, job, search, far, rng)
+            if not search.misled:
+                return _conclude(op, job, search, rng)
         far -= o * 0.05 * width  # the other end may reach further, too
-        job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut of the one before"
+        job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut before, or values overflowed"
     if job.left == 0:
         return _conclude(op, job, search, rng)
     job.method, job.filter = "plain", None
@@ -314,7 +319,7 @@ def _iterate(
         return o * multiply(op, v)
 
     space = _space(op, job, search, oriented, rng)
-    last = Search(op, space, job.k, o, search.target, search.floor, noise=job.noise).inherit(search)
+    last = Search(op, space, job.k, o, search.target, floor=search.floor, noise=job.noise).inherit(search)
     return _conclude(op, job, _run(op, job, last, new=True), rng)
 
 
@@ -382,7 +387,7 @@ def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.rand
     space = _space(op, job, previous, F, rng)
     meter.end()
     search = Search(
-        op, space, job.k, job.orientation, previous.target, previous.floor, choice, window.width, noise=job.noise
+        op, space, job.k, job.orientation, previous.target, choice, window.width, floor=previous.floor, noise=job.noise
     )
     return _run(op, job, search.inherit(previous), new=True)
 

@@ -135,6 +135,7 @@ class Job:
     shifts: list[float] = field(default_factory=list[float])
     count_below: int | None = None
     count_at: float | None = None
+    spare: np.ndarray | None = None  # what the probe held, as rows: a filter that does not end may hold less
     phases: list[EigenPhase] = field(default_factory=list[EigenPhase])
 
     @property
@@ -173,15 +174,15 @@ def make_job(
     probe_restarts: Any, engine: Any,
 ) -> Job:  # fmt: skip
     """A `Job` from the options of `eigsh` for a matrix of order n; OptionError names what is wrong with them."""
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    if which not in ("SA", "LA"):
+    if not isinstance(which, str) or which not in ("SA", "LA"):
         raise OptionError(
             f"which must be 'SA' (smallest) or 'LA' (largest eigenvalues), got {which!r}; for those nearest to a "
             "number use scipy.sparse.linalg.eigsh(A, sigma=...)"
         )
     _integer("k", k, 1, n)
-    if not 0 <= float(tol) < 1:
+    if not 0 <= _number("tol", tol) < 1:
         raise OptionError(f"tol must be at least 0 and less than 1, got {tol!r}")
     usual = n if n <= _SMALL else max(4 * k, 20) if k <= 30 else 2 * k + 60
     # one more than k at least: the last direction is where the subspace grows
@@ -190,7 +191,7 @@ def make_job(
         raise OptionError(f"degree= is of a filter, and method={method!r} has none")
     if cut is not None and method != "chebyshev":
         raise OptionError("cut= is for method='chebyshev'")
-    if cut is not None and not 1.0 <= float(cut) < np.inf:
+    if cut is not None and not 1.0 <= _number("cut", cut) < np.inf:
         raise OptionError(f"cut must be at least 1 (in units of k), got {cut!r}")
     if engine is not None:
         if method not in ("autospec", "autospec-paper", "auto"):
@@ -211,6 +212,15 @@ def make_job(
         else _integer("probe_restarts", probe_restarts, 1, 10**6),
         engine=engine,
     )
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
+        raise OptionError(f"{name} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"{name} must be a number, got {value!r}") from None
 
 
 def _integer(name: str, value: Any, low: int, high: int) -> int:

@@ -21,10 +21,12 @@ _GOOD = 2.0**-300, 2.0**300  # a norm whose square, times any n, is no concern
 def in_good_units(op: Operator) -> tuple[Operator, int]:
     """The operator 2^-e A and e, so that its largest entry is about 1; A itself and 0 where that is needless.
 
-    Exact but for entries 2^1022 times smaller than the largest. Products of the new operator are its own.
+    Zeros that are stored are left out: they may be stored on one side of the diagonal only. Exact but for entries
+    2^1022 times smaller than the largest. Products of the new operator are its own.
 
     Cost: a pass over the entries, or a product where they are not known; a copy of the entries if they are scaled.
     """
+    op = _without_stored_zeros(op)
     size = _largest(op)
     if size == 0 or _GOOD[0] <= size <= _GOOD[1] or not math.isfinite(size):
         return op, 0
@@ -39,6 +41,15 @@ def in_good_units(op: Operator) -> tuple[Operator, int]:
     if op.nnz is None:
         return Operator(Products(_Scaled(op, -e), op.n)), e
     return Operator(_torch_scaled(op.matrix, -e), op.nnz, space=op.space), e
+
+
+def _without_stored_zeros(op: Operator) -> Operator:
+    csr = op.csr
+    if csr is None or np.count_nonzero(csr.data) == csr.nnz:
+        return op
+    clean = csr.copy()
+    clean.eliminate_zeros()
+    return Operator(clean, int(clean.nnz))
 
 
 def unscaled(value: float, e: int) -> float:

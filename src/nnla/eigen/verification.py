@@ -40,7 +40,7 @@ def conclude(
     """
     job.stagnated = search.stagnated
     if not search.done or not job.verify:
-        return search.pairs()
+        return search.pairs(job.spare)
     if search.complete:
         job.verified = True
         return search.pairs()
@@ -79,7 +79,7 @@ def _able_to_judge(op: Operator, search: Search, rng: np.random.Generator) -> Se
     space = ThickRestart(BoundFilter(op, matched.recurrence), op.n, search.space.size, None, rng, locked=locked)
     space.steps, space.work = search.space.steps, search.space.work
     width = abs(far - search.values[search.best[0]])
-    other = Search(op, space, search.k, search.orientation, search.target, search.floor, matched, width)
+    other = Search(op, space, search.k, search.orientation, search.target, matched, width, floor=search.floor)
     other.restarts, other.history = search.restarts, search.history
     return other.inherit(search)
 
