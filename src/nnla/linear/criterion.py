@@ -100,9 +100,10 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
 
     Notes
     -----
-    With b uniform over the rows, or concentrated on light ones, ||b|| <= sqrt(n) d_min ||D^-1 b||, whatever the
-    diagonal: such systems are judged by ||r|| alone. Where the left side is ten times the right one, heavy rows
-    dominate b (Dirichlet values by a penalty are the usual case), and ||r|| <= rtol ||b|| says little of the others.
+    With b uniform over the rows, ||b|| <= sqrt(2) d ||D^-1 b|| with the median d of the diagonal, whatever that is, and
+    with b on the light half ||b|| <= d ||D^-1 b||: such systems are judged by ||r|| alone. Where the left side exceeds
+    10 sqrt(n) d ||D^-1 b||, rows heavier than most dominate b (Dirichlet values by a penalty are the usual case), and
+    ||r|| <= rtol ||b|| says little of the others.
     ||D^-1/2 r|| is the residual of the equilibrated system, and ||D^-1 r|| is in units of x.
 
     Cost: none where the diagonal spreads by less than that; else a few passes over b.
@@ -126,9 +127,10 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
     else:
         weights = [None, (diagonal / low) ** -0.5, low / diagonal]
     weights = [None if w is None else space.own(w) for w in weights]
+    typical = float(np.median(diagonal)) / low  # not the lightest: a few odd rows are no sign of heavy ones elsewhere
     unit = Criterion(space, sizes, weights, [one] * 3, one)
     parts = [unit._norm(index, b, None) for index in range(3)]
-    needed = (sizes > 0) & (spreads | (sizes > _UNIFORM * math.sqrt(op.n) * parts[2]))
+    needed = (sizes > 0) & (spreads | (sizes > _UNIFORM * math.sqrt(op.n) * typical * parts[2]))
     if not needed.any():
         return plain
     factors = [np.where(needed, np.divide(sizes, part, out=one * 0, where=part > 0), 0.0) for part in parts]
