@@ -1,6 +1,5 @@
 // nnla.kernels._native: the STREAM triad, the yardstick of benchmarks/kernels.py.
 #include <algorithm>
-#include <stdexcept>
 
 #include "bind.hpp"
 #include "steps.hpp"
@@ -12,9 +11,9 @@ namespace nnla {
 
 void bind_bandwidth(nb::module_& m) {
     m.def("triad",
-          [](double q, Input<double> b, Input<double> c, Output<double> a) {
+          [](double q, Values b, Values c, Output<double> a) {
               const std::size_t n = a.size();
-              if (b.size() != n || c.size() != n) throw std::invalid_argument("vectors of different lengths");
+              require(b.size() == n && c.size() == n, "vectors of different lengths");
               const double *from = b.data(), *other = c.data();
               double* to = a.data();
               LongCall call;
@@ -23,6 +22,7 @@ void bind_bandwidth(nb::module_& m) {
               parallel(static_cast<int>(parts), [&](int part) {
                   const std::size_t lo = std::min(n, static_cast<std::size_t>(part) * each);
                   const std::size_t hi = part + 1 == static_cast<int>(parts) ? n : std::min(n, lo + each);
+                  tick(static_cast<std::int64_t>(hi - lo));
                   if (lo < hi) isa().vectors.triad(lo, hi, q, from, other, to);
               });
           },

@@ -10,7 +10,7 @@ namespace nnla {
 namespace {
 
 template <class Index, class Look>
-nb::object look_at(Input<Index> indptr, Input<Index> indices, Input<double> data, Look look) {
+nb::object look_at(Input<Index> indptr, Input<Index> indices, Values data, Look look) {
     if (indptr.size() == 0) throw std::invalid_argument("indptr needs n + 1 entries");
     const auto n = static_cast<std::int64_t>(indptr.size()) - 1;
     const CsrArrays<Index> A{n, static_cast<std::int64_t>(std::min(indices.size(), data.size())), indptr.data(),
@@ -31,21 +31,21 @@ nb::object look_at(Input<Index> indptr, Input<Index> indices, Input<double> data
 template <class Index> void bind_for(nb::module_& m) {
     m.def(
         "check_spd",
-        [](Input<Index> indptr, Input<Index> indices, Input<double> data, double rtol) {
+        [](Input<Index> indptr, Input<Index> indices, Values data, double rtol) {
             return look_at<Index>(indptr, indices, data, [rtol](const CsrArrays<Index>& A, double* d, CsrFacts& facts) {
                 return check_spd(A, rtol, d, facts);
             });
         },
-        "indptr"_a.noconvert(), "indices"_a.noconvert(), "data"_a.noconvert(), "rtol"_a,
+        "indptr"_a, "indices"_a, "data"_a, "rtol"_a,
         "Facts on a CSR matrix that is canonical, finite, symmetric up to rounding, of positive diagonal; else None.");
     m.def(
         "describe_csr",
-        [](Input<Index> indptr, Input<Index> indices, Input<double> data) {
+        [](Input<Index> indptr, Input<Index> indices, Values data) {
             return look_at<Index>(indptr, indices, data, [](const CsrArrays<Index>& A, double* d, CsrFacts& facts) {
                 return describe(A, d, facts);
             });
         },
-        "indptr"_a.noconvert(), "indices"_a.noconvert(), "data"_a.noconvert(),
+        "indptr"_a, "indices"_a, "data"_a,
         "Facts on a canonical CSR matrix, whatever its values; None where it is not canonical.");
 }
 

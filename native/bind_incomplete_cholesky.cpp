@@ -1,8 +1,7 @@
-// nnla.kernels._native: incomplete Cholesky. Shapes are validated by nnla.preconditioners.incomplete_cholesky.
+// nnla.kernels._native: incomplete Cholesky; see nnla.preconditioners.incomplete_cholesky.
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 
-#include <stdexcept>
 #include <tuple>
 
 #include "bind.hpp"
@@ -15,9 +14,9 @@ namespace {
 
 using Made = std::tuple<std::unique_ptr<IncompleteCholesky>, std::int32_t, bool, double, double>;
 
-Made factor(Input<std::int32_t> start, Input<std::int32_t> column, Input<double> value, double modified, double shift,
-            bool automatic, bool single, bool upper) {
-    if (start.shape(0) == 0 || column.shape(0) != value.shape(0)) throw std::invalid_argument("not CSR arrays");
+Made factor(Indices start, Indices column, Values value, double modified, double shift, bool automatic, bool single,
+            bool upper) {
+    require_square(start, column, value, Columns::ascending);
     const SymmetricRows A{static_cast<std::int32_t>(start.shape(0) - 1), start.data(), column.data(), value.data(),
                           upper};
     LongCall call;
@@ -29,10 +28,10 @@ Made factor(Input<std::int32_t> start, Input<std::int32_t> column, Input<double>
 }
 
 inline void check(const IncompleteCholesky& self, std::size_t r, std::size_t z) {
-    if (static_cast<std::int64_t>(r) != self.size() || r != z) throw std::invalid_argument("wrong length");
+    require(static_cast<std::int64_t>(r) == self.size() && r == z, "a vector of another length than the matrix");
 }
 
-void solve(IncompleteCholesky& self, Input<double> r, Output<double> z) {
+void solve(IncompleteCholesky& self, Values r, Output<double> z) {
     check(self, r.shape(0), z.shape(0));
     const double* in = r.data();
     double* out = z.data();
@@ -40,12 +39,9 @@ void solve(IncompleteCholesky& self, Input<double> r, Output<double> z) {
     self.apply(in, out);
 }
 
-using BlockIn = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using BlockOut = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-void solve_block(IncompleteCholesky& self, BlockIn r, BlockOut z) {
+void solve_block(IncompleteCholesky& self, InputBlock<double> r, OutputBlock<double> z) {
     check(self, r.shape(0), z.shape(0));
-    if (r.shape(1) != z.shape(1)) throw std::invalid_argument("wrong number of columns");
+    require(r.shape(1) == z.shape(1), "blocks of different shapes");
     const double* in = r.data();
     double* out = z.data();
     const std::int64_t k = static_cast<std::int64_t>(r.shape(1));

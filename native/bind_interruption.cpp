@@ -1,4 +1,4 @@
-// nnla.kernels._native: signals and limits of time in long calls; see nnla.kernels.interruption.
+// nnla.kernels._native: signals and limits of time in long calls (see nnla.kernels.interruption); errors of our own.
 #include <limits>
 #include <optional>
 #include <nanobind/stl/optional.h>
@@ -38,6 +38,8 @@ void bind_interruption(nb::module_& m) {
         } catch (const TimeLimit&) {
             const nb::object error = nb::module_::import_("nnla.errors").attr("TimeLimitError");
             PyErr_SetString(error.ptr(), "the limit of time is over; allow more seconds, or a larger tolerance");
+        } catch (const BadArrays& wrong) {
+            PyErr_SetString(nb::module_::import_("nnla.errors").attr("ShapeError").ptr(), wrong.what());
         }
     });
     m.def(

@@ -14,16 +14,15 @@ using namespace nb::literals;
 namespace nnla {
 namespace {
 
-CsrView view(const Input<std::int32_t>& indptr, const Input<std::int32_t>& indices, const Input<double>& data,
-             std::int64_t columns) {
-    const auto rows = static_cast<std::int64_t>(indptr.size()) - 1;
-    if (rows < 0 || indptr.data()[rows] != static_cast<std::int64_t>(indices.size()) || indices.size() != data.size())
-        throw std::invalid_argument("the arrays of a CSR matrix do not fit together");
-    return {rows, columns, indptr.data(), indices.data(), data.data()};
+CsrView view(const Indices& indptr, const Indices& indices, const Values& data, std::int64_t columns) {
+    const std::int64_t nnz = require_rows(indptr, indices, columns, Columns::any);
+    require(nnz == static_cast<std::int64_t>(indices.size()) && indices.size() == data.size(),
+            "the arrays of a CSR matrix do not fit together");
+    return {rows_of(indptr), columns, indptr.data(), indices.data(), data.data()};
 }
 
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
+CsrView square(const Indices& indptr, const Indices& indices, const Values& data) {
+    return view(indptr, indices, data, rows_of(indptr));
 }
 
 template <class T> nb::ndarray<nb::numpy, T, nb::ndim<1>> give(std::vector<T>&& values) {
@@ -42,33 +41,33 @@ template <class F> CsrArrays unlocked(const F& f) {
     return f();
 }
 
-CsrView pattern(const Input<std::int32_t>& indptr, const Input<std::int32_t>& indices, std::int64_t columns) {
-    const auto rows = static_cast<std::int64_t>(indptr.size()) - 1;
-    if (rows < 0 || indptr.data()[rows] != static_cast<std::int64_t>(indices.size()))
-        throw std::invalid_argument("the arrays of a pattern do not fit together");
-    return {rows, columns, indptr.data(), indices.data(), nullptr};
+CsrView pattern(const Indices& indptr, const Indices& indices, std::int64_t columns) {
+    const std::int64_t nnz = require_rows(indptr, indices, columns, Columns::any);
+    require(nnz == static_cast<std::int64_t>(indices.size()), "the arrays of a pattern do not fit together");
+    return {rows_of(indptr), columns, indptr.data(), indices.data(), nullptr};
 }
 
 }  // namespace
 
 void bind_multigrid(nb::module_& m) {
-    using Index = Input<std::int32_t>;
-    using Values = Input<double>;
     nb::class_<Multigrid, Preconditioner>(m, "Multigrid", "A symmetric V-cycle with polynomial smoothers.")
         .def("add_level",
-             [](Multigrid& mg, Index indptr, Index indices, Values data, Values scale, Index P_indptr, Index P_indices,
+             [](Multigrid& mg, Indices indptr, Indices indices, Values data, Values scale, Indices P_indptr, Indices P_indices,
                 Values P_data, Values coarse_scale) {
                  const auto columns = static_cast<std::int64_t>(coarse_scale.size());
                  const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(scale.size()));
                  const CsrView P = view(P_indptr, P_indices, P_data, columns);
                  require(A.rows == A.columns && P.rows == A.rows, "the matrices of a level do not fit together");
+                 require(mg.levels() == 0 || mg.coarse_size() == A.rows, "the levels do not fit together");
                  LongCall call;
                  mg.add_level(A, scale.data(), P, coarse_scale.data());
              })
         .def("add_coarsest",
-             [](Multigrid& mg, Index indptr, Index indices, Values data, Values scale) {
+             [](Multigrid& mg, Indices indptr, Indices indices, Values data, Values scale) {
                  const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(scale.size()));
                  require(A.rows == A.columns, "the scale of a level does not fit its matrix");
+                 require(mg.levels() == 0 || mg.coarse_size() == A.rows, "the levels do not fit together");
+                 LongCall call;
                  mg.add_coarsest(A, scale.data());
              })
         .def("invert",
@@ -126,8 +125,8 @@ void bind_multigrid(nb::module_& m) {
             LongCall call;
             mg.apply(from, to);
         });
-    m.def("coarsening_traits", [](Index indptr, Index indices, Values data, double theta) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+    m.def("coarsening_traits", [](Indices indptr, Indices indices, Values data, double theta) {
+        const CsrView A = square(indptr, indices, data);
         Traits t;
         {
             LongCall call;
@@ -135,8 +134,8 @@ void bind_multigrid(nb::module_& m) {
         }
         return nb::make_tuple(t.positive, t.weak, t.uniform);
     });
-    m.def("balancing_signs", [](Index indptr, Index indices, Values data, double theta) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+    m.def("balancing_signs", [](Indices indptr, Indices indices, Values data, double theta) {
+        const CsrView A = square(indptr, indices, data);
         double* signs;
         auto out = new_vector<double>(static_cast<std::size_t>(A.rows), &signs);
         double positive;
@@ -146,40 +145,42 @@ void bind_multigrid(nb::module_& m) {
         }
         return nb::make_tuple(out, positive);
     });
-    m.def("transpose_pattern", [](Index indptr, Index indices, std::int64_t columns) {
+    m.def("transpose_pattern", [](Indices indptr, Indices indices, std::int64_t columns) {
         const CsrView A = pattern(indptr, indices, columns);
         return give(unlocked([&] { return transpose(A); }), false);
     });
-    m.def("symmetric_strength", [](Index indptr, Index indices, Values data, double theta, int block) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+    m.def("symmetric_strength", [](Indices indptr, Indices indices, Values data, double theta, int block) {
+        const CsrView A = square(indptr, indices, data);
         require(block > 0 && A.rows % block == 0, "the block size does not divide the matrix");
         return give(unlocked([&] { return symmetric_strength(A, theta, block); }), false);
     });
-    m.def("classical_strength", [](Index indptr, Index indices, Values data, double theta) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+    m.def("classical_strength", [](Indices indptr, Indices indices, Values data, double theta) {
+        const CsrView A = square(indptr, indices, data);
         return give(unlocked([&] { return classical_strength(A, theta); }), false);
     });
-    m.def("smoothed_prolongator", [](Index indptr, Index indices, Values data, Index C_indptr, Index C_indices, int block,
-                                     Index aggregate, Values candidate) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+    m.def("smoothed_prolongator", [](Indices indptr, Indices indices, Values data, Indices C_indptr, Indices C_indices, int block,
+                                     Indices aggregate, Values candidate) {
+        const CsrView A = square(indptr, indices, data);
         require(block > 0 && A.rows % block == 0, "the block size does not divide the matrix");
         const CsrView C = pattern(C_indptr, C_indices, A.rows / block);
         require(C.rows == C.columns && static_cast<std::int64_t>(aggregate.size()) == A.rows &&
                     static_cast<std::int64_t>(candidate.size()) == A.rows,
                 "the parts of a prolongator do not fit together");
+        for (std::int64_t i = 0; i < A.rows; ++i)
+            require(aggregate.data()[i] >= -1 && aggregate.data()[i] < A.rows, "an aggregate is out of range");
         return give(unlocked([&] { return smoothed_prolongator(A, C, block, aggregate.data(), candidate.data()); }));
     });
     m.def("classical_prolongator",
-          [](Index indptr, Index indices, Values data, Index C_indptr, Index C_indices, Index splitting) {
-              const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+          [](Indices indptr, Indices indices, Values data, Indices C_indptr, Indices C_indices, Indices splitting) {
+              const CsrView A = square(indptr, indices, data);
               const CsrView C = pattern(C_indptr, C_indices, A.rows);
               require(C.rows == A.rows && static_cast<std::int64_t>(splitting.size()) == A.rows,
                       "the parts of a prolongator do not fit together");
               return give(unlocked([&] { return classical_prolongator(A, C, splitting.data()); }));
           });
-    m.def("galerkin", [](Index indptr, Index indices, Values data, Index P_indptr, Index P_indices, Values P_data,
+    m.def("galerkin", [](Indices indptr, Indices indices, Values data, Indices P_indptr, Indices P_indices, Values P_data,
                          std::int64_t columns) {
-        const CsrView A = view(indptr, indices, data, static_cast<std::int64_t>(indptr.size()) - 1);
+        const CsrView A = square(indptr, indices, data);
         const CsrView P = view(P_indptr, P_indices, P_data, columns);
         require(A.rows == P.rows, "the prolongator does not fit the matrix");
         return give(unlocked([&] { return galerkin(A, P); }));

@@ -6,9 +6,12 @@
 #include <cstdlib>
 #include <memory>
 
+#include "interruption.hpp"
 #include "prefetch.hpp"
 
 namespace nnla {
+
+constexpr std::int64_t kBlock = 1024;  // rows between two ticks
 
 // What later stages ask about a matrix, gathered while its entries pass by anyway.
 struct CsrFacts {
@@ -36,6 +39,7 @@ template <class Index> bool sound_rows(const CsrArrays<Index>& A, CsrFacts& fact
     for (std::int64_t top = 0; top < A.n; top += 16) {
         const std::int64_t end = std::min(A.n, top + 16);
         Index width = 0;
+        if (top % kBlock == 0) tick(2 * kBlock);
         for (std::int64_t i = top; i < end; ++i) {
             // compared, not subtracted: garbage must not overflow
             if (A.indptr[i + 1] < A.indptr[i] || A.indptr[i + 1] > A.capacity) return false;
@@ -111,46 +115,50 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
     const bool far = scattered(A);
     bool exact = true, constant = true, nonpositive = true;
     std::int64_t bandwidth = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        Index k = cursor[i];
-        const Index end = A.indptr[i + 1];
-        if (k >= end || A.indices[k] != i) return false;
-        const double pivot = A.data[k];
-        if (!(pivot > 0) || !std::isfinite(pivot)) return false;
-        diagonal[i] = pivot;
-        constant &= pivot == diagonal[0];
-        std::int64_t last = i;
-        if (far && i + 2 * kAhead < n) {
-            // Without branches on the columns, which nobody could predict: what is no upper entry asks for row i,
-            // which is at hand.
-            for (Index q = A.indptr[i + 2 * kAhead]; q < A.indptr[i + 2 * kAhead + 1]; ++q) {
-                const std::int64_t j = A.indices[q];
-                NNLA_PREFETCH(&cursor[j > i && j < n ? j : i]);
+    for (std::int64_t top = 0; top < n; top += kBlock) {
+        const std::int64_t last_row = std::min(n, top + kBlock);
+        tick(2 * (static_cast<std::int64_t>(A.indptr[last_row]) - A.indptr[top]) + 8 * kBlock);
+        for (std::int64_t i = top; i < last_row; ++i) {
+            Index k = cursor[i];
+            const Index end = A.indptr[i + 1];
+            if (k >= end || A.indices[k] != i) return false;
+            const double pivot = A.data[k];
+            if (!(pivot > 0) || !std::isfinite(pivot)) return false;
+            diagonal[i] = pivot;
+            constant &= pivot == diagonal[0];
+            std::int64_t last = i;
+            if (far && i + 2 * kAhead < n) {
+                // Without branches on the columns, which nobody could predict: what is no upper entry asks for row i,
+                // which is at hand.
+                for (Index q = A.indptr[i + 2 * kAhead]; q < A.indptr[i + 2 * kAhead + 1]; ++q) {
+                    const std::int64_t j = A.indices[q];
+                    NNLA_PREFETCH(&cursor[j > i && j < n ? j : i]);
+                }
+                for (Index q = A.indptr[i + kAhead]; q < A.indptr[i + kAhead + 1]; ++q) {
+                    const std::int64_t j = A.indices[q];
+                    const Index mirror = cursor[j > i && j < n ? j : i];
+                    NNLA_PREFETCH(A.indices + mirror);
+                    NNLA_PREFETCH(A.data + mirror);
+                }
             }
-            for (Index q = A.indptr[i + kAhead]; q < A.indptr[i + kAhead + 1]; ++q) {
-                const std::int64_t j = A.indices[q];
-                const Index mirror = cursor[j > i && j < n ? j : i];
-                NNLA_PREFETCH(A.indices + mirror);
-                NNLA_PREFETCH(A.data + mirror);
+            for (++k; k < end; ++k) {
+                const std::int64_t j = A.indices[k];
+                if (j <= last || j >= n) return false;
+                last = j;
+                const Index mirror = cursor[j];
+                // A cursor that runs past its own row is found out when that row's turn comes.
+                if (mirror >= end_of_all || A.indices[mirror] != i) return false;
+                cursor[j] = mirror + 1;
+                const double upper = A.data[k], lower = A.data[mirror];
+                if (!std::isfinite(upper)) return false;
+                if (upper != lower) {
+                    if (!rounding.explains(i, j, upper, lower)) return false;
+                    exact = false;
+                }
+                nonpositive &= (upper <= 0) & (lower <= 0);
             }
+            bandwidth = std::max(bandwidth, last - i);
         }
-        for (++k; k < end; ++k) {
-            const std::int64_t j = A.indices[k];
-            if (j <= last || j >= n) return false;
-            last = j;
-            const Index mirror = cursor[j];
-            // A cursor that runs past its own row is found out when that row's turn comes.
-            if (mirror >= end_of_all || A.indices[mirror] != i) return false;
-            cursor[j] = mirror + 1;
-            const double upper = A.data[k], lower = A.data[mirror];
-            if (!std::isfinite(upper)) return false;
-            if (upper != lower) {
-                if (!rounding.explains(i, j, upper, lower)) return false;
-                exact = false;
-            }
-            nonpositive &= (upper <= 0) & (lower <= 0);
-        }
-        bandwidth = std::max(bandwidth, last - i);
     }
     facts.bandwidth = bandwidth;
     facts.constant_diagonal = constant;
@@ -163,6 +171,8 @@ template <class Index> bool check_spd(const CsrArrays<Index>& A, double rtol, do
 template <class Index> bool describe(const CsrArrays<Index>& A, double* diagonal, CsrFacts& facts) {
     if (!sound_rows(A, facts)) return false;
     for (std::int64_t i = 0; i < A.n; ++i) {
+        if (i % kBlock == 0)
+            tick(8 * kBlock + static_cast<std::int64_t>(A.indptr[std::min(A.n, i + kBlock)]) - A.indptr[i]);
         double pivot = 0;
         std::int64_t last = -1;
         bool nonpositive = true;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "interruption.hpp"
 #include "panel.hpp"
 #include "threads.hpp"
 
@@ -19,9 +20,11 @@ using Long = std::int64_t;
 // One pass: the entry (i, j), j < i, must be the next one of row j beyond its diagonal.
 void require_symmetric(const Pattern& a) {
     std::vector<Int> next(a.n);
+    Ticker ticker;
     for (Int i = 0; i < a.n; ++i) {
         Int p = a.indptr[i];
         const Int end = a.indptr[i + 1];
+        ticker(4 * (end - p) + 8);
         Int before = -1;
         for (; p < end && a.indices[p] < i; ++p) {
             const Int j = a.indices[p];
@@ -43,15 +46,16 @@ void require_symmetric(const Pattern& a) {
         if (next[i] != a.indptr[i + 1]) throw std::invalid_argument("the pattern is not symmetric");
 }
 
-constexpr Int kOuter = 96;            // columns of a panel that are factored before the others are updated
+constexpr Int kOuter = static_cast<Int>(kPanelColumns);
 constexpr double kParallel = 2e7;     // operations from which threads pay for being woken
 constexpr double kParallelFront = 4e6;
 
 // The work on one front after the other, and what they leave for their parents.
 class Fronts {
   public:
-    Fronts(const Pattern& a, const Symbolic& s, const double* data, double* panels, const Long need[2], int threads)
-        : a_(a), s_(s), data_(data), panels_(panels), threads_(threads), local_(s.n), map_(s.longest),
+    Fronts(const Pattern& a, const Symbolic& s, const double* data, double* panels, double* signs, const Long need[2],
+           int threads)
+        : a_(a), s_(s), data_(data), panels_(panels), signs_(signs), threads_(threads), local_(s.n), map_(s.longest),
           kernels_(panel_kernels()), work_(panel_work(s.longest) * threads),
           stack_{Array<double>(need[0]), Array<double>(need[1])} {}
 
@@ -59,6 +63,7 @@ class Fronts {
     Long front(Int node) {
         const Int first = s_.first[node], k = s_.width(node), m = s_.below(node), r = k + m;
         double* panel = panels_ + s_.panel[node];
+        tick(static_cast<Long>(r) * k + 8 * r + std::min<Long>(static_cast<Long>(r) * r * k / 8, 8192));
         std::memset(panel, 0, sizeof(double) * r * k);
         const Int* rows = s_.rows.data() + s_.row_start[node];
         for (Int t = 0; t < k; ++t) local_[first + t] = t;
@@ -85,13 +90,15 @@ class Fronts {
         }
         for (Int j = 0; j < k; j += kOuter) {
             const Int next = std::min(k, j + kOuter);
-            const int failed = kernels_.factor(panel, r, j, next);
+            double* signs = signs_ == nullptr ? nullptr : signs_ + first;
+            const int failed = kernels_.factor(panel, r, j, next, signs);
             if (failed >= 0) return first + failed;
             if (next < k)
                 take_away(panel + next + static_cast<Long>(next) * r, r, panel + next + static_cast<Long>(j) * r, r,
-                          r - next, k - next, next - j, false);
+                          r - next, k - next, next - j, false, signs == nullptr ? nullptr : signs + j);
         }
-        if (m > 0) take_away(update, m, panel + k, r, m, m, k, children == 0);
+        if (m > 0)
+            take_away(update, m, panel + k, r, m, m, k, children == 0, signs_ == nullptr ? nullptr : signs_ + first);
         used_[mine] += square(node);
         if (s_.parent[node] >= 0) waiting_[mine].push_back({node, update, true});
         return -1;
@@ -130,13 +137,33 @@ class Fronts {
         for (Int t = 0; t < count; ++t) map[t] = local_[rows[t]];
         for (Int j = 0; j < count; ++j, from += count) {
             const Int column = map[j];
+            ticker_(count - j);
             double* to = column < k ? panel + static_cast<Long>(column) * r
                                     : update + static_cast<Long>(column - k) * m - k;
             for (Int t = j; t < count; ++t) to[map[t]] += from[t];
         }
     }
 
-    void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign) {
+    // C -= A D A^T, D = 1 without signs.
+    void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign,
+                   const double* signs) {
+        take_away_squares(C, ldc, A, lda, rows, columns, k, assign);
+        if (signs == nullptr) return;
+        // Few pivots are negative where eigenvalues are counted: theirs is put right column by column.
+        for (Long p = 0; p < k; ++p) {
+            if (signs[p] > 0) continue;
+            const double* a = A + p * lda;
+            ticker_(columns * rows / 4);
+            for (Long j = 0; j < columns; ++j) {
+                const double twice = 2 * a[j];
+                double* column = C + j * ldc;
+                for (Long i = j; i < rows; ++i) column[i] += twice * a[i];
+            }
+        }
+    }
+
+    void take_away_squares(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k,
+                           bool assign) {
         const double operations = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
         if (threads_ == 1 || operations < kParallelFront) {
             kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, work_.data());
@@ -166,13 +193,14 @@ class Fronts {
     const Pattern& a_;
     const Symbolic& s_;
     const double* data_;
-    double* panels_;
+    double *panels_, *signs_;
     int threads_;
     std::vector<Int> local_, map_;
     std::vector<Left> waiting_[2];
     const PanelKernels& kernels_;
     Array<double> work_, stack_[2];
     Long used_[2] = {0, 0};
+    Ticker ticker_;
 };
 
 // Subtrees that threads work on by themselves, largest first.
@@ -229,11 +257,14 @@ Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
     if (complete_) symbolic_ = analyse(a, forest);
 }
 
-std::int64_t Cholesky::factor(const double* data) {
-    factored_ = false;
+std::int64_t Cholesky::Factor::negative() const { return std::count(signs.begin(), signs.end(), -1.0); }
+
+std::int64_t Cholesky::factor(const double* data, bool indefinite, Factor& factor) const {
     const Symbolic& s = symbolic_;
+    factor.signs.assign(indefinite ? s.n : 0, 1.0);
+    double* signs = indefinite ? factor.signs.data() : nullptr;
     const Int nodes = s.nodes();
-    if (panels_.size() == 0) panels_ = Array<double>(s.panel[nodes]);
+    if (factor.panels.size() == 0) factor.panels = Array<double>(s.panel[nodes]);
     const int threads = flops_ < kParallel ? 1 : max_threads();
     std::vector<Subtree> subtrees;
     if (threads > 1) subtrees = choose_subtrees(s, threads);
@@ -254,7 +285,7 @@ std::int64_t Cholesky::factor(const double* data) {
         }
         std::vector<std::unique_ptr<Fronts>> workers;  // made here: what runs in the threads must not throw
         for (int t = 0; t < threads; ++t)
-            workers.push_back(std::make_unique<Fronts>(a_, s, data, panels_.data(), need, 1));
+            workers.push_back(std::make_unique<Fronts>(a_, s, data, factor.panels.data(), signs, need, 1));
         std::atomic<std::size_t> next{0};
         std::mutex mutex;
         parallel(threads, [&](int worker) {
@@ -279,7 +310,7 @@ std::int64_t Cholesky::factor(const double* data) {
     }
     Long need[2];
     s.stack_need(0, nodes, subtrees.empty() ? nullptr : subtree_of.data(), -1, need);
-    Fronts fronts(a_, s, data, panels_.data(), need, threads);
+    Fronts fronts(a_, s, data, factor.panels.data(), signs, need, threads);
     for (Int node = 0; node < failed; ++node) {
         const Int t = subtrees.empty() ? -1 : subtree_of[node];
         if (t < 0) {
@@ -291,62 +322,61 @@ std::int64_t Cholesky::factor(const double* data) {
         }
     }
     if (failed < nodes) return s.order[column];
-    factored_ = true;
     return -1;
 }
 
-void Cholesky::solve_with(double* work, const double* b, double* x, Long stride) const {
+void Cholesky::solve_with(const Factor& factor, double* work, const double* b, double* x, Long stride) const {
     const Symbolic& s = symbolic_;
     const PanelKernels& kernels = panel_kernels();
+    const double* panels = factor.panels.data();
     double *y = work, *t = y + s.n;
+    Ticker ticker;
     for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i] * stride];
     for (Int node = 0; node < s.nodes(); ++node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
+        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.forward(panels_.data() + s.panel[node], k + m, k, t);
+        kernels.forward(panels + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
         for (Int i = 0; i < m; ++i) y[rows[i]] = t[k + i];
     }
+    for (std::size_t i = 0; i < factor.signs.size(); ++i) y[i] *= factor.signs[i];
     for (Int node = s.nodes() - 1; node >= 0; --node) {
         const Int first = s.first[node], k = s.width(node), m = s.below(node);
         const Int* rows = s.rows.data() + s.row_start[node];
+        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
         for (Int i = 0; i < k; ++i) t[i] = y[first + i];
         for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.backward(panels_.data() + s.panel[node], k + m, k, t);
+        kernels.backward(panels + s.panel[node], k + m, k, t);
         for (Int i = 0; i < k; ++i) y[first + i] = t[i];
     }
     for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
 }
 
-void Cholesky::pivots(double* out) const {
-    const Symbolic& s = symbolic_;
-    for (Int node = 0; node < s.nodes(); ++node) {
-        const Int first = s.first[node], k = s.width(node);
-        const Long r = k + s.below(node);
-        const double* panel = panels_.data() + s.panel[node];
-        for (Int j = 0; j < k; ++j) {
-            const double root = 1 / panel[j + j * r];  // the diagonal of L is kept as its reciprocal
-            out[s.order[first + j]] = root * root;
-        }
-    }
-}
-
-void Cholesky::solve(const double* b, double* x) const {
-    Array<double> work(a_.n + symbolic_.longest);
-    solve_with(work.data(), b, x, 1);
-}
-
-void Cholesky::solve_block(const double* b, double* x, Long count) const {
+void Cholesky::solve(const Factor& factor, const double* b, double* x, Long count) const {
     const Long size = a_.n + symbolic_.longest;
     const int parts = nnz_ * static_cast<double>(count) > 1e6
                           ? static_cast<int>(std::min<Long>(count, max_threads()))
                           : 1;
     Array<double> work(size * parts);
     parallel(parts, [&](int part) {
-        for (Long j = part; j < count; j += parts) solve_with(work.data() + part * size, b + j, x + j, count);
+        for (Long j = part; j < count; j += parts) solve_with(factor, work.data() + part * size, b + j, x + j, count);
     });
+}
+
+void Cholesky::pivots(const Factor& factor, double* out) const {
+    const Symbolic& s = symbolic_;
+    for (Int node = 0; node < s.nodes(); ++node) {
+        const Int first = s.first[node], k = s.width(node);
+        const Long r = k + s.below(node);
+        const double* panel = factor.panels.data() + s.panel[node];
+        for (Int j = 0; j < k; ++j) {
+            const double root = 1 / panel[j + j * r];  // the diagonal of L is kept as its reciprocal
+            out[s.order[first + j]] = root * root * (factor.signs.empty() ? 1.0 : factor.signs[first + j]);
+        }
+    }
 }
 
 }  // namespace nnla

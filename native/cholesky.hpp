@@ -9,6 +9,7 @@
 
 namespace nnla {
 
+// The analysis, which does not change: any number of calls may factor and solve with it at a time.
 class Cholesky {
   public:
     // Orders and analyses the pattern, whose arrays must outlive the object. Gives up (complete() is false) once
@@ -21,31 +22,35 @@ class Cholesky {
     double nnz() const { return nnz_; }      // entries of L; likewise
     double bytes() const { return symbolic_.bytes; }  // memory that factor() will take
     const Symbolic& symbolic() const { return symbolic_; }
-    bool factored() const { return factored_; }
     std::int32_t size() const { return a_.n; }
 
-    // Factors the matrix with these entries of the pattern. Returns the row of a pivot that is not positive, or
-    // -1. Of the entries (i, j) and (j, i) it reads only one.
-    std::int64_t factor(const double* data);
+    // L by panels, and D: empty if all its entries are +1.
+    struct Factor {
+        Array<double> panels;
+        std::vector<double> signs;
+        std::int64_t negative() const;  // pivots
+    };
 
-    // The pivots, at the rows of A that they are of. Needs factored().
-    void pivots(double* out) const;
+    // Factors the matrix with these entries of the pattern into `factor`, new or one of before. Returns the row of a
+    // pivot that is not positive, or -1. Of the entries (i, j) and (j, i) it reads only one.
+    // With `indefinite` pivots may have any sign but zero: P A P^T = L D L^T with D of +1 and -1, whose signs are
+    // those of the eigenvalues of A (Sylvester). Nothing is exchanged for stability: the caller checks what it got.
+    std::int64_t factor(const double* data, bool indefinite, Factor& factor) const;
 
-    // x = A^-1 b; x may be b. Needs factored(). Reentrant.
-    void solve(const double* b, double* x) const;
+    // X = A^-1 B for the columns of n x count row-major blocks; x may be b.
+    void solve(const Factor& factor, const double* b, double* x, std::int64_t count) const;
 
-    // The same for the columns of n x count row-major blocks.
-    void solve_block(const double* b, double* x, std::int64_t count) const;
+    // The pivots, at the rows of A that they are of.
+    void pivots(const Factor& factor, double* out) const;
 
   private:
     // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
-    void solve_with(double* work, const double* b, double* x, std::int64_t stride) const;
+    void solve_with(const Factor& factor, double* work, const double* b, double* x, std::int64_t stride) const;
 
     Pattern a_;
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;
-    bool complete_ = false, factored_ = false;
-    Array<double> panels_;
+    bool complete_ = false;
 };
 
 }  // namespace nnla

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <utility>
 
+#include "interruption.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -60,10 +60,12 @@ Product multiply_rows(const CsrView& A, const CsrView& B, std::int64_t first, st
     // Where column j of the row under way is stored; positions of earlier rows are smaller than its start.
     std::vector<std::int32_t> place(static_cast<std::size_t>(B.columns), -1);
     std::int32_t* at = place.data();
+    Ticker ticker;
     for (std::int64_t i = first; i < last; ++i) {
         const std::int32_t begin = A.indptr[i], end = A.indptr[i + 1];
         std::size_t most = 0;
         for (std::int32_t p = begin; p < end; ++p) most += B.indptr[A.indices[p] + 1] - B.indptr[A.indices[p]];
+        ticker(static_cast<std::int64_t>(most) + 16);
         checked(C.room.size + most);
         C.room.need(most + 1);
         std::int32_t* indices = C.room.indices.get();
@@ -95,19 +97,11 @@ Product multiply(const CsrView& A, const CsrView& B, std::size_t expected) {
     const int parts = A.nnz() < kSerial ? 1 : max_threads();
     if (parts == 1) return multiply_rows(A, B, 0, A.rows, expected);
     std::vector<Product> pieces(static_cast<std::size_t>(parts));
-    std::vector<std::exception_ptr> failures(static_cast<std::size_t>(parts));
     parallel(parts, [&](int part) {
-        try {
-            pieces[part] = multiply_rows(A, B, A.rows * part / parts, A.rows * (part + 1) / parts, expected / parts + 1);
-        } catch (...) {
-            failures[part] = std::current_exception();
-        }
+        pieces[part] = multiply_rows(A, B, A.rows * part / parts, A.rows * (part + 1) / parts, expected / parts + 1);
     });
     std::size_t total = 0;
-    for (int part = 0; part < parts; ++part) {
-        if (failures[part]) std::rethrow_exception(failures[part]);
-        total += pieces[part].room.size;
-    }
+    for (const Product& piece : pieces) total += piece.room.size;
     checked(total);
     Product C;
     C.room.need(total + 1);
@@ -128,11 +122,17 @@ CsrView view(const Product& A, std::int64_t columns) {
             A.room.data.get()};
 }
 
+// Operations for a row of A, for the ticks.
+std::int64_t entries_of(const CsrView& A, std::int64_t i) { return A.indptr[i + 1] - A.indptr[i] + 8; }
+
 std::vector<double> diagonal(const CsrView& A) {
     std::vector<double> d(static_cast<std::size_t>(A.rows), 0.0);
-    for (std::int64_t i = 0; i < A.rows; ++i)
+    Ticker ticker;
+    for (std::int64_t i = 0; i < A.rows; ++i) {
+        ticker(entries_of(A, i));
         for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k)
             if (A.indices[k] == i) d[i] += A.data[k];
+    }
     return d;
 }
 
@@ -144,15 +144,21 @@ CsrArrays transpose(const CsrView& A) {
     B.indptr.assign(static_cast<std::size_t>(A.columns) + 1, 0);
     B.indices.resize(nnz);
     if (A.data != nullptr) B.data.resize(nnz);
-    for (std::size_t k = 0; k < nnz; ++k) ++B.indptr[A.indices[k] + 1];
+    for (std::size_t k = 0; k < nnz; ++k) {
+        if (k % 65536 == 0) tick(4 * 65536);
+        ++B.indptr[A.indices[k] + 1];
+    }
     for (std::int64_t j = 0; j < A.columns; ++j) B.indptr[j + 1] += B.indptr[j];
     std::vector<std::int32_t> next(B.indptr.begin(), B.indptr.end() - 1);
-    for (std::int64_t i = 0; i < A.rows; ++i)
+    Ticker ticker;
+    for (std::int64_t i = 0; i < A.rows; ++i) {
+        ticker(4 * entries_of(A, i));
         for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
             const std::int32_t at = next[A.indices[k]]++;
             B.indices[at] = static_cast<std::int32_t>(i);
             if (A.data != nullptr) B.data[at] = A.data[k];
         }
+    }
     return B;
 }
 
@@ -161,7 +167,9 @@ Traits traits(const CsrView& A, double theta) {
     for (double& x : s) x = 1.0 / std::sqrt(std::abs(x));
     double positive = 0, total = 0;
     std::int64_t weak = 0, entries = 0, uniform = 0;
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.rows; ++i) {
+        ticker(entries_of(A, i));
         double smallest = HUGE_VAL, largest = 0;
         for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
             const std::int32_t j = A.indices[k];
@@ -186,11 +194,13 @@ Traits traits(const CsrView& A, double theta) {
 
 CsrArrays symmetric_strength(const CsrView& A, double theta, int block) {
     CsrArrays C;
+    Ticker ticker;
     const double factor = theta * theta;
     C.indptr.push_back(0);
     if (block == 1) {
         const std::vector<double> d = diagonal(A);
         for (std::int64_t i = 0; i < A.rows; ++i) {
+            ticker(entries_of(A, i));
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
                 const std::int32_t j = A.indices[k];
                 if (j != i && A.data[k] * A.data[k] >= factor * std::abs(d[i] * d[j]) && A.data[k] != 0)
@@ -207,6 +217,7 @@ CsrArrays symmetric_strength(const CsrView& A, double theta, int block) {
     std::vector<std::int32_t> place(static_cast<std::size_t>(nodes), -1);
     for (std::int64_t I = 0; I < nodes; ++I) {
         const std::int32_t start = N.indptr.back();
+        ticker(A.indptr[(I + 1) * block] - A.indptr[I * block] + 8);
         for (std::int32_t k = A.indptr[I * block]; k < A.indptr[(I + 1) * block]; ++k) {
             const std::int32_t J = A.indices[k] / block;
             const double square = A.data[k] * A.data[k];
@@ -234,6 +245,7 @@ CsrArrays symmetric_strength(const CsrView& A, double theta, int block) {
 double balancing_signs(const CsrView& A, double theta, double* signs) {
     const CsrArrays C = classical_strength(A, theta);
     std::fill(signs, signs + A.rows, 0.0);
+    Ticker ticker;
     std::vector<std::int32_t> queue;
     queue.reserve(static_cast<std::size_t>(A.rows));
     // The entries of C are a subsequence of those of A: both are walked at once.
@@ -244,6 +256,7 @@ double balancing_signs(const CsrView& A, double theta, double* signs) {
         queue.push_back(static_cast<std::int32_t>(root));
         for (; head < queue.size(); ++head) {
             const std::int32_t i = queue[head];
+            ticker(2 * entries_of(A, i));
             std::int32_t k = A.indptr[i];
             for (std::int32_t q = C.indptr[i]; q < C.indptr[i + 1]; ++q, ++k) {
                 const std::int32_t j = C.indices[q];
@@ -272,7 +285,9 @@ CsrArrays classical_strength(const CsrView& A, double theta) {
     C.indptr.reserve(static_cast<std::size_t>(A.rows) + 1);
     C.indices.reserve(static_cast<std::size_t>(A.nnz()));
     C.indptr.push_back(0);
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.rows; ++i) {
+        ticker(2 * entries_of(A, i));
         double largest = 0;
         for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k)
             if (A.indices[k] != i) largest = std::max(largest, std::abs(A.data[k]));
@@ -307,7 +322,9 @@ CsrArrays smoothed_prolongator(const CsrView& A, const CsrView& strength, int bl
         stored += fresh;
     };
     checked(P.indices.size());
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.rows; ++i) {
+        ticker(2 * entries_of(A, i));
         const std::int32_t start = P.indptr.back();
         const auto I = static_cast<std::int32_t>(i / block);
         for (std::int32_t k = strength.indptr[I]; k < strength.indptr[I + 1]; ++k) strong[strength.indices[k]] = I;
@@ -353,8 +370,10 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
     std::vector<std::pair<std::int32_t, double>> hits;
     // place[j] >= start: where the weight of the C-point j of this row is; strong[j] == i: j is a strong F-point.
     std::vector<std::int32_t> place(static_cast<std::size_t>(n), -1), strong(static_cast<std::size_t>(n), -1);
+    Ticker ticker;
     for (std::int64_t i = 0; i < n; ++i) {
         const std::int32_t start = P.indptr.back();
+        ticker(8);
         if (splitting[i]) {
             P.indices.push_back(number[i]);
             P.data.push_back(1.0);
@@ -388,6 +407,7 @@ CsrArrays classical_prolongator(const CsrView& A, const CsrView& strength, const
                 if (hits.size() < static_cast<std::size_t>(end - begin) + 1) hits.resize(static_cast<std::size_t>(end - begin) + 1);
                 std::size_t count = 0;
                 double sum = 0;
+                ticker(end - begin);
                 for (std::int32_t q = begin; q < end; ++q) {
                     const std::int32_t at = place[A.indices[q]];
                     const bool hit = at >= start && A.data[q] * d[j] < 0;

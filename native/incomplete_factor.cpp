@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "interruption.hpp"
+
 namespace nnla {
 namespace {
 
@@ -33,7 +35,9 @@ struct Work {
 std::int32_t count_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     std::int32_t *length = f.start.get() + 1, *cursor = w.cursor.get();
     double *root = w.root.get(), *inverse_root = w.inverse_root.get();
+    Ticker ticker;
     for (std::int32_t i = 0; i < A.n; ++i) {
+        ticker(16);
         const std::int32_t end = A.start[i + 1];
         std::int32_t p = A.start[i];
         if (A.upper)
@@ -61,8 +65,10 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     const std::int32_t* start = f.start.get();
     const double* inverse_root = w.inverse_root.get();
     double *value = f.value.get(), total = 0.0, size = 0.0;
+    Ticker ticker;
     if (A.upper) {
         for (std::int32_t k = 0; k < A.n; ++k) {
+            ticker(start[k + 1] - start[k] + 8);
             const double s = inverse_root[k];
             for (std::int32_t q = start[k], p = cursor[k]; q < start[k + 1]; ++q, ++p) {
                 const double v = A.value[p] * s * inverse_root[A.column[p]];
@@ -75,6 +81,7 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
     } else {
         std::copy(start, start + A.n, cursor);
         for (std::int32_t i = 0; i < A.n; ++i) {
+            ticker(A.start[i + 1] - A.start[i] + 8);
             const double s = inverse_root[i];
             for (std::int32_t p = A.start[i]; p < A.start[i + 1] && A.column[p] < i; ++p) {
                 const std::int32_t j = A.column[p], q = cursor[j]++;
@@ -92,7 +99,9 @@ double fill_columns(const SymmetricRows& A, IncompleteFactor& f, Work& w) {
 // Row sums of A (with the shift on the diagonal), each in units of its own root(a_ii): sum over j of s_ij v_j.
 void row_sums(const IncompleteFactor& f, const double* root, double shift, double* sum) {
     for (std::int32_t k = 0; k < f.n; ++k) sum[k] = (1.0 + shift) * root[k];
+    Ticker ticker;
     for (std::int32_t k = 0; k < f.n; ++k) {
+        ticker(f.start[k + 1] - f.start[k] + 8);
         double own = 0.0;
         for (std::int32_t p = f.start[k]; p < f.start[k + 1]; ++p) {
             own += f.value[p] * root[f.row[p]];
@@ -112,32 +121,41 @@ template <bool Modified> std::int32_t eliminate(IncompleteFactor& f, double modi
     double* sum = w.sum.get();
     std::fill(pivot, pivot + n, 1.0 + shift);
     if (Modified) row_sums(f, root, shift, sum);
-    for (std::int32_t k = 0; k < n; ++k) {
-        const std::int32_t begin = start[k], end = start[k + 1];
-        double d = pivot[k], rest = 0.0;
-        if (Modified) {
-            // What is left of the row sum holds the dropped entries of row k with the opposite sign.
-            for (std::int32_t p = begin; p < end; ++p) rest += value[p] * root[row[p]];
-            d -= modified * (d + (rest - sum[k]) / root[k]);
+    std::int64_t work = 0;  // counted without a call, which would cost the loops their registers
+    for (std::int32_t top = 0; top < n;) {
+        tick(work);
+        work = 0;
+        std::int32_t k = top;
+        for (; k < n && work < kTicks / 4; ++k) {
+            const std::int32_t begin = start[k], end = start[k + 1];
+            work += 8 + 2 * static_cast<std::int64_t>(end - begin);
+            double d = pivot[k], rest = 0.0;
+            if (Modified) {
+                // What is left of the row sum holds the dropped entries of row k with the opposite sign.
+                for (std::int32_t p = begin; p < end; ++p) rest += value[p] * root[row[p]];
+                d -= modified * (d + (rest - sum[k]) / root[k]);
+            }
+            pivot[k] = d;
+            if (!(d > kSmallestPivot && d < std::numeric_limits<double>::infinity())) return k;
+            const double inverse = 1.0 / d, total = Modified ? root[k] + rest * inverse : 0.0;
+            for (std::int32_t p = begin; p < end; ++p) {
+                const double v = value[p];
+                pivot[row[p]] -= v * v * inverse;
+                if (Modified) sum[row[p]] -= v * total;
+            }
+            if (end - begin < 2) continue;
+            // Entry (i, j), i > j, is updated where both are in column k. Where i is not, zero is subtracted.
+            for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = value[p] * inverse;
+            const std::int32_t last = row[end - 1];
+            for (std::int32_t p = begin; p < end - 1; ++p) {
+                const std::int32_t j = row[p], stop = start[j + 1];
+                const double v = value[p];
+                work += stop - start[j] + 4;
+                for (std::int32_t q = start[j]; q < stop && row[q] <= last; ++q) value[q] -= v * column[row[q]];
+            }
+            for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = 0.0;
         }
-        pivot[k] = d;
-        if (!(d > kSmallestPivot && d < std::numeric_limits<double>::infinity())) return k;
-        const double inverse = 1.0 / d, total = Modified ? root[k] + rest * inverse : 0.0;
-        for (std::int32_t p = begin; p < end; ++p) {
-            const double v = value[p];
-            pivot[row[p]] -= v * v * inverse;
-            if (Modified) sum[row[p]] -= v * total;
-        }
-        if (end - begin < 2) continue;
-        // Entry (i, j), i > j, is updated where both are in column k. Where i is not, zero is subtracted.
-        for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = value[p] * inverse;
-        const std::int32_t last = row[end - 1];
-        for (std::int32_t p = begin; p < end - 1; ++p) {
-            const std::int32_t j = row[p], stop = start[j + 1];
-            const double v = value[p];
-            for (std::int32_t q = start[j]; q < stop && row[q] <= last; ++q) value[q] -= v * column[row[q]];
-        }
-        for (std::int32_t p = begin + 1; p < end; ++p) column[row[p]] = 0.0;
+        top = k;
     }
     return -1;
 }

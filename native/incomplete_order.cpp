@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "interruption.hpp"
+
 namespace nnla {
 namespace {
 
@@ -22,6 +24,7 @@ class Levels {
     std::int32_t find(std::int32_t first, std::int32_t last) {
         std::fill_n(level_.begin(), last - first, 0);
         std::int32_t deepest = 0;
+        tick(32 * static_cast<std::int64_t>(last - first));
         for (std::int32_t k = first; k < last; ++k) {
             const std::int32_t next = level_[k - first] + 1;
             deepest = std::max(deepest, next);

@@ -14,6 +14,7 @@ struct Here {
     const std::atomic<bool>* stopped = nullptr;  // of the job that this thread has a part of
     int shields = 0;
     Clock::time_point deadline = Clock::time_point::max();
+    bool handling = false;  // what runs is called by a handler of a signal that a loop has looked for
 };
 
 thread_local Here here;
@@ -33,9 +34,15 @@ void Call::ask() {
     if (now >= here.deadline) throw TimeLimit{};
     if (next_ == Clock::time_point{}) {
         next_ = now + kBetweenSignals;
-    } else if (now >= next_ && check_signals != nullptr) {
+    } else if (now >= next_ && check_signals != nullptr && !here.handling) {
         {
-            OrdinaryArithmetic ordinary;  // a handler is Python code, which must not find denormal numbers flushed
+            // A handler is Python code, which must not find denormal numbers flushed. Loops that it calls leave the
+            // next signal to Python: handlers of a timer faster than they are would pile up.
+            const OrdinaryArithmetic ordinary;
+            const struct Handling {
+                Handling() { here.handling = true; }
+                ~Handling() { here.handling = false; }
+            } handling;
             check_signals();
         }
         next_ = Clock::now() + kBetweenSignals;
@@ -57,8 +64,8 @@ Call::~Call() {
 Shield::Shield() { ++here.shields; }
 Shield::~Shield() { --here.shields; }
 
-Part::Part(const std::atomic<bool>& stopped) : outer_(here.stopped) { here.stopped = &stopped; }
-Part::~Part() { here.stopped = outer_; }
+JobPart::JobPart(const std::atomic<bool>& stopped) : outer_(here.stopped) { here.stopped = &stopped; }
+JobPart::~JobPart() { here.stopped = outer_; }
 
 void set_deadline(double seconds) {
     // Beyond a century there is no deadline: the clock's arithmetic would overflow.

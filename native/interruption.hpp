@@ -29,6 +29,19 @@ inline void tick(std::int64_t operations) {
     if ((ticks_left -= operations) <= 0) look();
 }
 
+// Ticks of a loop whose steps are too short to tick one by one.
+class Ticker {
+  public:
+    void operator()(std::int64_t operations) {
+        if ((done_ += operations) < kTicks / 8) return;
+        tick(done_);
+        done_ = 0;
+    }
+
+  private:
+    std::int64_t done_ = 0;
+};
+
 // A call from Python on its way, in a variable of the thread that was called: without one, ticks do nothing.
 class Call {
   public:
@@ -58,12 +71,12 @@ class Shield {
 };
 
 // While it lives, this thread works on a part of a job that ends when the flag is set.
-class Part {
+class JobPart {
   public:
-    explicit Part(const std::atomic<bool>& stopped);
-    ~Part();
-    Part(const Part&) = delete;
-    Part& operator=(const Part&) = delete;
+    explicit JobPart(const std::atomic<bool>& stopped);
+    ~JobPart();
+    JobPart(const JobPart&) = delete;
+    JobPart& operator=(const JobPart&) = delete;
 
   private:
     const std::atomic<bool>* outer_;

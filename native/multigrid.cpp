@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <utility>
 
+#include "interruption.hpp"
+#include "spare.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -12,6 +13,7 @@ namespace {
 
 // Below this many entries a second thread costs more than it saves.
 constexpr std::int64_t kSerial = 100000;
+constexpr std::int64_t kBlock = 1024;  // rows between two ticks
 
 template <class T> struct Csr {
     std::int64_t rows = 0;
@@ -23,8 +25,16 @@ template <class T> struct Csr {
     template <class F> void each_row(const F& f) const {
         const std::int64_t nnz = indptr[rows];
         const int parts = nnz + rows < kSerial ? 1 : max_threads();
+        const std::int64_t per_row = 4 + nnz / std::max<std::int64_t>(rows, 1);
+        const auto range = [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end;) {
+                const std::int64_t stop = std::min(end, i + kBlock);
+                tick((stop - i) * per_row);
+                for (; i < stop; ++i) f(i);
+            }
+        };
         if (parts == 1) {
-            for (std::int64_t i = 0; i < rows; ++i) f(i);
+            range(0, rows);
             return;
         }
         const auto bound = [&](int part) {
@@ -34,7 +44,7 @@ template <class T> struct Csr {
         parallel(parts, [&](int part) {
             const std::int64_t begin = part == 0 ? 0 : bound(part);
             const std::int64_t end = part + 1 == parts ? rows : bound(part + 1);
-            for (std::int64_t i = begin; i < end; ++i) f(i);
+            range(begin, end);
         });
     }
 
@@ -115,7 +125,6 @@ void apply_layers(const Csr<T>& A, const Layers& c, const T* z, T* u, T* v, T* w
 template <class T> struct Level {
     Csr<T> A, P, R;
     Layers smoother;
-    std::vector<T> x, r, t, u, v, w;
     double gershgorin = 0;
     bool smooths = false;
 
@@ -128,12 +137,24 @@ template <class T> struct Level {
     }
 };
 
+// The vectors of a level; those of the recurrence where it has one.
+template <class T> struct Vectors {
+    explicit Vectors(const Level<T>& level) {
+        const auto n = static_cast<std::size_t>(level.A.rows);
+        for (auto* vector : {&x, &r, &t}) vector->resize(n);
+        if (level.smooths && (level.smoother.rho.size() > 1 || level.smoother.beta[0] != 0))
+            for (auto* vector : {&u, &v, &w}) vector->resize(n);
+    }
+    std::vector<T> x, r, t, u, v, w;
+};
+
 // The inverse of a symmetric semidefinite matrix with a diagonal of ones, in place, by Gauss-Jordan sweeps. A pivot
 // that is lost to rounding is left out: the result is then a symmetric semidefinite generalised inverse.
 void sweep(std::vector<double>& B, std::size_t n) {
     std::vector<double> row(n);
     std::vector<char> out(n, 0);
     for (std::size_t k = 0; k < n; ++k) {
+        tick(static_cast<std::int64_t>(n * n / 4));
         const double pivot = B[k * n + k];
         if (!(pivot > 1e-12)) {
             out[k] = 1;
@@ -157,14 +178,15 @@ void sweep(std::vector<double>& B, std::size_t n) {
 template <class T> class MultigridOf final : public Multigrid {
   public:
     void add_level(const CsrView& A, const double* scale, const CsrView& P, const double* coarse_scale) override {
-        Level<T>& level = add(A, scale);
+        Level<T> level = made(A, scale);
         std::vector<double> inverse(static_cast<std::size_t>(A.rows));
         for (std::int64_t i = 0; i < A.rows; ++i) inverse[i] = 1.0 / scale[i];
         level.P = scaled(P, inverse.data(), coarse_scale);
         level.R = transposed(level.P, P.columns);
+        add(std::move(level), scale);
     }
 
-    void add_coarsest(const CsrView& A, const double* scale) override { add(A, scale); }
+    void add_coarsest(const CsrView& A, const double* scale) override { add(made(A, scale), scale); }
 
     void invert() override {
         const Csr<T>& A = levels_.back().A;
@@ -180,12 +202,11 @@ template <class T> class MultigridOf final : public Multigrid {
         Level<T>& level = levels_[static_cast<std::size_t>(index)];
         level.smoother = layers;
         level.smooths = true;
-        if (layers.rho.size() > 1 || layers.beta[0] != 0) {
-            for (auto* work : {&level.u, &level.v, &level.w}) work->resize(static_cast<std::size_t>(level.A.rows));
-        }
+        forget_vectors();
     }
 
     int levels() const override { return static_cast<int>(levels_.size()); }
+    std::int64_t coarse_size() const override { return levels_.empty() ? 0 : levels_.back().R.rows; }
     std::int64_t size() const override { return levels_.empty() ? 0 : levels_.front().A.rows; }
 
     bool complete() const override {
@@ -196,16 +217,18 @@ template <class T> class MultigridOf final : public Multigrid {
     }
 
     void apply(const double* r, double* z) override {
-        const std::lock_guard<std::mutex> mine(in_use_);  // the levels own their vectors
-        Level<T>& top = levels_.front();
-        const std::int64_t n = top.A.rows;
+        typename Spare<Work>::Lease work(
+            spare_, [](const Work&) { return true; },
+            [&] { return std::make_unique<Work>(levels_.begin(), levels_.end()); });
+        Vectors<T>& top = work->front();
+        const std::int64_t n = size();
         double largest = 0;
         for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(scale_[i] * r[i]));
         int exponent = 0;
         if (largest > 0 && std::isfinite(largest)) std::frexp(largest, &exponent);
         const double down = std::ldexp(1.0, -exponent), up = std::ldexp(1.0, exponent);
         for (std::int64_t i = 0; i < n; ++i) top.r[i] = static_cast<T>(scale_[i] * r[i] * down);
-        cycle(0);
+        cycle(0, *work);
         for (std::int64_t i = 0; i < n; ++i) z[i] = scale_[i] * static_cast<double>(top.x[i]) * up;
     }
 
@@ -249,18 +272,31 @@ template <class T> class MultigridOf final : public Multigrid {
     }
 
   private:
-    Level<T>& add(const CsrView& A, const double* scale) {
-        levels_.emplace_back();
-        Level<T>& level = levels_.back();
+    using Work = std::vector<Vectors<T>>;
+
+    static Level<T> made(const CsrView& A, const double* scale) {
+        Level<T> level;
         level.A = scaled(A, scale, scale);
+        Ticker ticker;
         for (std::int64_t i = 0; i < A.rows; ++i) {
             double sum = 0;
+            ticker(A.indptr[i + 1] - A.indptr[i] + 8);
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) sum += std::abs(A.data[k]);
             level.gershgorin = std::max(level.gershgorin, sum * scale[i] * scale[i]);
         }
-        for (auto* vector : {&level.x, &level.r, &level.t}) vector->resize(static_cast<std::size_t>(A.rows));
-        if (levels_.size() == 1) scale_.assign(scale, scale + A.rows);
         return level;
+    }
+
+    // A whole level or, where something ended the call before, none.
+    void add(Level<T>&& level, const double* scale) {
+        if (levels_.empty()) scale_.assign(scale, scale + level.A.rows);
+        levels_.push_back(std::move(level));
+        forget_vectors();
+    }
+
+    // Of other levels or smoothers.
+    void forget_vectors() {
+        while (spare_.take()) continue;
     }
 
     static Csr<T> scaled(const CsrView& A, const double* rows, const double* columns) {
@@ -269,9 +305,12 @@ template <class T> class MultigridOf final : public Multigrid {
         B.indptr.assign(A.indptr, A.indptr + A.rows + 1);
         B.indices.assign(A.indices, A.indices + A.nnz());
         B.data.resize(static_cast<std::size_t>(A.nnz()));
-        for (std::int64_t i = 0; i < A.rows; ++i)
+        Ticker ticker;
+        for (std::int64_t i = 0; i < A.rows; ++i) {
+            ticker(A.indptr[i + 1] - A.indptr[i] + 8);
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k)
                 B.data[k] = static_cast<T>(rows[i] * A.data[k] * columns[A.indices[k]]);
+        }
         return B;
     }
 
@@ -284,52 +323,56 @@ template <class T> class MultigridOf final : public Multigrid {
         for (const std::int32_t j : A.indices) ++B.indptr[j + 1];
         for (std::int64_t j = 0; j < columns; ++j) B.indptr[j + 1] += B.indptr[j];
         std::vector<std::int32_t> next(B.indptr.begin(), B.indptr.end() - 1);
-        for (std::int64_t i = 0; i < A.rows; ++i)
+        Ticker ticker;
+        for (std::int64_t i = 0; i < A.rows; ++i) {
+            ticker(4 * (A.indptr[i + 1] - A.indptr[i]) + 8);
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
                 const std::int32_t at = next[A.indices[k]]++;
                 B.indices[at] = static_cast<std::int32_t>(i);
                 B.data[at] = A.data[k];
             }
+        }
         return B;
     }
 
     // x = (the cycle from this level down) r
-    void cycle(std::size_t index) {
-        Level<T>& level = levels_[index];
-        T *x = level.x.data(), *t = level.t.data();
-        const T* r = level.r.data();
+    void cycle(std::size_t index, Work& work) const {
+        const Level<T>& level = levels_[index];
+        Vectors<T>& own = work[index];
+        T *x = own.x.data(), *t = own.t.data();
+        const T* r = own.r.data();
         const Csr<T>& A = level.A;
         if (index + 1 == levels_.size()) {
-            solve_coarsest(level);
+            solve_coarsest(level, own);
             return;
         }
-        Level<T>& coarse = levels_[index + 1];
+        Vectors<T>& coarse = work[index + 1];
         T factor = 0;
         if (level.constant(&factor)) {
             A.each_row([&](std::int64_t i) { t[i] = r[i] - factor * A.product(i, r); });
             level.R.each_row([&](std::int64_t i) { coarse.r[i] = level.R.product(i, t); });
-            cycle(index + 1);
+            cycle(index + 1, work);
             const T* e = coarse.x.data();
             level.P.each_row([&](std::int64_t i) { t[i] = factor * r[i] + level.P.product(i, e); });
             A.each_row([&](std::int64_t i) { x[i] = t[i] + factor * (r[i] - A.product(i, t)); });
             return;
         }
-        T *u = level.u.data(), *v = level.v.data(), *w = level.w.data();
+        T *u = own.u.data(), *v = own.v.data(), *w = own.w.data();
         apply_layers(A, level.smoother, r, u, v, w, [&](std::int64_t i, T value) { x[i] = value; });
         A.each_row([&](std::int64_t i) { t[i] = r[i] - A.product(i, x); });
         level.R.each_row([&](std::int64_t i) { coarse.r[i] = level.R.product(i, t); });
-        cycle(index + 1);
+        cycle(index + 1, work);
         const T* e = coarse.x.data();
         level.P.each_row([&](std::int64_t i) { x[i] += level.P.product(i, e); });
         A.each_row([&](std::int64_t i) { t[i] = r[i] - A.product(i, x); });
         apply_layers(A, level.smoother, t, u, v, w, [&](std::int64_t i, T value) { x[i] += value; });
     }
 
-    void solve_coarsest(Level<T>& level) {
+    void solve_coarsest(const Level<T>& level, Vectors<T>& own) const {
         const std::size_t n = static_cast<std::size_t>(level.A.rows);
         if (inverse_.empty()) {
-            apply_layers(level.A, level.smoother, level.r.data(), level.u.data(), level.v.data(), level.w.data(),
-                         [&](std::int64_t i, T value) { level.x[i] = value; });
+            apply_layers(level.A, level.smoother, own.r.data(), own.u.data(), own.v.data(), own.w.data(),
+                         [&](std::int64_t i, T value) { own.x[i] = value; });
             return;
         }
         for (std::size_t i = 0; i < n; ++i) {
@@ -337,18 +380,18 @@ template <class T> class MultigridOf final : public Multigrid {
             T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
             std::size_t j = 0;
             for (; j + 4 <= n; j += 4) {
-                s0 += row[j] * level.r[j];
-                s1 += row[j + 1] * level.r[j + 1];
-                s2 += row[j + 2] * level.r[j + 2];
-                s3 += row[j + 3] * level.r[j + 3];
+                s0 += row[j] * own.r[j];
+                s1 += row[j + 1] * own.r[j + 1];
+                s2 += row[j + 2] * own.r[j + 2];
+                s3 += row[j + 3] * own.r[j + 3];
             }
-            for (; j < n; ++j) s0 += row[j] * level.r[j];
-            level.x[i] = (s0 + s1) + (s2 + s3);
+            for (; j < n; ++j) s0 += row[j] * own.r[j];
+            own.x[i] = (s0 + s1) + (s2 + s3);
         }
     }
 
-    std::mutex in_use_;
     std::vector<Level<T>> levels_;
+    Spare<Work> spare_;
     std::vector<double> scale_;
     std::vector<T> inverse_;
 };

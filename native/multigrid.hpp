@@ -32,6 +32,7 @@ class Multigrid : public Preconditioner {
     virtual void invert() = 0;
     virtual void set_smoother(int level, const Layers& layers) = 0;
     virtual int levels() const = 0;
+    virtual std::int64_t coarse_size() const = 0;  // rows that the next level has to have; 0 after the coarsest
     // Whether every level has what the cycle needs of it.
     virtual bool complete() const = 0;
     // An upper bound of the scaled operator's spectrum from its row sums.

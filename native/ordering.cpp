@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "interruption.hpp"
+
 namespace nnla {
 namespace {
 
@@ -33,6 +35,7 @@ class MinimumDegree {
     Forest run() {
         while (done_ < n_) {
             const Int pivot = take_minimum();
+            ticker_(64);
             eliminate(pivot);
             if (result_.flops > max_flops_) {
                 Forest given_up;
@@ -55,6 +58,7 @@ class MinimumDegree {
             leader_[i] = i;
             if (i == 0) continue;
             const Int len = a.indptr[i + 1] - a.indptr[i];
+            ticker_(len + 8);
             if (len < 2 || len != a.indptr[i] - a.indptr[i - 1]) continue;
             const Int *row = a.indices + a.indptr[i], *before = a.indices + a.indptr[i - 1];
             bool coupled = false;  // equal patterns without the entry (i, i - 1) are not neighbours
@@ -83,6 +87,7 @@ class MinimumDegree {
             if (leader_[i] != i) continue;
             Node& v = node_[i];
             v.start = free_;
+            ticker_(2 * (a.indptr[i + 1] - a.indptr[i]) + 8);
             for (Int p = a.indptr[i]; p < a.indptr[i + 1]; ++p) {
                 const Int j = a.indices[p];
                 if (leader_[j] != j || j == i) continue;
@@ -261,6 +266,7 @@ class MinimumDegree {
             const Int i = lists_[k];
             Node& v = node_[i];
             const Int begin = v.start, split = begin + v.elen, end = begin + v.len;
+            ticker_(4 * v.len + 32);
             Int to = begin, degree = 0;
             std::uint32_t hash = 0;
             for (Int p = begin; p < split; ++p) {
@@ -325,6 +331,7 @@ class MinimumDegree {
                 Int before = i;
                 for (Int j = v.next; j != kNone;) {
                     Node& other = node_[j];
+                    ticker_(other.len + 8);
                     bool equal = other.len == v.len && other.elen == v.elen;
                     for (Int p = other.start + 1, end = other.start + other.len; equal && p < end; ++p)
                         equal = node_[lists_[p]].mark == tag_;
@@ -404,6 +411,7 @@ class MinimumDegree {
         result_.order.resize(n_);
         for (Int i = 0; i < n_; ++i) {
             Int root = i;
+            ticker_(16);
             while (pivot_number_[root] == kNone) root = absorbed_[root];
             for (Int j = i; pivot_number_[j] == kNone;) {  // the next one has a shorter way
                 const Int up = absorbed_[j];
@@ -421,6 +429,7 @@ class MinimumDegree {
     Int free_ = 0, lowest_ = std::numeric_limits<Int>::max(), done_ = 0, tag_ = 2, widest_ = 0;
     Int dense_weight_ = 0;
     bool in_place_ = false;
+    Ticker ticker_;
     Forest result_;
 };
 

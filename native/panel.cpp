@@ -1,6 +1,8 @@
 // The dense kernels for any processor, and the choice among them.
 #include "panel.hpp"
 
+#include "interruption.hpp"
+
 #include "panel_impl.hpp"
 #include "steps.hpp"
 
@@ -53,6 +55,8 @@ struct Generic {
 
 extern const PanelKernels panel_kernels_generic;
 constexpr PanelKernels panel_kernels_generic = kernels_of<Generic>();
+
+void tick_from_panel(std::int64_t operations) { tick(operations); }
 
 const PanelKernels& panel_kernels() { return *isa().panel; }
 

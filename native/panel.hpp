@@ -4,11 +4,18 @@
 
 namespace nnla {
 
+// tick() for files that are compiled for one instruction set: they must not bring inline functions of their own, which
+// the linker could take for everyone's.
+void tick_from_panel(std::int64_t operations);
+constexpr std::int64_t kPanelColumns = 96;  // of a panel that are factored before the others are updated
+
 struct PanelKernels {
     // Factors the columns j0 ... j1 - 1 of the panel (column-major, leading dimension rows) in place, from which
     // the contributions of the columns before j0 have been taken away: L, with the reciprocals of its diagonal on
     // the diagonal and nothing of meaning above it. Returns the column whose pivot is not positive, or -1.
-    int (*factor)(double* panel, std::int64_t rows, std::int64_t j0, std::int64_t j1);
+    // With `signs` (one for each column of the panel) pivots may be negative: L D L^T, D = diag(signs), which are
+    // written; then it fails at a pivot of zero only. j1 - j0 is at most kPanelColumns.
+    int (*factor)(double* panel, std::int64_t rows, std::int64_t j0, std::int64_t j1, double* signs);
 
     // C -= A A^T, or C = -A A^T, in the rows begin ... end - 1 and the first `columns` columns of the lower part of
     // C: C has `rows` rows and leading dimension ldc, A has k columns. begin is a multiple of strip; every entry is

@@ -13,6 +13,9 @@ using Long = std::int64_t;
 
 inline Long least(Long a, Long b) { return a < b ? a : b; }
 
+// Multiplications with their additions to a tick of about a nanosecond. Blocks of few are left to their callers to count.
+constexpr Long kOperationsPerTick = 8, kFewOperations = 65536;
+
 // R vectors of rows by C columns, in registers. `tail`: entries of the last vector; V::lanes if `full`.
 template <class V, int R, int C> struct Tile {
     typename V::type x[R][C];
@@ -66,34 +69,42 @@ template <class V, int R, int C> struct Tile {
 // Columns j ... j + C - 1 of the panel, from row j down, less what the columns from j0 to j contribute; then the
 // triangle and the solution with it. Returns the failing column of the block or -1.
 template <class V, int C> struct Block {
-    double l[C][C];  // l[d][c] = L(j + c, j + d), c > d; the reciprocal of the diagonal for c == d
+    // l[d][c] = L(j + c, j + d) D(j + d), c > d; what makes a column of L of the pivot's for c == d
+    double l[C][C];
 
-    template <bool full> int diagonal(double* corner, Long ld, const double* left, Long before, int tail) {
+    template <bool full>
+    int diagonal(double* corner, Long ld, const double* left, const double* top, Long ldt, Long before, int tail,
+                 double* signs) {
         Tile<V, 1, C> t;
-        t.template product<full>(left, ld, left, ld, before, tail);
+        t.template product<full>(left, ld, top, ldt, before, tail);
         t.template subtract_from<full>(corner, ld, tail);
         alignas(64) double column[V::lanes];
         for (int c = 0; c < C; ++c) {
             V::store(column, t.x[0][c]);
             const double pivot = column[c];
-            if (!(pivot > 0) || pivot > 1e308) return c;
-            const double inverse = 1 / std::sqrt(pivot);
+            double sign = 1;
+            if (!(pivot > 0) || pivot > 1e308) {
+                if (signs == nullptr || !(pivot < 0) || pivot < -1e308) return c;
+                sign = -1;
+            }
+            const double inverse = sign / std::sqrt(sign * pivot);
             t.x[0][c] = V::multiply(t.x[0][c], V::broadcast(inverse));
             l[c][c] = inverse;
+            if (signs != nullptr) signs[c] = sign;
             for (int d = c + 1; d < C; ++d) {
-                l[c][d] = column[d] * inverse;
+                l[c][d] = column[d] * inverse * sign;
                 t.x[0][d] = V::fnmadd(t.x[0][c], V::broadcast(l[c][d]), t.x[0][d]);
             }
         }
         t.template store<full>(corner, ld, tail);
-        for (int c = 0; c < C; ++c) corner[c + c * ld] = l[c][c];
+        for (int c = 0; c < C; ++c) corner[c + c * ld] = std::fabs(l[c][c]);
         return -1;
     }
 
     template <int R, bool full>
-    void below(double* rows, Long ld, const double* left, const double* top, Long before, int tail) const {
+    void below(double* rows, Long ld, const double* left, const double* top, Long ldt, Long before, int tail) const {
         Tile<V, R, C> t;
-        t.template product<full>(left, ld, top, ld, before, tail);
+        t.template product<full>(left, ld, top, ldt, before, tail);
         t.template subtract_from<full>(rows, ld, tail);
         for (int c = 0; c < C; ++c) {
             for (int d = 0; d < c; ++d) {
@@ -107,30 +118,41 @@ template <class V, int C> struct Block {
     }
 };
 
-template <class V, int C> int factor_block(double* panel, Long rows, Long j, Long j0) {
+template <class V, int C> int factor_block(double* panel, Long rows, Long j, Long j0, double* signs) {
     Block<V, C> block;
     double* corner = panel + j + j * rows;
-    const double* top = panel + j + j0 * rows;
+    const double *left = panel + j + j0 * rows, *top = left;
     const Long before = j - j0, height = rows - j;
-    const int failed = height >= V::lanes
-                           ? block.template diagonal<true>(corner, rows, top, before, V::lanes)
-                           : block.template diagonal<false>(corner, rows, top, before, static_cast<int>(height));
+    Long ldt = rows;
+    double flipped[C * kPanelColumns];  // rows j ... of L D
+    if (signs != nullptr) {
+        for (Long p = 0; p < before; ++p)
+            for (int c = 0; c < C; ++c) flipped[p * C + c] = signs[j0 + p] * top[c + p * rows];
+        top = flipped;
+        ldt = C;
+        signs += j;
+    }
+    const int failed =
+        height >= V::lanes
+            ? block.template diagonal<true>(corner, rows, left, top, ldt, before, V::lanes, signs)
+            : block.template diagonal<false>(corner, rows, left, top, ldt, before, static_cast<int>(height), signs);
     if (failed >= 0) return failed;
     Long i = V::lanes;
     for (; i + V::rows * V::lanes <= height; i += V::rows * V::lanes)
-        block.template below<V::rows, true>(corner + i, rows, top + i, top, before, V::lanes);
+        block.template below<V::rows, true>(corner + i, rows, left + i, top, ldt, before, V::lanes);
     for (; i + V::lanes <= height; i += V::lanes)
-        block.template below<1, true>(corner + i, rows, top + i, top, before, V::lanes);
+        block.template below<1, true>(corner + i, rows, left + i, top, ldt, before, V::lanes);
     if (i < height)
-        block.template below<1, false>(corner + i, rows, top + i, top, before, static_cast<int>(height - i));
+        block.template below<1, false>(corner + i, rows, left + i, top, ldt, before, static_cast<int>(height - i));
     return -1;
 }
 
-template <class V, int C> int factor_columns(double* panel, Long rows, Long j, Long j0, int columns) {
+template <class V, int C>
+int factor_columns(double* panel, Long rows, Long j, Long j0, int columns, double* signs) {
     if constexpr (C > 1) {
-        if (columns < C) return factor_columns<V, C - 1>(panel, rows, j, j0, columns);
+        if (columns < C) return factor_columns<V, C - 1>(panel, rows, j, j0, columns, signs);
     }
-    return factor_block<V, C>(panel, rows, j, j0);
+    return factor_block<V, C>(panel, rows, j, j0, signs);
 }
 
 // -- updates ---------------------------------------------------------------------------------------------
@@ -171,7 +193,7 @@ template <class V>
 void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, Long begin, Long end,
             bool assign, double* work) {
     constexpr Long strip = 3 * V::lanes, wide = V::columns, depth = 192;
-    const bool pack = k >= 24 && rows >= 3 * strip;
+    const bool pack = k >= 24 && rows >= 3 * strip, counts = rows * cols * k > kFewOperations;
     for (Long p0 = 0; p0 < k; p0 += depth) {
         const Long deep = pack ? least(depth, k - p0) : k;
         if (pack) {
@@ -192,6 +214,7 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
         }
         for (Long i = begin; i < end; i += strip) {
             const Long height = least(strip, rows - i);
+            if (counts) tick_from_panel(height * least(cols, i + height) * deep / kOperationsPerTick);
             for (Long j = 0; j < least(cols, i + height); j += wide) {
                 const Long from = j > i ? j - i : 0;  // the tile starts at the diagonal
                 const Long lines = height - from;
@@ -212,10 +235,12 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
     }
 }
 
-template <class V> int factor(double* panel, Long rows, Long j0, Long j1) {
+template <class V> int factor(double* panel, Long rows, Long j0, Long j1, double* signs) {
+    const bool counts = rows * (j1 - j0) * (j1 - j0) > kFewOperations;
     for (Long j = j0; j < j1; j += V::columns) {
         const int columns = static_cast<int>(least(V::columns, j1 - j));
-        const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns);
+        if (counts) tick_from_panel((rows - j) * columns * (j - j0 + columns) / kOperationsPerTick);
+        const int failed = factor_columns<V, V::columns>(panel, rows, j, j0, columns, signs);
         if (failed >= 0) return static_cast<int>(j) + failed;
     }
     return -1;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "interruption.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -13,18 +14,23 @@ constexpr std::size_t kRowsPerPart = 16384;  // what a thread takes at a time
 constexpr std::size_t kSmallestChunk = 16;   // slices; less is all loop overhead
 constexpr int kFewestSteps = 3;              // a sweep of fewer does not pay for its bookkeeping
 
+// Of a step on so many slices, roughly.
+std::int64_t operations(std::size_t slices) { return static_cast<std::int64_t>(slices) * kLanes * 8; }
+
 // job(first slice, last slice) over all slices, in parts for the threads.
 template <class F> void over_slices(std::size_t slices, F job) {
     constexpr std::size_t each = kRowsPerPart / kLanes;
     const std::size_t parts = (slices + each - 1) / each;
     if (parts <= 1) {
+        tick(operations(slices));
         job(std::size_t{0}, slices);
         return;
     }
     parallel(static_cast<int>(parts), [&](int p) {
-        const std::size_t lo = static_cast<std::size_t>(p) * each;
+        const std::size_t lo = static_cast<std::size_t>(p) * each, hi = std::min(slices, lo + each);
+        tick(operations(hi - lo));
         FlushDenormals flush;
-        job(lo, std::min(slices, lo + each));
+        job(lo, hi);
     });
 }
 
@@ -129,6 +135,7 @@ template <class V> void RecurrenceRunner<V>::whole(int k) {
 
 template <class V> void RecurrenceRunner<V>::advance(std::size_t chunk, int k) {
     const std::size_t lo = chunk == 0 ? 0 : traversal_.ends[chunk - 1];
+    tick(operations(traversal_.ends[chunk] - lo) * columns_);
     execute(step(k), lo, traversal_.ends[chunk]);
 }
 
@@ -184,7 +191,10 @@ template <class V> const typename arithmetic<V>::type* RecurrenceRunner<V>::run(
 template <class V>
 PolynomialPreconditioner<V>::PolynomialPreconditioner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients,
                                                       const double* scale, CacheBudget budget)
-    : M_(M), coefficients_(coefficients), budget_(budget), runner_(M, coefficients, budget) {
+    : M_(M), coefficients_(coefficients), budget_(budget) {
+    auto runner = std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, budget_);
+    traversal_ = runner->traversal();
+    runners_.give(std::move(runner));
     if (scale == nullptr) return;
     scale_.assign(scale, scale + M->n());
     double largest = 0;
@@ -195,8 +205,10 @@ PolynomialPreconditioner<V>::PolynomialPreconditioner(std::shared_ptr<const Slic
 }
 
 template <class V> void PolynomialPreconditioner<V>::apply(const double* r, double* z) {
-    const std::lock_guard<std::mutex> mine(in_use_);
-    T* input = runner_.input();
+    typename Spare<RecurrenceRunner<V>>::Lease runner(
+        runners_, [](const auto&) { return true; },
+        [&] { return std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, budget_); });
+    T* input = runner->input();
     const std::size_t n = static_cast<std::size_t>(size());
     const double* scale = scale_.empty() ? nullptr : scale_.data();
     over_slices((n + kLanes - 1) / kLanes, [&](std::size_t lo, std::size_t hi) {
@@ -206,7 +218,7 @@ template <class V> void PolynomialPreconditioner<V>::apply(const double* r, doub
         else
             for (std::size_t i = lo * kLanes; i < end; ++i) input[i] = static_cast<T>(unit_ * scale[i] * r[i]);
     });
-    const T* result = runner_.run();
+    const T* result = runner->run();
     over_slices((n + kLanes - 1) / kLanes, [&](std::size_t lo, std::size_t hi) {
         const std::size_t end = std::min(n, hi * kLanes);
         if (scale == nullptr)
@@ -217,22 +229,27 @@ template <class V> void PolynomialPreconditioner<V>::apply(const double* r, doub
 }
 
 template <class V> void PolynomialPreconditioner<V>::apply_block(const double* r, double* z, int columns) {
-    const std::lock_guard<std::mutex> mine(in_use_);
     const std::size_t n = static_cast<std::size_t>(size()), k = static_cast<std::size_t>(columns);
     for (std::size_t from = 0; from < k;) {
         const std::size_t left = k - from;
         const std::size_t width = left >= 5 ? 8 : left >= 3 ? 4 : 2;
         const std::size_t used = std::min(left, width);
-        if (!block_ || block_->columns() != static_cast<int>(width))
-            block_ = std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, budget_, static_cast<int>(width));
-        T* input = block_->input();
+        typename Spare<RecurrenceRunner<V>>::Lease block(
+            block_runners_, [&](const auto& known) { return known.columns() == static_cast<int>(width); },
+            [&] {
+                return std::make_unique<RecurrenceRunner<V>>(M_, coefficients_, budget_, static_cast<int>(width));
+            });
+        T* input = block->input();
+        Ticker ticker;
         for (std::size_t i = 0; i < n; ++i) {
+            ticker(static_cast<std::int64_t>(width));
             const double s = scale_.empty() ? 1.0 : scale_[i] * unit_;
             for (std::size_t j = 0; j < width; ++j)
                 input[i * width + j] = j < used ? static_cast<T>(s * r[i * k + from + j]) : T(0);
         }
-        const T* result = block_->run();
+        const T* result = block->run();
         for (std::size_t i = 0; i < n; ++i) {
+            ticker(static_cast<std::int64_t>(width));
             const double s = scale_.empty() ? 1.0 : scale_[i] / unit_;
             for (std::size_t j = 0; j < used; ++j) z[i * k + from + j] = s * static_cast<double>(result[i * width + j]);
         }

@@ -2,10 +2,10 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "preconditioner.hpp"
+#include "spare.hpp"
 #include "steps.hpp"
 
 namespace nnla {
@@ -60,17 +60,17 @@ template <class V> class RecurrenceRunner {
     PaddedVector<T> z_, work_[2], acc_;
 };
 
-// M = S P(S A S) S, a preconditioner for float64 CG whose inside is in V's arithmetic. It owns its work vectors:
-// threads that share one take turns.
+// M = S P(S A S) S, a preconditioner for float64 CG whose inside is in V's arithmetic. Calls at the same time work in
+// vectors of their own.
 template <class V> class PolynomialPreconditioner : public Preconditioner {
   public:
     using T = typename arithmetic<V>::type;
     // scale: S, n entries; null for none.
     PolynomialPreconditioner(std::shared_ptr<const Sliced<V>> M, Coefficients coefficients, const double* scale,
                              CacheBudget budget);
-    std::int64_t size() const override { return runner_.matrix().n(); }
+    std::int64_t size() const override { return M_->n(); }
     void apply(const double* r, double* z) override;
-    const RecurrenceRunner<V>& runner() const { return runner_; }
+    const Traversal& traversal() const { return traversal_; }
     // Z = M R for k columns, row-major.
     void apply_block(const double* r, double* z, int columns);
 
@@ -78,9 +78,8 @@ template <class V> class PolynomialPreconditioner : public Preconditioner {
     std::shared_ptr<const Sliced<V>> M_;
     Coefficients coefficients_;
     CacheBudget budget_;
-    RecurrenceRunner<V> runner_;
-    std::unique_ptr<RecurrenceRunner<V>> block_;
-    std::mutex in_use_;
+    Traversal traversal_;
+    Spare<RecurrenceRunner<V>> runners_, block_runners_;
     std::vector<double> scale_;
     double unit_ = 1;  // a power of two that brings the largest entry of S to about 1: float32 keeps its range
 };

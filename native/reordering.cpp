@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "interruption.hpp"
 #include "prefetch.hpp"
 #include "threads.hpp"
 
@@ -49,10 +50,12 @@ class Breadth {
         indptr.resize(static_cast<std::size_t>(A_.n) + 1);
         indices = make_array(A_.indptr[A_.n]);
         Index at = 0;
+        Ticker ticker;
         for (const Component& c : components_) {
             for (Index i = c.begin; i < c.end; ++i) {
                 indptr[i] = at;
                 const Index old = order_[i];
+                ticker(2 * (A_.indptr[old + 1] - A_.indptr[old]) + 8);
                 if (i + 10 < A_.n) NNLA_PREFETCH(A_.indptr + order_[i + 10]);
                 if (i + 7 < A_.n) NNLA_PREFETCH(A_.indices + A_.indptr[order_[i + 7]]);
                 if (i + 3 < A_.n) {
@@ -87,6 +90,7 @@ class Breadth {
                     NNLA_PREFETCH(number_.get() + A_.indices[k]);
             }
             const Index node = order_[head];
+            ticker_(4 * (A_.indptr[node + 1] - A_.indptr[node]) + 8);
             for (Index k = A_.indptr[node]; k < A_.indptr[node + 1]; ++k) {
                 const Index next = A_.indices[k], number = number_[next];
                 order_[filled] = next;  // without a branch, which nobody could predict
@@ -100,6 +104,7 @@ class Breadth {
     const CsrPattern A_;
     Array order_, number_;
     std::vector<Component> components_;
+    Ticker ticker_;
 };
 
 // Cuthill-McKee orders, one component after the other.
@@ -177,6 +182,7 @@ class CuthillMcKee {
                 level_end = filled;
             }
             const Index node = order[head], before = filled;
+            ticker_(4 * degree(node) + 8);
             Index farthest = head;
             for (Index k = A_.indptr[node]; k < A_.indptr[node + 1]; ++k) {
                 const Index next = A_.indices[k], known = place_[next], place = known < 0 ? filled : known;
@@ -196,6 +202,7 @@ class CuthillMcKee {
 
     const CsrPattern A_;
     Array place_, best_, other_;
+    Ticker ticker_;
 };
 
 // One row of a permuted matrix: columns sorted, values with them.
@@ -242,7 +249,9 @@ void permute_symmetric(const CsrPattern& A, const double* data, const std::int32
                        std::int32_t* new_indices, V* new_data) {
     Array number = make_array(A.n);
     new_indptr[0] = 0;
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.n; ++i) {
+        ticker(8);
         if (i + 16 < A.n) NNLA_PREFETCH(A.indptr + order[i + 16]);
         number[order[i]] = static_cast<Index>(i);
         new_indptr[i + 1] = new_indptr[i] + (A.indptr[order[i] + 1] - A.indptr[order[i]]);
@@ -250,6 +259,7 @@ void permute_symmetric(const CsrPattern& A, const double* data, const std::int32
     constexpr std::int64_t kRows = 4096;
     parallel(static_cast<int>((A.n + kRows - 1) / kRows), [&](int part) {
         const std::int64_t begin = part * kRows, end = std::min(A.n, begin + kRows);
+        tick(kRows * 16 + 2 * (new_indptr[end] - new_indptr[begin]));
         for (std::int64_t i = begin; i < end; ++i) {
             if (i + 12 < end) NNLA_PREFETCH(A.indptr + order[i + 12]);
             if (i + 8 < end) {
@@ -275,7 +285,9 @@ template void permute_symmetric<float>(const CsrPattern&, const double*, const s
 
 Locality locality(const CsrPattern& A, int per_line) {
     Locality found;
+    Ticker ticker;
     for (std::int64_t i = 0; i < A.n; ++i) {
+        ticker(2);
         if (A.indptr[i] == A.indptr[i + 1]) continue;
         const std::int64_t first = A.indices[A.indptr[i]], last = A.indices[A.indptr[i + 1] - 1];
         found.bandwidth = std::max(found.bandwidth, std::max(i - first, last - i));
@@ -288,6 +300,7 @@ Locality locality(const CsrPattern& A, int per_line) {
     for (std::int64_t s = 0; s < slices; s += step, ++sampled) {
         const std::int64_t begin = A.indptr[16 * s], end = A.indptr[std::min(A.n, 16 * s + 16)];
         lines.clear();
+        ticker(20 * (end - begin));
         for (std::int64_t k = begin; k < end; ++k) lines.push_back(A.indices[k]);
         if (lines.empty()) continue;
         std::sort(lines.begin(), lines.end());

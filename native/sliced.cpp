@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "interruption.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -82,6 +83,7 @@ void count_offsets(const Csr& A, std::int64_t row0, int rows, OffsetTable& table
     table.next_slice();
     for (int lane = 0; lane < rows; ++lane) {
         const std::int32_t row = static_cast<std::int32_t>(row0 + lane);
+        tick(2 * (A.indptr[row + 1] - A.indptr[row]));
         for (std::int32_t k = A.indptr[row]; k < A.indptr[row + 1]; ++k) table.count(A.indices[k] - row);
     }
 }
@@ -164,6 +166,7 @@ template <class V> void lay_out_uniform(const Entries& entries, const Csr& A, st
 // table: null where runs are not worth looking for
 template <class V>
 void lay_out(const Entries& entries, const Csr& A, std::int64_t first, std::int64_t last, OffsetTable* table, Part<V>& out) {
+    Ticker ticker;
     std::vector<std::int32_t> store;  // entries of the slice that are not in runs, row by row
     const std::size_t count = static_cast<std::size_t>(A.indptr[std::min(last * kLanes, A.n)] - A.indptr[first * kLanes]);
     out.heads.reserve(static_cast<std::size_t>(last - first));
@@ -174,6 +177,7 @@ void lay_out(const Entries& entries, const Csr& A, std::int64_t first, std::int6
     for (std::int64_t s = first; s < last; ++s) {
         const std::int64_t row0 = s * kLanes;
         const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));
+        ticker(2 * (A.indptr[row0 + rows] - A.indptr[row0]) + 64);
         Slice head{};
         head.scalar = static_cast<std::uint32_t>(out.scalars.size());
         head.delta = static_cast<std::uint32_t>(out.deltas.size());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "interruption.hpp"
+
 namespace nnla {
 namespace {
 
@@ -35,9 +37,11 @@ Merged merge(const Forest& forest) {
     m.parent = forest.parent;
     m.width.resize(nodes);
     for (Int s = 0; s < nodes; ++s) m.width[s] = forest.first[s + 1] - forest.first[s];
+    Ticker ticker;
     // Children come before parents: when c looks at its parent, everything below c is settled.
     for (Int c = 0; c < nodes; ++c) {
         const Int p = forest.parent[c];
+        ticker(16);
         if (p < 0) continue;
         const double kc = m.width[c], mc = m.below[c], kp = m.width[p], mp = m.below[p];
         if (cost(kc + kp, mp) <= cost(kc, mc) + cost(kp, mp)) {
@@ -140,13 +144,16 @@ Symbolic analyse(const Pattern& a, const Forest& forest) {
     }
     out.rows.resize(start[nodes]);
     std::vector<Int> seen(nodes, -1);
+    Ticker ticker;
     for (Int i = 0; i < n; ++i) {
         const Int old = out.order[i], own = owner[i];
+        ticker(4 * (a.indptr[old + 1] - a.indptr[old]) + 16);
         for (Int p = a.indptr[old]; p < a.indptr[old + 1]; ++p) {
             const Int k = out.inverse[a.indices[p]];
             if (k >= i) continue;
             for (Int s = owner[k]; s >= 0 && s != own && seen[s] != i; s = out.parent[s]) {
                 seen[s] = i;
+                ticker(4);
                 out.rows[end[s]++] = i;
             }
         }
@@ -156,6 +163,7 @@ Symbolic analyse(const Pattern& a, const Forest& forest) {
     Long to = 0;
     for (Int s = 0; s < nodes; ++s) {  // the bounds are exact but for dense rows
         const Long count = end[s] - start[s];
+        ticker(count + 8);
         if (to != start[s]) std::copy(out.rows.begin() + start[s], out.rows.begin() + end[s], out.rows.begin() + to);
         to += count;
         out.row_start[s + 1] = to;

@@ -115,7 +115,7 @@ class Pool {
     }
 
     void work(const std::function<void(int)>& job, int parts) {
-        const Part mine(stopped_);
+        const JobPart mine(stopped_);
         for (int part; (part = next_.fetch_add(1, std::memory_order_relaxed)) < parts;) {
             if (!stopped_.load(std::memory_order_relaxed)) {
                 try {

@@ -2,18 +2,22 @@
 
 Every error is a subclass of `NNLAError` and of the built-in exception that Python users would expect
 (`ValueError`, `TypeError`, `ImportError`, `OSError`), so both ``except nnla.errors.NNLAError`` and
-``except ValueError`` work.
+``except ValueError`` work. What is no error but must not pass in silence is a `NotConvergedWarning`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 __all__ = [
     "DTypeError",
     "DownloadError",
     "FileFormatError",
+    "GradientError",
     "MissingDependencyError",
     "NNLAError",
     "NonFiniteError",
+    "NotConvergedWarning",
     "NotPositiveDefiniteError",
     "NotSymmetricError",
     "OptionError",
@@ -24,7 +28,17 @@ __all__ = [
 
 
 class NNLAError(Exception):
-    """Base class of all errors that nnla raises on purpose."""
+    """Base class of all errors that nnla raises on purpose; its message is one line, whatever it quotes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*(" ".join(a.split("\n")) if isinstance(a, str) else a for a in args), **kwargs)
+
+
+class NotConvergedWarning(UserWarning):
+    """An answer is returned without a report, and it has not converged or may be incomplete.
+
+    ``warnings.simplefilter("error", nnla.errors.NotConvergedWarning)`` makes it an exception.
+    """
 
 
 class ShapeError(NNLAError, ValueError):
@@ -53,6 +67,10 @@ class OptionError(NNLAError, ValueError):
 
 class TimeLimitError(NNLAError, TimeoutError):
     """A computation has used up the time that it was given."""
+
+
+class GradientError(NNLAError, ValueError):
+    """A torch tensor requires a gradient where nnla has none to give."""
 
 
 class WeightsError(NNLAError, ValueError):

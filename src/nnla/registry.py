@@ -5,24 +5,27 @@ Weights are safetensors and nothing else: no code is ever loaded from a weights 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib
 import json
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nnla._files import write_atomic
+from nnla._files import one_line, parsed_object, write_atomic
 from nnla.errors import WeightsError
+from nnla.report import from_fields
 
 __all__ = ["load", "read_model", "read_safetensors", "save_model", "weights", "write_safetensors"]
 
 Config = TypeVar("Config")
+
+_LARGEST = 2**16  # of numbers in a config, which are sizes and rates
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -74,7 +77,7 @@ def load(name: str | os.PathLike[str]) -> Any:
     path = Path(name)
     if path.suffix != ".safetensors" or not _is_file(path):
         raise WeightsError(
-            f"no model {name!r}: the shipped ones are {', '.join(sorted(_names()))}; "
+            f"no model {one_line(repr(name))}: the shipped ones are {', '.join(sorted(_names()))}; "
             "or give the path of a .safetensors file written by `nnla train`"
         )
     return _engine(path)
@@ -127,7 +130,7 @@ def _engine(path: Path, reader: str | None = None) -> Any:
         kind = metadata.get("kind", "unknown")
         reader = metadata.get("reader") or _READERS.get(kind)
         if reader is None:
-            raise WeightsError(f"{path}: weights of kind {kind!r} are not known to this version of nnla")
+            raise WeightsError(f"{path}: weights of kind {one_line(repr(kind))} are not known to this version of nnla")
     return _reader(path, reader).from_file(path)
 
 
@@ -135,7 +138,9 @@ def _reader(path: Path, reader: Any) -> Any:
     """The class that a file names, looked for among nnla's models and nowhere else."""
     match = _READER.fullmatch(reader) if isinstance(reader, str) else None
     if match is None:
-        raise WeightsError(f"{path}: weights are read by a class of nnla.models, and these name {reader!r}; leave them")
+        raise WeightsError(
+            f"{path}: weights are read by a class of nnla.models, and these name {one_line(repr(reader))}; leave them"
+        )
     name, found = f"nnla.models.{match[1]}", None
     try:
         found = vars(importlib.import_module(name)).get(match[2])
@@ -146,7 +151,8 @@ def _reader(path: Path, reader: Any) -> Any:
     ancestors = {f"{base.__module__}:{base.__name__}" for base in found.__mro__[1:]} if isinstance(found, type) else ()
     if _BASE not in ancestors or found.__module__ != name:
         raise WeightsError(
-            f"{path}: this version of nnla has no {reader!r}, which reads these weights; install a newer one"
+            f"{path}: this version of nnla has no {one_line(repr(reader))}, which reads these weights; "
+            "install a newer one"
         )
     return found
 
@@ -175,7 +181,7 @@ def save_model(
     else as it is: nothing is lost.
     """
     tensors = {key: _narrowed(value) for key, value in parameters.items()}
-    metadata = {"kind": kind, "config": json.dumps(asdict(config)), "card": json.dumps(card)}
+    metadata = {"kind": kind, "config": json.dumps(dataclasses.asdict(config)), "card": json.dumps(card)}
     if reader is not None and reader != _READERS.get(kind):
         metadata["reader"] = reader
     write_safetensors(path, tensors, metadata)
@@ -205,9 +211,20 @@ def read_model(
     """
     tensors, metadata = read_safetensors(path, kind=kind)
     try:
-        return config(**json.loads(metadata["config"])), tensors, json.loads(metadata["card"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:  # the last: nested without end
-        raise WeightsError(f"{path}: the metadata of the weights cannot be read ({error})") from error
+        return _config(config, parsed_object(metadata["config"])), tensors, parsed_object(metadata["card"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: the metadata of the weights cannot be read ({one_line(error)})") from error
+
+
+def _config(kind: type[Config], fields: dict[str, Any]) -> Config:
+    """A config whose fields have their types, and numbers that a network can be of."""
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"no field {min(unknown)[:80]!r} is known")
+    for name, value in fields.items():
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            raise ValueError(f"{name} is too large or not finite")
+    return from_fields(kind, fields)
 
 
 def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -229,9 +246,9 @@ def read_safetensors(path: str | Path, *, kind: str | None) -> tuple[dict[str, n
             tensors, metadata = _contents(stream)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         # the last two: dtypes that NumPy does not have
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+        raise WeightsError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
     if kind is not None and metadata.get("kind") != kind:
-        raise WeightsError(f"{path}: weights of kind {metadata.get('kind')!r}, expected {kind!r}")
+        raise WeightsError(f"{path}: weights of kind {one_line(repr(metadata.get('kind')))}, expected {kind!r}")
     return tensors, metadata
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Self
 
+from nnla._files import one_line, parsed_object
 from nnla.errors import FileFormatError
 
-__all__ = ["Phase", "Report", "ReportBase", "Status", "library_versions", "plain_json"]
+__all__ = ["Phase", "Report", "ReportBase", "Status", "from_fields", "library_versions", "plain_json"]
 
 
 class Status(enum.StrEnum):
@@ -85,9 +86,11 @@ class ReportBase:
             Not the JSON of such a report.
         """
         try:
-            return _built(cls, json.loads(text))
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise FileFormatError(f"this is not a {cls.__name__} in JSON ({error})") from error
+            return from_fields(cls, parsed_object(text))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(
+                f"this is not a {cls.__name__} in JSON ({one_line(error)}); write one with to_json()"
+            ) from error
 
     def __repr__(self) -> str:
         values = [(words, getattr(self, name)) for name, words in self._line]
@@ -118,31 +121,49 @@ def _words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _built(cls: type[Any], data: dict[str, Any]) -> Any:
-    """A dataclass from its fields in JSON."""
+def from_fields(cls: type[Any], data: dict[str, Any]) -> Any:
+    """A dataclass from its fields in JSON: unknown ones are left out, one of another type raises TypeError, ValueError.
+
+    Examples
+    --------
+    >>> from_fields(ReportBase, {"status": "maxiter", "converged": False})
+    <ReportBase maxiter>
+    """
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls) if f.init]
     return cls(**{name: _restored(hints[name], data[name]) for name in names if name in data})
 
 
 def _restored(hint: Any, value: Any) -> Any:
-    """A value from JSON as a field's annotation says: tuples, numbers that were not finite, nested dataclasses."""
+    """A value from JSON as a field's annotation says: tuples, numbers that were not finite, nested dataclasses.
+
+    What does not fit raises TypeError or ValueError.
+    """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if value is None:
-        return math.nan if hint is float else None
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not types.NoneType]
+        if value is None and len(kinds) < len(inner):
+            return None
         return _restored(kinds[0], value) if len(kinds) == 1 else value
-    if origin is tuple:
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(_restored(kind, item) for kind, item in zip(kinds, value, strict=True))
-    if origin is list:
-        return [_restored(inner[0], item) for item in value]
+    if hint is float:
+        return math.nan if value is None else _checked(value, int, float)
+    if origin in (tuple, list):
+        items = _checked(value, list)
+        kinds = inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1] * len(items)
+        return origin(_restored(kind, item) for kind, item in zip(kinds, items, strict=True))
     if origin is dict:
-        return {key: _restored(inner[1], item) for key, item in value.items()}
+        return {key: _restored(inner[1], item) for key, item in _checked(value, dict).items()}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint(value)
-    return _built(hint, value) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else value
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_fields(hint, _checked(value, dict))
+    return _checked(value, hint) if hint in (str, int, bool, dict, list) else value
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    if type(value) not in kinds:
+        raise TypeError(f"{' or '.join(kind.__name__ for kind in kinds)} is needed, got {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import FileFormatError, NonFiniteError, ShapeError
+from nnla._files import number_list, one_line, parsed_object
+from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
 from nnla.report import Phase, Report, Status, library_versions, plain_json
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
     "Status",
     "TrainingProgress",
     "library_versions",
+    "number_pair",
     "plain_json",
+    "real_array",
+    "real_number",
     "ritz_margin",
 ]
 
@@ -65,6 +69,60 @@ class Problem:
     b: Any = None
     x: Any = None
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def real_array(value: Any, name: str) -> np.ndarray:
+    """A float64 copy of at least one dimension.
+
+    Raises
+    ------
+    DTypeError
+        What is no array of real numbers.
+
+    >>> real_array(2, "x")
+    array([2.])
+    """
+    try:
+        array = np.array(value, ndmin=1)
+        if array.dtype.kind not in "iufO" and array.size:
+            raise TypeError(f"dtype {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DTypeError(f"{name} must be real numbers in one array ({error})") from error
+
+
+def real_number(value: Any, name: str) -> float:
+    """One finite real number as a float.
+
+    Raises
+    ------
+    OptionError
+
+    >>> real_number(np.float32(2), "x")
+    2.0
+    """
+    scalar = isinstance(value, np.ndarray) and value.ndim == 0
+    plain = value.item() if scalar or isinstance(value, np.generic) else value
+    if not isinstance(plain, (int, float)) or isinstance(plain, bool) or not abs(plain) < 2**1023:
+        raise OptionError(f"{name} must be a finite number, got {str(value)[:60]}")
+    return float(plain)
+
+
+def number_pair(value: Any, name: str) -> tuple[float, float]:
+    """Two finite real numbers.
+
+    Raises
+    ------
+    OptionError
+
+    >>> number_pair([1, 2], "interval")
+    (1.0, 2.0)
+    """
+    if not isinstance(value, (tuple, list, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        raise OptionError(f"{name} must be a pair of numbers, got {str(value)[:60]}")
+    if len(value) != 2:
+        raise OptionError(f"{name} must be a pair of numbers, got {len(value)} of them")
+    return real_number(value[0], name), real_number(value[1], name)
 
 
 def ritz_margin(residual: float, size: float) -> float:
@@ -127,7 +185,7 @@ class SpectralProbe:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta") if self.reductions is None else ("alpha", "beta", "reductions"):
-            value = np.array(getattr(self, name), dtype=np.float64, ndmin=1)
+            value = real_array(getattr(self, name), name)
             if not np.all(np.isfinite(value)):
                 raise NonFiniteError(f"the probe's {name} has NaN or Inf; check A for overflow, rescale it")
             value.flags.writeable = False
@@ -136,6 +194,8 @@ class SpectralProbe:
             raise ShapeError("a probe needs alpha and beta of one equal length of at least 1")
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise ShapeError(f"a probe needs the size n of its operator, a positive integer, got {self.n!r}")
+        if not isinstance(self.scaling, str):
+            raise DTypeError(f"a probe's scaling is a name such as 'none', got {type(self.scaling).__name__}")
         if self.reductions is not None and self.reductions.shape != self.alpha.shape:
             raise ShapeError("a probe's reductions need the length of alpha")
 
@@ -221,18 +281,26 @@ class SpectralProbe:
 
     @classmethod
     def from_json(cls, text: str) -> SpectralProbe:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-probe" or data["version"] != 1:
-                raise FileFormatError("not an nnla probe of version 1")
-            keys = ("alpha", "beta", "n", "scaling", "seed", "products")
+            data = parsed_object(text)
+            if data["format"] != "nnla-probe" or type(data["version"]) is not int or data["version"] != 1:
+                raise FileFormatError("not an nnla probe of version 1; write one with to_json()")
+            alpha, beta = number_list(data["alpha"]), number_list(data["beta"])
             # files written before the reductions were kept do not have them
-            return cls(**{key: data[key] for key in keys}, reductions=data.get("reductions"))
+            reductions = data.get("reductions")
+            n, scaling, seed, products = (data[key] for key in ("n", "scaling", "seed", "products"))
+            whole = [n, products] if seed is None else [n, products, seed]
+            if not isinstance(scaling, str) or any(type(value) is not int or value < 0 for value in whole):
+                raise ValueError("n, products, seed or scaling is of another type")
+            found = None if reductions is None else np.array(number_list(reductions))
+            return cls(np.array(alpha), np.array(beta), n, scaling, seed, products, found)
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise FileFormatError(f"this is not a probe in JSON ({error}); write one with to_json()") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"this is not a probe in JSON ({one_line(error)}); write one with to_json()"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from scipy.io import mmread, mmwrite
 
 import nnla
 from nnla.cli import cli
+from nnla.problems import read_matrix
 from nnla.types import Report
 
 
@@ -93,7 +94,7 @@ def test_comparison_in_json_and_as_a_table(folder):
 
 
 def test_out_is_the_solution(folder, tmp_path):
-    A = mmread(folder / "a.mtx").tocsr()
+    A = read_matrix(folder / "a.mtx")
     b = np.load(folder / "b.npy")
     for name, read in (("x.npy", np.load), ("x.mtx", lambda p: mmread(p).ravel())):
         result = run("solve", folder / "a.mtx", "--rhs", folder / "b.npy", "--out", tmp_path / name)

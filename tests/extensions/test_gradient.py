@@ -175,3 +175,11 @@ def test_errors():
         minimise(f, [np.nan])
     with pytest.raises(NonFiniteError, match="start"):
         minimise(lambda x: (np.inf, x), np.ones(2))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-150, 1e150, 1e200])
+def test_units_beyond_the_squares_are_refused(scale):
+    # the norm of such a gradient was 0, and the start "converged"
+    d = np.geomspace(0.01, 1, 20)
+    with pytest.raises(NonFiniteError, match="rescale"):
+        minimise(lambda x: (scale * (0.5 * x @ (d * x) - x.sum()), scale * (d * x - 1)), np.zeros(20))

@@ -119,7 +119,8 @@ def test_products_are_those_of_the_operator():
         count = 0
         y = funm_multiply(op, np.ones((900, 3)), method=method)
         assert y.report.products == count, method
-        assert y.report.products_probe == (0 if method == "lanczos" else y.report.steps), method
+        probed = y.report.products_probe  # and some for the ends of a spectrum that is known by products only
+        assert probed == 0 if method == "lanczos" else y.report.steps <= probed <= 2 * y.report.steps, method
 
 
 def test_two_passes_give_the_same_for_twice_the_products():
@@ -255,6 +256,35 @@ def test_scalar_callables_are_called_number_by_number():
     assert all(isinstance(x, (float, np.ndarray)) for x in seen)
     constant = funm_multiply(A, np.ones(36), lambda x: 2.0)
     assert np.allclose(constant, 2)
+
+
+@pytest.mark.parametrize("method", ["auto", "lanczos", "chebyshev", "direct"])
+def test_callables_that_give_something_else_fail_by_name(method):
+    A, v = problems.poisson2d(6), np.ones(36)
+    for f, error, match in (
+        (lambda x: x[:-1], OptionError, "one real number"),
+        (lambda x: np.ones(7), ShapeError, "one real number"),
+        (lambda x: np.ones(np.size(x) + 1), ShapeError, "one real number"),
+        (lambda x: (x, x), ShapeError, "one real number"),
+        (lambda x: None, DTypeError, "NoneType"),
+        (lambda x: "a", DTypeError, "real number"),
+        (lambda x: 1 / 0, OptionError, "ZeroDivisionError"),
+        (lambda x: {}[x], OptionError, "KeyError"),
+        (lambda x, y: x, OptionError, "TypeError"),
+        (lambda x: x * 1j, DTypeError, "real values"),
+        (lambda x: x * np.nan, NonFiniteError, "finite"),
+    ):
+        for call in (lambda f=f: funm_multiply(A, v, f, method=method), lambda f=f: matfun(A, f)):
+            with pytest.raises(error, match=match):
+                call()
+    for f in (
+        lambda x: x.__imul__(2) if np.ndim(x) else 2 * x,
+        lambda x: list(2 * np.asarray(x)) if np.ndim(x) else 2 * x,
+    ):
+        assert np.allclose(funm_multiply(A, v, f, method=method), 2 * (A @ v))
+    for options in ({"method": np.array(["auto", "lanczos"])}, {"rtol": 10**400}):
+        with pytest.raises(OptionError):
+            funm_multiply(A, v, **options)
 
 
 def test_operators_of_every_kind_agree():

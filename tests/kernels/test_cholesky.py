@@ -294,6 +294,56 @@ def test_direct_solution_without_the_native_kernels(monkeypatch):
         Cholesky(A)
 
 
+# -- L D L^T, and the count of negative pivots ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 40, 130, 300])
+@pytest.mark.parametrize("density", [0.02, 0.1, 1.0])
+def test_negative_pivots_are_counted(n, density):
+    rng = np.random.default_rng(n)
+    B = sp.random_array((n, n), density=density, rng=rng)
+    A = canonical(B + B.T + sp.diags_array(rng.standard_normal(n) + 0.1))
+    values = np.linalg.eigvalsh(A.toarray())
+    factor = Cholesky(A).factor(indefinite=True)
+    x = rng.standard_normal((n, 3))
+    b = A @ x
+    assert np.linalg.norm(A @ factor.solve(b) - b) < 1e-8 * np.linalg.norm(b)
+    assert factor.negative == np.count_nonzero(values < 0)
+
+
+def test_counts_of_a_slice_of_the_spectrum():
+    A = poisson2d(60)
+    j = np.arange(1, 61)
+    one = 2 - 2 * np.cos(j * np.pi / 61)
+    values = np.sort(np.add.outer(one, one).ravel())
+    factor = Cholesky(A)
+    for shift in (0.0, 0.1, 1.0, 3.9, 7.99):
+        factor.factor(canonical(A - shift * sp.eye_array(3600)).data, indefinite=True)
+        assert factor.negative == np.count_nonzero(values < shift)
+
+
+def test_a_definite_matrix_has_the_same_factor_either_way():
+    A = poisson3d(9)
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    plain = Cholesky(A).factor()
+    assert plain.negative == 0
+    signed = Cholesky(A).factor(indefinite=True)
+    np.testing.assert_allclose(signed.solve(b), plain.solve(b), rtol=1e-12)
+
+
+def test_a_zero_pivot_is_named():
+    A = canonical(np.array([[0.0, 1.0], [1.0, 0.0]]) + 1e-300 * np.eye(2))
+    A.data[A.data == 1e-300] = 0.0
+    with pytest.raises(NotPositiveDefiniteError, match="zero"):
+        Cholesky(A).factor(indefinite=True)
+    B = poisson2d(4)
+    factor = Cholesky(B).factor(-B.data, indefinite=True)
+    assert factor.negative == 16
+    with pytest.raises(NotPositiveDefiniteError, match="not positive"):
+        factor.factor(-B.data)
+    np.testing.assert_allclose(factor.factor().solve(B @ np.ones(16)), np.ones(16))  # signs are forgotten
+
+
 def test_pivots_are_those_of_the_rows(rng):
     A = sp.csr_array(nnla.problems.poisson2d(9))
     kept = Cholesky(A)

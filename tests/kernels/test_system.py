@@ -104,7 +104,7 @@ def test_a_product_keeps_its_arrays_alive(rng):
     """The native product looks at the arrays of the matrix, which nobody else may hold."""
     A = nnla.problems.poisson2d(40)
     arrays = (A.indptr.astype(np.int32), A.indices.astype(np.int32), A.data.copy())
-    product = native.Product.csr(arrays)
+    product = native.Product.csr(*arrays)
     del arrays
     cg = native.ConjugateGradients(product, None, None)
     del product

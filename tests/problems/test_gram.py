@@ -36,11 +36,11 @@ def test_bad_fasta_is_refused(tmp_path, text, word):
 
 def test_damaged_gzip_and_missing_file(tmp_path):
     whole = gzip.compress(b">a\n" + b"ACGT" * 5000)
-    for data in (b">a\nACGT\n", whole[: len(whole) // 2], whole[:20] + b"\0\0\0" + whole[23:]):
+    for data in (whole[: len(whole) // 2], whole[:20] + b"\0\0\0" + whole[23:]):
         (tmp_path / "x.fna.gz").write_bytes(data)
         with pytest.raises(FileFormatError):
             read_fasta(tmp_path / "x.fna.gz")
-    with pytest.raises(OSError, match="nothing"):
+    with pytest.raises(FileFormatError, match="nothing"):
         read_fasta(tmp_path / "nothing.fna")
 
 

@@ -61,11 +61,30 @@ FILES = {
 }
 
 
+REDIRECTS = {
+    "/G/other.tar.gz": "http://localhost:{port}/G/tiny.tar.gz",
+    "/G/port.tar.gz": "http://127.0.0.1:1/G/tiny.tar.gz",
+    "/G/user.tar.gz": "http://me:secret@127.0.0.1:{port}/G/tiny.tar.gz",
+    "/G/scheme.tar.gz": "ftp://127.0.0.1:{port}/G/tiny.tar.gz",
+    "/G/file.tar.gz": "file:///etc/passwd",
+    "/G/same.tar.gz": "http://127.0.0.1:{port}/G/tiny.tar.gz?moved=1",
+    "/G/loop.tar.gz": "/G/loop.tar.gz",
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.seen.append(self.path)
         if self.path == "/G/slow.tar.gz":
             time.sleep(1.0)
+        if self.path in REDIRECTS:
+            self.send_response(302)
+            self.send_header("Location", REDIRECTS[self.path].format(port=self.server.server_port))
+            self.end_headers()
+            return
+        if "trickle" in self.path:
+            self.trickle()
+            return
         content = FILES.get(self.path)
         if content is None:
             self.send_error(404)
@@ -74,6 +93,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if "cut" in self.path else content)
+
+    def trickle(self):
+        """A byte now and then: of the content, or already of the headers."""
+        if "body" in self.path:
+            self.send_response(200)
+            self.end_headers()
+        for _ in range(200):
+            self.wfile.write(b"H")
+            self.wfile.flush()
+            time.sleep(0.05)
 
     def log_message(self, *args):
         pass
@@ -183,6 +212,71 @@ def test_timeout(tmp_path, server):
         fetch("G/slow", tmp_path, base_url=server.url, timeout=0.2)
 
 
+@pytest.mark.parametrize("name", ["trickle_body", "trickle_head"])
+def test_a_server_that_trickles_is_left(tmp_path, server, name):
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match=r"timed out: .* bytes in 0\.3 seconds"):
+        fetch(f"G/{name}", tmp_path, base_url=server.url, timeout=0.3)
+    with pytest.raises(DownloadError, match=r"more than 0\.4 seconds"):
+        fetch(f"G/{name}", tmp_path, base_url=server.url, timeout=5, deadline=0.4)
+    assert time.monotonic() - start < 8  # of the ten seconds that it goes on for
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["other", "port", "user", "scheme", "file", "loop"])
+def test_redirections_to_elsewhere_are_refused(tmp_path, server, name):
+    text = fails(DownloadError, f"G/{name}", tmp_path, base_url=server.url, match="redirected|answers 302")
+    assert "secret" not in text
+    assert kept(tmp_path) == []
+
+
+def test_redirections(monkeypatch):
+    from urllib.parse import urlsplit
+    from urllib.request import Request
+
+    from nnla.problems.downloads import _Redirects
+
+    def goes(asked, to):
+        handler = _Redirects(urlsplit(asked), suitesparse.HOSTS)
+        try:
+            return handler.redirect_request(Request(asked), io.BytesIO(), 302, "", {}, to) is not None
+        except DownloadError:
+            return False
+
+    assert goes("https://sparse.tamu.edu/MM/a", "https://sparse.tamu.edu/b")
+    assert goes("https://sparse.tamu.edu/MM/a", f"https://{suitesparse.HOSTS[1]}/MM/a")
+    assert goes("http://mirror.org/a", "https://mirror.org/a")
+    assert not goes("https://sparse.tamu.edu/MM/a", "http://sparse.tamu.edu/MM/a")
+    assert not goes("https://sparse.tamu.edu/MM/a", "https://sparse.tamu.edu.evil.org/MM/a")
+    assert not goes("https://mirror.org/a", f"https://{suitesparse.HOSTS[1]}/MM/a")
+    assert not goes("https://sparse.tamu.edu/MM/a", f"http://{suitesparse.HOSTS[1]}/MM/a")
+    assert not goes("https://mirror.org/a", "https://mirror.org:444/a")
+    assert not goes("https://mirror.org/a", "https://[::1/a")
+
+
+def test_a_redirection_within_the_host_is_followed(tmp_path, server):
+    # the archive's name is that of the matrix, so what comes is another one
+    fails(DownloadError, "G/same", tmp_path, base_url=server.url, match="404")
+
+
+ADDRESSES = [
+    "https://me:secret@host/MM", "http://secret@host", "ftp://me:secret@host", "https://host/MM?key=secret",
+    "https://host/#secret", "https://me:secret@[::1", "http://host:secret/", "https:///secret", "http://ho st/secret",
+    "http://host/\r\nsecret: y", "http://hóst/secret", "secret", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_with_a_password_is_never_repeated(tmp_path, address):
+    text = fails(OptionError, "G/tiny", tmp_path, base_url=address, match="base_url")
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("name", ["HB/" + "a" * 300, "b" * 5000, "c" * 101 + "/x"])
+def test_long_names(tmp_path, name):
+    assert len(fails(OptionError, name, tmp_path)) < 250
+
+
 def test_file_put_by_hand(tmp_path):
     place = tmp_path / "suitesparse" / "G"
     place.mkdir(parents=True)
@@ -231,9 +325,9 @@ def test_the_table_invents_no_checksum():
 
 
 def test_gzip_bomb_in_an_archive(tmp_path, server, monkeypatch):
-    from nnla.problems import matrix_market
+    from nnla.problems import limits
 
-    monkeypatch.setattr(matrix_market, "FREE_BYTES", 2**20)
+    monkeypatch.setattr(limits, "FREE_BYTES", 2**20)
     FILES["/G/bomb.tar.gz"] = archive({"a": b"\0" * (32 * 2**20), "bomb/bomb.mtx": market()})
     assert len(gzip.decompress(FILES["/G/bomb.tar.gz"])) > 2**25
     fails(DownloadError, "G/bomb", tmp_path, base_url=server.url, match="unpacks to far more")

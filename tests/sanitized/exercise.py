@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import scipy.sparse as sp
+from attack import ATTACKS, attack  # beside this file
 
 SIZES = (1, 2, 15, 16, 17, 33, 70)
 EXERCISES = {}
@@ -153,7 +154,7 @@ def conjugate_gradients(native, A, rng):
     n = A.shape[0]
     inverse = 1 / A.diagonal()
     b = rng.standard_normal(n)
-    products = [native.Product.csr((A.indptr, A.indices, A.data))]
+    products = [native.Product.csr(A.indptr, A.indices, A.data)]
     products.append(native.Product.sliced(native.Matrix64(A.indptr, A.indices, A.data, None)))
     for (first, second), M, one in itertools.product((products, products[::-1]), (None, inverse), (False, True)):
         cg = native.ConjugateGradients(first, None, M)
@@ -180,6 +181,10 @@ def cholesky(native, A, rng):
     if not raw.complete:
         assert not raw.factored
     assert native.Cholesky(A.indptr, A.indices).factor(-A.data) >= 0  # a row without a pivot
+    signed = native.Cholesky(A.indptr, A.indices)
+    assert signed.factor(-A.data, True) == -1
+    assert signed.negative == A.shape[0]
+    signed.solve(np.ones(A.shape[0]))
 
 
 @exercise("IncompleteCholesky", "factor_incomplete")
@@ -254,9 +259,11 @@ def measures(native, A, rng):
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
 
 
-@exercise("isa", "max_threads", "set_threads")
+@exercise("isa", "max_threads", "set_threads", "set_deadline")
 def settings(native, A, rng):
     before = native.max_threads()
+    native.set_deadline(100.0)
+    native.set_deadline(None)
     assert native.isa()
     native.set_threads(1)
     native.set_threads(before)
@@ -270,6 +277,23 @@ def solves(A, rng):
     for method in ("auto", "cg", "jacobi", "autospec", "chebyshev", "ic"):
         for b in (rng.standard_normal(n), rng.standard_normal((n, 3))):
             assert nnla.solve(A, b, method=method, rtol=1e-6, maxiter=200).report.products > 0
+
+
+def interruptions(native):
+    """Whatever the limit of time ends releases what it had, and leaves objects that work."""
+    import nnla
+    from nnla.kernels.interruption import time_limit
+
+    A = nnla.problems.poisson2d(150)
+    b = np.ones(A.shape[0])
+    for method in ("cg", "ic", "autospec", "direct"):
+        for seconds in (0.0, 0.02):
+            try:
+                with time_limit(seconds):
+                    nnla.solve(A, b, method=method, rtol=1e-10)
+            except nnla.errors.TimeLimitError:
+                pass
+        assert nnla.solve(A, b, method=method).report.converged
 
 
 def main(path, threads=1):
@@ -292,6 +316,10 @@ def main(path, threads=1):
             function(native, A, rng)
         if k % 5 == 0 or A.shape[0] > 1000:
             solves(A, rng)
+    if threads == 1:
+        for kind in ATTACKS:
+            attack(native, kind)
+        interruptions(native)
     print(f"exercised {len(bound)} functions")
 
 

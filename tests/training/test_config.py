@@ -1,5 +1,7 @@
 """Recipes: shipped ones are sound, overrides are typed, and whatever is wrong is named."""
 
+import tracemalloc
+
 import pytest
 
 from nnla.errors import FileFormatError, OptionError
@@ -7,7 +9,7 @@ from nnla.training.config import Table, check_recipe, load_recipe, option, recip
 
 MINIMAL = """
 name = "x"
-task = "somewhere:Task"
+task = "nnla.training.autospec_cg:AutoSpecTask"
 seed = 0
 threads = 1
 
@@ -154,6 +156,76 @@ def test_no_such_recipe_and_no_toml(tmp_path):
     for text in ("= 1", "\0", "[a]\n[a]"):
         with pytest.raises(FileFormatError, match="TOML"):
             load_recipe(written(tmp_path, text))
+
+
+FOREIGN = [
+    "subprocess:Popen", "os:system", "somewhere:Task", "nnla.training.config:load_recipe", "nnla.registry:load",
+    "nnla.training.loop.os:system", "nnla.training.autospec_cg:AutoSpecTask.__init__", " nnla.training.nsls:NSLSTask",
+    "nnla.training.:X", "", ":",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", FOREIGN)
+def test_a_file_names_nnla_s_tasks_and_no_others(tmp_path, task):
+    path = written(tmp_path, MINIMAL.replace("nnla.training.autospec_cg:AutoSpecTask", task))
+    with pytest.raises(OptionError, match="--set task=") as error:
+        load_recipe(path)
+    assert "\n" not in str(error.value)
+    assert load_recipe(path, tasks=[task])["task"] == task  # whoever runs it may
+    if task.strip():
+        assert load_recipe(path, [f"task={task}"])["task"] == task.strip()
+
+
+def test_a_foreign_task_is_not_even_imported(tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OptionError, match="trap:Popen"):
+        load_recipe(written(tmp_path, MINIMAL.replace("nnla.training.autospec_cg:AutoSpecTask", "trap:Popen")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=" + "[" * 100_000, "a=" + "{a=" * 100_000, ".".join(["a"] * 20_000) + "=1",
+     "[" + " . ".join(['"a"'] * 99) + "]", "a=1" + "0" * 5000, "#" * 2**19, "a={" + ".".join(["'a'"] * 30) + "=1}"],
+    ids=["arrays", "tables", "key", "header", "digits", "length", "inline"],
+)  # fmt: skip
+def test_texts_without_end_are_refused_by_name_and_take_no_memory(tmp_path, text):
+    path = written(tmp_path, text)
+    tracemalloc.start()
+    with pytest.raises(FileFormatError) as error:
+        load_recipe(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(str(error.value)) < 500
+    assert peak < 32 * len(text) + 2**20
+
+
+def test_overrides_without_end_are_refused():
+    for text in ("[" * 100_000, "1" + "0" * 5000, "{a=" * 100_000):
+        with pytest.raises(OptionError, match=r"optim\.steps") as error:
+            load_recipe("autospec-cg", [f"optim.steps={text}"])
+        assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["seed = 1" + "0" * 400, "seed = 9007199254740993", "threads = 100000", "prefetch = 1000000", "lr = 1e400",
+     "accumulate = 10000000000", "extra = [1, -9223372036854775807]", "extra = {a = inf}", "extra = nan",
+     "extra = 1979-05-27"],
+)  # fmt: skip
+def test_numbers_are_bounded_wherever_they_stand(tmp_path, line):
+    key = line.split()[0]
+    lines = [old for old in MINIMAL.splitlines() if not old.startswith(f"{key} ")]
+    at = lines.index("[optim]") + (key == "lr")
+    with pytest.raises(OptionError, match=key) as error:
+        load_recipe(written(tmp_path, "\n".join([*lines[:at], line, *lines[at:]])))
+    assert len(str(error.value)) < 300
+
+
+def test_a_recipe_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.strip().replace("\n", "\r\n").encode())
+    assert load_recipe(str(path))["optim"]["steps"] == 3
 
 
 def test_a_table_names_what_it_lacks():

@@ -42,7 +42,7 @@ def shown(tmp_path, monkeypatch):
 
 
 def test_a_task_of_one_s_own(shown, tmp_path):
-    path = shown("conditions.toml", "--out", "runs/c")
+    path = shown("conditions.toml", "--set", "task=conditions:Conditions", "--out", "runs/c")
     tensors, metadata = read_safetensors(path, kind="conditions")
     assert tensors["0.weight"].shape == (16, 4)
     card = json.loads(metadata["card"])

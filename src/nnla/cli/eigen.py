@@ -48,6 +48,8 @@ def eig(
 ) -> int:
     """The k smallest or largest eigenvalues of a symmetric A, each verified, and what they took.
 
+    The exit code is 1 where a pair has not converged, or where copies of multiple eigenvalues may be missing.
+
     A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
     """
     from nnla.eigen import eigsh
@@ -74,7 +76,7 @@ def eig(
     if as_json:
         data = json.loads(report.to_json()) | {"matrix": matrix, "eigenvalues": w.tolist(), "out": out}
         emit_json(data if rows is None else data | {"comparison": [row.to_dict() for row in rows]})
-        return 0 if report.converged else 1
+        return 0 if report.verified else 1
     show_table(
         ("", "eigenvalue", "||Av - lv|| / ||A||"),
         [
@@ -93,6 +95,12 @@ def eig(
             ("damped interval", "[{:.6g}, {:.6g}]".format(*report.interval) if report.interval else ""),
             ("restarts", f"{report.restarts} (probe {report.probe_restarts}, verification {report.verify_restarts})"),
             ("products with A", f"{report.products} (probe {report.products_probe})"),
+            (
+                "counted",
+                f"{report.count_below} eigenvalues before {report.count_at:.6g}, by inertia"
+                if report.count_at is not None
+                else "",
+            ),
             ("solves", f"{report.solves} with A - ({report.shift:.6g}) I" if report.shift is not None else ""),
             ("seconds", f"{report.seconds['total']:.3g}"),
             ("wrote", out or ""),
@@ -112,7 +120,7 @@ def eig(
                 for row in rows
             ],
         )  # fmt: skip
-    return 0 if report.converged else 1
+    return 0 if report.verified else 1
 
 
 COMMANDS = (eig,)

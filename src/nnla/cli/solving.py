@@ -70,7 +70,7 @@ def solve(
 ) -> int:
     """Solve A x = b for a symmetric positive definite A, and say what it took.
 
-    A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file. Without A a
+    A is a Matrix Market, Harwell-Boeing, SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file. Without A a
     built-in power grid of 40 000 nodes is solved.
     """
     from nnla.linear.options import check_numbers, check_usable, usable

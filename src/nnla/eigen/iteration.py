@@ -12,6 +12,9 @@ from nnla.operators.operator import Operator
 
 __all__ = ["Search", "multiply"]
 
+RESOLVED = 1e-5  # residuals of what counts as resolved, by the largest of the wanted eigenvalues
+_RESOLVING = 0.1 * RESOLVED  # the same while copies may be missing, without which that eigenvalue is too large
+_STILL, _STILL_NOISY = 200, 20  # fillings without progress that end a search, the second for noisy products
 EXTRA = 5  # Ritz vectors kept beyond the wanted ones, as `eigs` is usually asked for k + 5
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -33,18 +36,20 @@ class Search:
     space : ThickRestart of F, with the same eigenvectors, F decreasing away from the wanted end
     k : pairs wanted
     orientation : 1.0 where the largest eigenvalues of A are wanted, -1.0 where the smallest
-    target : a pair is accepted at ``||A v - lambda v|| <= target``
+    target : a pair is accepted at ``||A v - lambda v|| <= target``, if that resolves the wanted eigenvalues, too
+    floor : residual that rounding leaves; no less is asked for
     choice : the filter that F is; None where F is A or -A
     width : length of the spectrum of A, where there is a filter
+    noise : of a product, relative to its size, where that is more than the rounding of float64
+    inverse_of : s where F is (s - o A)^-1, o the orientation
 
     Attributes
     ----------
     restarts : fillings of the subspace
     history : estimated residual of the worst of the k wanted pairs after each
-    worst_accepted : residual of the pair that was locked last
+    values, thetas : eigenvalues of the locked vectors in the order of locking, and what F makes of them
     misled : the filter turned out to be none for the wanted pairs
     stagnated : pairs were accepted that rounding keeps from the target
-    verified : see `verify`
     """
 
     def __init__(
@@ -54,39 +59,44 @@ class Search:
         k: int,
         orientation: float,
         target: float,
+        floor: float,
         choice: FilterChoice | None = None,
         width: float = 0.0,
+        inverse_of: float | None = None,
+        noise: float = 0.0,
     ) -> None:
         self.op, self.space, self.k = op, space, k
-        self.orientation, self.target, self._choice = orientation, target, choice
+        self.orientation, self.target, self.floor, self.choice = orientation, target, floor, choice
+        self._inverse_of, self._noise = inverse_of, noise
         # first guess of the residual in A by that in F, until there is one of either
         self._ratio = 1.0 if choice is None else 0.5 * width
-        self.restarts = self.verify_restarts = 0
+        self.restarts = self._locked = self._locked_at = 0
         self.history: list[float] = []
-        self.stagnated = self.verified = self.misled = False
-        self.worst_accepted = 0.0  # residual
-        self._values: list[float] = []  # of the locked vectors
-        self._theta: list[float] = []  # their values of F
+        self.stagnated = self.misled = False
+        self.values: list[float] = []
+        self.thetas: list[float] = []
 
     def inherit(self, other: Search) -> Search:
         """Take over the pairs that another search has locked, whose vectors are locked in this one's space."""
-        self._values = list(other._values)
-        self._theta = [self._filtered(value) for value in self._values]
+        self.values = list(other.values)
+        self.thetas = [self._filtered(value) for value in self.values]
         return self
 
     def _filtered(self, value: float) -> float:
         """F at an eigenvalue of A."""
-        return self.orientation * value if self._choice is None else float(self._choice.recurrence(float(value)))
+        if self._inverse_of is not None:
+            return 1.0 / (self._inverse_of - self.orientation * value)
+        return self.orientation * value if self.choice is None else float(self.choice.recurrence(float(value)))
 
     def window(self, far: float) -> Window:
         """What is known of the wanted end now. Cost: a product with A for each vector kept, if there is a filter."""
-        if self._choice is None:
+        if self.choice is None:
             values, residuals = self.orientation * self.space.theta, self.space.residuals
         else:
             pairs = np.array([self._rayleigh(y) for y in self.space.kept_vectors(self.k + EXTRA)]).reshape(-1, 2)
             values, residuals = pairs[:, 0], pairs[:, 1]
-        values = np.concatenate([self._values, values])
-        residuals = np.concatenate([np.zeros(len(self._values)), residuals])
+        values = np.concatenate([self.values, values])
+        residuals = np.concatenate([np.zeros(len(self.values)), residuals])
         order = np.argsort(-self.orientation * values, kind="stable")
         steps = self.space.steps
         return Window(values[order], residuals[order], far, self.op.n, self.k, self.space.size, steps)
@@ -94,7 +104,23 @@ class Search:
     @property
     def done(self) -> bool:
         """Whether k pairs are locked."""
-        return len(self._values) >= self.k
+        return len(self.values) >= self.k
+
+    @property
+    def complete(self) -> bool:
+        """Whether the first filling held the whole space, and with it every eigenpair."""
+        return self.restarts == 1 and self.space.size == self.space.n
+
+    @property
+    def target_now(self) -> float:
+        """Residual that the pairs found so far are accepted at."""
+        return max(min(self.target, RESOLVED * max(map(abs, self.values), default=0.0)), self.floor)
+
+    @property
+    def best(self) -> list[int]:
+        """Places in `values` of the k best locked pairs, best first."""
+        order = sorted(range(len(self.values)), key=lambda i: -self.orientation * self.values[i])
+        return order[: self.k]
 
     def run(self, maxiter: int) -> None:
         """Restart until k pairs are locked, the filter turns out to mislead, or after ``maxiter`` restarts."""
@@ -104,25 +130,38 @@ class Search:
             if self._too_few_beyond_the_cut():
                 self.misled = True
             # what is locked has met the target; an estimate for the others
-            left = self.k - len(self._values)
+            left = self.k - len(self.values)
             worst = self._ratio * float(self.space.residuals[: max(left, 1)].max(initial=0.0)) if left else self.target
             self.history.append(worst)
+            if self._stands_still():
+                self.stagnated = True
+                break
+
+    def _stands_still(self) -> bool:
+        """Whether many fillings have neither brought a pair nor the next ones nearer."""
+        self._locked_at = self.restarts if len(self.values) > self._locked else self._locked_at
+        self._locked = len(self.values)
+        since = self.restarts - self._locked_at
+        span = _STILL_NOISY if self._noise > 0 else _STILL
+        if since < span or len(self.history) < span:
+            return False
+        return self.history[-1] > 0.5 * self.history[-span]
 
     def _restart(self, wanted: int) -> int:
         """One filling, what it brings, and the shrinking; how many pairs were locked."""
         space = self.space
         space.extend()
-        found = self._accept(wanted - len(self._values))
-        left = max(wanted - len(self._values), 0)
+        found = self.accept(wanted - len(self.values))
+        left = max(wanted - len(self.values), 0)
         space.restart(found + min(left + EXTRA, max(space.active - found - 2, 1)))
         space.lock(found)
         return found
 
     def _too_few_beyond_the_cut(self) -> bool:
         """Whether fewer than k eigenvalues seem to lie beyond the filter's cut, after enough restarts to tell."""
-        if self._choice is None or self._choice.cut is None or self.done:
+        if self.choice is None or self.choice.cut is None or self.done:
             return False
-        left = self.k - len(self._values)
+        left = self.k - len(self.values)
         if left > self.space.theta.size or float(self.space.theta[left - 1]) > 1.0:
             return False
         if self.restarts >= 3:
@@ -131,34 +170,45 @@ class Search:
         if len(kept) < left:
             return False
         value, residual = self._rayleigh(kept[left - 1])
-        return self.orientation * (self._choice.cut - value) > residual  # an eigenvalue lies there
+        return self.orientation * (self.choice.cut - value) > residual  # an eigenvalue lies there
 
-    def _accept(self, limit: int) -> int:
+    def accept(self, limit: int) -> int:
         """Take leading Ritz pairs that meet the target, in order, by their true residuals."""
         space, found = self.space, 0
-        cut = None if self._choice is None else self._choice.cut
-        floor = 8 * _EPS * float(np.abs(space.theta).max(initial=0.0))
+        cut = None if self.choice is None else self.choice.cut
+        floor = 8 * max(_EPS, self._noise) * float(np.abs(space.theta).max(initial=0.0))
         for i in range(min(limit, space.theta.size)):
             estimate = float(space.residuals[i])
             if self._ratio * estimate > 4 * self.target and estimate > floor:
                 break
-            value, residual = self._pair(i)
+            value, residual = self.pair(i)
             if estimate > floor:
                 self._ratio = max(residual / estimate, 1e-3 * self._ratio)
-            if residual > self.target:
+            if residual > self.target or residual > max(self._resolving(residual, value), self.floor):
                 if estimate > floor:
                     break
                 self.stagnated = True
             if cut is not None and self.orientation * (value - cut) < 0:
                 self.misled = True
                 break
-            self.worst_accepted = residual
-            self._values.append(value)
-            self._theta.append(float(space.theta[i]))
+            self.values.append(value)
+            self.thetas.append(float(space.theta[i]))
             found += 1
         return found
 
-    def _pair(self, i: int) -> tuple[float, float]:
+    def _resolving(self, residual: float, value: float) -> float:
+        """Residual that tells the wanted eigenvalues from zero; asks the k-th Ritz pair only if nearer ones do not do.
+
+        Cost: a product, if at all.
+        """
+        known = _RESOLVING * max(map(abs, [value, *self.values]))
+        last = self.k - len(self.values) - 1
+        if residual <= max(known, self.floor) or not 0 <= last < self.space.theta.size:
+            return known
+        least, off = self.pair(last)
+        return max(known, _RESOLVING * (abs(least) - off))  # the eigenvalue may be as small as that
+
+    def pair(self, i: int) -> tuple[float, float]:
         """Rayleigh quotient and residual norm of the i-th Ritz vector. Cost: a product with A."""
         return self._rayleigh(self.space.vector(i))
 
@@ -167,58 +217,6 @@ class Search:
         Ay = multiply(self.op, y)
         value = float(y @ Ay)
         return value, float(np.linalg.norm(Ay - value * y))
-
-    # -- verification ----------------------------------------------------------------------------------
-
-    def verify(self, limit: int) -> bool:
-        """Look for pairs that the Krylov space could not hold, from random vectors; True if none seems to be left.
-
-        Parameters
-        ----------
-        limit : fillings of the subspace at most, from the last pair found on
-
-        Returns
-        -------
-        Whether the leading pair of a search from a fresh random vector, beside the locked ones, is no better than
-        the k-th and settled: a copy of the k-th, farther from the rest and of like size in a random vector, would
-        have come up before it. Pairs found are locked, and `pairs` knows of them.
-        """
-        space, n = self.space, self.op.n
-        left, fresh = limit, True
-        while left > 0:
-            if space.locked == n:
-                self.verified = True
-                break
-            if space.locked >= space.size - 1 and space.size < n:
-                break  # no room left to look
-            if fresh:
-                space.renew()
-            left -= 1
-            self.verify_restarts += 1
-            space.extend()
-            value, _ = self._pair(0)
-            worst = sorted(self._values, key=lambda v: -self.orientation * v)[self.k - 1]
-            better = self.orientation * (value - worst) > 2 * self.target
-            settled = self._settled()
-            found = self._accept(1) if better else 0
-            space.restart(found + min(EXTRA, max(space.active - found - 2, 1)))
-            space.lock(found)
-            fresh = found > 0
-            if found:
-                left = limit  # there may be one more copy
-            elif settled and not better:
-                self.verified = True
-                break
-        return self.verified
-
-    def _settled(self) -> bool:
-        """Whether the leading Ritz pair is known well enough to tell it from the locked ones."""
-        space = self.space
-        top = float(space.theta[0])
-        spread = top - float(space.theta[min(EXTRA, space.theta.size - 1)])
-        apart = max(min(self._theta) - top, 0.05 * spread)
-        floor = 8 * _EPS * float(np.abs(space.theta).max())
-        return float(space.residuals[0]) <= max(0.1 * apart, floor)
 
     # -- the answer ------------------------------------------------------------------------------------
 

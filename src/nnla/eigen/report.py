@@ -36,6 +36,10 @@ class EigenReport(ReportBase):
     products_probe : those of the probe
     solves : solves with a factorised shifted matrix
     shift : that shift, or None
+    shifts : all that were tried: the last is ``shift``, those before were moved off the spectrum or nearer to it
+    count_below : eigenvalues before ``count_at`` (below it for "SA", above it for "LA"), as the inertia of a
+        factorisation tells; None where none was counted
+    count_at : a number before the last of the pairs that were found first: all eigenvalues before it are known
     orthogonalisation_flops : operations spent on keeping the basis orthogonal and on Ritz vectors
     seconds : {"probe", "setup", "iterate", "verify", "total"}
     fallback : None, or what was given up and why
@@ -78,6 +82,9 @@ class EigenReport(ReportBase):
     products_probe: int = 0
     solves: int = 0
     shift: float | None = None
+    shifts: list[float] = field(default_factory=list[float])
+    count_below: int | None = None
+    count_at: float | None = None
     orthogonalisation_flops: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     fallback: str | None = None

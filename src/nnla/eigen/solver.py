@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 
+from nnla.eigen.answer import Pairs, converged, make_report, meets, warning_of
 from nnla.eigen.auto import before_probe, predict
 from nnla.eigen.factorised import solve_dense, solve_inverse
 from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.report import EigenReport
-from nnla.eigen.state import Job, Meter, finish, make_job
+from nnla.eigen.shifted import Shifted, factor_flops
+from nnla.eigen.state import Job, Meter, make_job
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.errors import ShapeError, WeightsError
+from nnla.eigen.units import in_good_units, unscaled_values
+from nnla.eigen.verification import conclude
+from nnla.errors import NotConvergedWarning, ShapeError, WeightsError
+from nnla.kernels.cholesky import Cholesky
 from nnla.operators.arrays import to_numpy
+from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
 from nnla.tasks import engine_for
-from nnla.types import Status, library_versions
 
 __all__ = ["eigsh"]
 
 _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
+_LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
+_PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
+_RESCUE_FLOPS = 1e12
+_RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
 
+@vectors_without_derivative
 def eigsh(
     A: Any,
     k: int = 6,
@@ -51,12 +62,13 @@ def eigsh(
     A : anything that `nnla.as_operator` takes, (n, n), symmetric
     k : pairs wanted, 1 to n
     which : "SA" for the smallest eigenvalues, "LA" for the largest (algebraically)
-    tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``. SciPy's tolerance is relative to the
-        eigenvalue; this one is a backward error, attainable down to about 1e-14 for every eigenvalue
+    tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``, if that tells the wanted eigenvalues from
+        zero, too: the residual is also at most 1e-5 of the largest of them, or what rounding leaves (4e-15 ``||A||``;
+        more for products in float32, where the status is "rounding")
     ncv : vectors of the subspace, k + 1 to n; default max(4 k, 20), for k > 30 2 k + 60, for
         n <= 256 all n
     v0 : (n,) start vector; a random one from ``seed`` by default
-    maxiter : fillings of the subspace at most, default 1000
+    maxiter : fillings of the subspace at most, those of the verification included, default 1000
     method : "autospec" (a filter that the learned engine chooses from a probe), or
         "auto" (the cheapest of the others, by predicted cost),
         "autospec-paper" (the paper's network), "chebyshev" (damps from the (1.5 k + 1)-th Ritz value on),
@@ -78,26 +90,37 @@ def eigsh(
 
     Raises
     ------
-    The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError.
+    The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError; NonFiniteError for an eigenvalue
+    beyond float64.
+
+    Warns
+    -----
+    NotConvergedWarning
+        A pair has not converged, or copies may be missing, and no report is returned that would say so.
 
     Notes
     -----
     Values are Rayleigh quotients of A itself; every residual is recomputed with the operator given. What has not
-    converged is returned as it is, and the report says so: never an exception. A Krylov space holds one copy of a
-    multiple eigenvalue, so that after the last pair the search goes on from random vectors (`verify`), until a copy of
-    the last eigenvalue would have shown, for at most as many fillings again; ``report.verified`` tells whether that
-    was enough.
+    converged is returned as it is, and the report or a warning says so: never an exception. "autospec" and "auto" have
+    a way back: where they do not converge (a stiff spectrum), a factorisation is tried, and LAPACK up to n = 4000.
+
+    A Krylov space holds one copy of a multiple eigenvalue, and nothing that its start is orthogonal to. With `verify`
+    the eigenvalues before the last one are counted, by the inertia of a factorisation, where that costs less than the
+    search did, and missing ones are found; else the search goes on from random vectors, until a better pair would have
+    shown. ``report.verified`` tells whether that was so.
 
     Cost: each filling of the subspace takes at most ``ncv - k`` applications of the filter, ``degree`` products
     with A each, and some 4 n ncv^2 operations for orthogonality; storage ``(ncv + 1) n``. A filter saves fillings
     and with them orthogonality; it does not save products. `method="auto"` weighs the two.
 
-    Guaranteed: residuals. Learned: where the filter begins to damp; a filter that turns out to mislead (a
+    Guaranteed: residuals, and the count where ``report.count_below`` is one. Very likely: that random vectors showed
+    all there was. Learned: where the filter begins to damp; a filter that turns out to mislead (a
     pair on the wrong side of its cut) is replaced, in the end by none.
 
     References
     ----------
     AutoSpec (arXiv:2602.09530), sections 5.2 and appendix E; Wu, Simon (2000), thick-restart Lanczos.
+    Parlett, The Symmetric Eigenvalue Problem (1998), section 3.3 (counting by inertia).
 
     Examples
     --------
@@ -108,32 +131,96 @@ def eigsh(
     (True, True, True)
     """
     started = time.perf_counter()
-    op = as_operator(A, definite=False)
-    job = make_job(op.n, k, which, tol, ncv, maxiter, method, degree, cut, probe_restarts, engine)
-    job.seed, job.verify, job.started, job.before = seed, verify, started, op.products
+    given = as_operator(A, definite=False)
+    job = make_job(given.n, k, which, tol, ncv, maxiter, method, degree, cut, probe_restarts, engine)
     start = None
     if v0 is not None:
-        start = to_numpy(op.as_vector(v0, "v0"))
+        start = to_numpy(given.as_vector(v0, "v0"))
         if start.ndim != 1 or not np.any(start):
             raise ShapeError("v0 must be one vector (n,) that is not zero")
-        job.seed = None
+        start = start / np.abs(start).max()
+    op, unit = in_good_units(given)
+    job.seed, job.verify, job.started, job.before = None if v0 is not None else seed, verify, started, op.products
     rng = np.random.default_rng(seed)
+    job.noise = _noise(op, rng)
+    pairs = _pairs(op, job, start, rng)
+    if not meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
+        pairs = _rescue(op, job, pairs, rng)
+    if op is not given and op.nnz is not None:
+        given.count(op.products)
+    w, V, residuals = pairs
+    answer = unscaled_values(w, unit)
+    if unit:  # what the values lose where float64 ends is missing from the pairs
+        residuals = residuals + np.abs(np.ldexp(answer, -unit) - w)
+    vectors = V if op.xp == "numpy" else op.as_vector(V)
+    report = make_report(op, job, w, residuals, unit)
+    if return_report:
+        return answer, vectors, report
+    if not (report.converged and (report.verified or not verify)):
+        warnings.warn(warning_of(report), NotConvergedWarning, stacklevel=2)
+    return answer, vectors
+
+
+def _noise(op: Operator, rng: np.random.Generator) -> float:
+    """How far products miss additivity, by their size, as those in float32 do; 0 where it is float64's rounding.
+
+    Cost: three products, of operators known only by these.
+    """
+    if op.nnz is not None:
+        return 0.0
+    u, v = rng.standard_normal((2, op.n)) / math.sqrt(op.n)
+    Au, Av, both = multiply(op, u), multiply(op, v), multiply(op, u + v)
+    size = float(np.linalg.norm(Au) + np.linalg.norm(Av))
+    noise = float(np.linalg.norm(both - Au - Av)) / size if size > 0 else 0.0
+    return noise if noise > 64 * np.finfo(np.float64).eps else 0.0
+
+
+def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
+    """The pairs by the method asked for."""
     if job.method == "auto":
         _choose_before_probe(op, job)
     if job.method == "dense":
         # the wanted eigenvalues alone do not tell how large A is: a few Lanczos steps do, from below
-        ends = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), start, rng)
+        ends = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), None, rng)
         ends.extend()
-        w, V, residuals = solve_dense(op, k, job.orientation)
-        job.norm = float(np.abs(np.concatenate([w, ends.theta[[0, -1]]])).max())
-        job.verified = True
-        return _answer(op, job, w, V, residuals, return_report)
+        job.norm = float(np.abs(ends.theta[[0, -1]]).max())
+        return _dense(op, job)
     if job.method == "direct":
-        outcome = solve_inverse(op, job, start, rng)
-        if outcome is not None:
-            return _answer(op, job, *outcome, return_report)
+        pairs = solve_inverse(op, job, start, rng)
+        if pairs is not None:
+            return pairs
         job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
-    return _answer(op, job, *_iterate(op, job, start, rng), return_report)
+    return _iterate(op, job, start, rng)
+
+
+def _dense(op: Operator, job: Job) -> Pairs:
+    w, V, residuals = solve_dense(op, job.k, job.orientation)
+    job.norm = max(job.norm, float(np.abs(w).max()))
+    job.verified = True
+    return w, V, residuals
+
+
+def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> Pairs:
+    """Another way where the method chosen here, and not by the user, did not do: a factorisation, then LAPACK."""
+    tried = job.method
+    for method in ("direct", "dense"):
+        if method == tried or job.method == "dense":
+            continue
+        if method == "direct" and (op.csr is None or _factor_flops(op, job) > _RESCUE_FLOPS):
+            continue
+        if method == "dense" and op.n > _RESCUE_ROWS:
+            continue
+        why = "not converged" if not converged(job, pairs) else "perhaps not complete"
+        job.stagnated = job.verified = False
+        job.count_below = job.count_at = None
+        other = _dense(op, job) if method == "dense" else solve_inverse(op, job, None, rng)
+        if other is None:
+            continue
+        job.fallback = f"{method}: {job.method} was {why}"
+        job.method, job.filter, pairs = method, None, other
+        if meets(job, pairs):
+            break
+    return pairs
 
 
 def _choose_before_probe(op: Operator, job: Job) -> None:
@@ -185,39 +272,41 @@ def _iterate(
     space = ThickRestart(lambda v: o * multiply(op, v), op.n, job.ncv, start, rng)
     space.extend()
     top, bottom = float(space.theta[0]), float(space.theta[-1])
-    job.norm, width = max(abs(top), abs(bottom)), top - bottom
+    job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
     far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
-    search = Search(op, space, job.k, o, job.tol * job.norm)
+    search = Search(op, space, job.k, o, job.target, job.floor, noise=job.noise)
     unfiltered = _why_unfiltered(op, job, width)
-    search.run(job.maxiter if unfiltered is not None else min(job.probe_restarts, job.maxiter))
+    search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
     if unfiltered is None and search.done:
         unfiltered = "the probe's restarts were enough"
     if unfiltered is not None:
         if job.method != "plain":
             job.method, job.fallback = "plain", f"no filter: {unfiltered}"
         meter.end(search, "iterate")
-        return finish(job, search)
+        return _conclude(op, job, search, rng)
     meter.end(search, "probe")
     if job.method == "auto":
         _choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
     if job.method == "dense":
-        w, V, residuals = solve_dense(op, job.k, o)
-        job.verified = True
-        return w, V, residuals
+        return _dense(op, job)
     if job.method == "direct":
         outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
         if outcome is not None:
             return outcome
         job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
     if job.method == "plain":
-        return finish(job, _run(job, search))
+        return _conclude(op, job, _run(op, job, search), rng)
     for attempt in range(_FILTERS_TRIED):
+        if job.left == 0:
+            return _conclude(op, job, search, rng)
         search = _filtered(op, job, search, far, rng)
         if not search.misled:
-            return finish(job, search)
+            return _conclude(op, job, search, rng)
         far -= o * 0.05 * width  # the other end may reach further, too
         job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut of the one before"
+    if job.left == 0:
+        return _conclude(op, job, search, rng)
     job.method, job.filter = "plain", None
     job.fallback = "no filter: those tried misled"
 
@@ -225,15 +314,52 @@ def _iterate(
         return o * multiply(op, v)
 
     space = _space(op, job, search, oriented, rng)
-    return finish(job, _run(job, Search(op, space, job.k, o, search.target).inherit(search), new=True))
+    last = Search(op, space, job.k, o, search.target, search.floor, noise=job.noise).inherit(search)
+    return _conclude(op, job, _run(op, job, last, new=True), rng)
 
 
-def _run(job: Job, search: Search, *, new: bool = False) -> Search:
+def _run(op: Operator, job: Job, search: Search, *, new: bool = False) -> Search:
     """Restart until the pairs are there; ``new``: the making of its subspace is part of the cost."""
     meter = Meter(job, "iterate", None if new else search)
-    search.run(job.maxiter)
+    search.run(search.restarts + _patience(op, job))
     meter.end(search)
     return search
+
+
+def _patience(op: Operator, job: Job) -> int:
+    """Fillings of the subspace before another way is tried, where there is one and the choice is the library's."""
+    other = math.inf
+    if job.asked in _LEARNED and op.csr is not None:
+        factor = _factor_flops(op, job)
+        other = factor if factor < _RESCUE_FLOPS else math.inf
+    if job.asked in _LEARNED and op.n <= _RESCUE_ROWS:
+        other = min(other, 9.0 * op.n**3)
+    if other == math.inf:
+        return job.left
+    # a product of unknown cost is taken for one of a dense matrix: LAPACK then needs n of them, too
+    product = 2.0 * (op.n**2 if op.nnz is None else op.nnz)
+    filling = max(job.ncv - job.k, 1) * (job.degree * product + 8.0 * op.n * job.ncv)
+    # the fillings before may have been the larger part of the way: some are always made
+    return min(job.left, max(_PATIENCE, math.ceil(3 * other / filling)))
+
+
+def _factor_flops(op: Operator, job: Job) -> float:
+    """`factor_flops` of A, looked up once."""
+    if not job.factor_flops:
+        job.factor_flops = max(factor_flops(op.csr), 1.0)
+    return job.factor_flops
+
+
+def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) -> Pairs:
+    """`conclude` with a factor to count with where that costs less than the search has."""
+    shifted = None
+    if op.csr is not None and Cholesky.available() and search.done and not search.complete:
+        factor = _factor_flops(op, job)
+        spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
+        # a factorisation works in the cache, and takes less time for its operations
+        if factor < max(spent, 1e7):
+            shifted = Shifted(op.csr, -job.orientation, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
+    return conclude(op, job, search, shifted, rng)
 
 
 def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:
@@ -255,8 +381,10 @@ def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.rand
     F = BoundFilter(op, choice.recurrence)
     space = _space(op, job, previous, F, rng)
     meter.end()
-    search = Search(op, space, job.k, job.orientation, previous.target, choice, window.width).inherit(previous)
-    return _run(job, search, new=True)
+    search = Search(
+        op, space, job.k, job.orientation, previous.target, previous.floor, choice, window.width, noise=job.noise
+    )
+    return _run(op, job, search.inherit(previous), new=True)
 
 
 def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.Generator) -> ThickRestart:
@@ -264,52 +392,3 @@ def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.
     old = previous.space
     start = old.kept_vectors(job.k).sum(axis=0)
     return ThickRestart(apply, op.n, job.ncv, start, rng, locked=old.locked_vectors())
-
-
-def _answer(op: Operator, job: Job, w: np.ndarray, V: np.ndarray, residuals: np.ndarray, return_report: bool) -> Any:
-    bound = job.tol * job.norm
-    # what LAPACK reaches is the limit of float64, whatever was asked for
-    good = residuals <= max(bound, 4 * np.finfo(np.float64).eps * job.norm)
-    met = bool(np.all(good)) and w.size == job.k
-    status = Status.CONVERGED if met else Status.STAGNATION if job.stagnated else Status.MAXITER
-    vectors = V if op.xp == "numpy" else op.as_vector(V)
-    if not return_report:
-        return w, vectors
-    choice = job.filter
-    total = time.perf_counter() - job.started
-    report = EigenReport(
-        status=status,
-        converged=met,
-        verified=job.verified and met,
-        method=job.method,
-        which=job.which,
-        n=op.n,
-        nnz=op.nnz,
-        k=job.k,
-        ncv=job.ncv,
-        tol=job.tol,
-        norm=job.norm,
-        residuals=[float(r) for r in residuals],
-        converged_pairs=int(np.count_nonzero(good)),
-        restarts=job.total("restarts", "iterate"),
-        probe_restarts=job.total("restarts", "probe"),
-        verify_restarts=job.verify_restarts,
-        steps=job.total("steps"),
-        degree=None if choice is None else choice.recurrence.degree,
-        cut=None if choice is None else choice.cut,
-        interval=None if choice is None else choice.recurrence.domain,
-        products=op.products - job.before,
-        products_probe=job.products_probe,
-        solves=job.solves,
-        shift=job.shift,
-        orthogonalisation_flops=float(job.total("flops")),
-        seconds=job.seconds | {"total": total},
-        fallback=job.fallback,
-        chosen_because=job.reason or "asked for",
-        predicted_seconds=job.predicted,
-        weights=None if choice is None else choice.weights,
-        seed=job.seed,
-        history=list(job.total("history", "iterate") or ()),
-        versions=library_versions(),
-    )
-    return w, vectors, report

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from nnla.eigen.iteration import Search
     from nnla.eigen.thick_restart import ThickRestart
 
-__all__ = ["METHODS", "EigenPhase", "Job", "Meter", "finish", "make_job"]
+__all__ = ["METHODS", "EigenPhase", "Job", "Meter", "make_job"]
 
 METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "plain", "direct", "dense")
 DEFAULT_DEGREE = 21
 _PROBE_RESTARTS = 3
 _MAXITER = 1000
+_EPS = float(np.finfo(np.float64).eps)
 _SMALL = 256  # rows up to which a subspace of all costs nothing worth saving
 
 
@@ -85,6 +86,11 @@ class Meter:
             now.history[len(before.history) :],
         )
 
+    def end_hunt(self, fillings: int, search: Search) -> None:
+        """Record a verification, whose fillings its search does not count."""
+        now, before = _Counts.of(search), self._before
+        self._record(self._role, fillings, now.steps - before.steps, now.flops - before.flops, ())
+
     def end_filling(self, space: ThickRestart) -> None:
         """Record one filling of a subspace, without a search."""
         self._record(self._role, 1, space.steps, space.work, ())
@@ -103,6 +109,7 @@ class Job:
     tol: float
     ncv: int
     maxiter: int
+    asked: str
     method: str
     degree: int
     cut: float
@@ -114,22 +121,41 @@ class Job:
     before: int = 0
     reason: str = ""
     predicted: dict[str, float] | None = None
+    factor_flops: float = 0.0  # that a factorisation of A would take; 0 where that is not known yet
     analysed: Any = None  # a Cholesky analysis of A's pattern
     fallback: str | None = None
     filter: FilterChoice | None = None
     norm: float = 0.0
+    noise: float = 0.0  # of a product, relative to the norm, beyond that of float64
     stagnated: bool = False
     verified: bool = False
-    verify_restarts: int = 0
     products_probe: int = 0
     solves: int = 0
     shift: float | None = None
+    shifts: list[float] = field(default_factory=list[float])
+    count_below: int | None = None
+    count_at: float | None = None
     phases: list[EigenPhase] = field(default_factory=list[EigenPhase])
 
     @property
     def orientation(self) -> float:
         """1.0 where the largest eigenvalues are wanted, -1.0 where the smallest."""
         return 1.0 if self.which == "LA" else -1.0
+
+    @property
+    def floor(self) -> float:
+        """Residual that the rounding of products leaves."""
+        return max(16 * _EPS, 16 * self.noise) * self.norm
+
+    @property
+    def target(self) -> float:
+        """Residual that pairs are accepted at."""
+        return max(self.tol * self.norm, self.floor)
+
+    @property
+    def left(self) -> int:
+        """Fillings of the subspace that may still be made."""
+        return max(self.maxiter - int(self.total("restarts")), 0)
 
     def total(self, name: str, *roles: str) -> Any:
         """The sum of a figure over the phases of some roles, by default of all."""
@@ -176,6 +202,7 @@ def make_job(
         tol=float(tol),
         ncv=int(ncv),
         maxiter=_MAXITER if maxiter is None else _integer("maxiter", maxiter, 1, 10**9),
+        asked=method,
         method=method,
         degree=DEFAULT_DEGREE if degree is None else _integer("degree", degree, 1, 512),
         cut=CUT if cut is None else float(cut),
@@ -190,14 +217,3 @@ def _integer(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise OptionError(f"{name} must be an integer from {low} to {high}, got {value!r}")
     return int(value)
-
-
-def finish(job: Job, search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Verification, as a phase of its own, and the pairs."""
-    job.stagnated = search.stagnated
-    if job.verify and search.done:
-        meter = Meter(job, "verify", search)
-        job.verified = search.verify(job.total("restarts", "iterate") + 2)
-        job.verify_restarts = search.verify_restarts
-        meter.end(search)
-    return search.pairs()

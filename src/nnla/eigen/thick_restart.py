@@ -89,6 +89,11 @@ class ThickRestart:
         self._place(self.locked, start)
 
     @property
+    def n(self) -> int:
+        """Length of the vectors."""
+        return self._V.shape[1]
+
+    @property
     def active(self) -> int:
         """Vectors of the subspace that are not locked."""
         return self.size - self.locked
@@ -168,6 +173,18 @@ class ThickRestart:
         self._T[:q, :] = self._T[:, :q] = 0.0
         self.locked = q
         self.theta, self.residuals = self.theta[count:], self.residuals[count:]
+
+    def make_room(self, size: int) -> None:
+        """Let the subspace have ``size`` vectors, if it has fewer; to be called before `renew`, which it needs."""
+        n = self._V.shape[1]
+        size = min(size, n)
+        if size <= self.size:
+            return
+        kept = self.locked_vectors()
+        self._V = np.empty((min(size + 1, n), n))
+        self._V[: self.locked] = kept
+        self._T = np.zeros((size, size))
+        self.size = size
 
     def renew(self) -> None:
         """Forget the active part and begin again from a random vector orthogonal to the locked ones.

@@ -11,6 +11,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.operators.arrays import is_torch, namespace, space_of
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status
 from nnla.spectra.lanczos import lanczos, tridiagonal
@@ -25,6 +26,7 @@ __all__ = [
     "frobenius",
     "identity",
     "rounding",
+    "scaled_norm",
     "spectrum_ends",
     "wide",
 ]
@@ -54,10 +56,20 @@ class MatrixReport(ReportBase):
     seed : of the probes' random vectors
     seconds : {"total"}
     versions : versions of the libraries
+    rank : of a polar factor, the singular values of A that count; None where that is not clear, and for roots
+    smallest_trusted : the smallest singular value that counts; what is below may be rounding
+    backward_error : ||A - U H||_2 / ||A||_2 of a polar factor, estimated afterwards; None for roots
+    row_error : where the rank is not full, ||(U'U)^2 - U'U||_2: how far U is from a partial isometry
     """
 
-    _line = (("method", "{}"), ("dtype", "{}"), ("products", "{} products"), ("error", "error {:.2g}"))
-    _table = ("error_bound", "rtol", "steps", *ReportBase._table)
+    _line = (
+        ("method", "{}"),
+        ("dtype", "{}"),
+        ("rank", "rank {}"),
+        ("products", "{} products"),
+        ("error", "error {:.2g}"),
+    )
+    _table = ("error_bound", "rtol", "smallest_trusted", "backward_error", "row_error", "steps", *ReportBase._table)
 
     status: Status
     converged: bool
@@ -77,6 +89,10 @@ class MatrixReport(ReportBase):
     seed: int
     seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
     versions: dict[str, str] = field(default_factory=dict[str, str])
+    rank: int | None = None
+    smallest_trusted: float | None = None
+    backward_error: float | None = None
+    row_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +116,10 @@ def checked(A: Any, name: str = "A") -> Any:
 
     Raises
     ------
-    DTypeError, ShapeError, NonFiniteError
+    DTypeError, ShapeError, NonFiniteError, GradientError
     """
     if is_torch(A):
+        refuse_gradient(A, name)
         if A.is_complex() or not A.dtype.is_floating_point:
             raise DTypeError(f"{name} has dtype {A.dtype}; pass a real floating-point tensor")
         if A.layout != namespace(A).strided:
@@ -137,6 +154,12 @@ def wide(X: Any) -> Any:
 def frobenius(X: Any) -> float:
     """Frobenius norm, summed in at least single precision."""
     return float((wide(X) ** 2).sum()) ** 0.5
+
+
+def scaled_norm(X: Any) -> float:
+    """Frobenius norm of a matrix of any size, 1e-300 to 1e300."""
+    size = float(abs(wide(X)).max())
+    return size * frobenius(X / size) if size > 0 else 0.0
 
 
 def identity(X: Any) -> Any:

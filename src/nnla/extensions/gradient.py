@@ -22,7 +22,7 @@ from nnla.operators.numpy_space import NUMPY
 from nnla.operators.validation import asarray, require_real
 from nnla.report import ReportBase, Status, library_versions
 from nnla.spectra.lanczos import lanczos, tridiagonal
-from nnla.types import SpectralProbe
+from nnla.types import SpectralProbe, number_pair, real_array, real_number
 
 __all__ = ["METHODS", "Minimum", "MinimumReport", "minimise"]
 
@@ -112,8 +112,11 @@ class _Run:
         """f and gradient at any point; (inf, ...) where not finite."""
         self.evaluations += 1
         with np.errstate(over="ignore", invalid="ignore"):
-            value, gradient = self.f_grad(x)
-        value, gradient = float(value), np.asarray(gradient, dtype=np.float64)
+            found = self.f_grad(x)
+        if not isinstance(found, (tuple, list)) or len(found) != 2 or real_array(found[0], "f").size != 1:
+            raise ShapeError("f_grad must return (f, gradient), one number and a vector")
+        value, gradient = found
+        value, gradient = float(real_array(value, "f")[0]), real_array(gradient, "the gradient")
         if gradient.shape != x.shape:
             raise ShapeError(f"the gradient has shape {gradient.shape}, x has {x.shape}; f_grad returns (f, gradient)")
         if not (math.isfinite(value) and np.all(np.isfinite(gradient))):
@@ -123,7 +126,7 @@ class _Run:
     def visit(self, x: np.ndarray) -> tuple[float, np.ndarray, float]:
         """The same at an iterate, recorded."""
         value, gradient = self.at(x)
-        size = float(np.linalg.norm(gradient)) if math.isfinite(value) else math.inf
+        size = float(NUMPY.norm(gradient)) if math.isfinite(value) else math.inf
         self.history.append(size)
         if size < self.best[0]:
             self.best = (size, value, x.copy())
@@ -198,19 +201,23 @@ def minimise(
     x = x.astype(np.float64)
     if not np.all(np.isfinite(x)):
         raise NonFiniteError("x0 contains NaN or Inf")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise OptionError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if not (gtol > 0 and math.isfinite(gtol)):
+    if not real_number(gtol, "gtol") > 0:
         raise OptionError(f"gtol must be positive, got {gtol!r}")
     for name, value in (("maxiter", maxiter), ("probe_steps", probe_steps)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise OptionError(f"{name} must be a positive integer, got {value!r}")
-    if interval is not None and not 0 < interval[0] <= interval[1] < math.inf:
-        raise OptionError(f"interval must be 0 < a <= b, got {interval!r}")
+    if interval is not None:
+        interval = number_pair(interval, "interval")
+        if not 0 < interval[0] <= interval[1]:
+            raise OptionError(f"interval must be 0 < a <= b, got {interval!r}")
     run = _Run(f_grad, x, int(maxiter))
     value, gradient, size = run.visit(x)
     if not math.isfinite(value):
         raise NonFiniteError("f or its gradient is not finite at x0; start somewhere else")
+    if size and not 1e-140 < size < 1e140:  # inner products square it
+        raise NonFiniteError(f"the gradient at x0 has norm {size:.3g}, whose square leaves float64; rescale f or x")
     run.gtol = gtol * size if relative else gtol
     if not run.done:
         if method == "nesterov-safe":

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
-from nnla.extensions._dense import MatrixReport, checked, frobenius, identity, rounding, spectrum_ends, wide
+from nnla.extensions._dense import (
+    MatrixReport,
+    checked,
+    frobenius,
+    identity,
+    rounding,
+    scaled_norm,
+    spectrum_ends,
+    wide,
+)
+from nnla.extensions.numerical_rank import trust
 from nnla.extensions.transitions import Run, next_transition
 from nnla.types import Status
 
@@ -56,7 +66,10 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
     p = 1 multiplies Z = A^(-1/2) by itself, p = 4 runs again on the root. The check takes 1 to 3 products.
 
     Validity: the error is measured with the A that was given, so `report.converged` holds whatever happened on the
-    way. Rounding limits the coupled iteration to about eps * sqrt(cond A) to eps * cond A: beyond, the status is
+    way and A's smallest eigenvalue is more than the rounding of its entries, `report.smallest_trusted`: a matrix of
+    lower rank has no inverse root, and one of its rounding is none.
+
+    Rounding limits the coupled iteration to about eps * sqrt(cond A) to eps * cond A: beyond, the status is
     "stagnation".
 
     References
@@ -75,7 +88,7 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
     n = int(given.shape[0])
     if given.shape[1] != n:
         raise ShapeError(f"A has shape {tuple(given.shape)}; inverse roots need a square matrix")
-    if isinstance(p, bool) or p not in (1, 2, 4):
+    if isinstance(p, bool) or not isinstance(p, (int, np.integer)) or p not in (1, 2, 4):
         raise OptionError(f"p must be 1, 2 or 4, got {p!r}")
     _require_symmetric(given)
     name = str(given.dtype).rsplit(".", 1)[-1]
@@ -87,21 +100,35 @@ def inverse_root(A: Any, p: int = 2, *, rtol: float | None = None, maxsteps: int
             Z, _ = _coupled(run, root, 0.2 * run.rtol)
         if p == 1:
             Z = run.multiply(Z, Z)
-    before = run.products
-    try:
-        E = _residual(run, given, Z, p)
-        ends = spectrum_ends(lambda v: E @ v, E, _PROBE, run.rng)
-        bound = frobenius(E)
-        error = min(max(abs(ends.low), abs(ends.high)), bound)
-    except NonFiniteError:
-        error = bound = math.inf
+        before = run.products
+        error, bound, smallest = _judged(run, given, Z, p)
     run.checks = run.products - before
     status = Status.CONVERGED if error <= run.rtol else Status.STAGNATION
+    trusted = trust(run.eps) * run.eps * scaled_norm(given)
     if not math.isfinite(error):
-        status, run.fallback = Status.BREAKDOWN, "the iteration overflowed: the condition of A is beyond its dtype"
-    elif status != Status.CONVERGED and len(run.steps) >= run.maxsteps:
+        status, run.fallback = Status.BREAKDOWN, "the iteration overflowed: A, or its condition, is beyond its dtype"
+    elif smallest < trusted:
+        run.fallback = f"A has an eigenvalue near {smallest:.3g}, and below {trusted:.3g} it is that of the rounding"
+        status = Status.STAGNATION if status == Status.CONVERGED else status
+    if status == Status.STAGNATION and len(run.steps) >= run.maxsteps:
         status = Status.MAXITER
-    return InverseRoot(Z, run.report(status, error, bound), root if p == 2 else None)
+    return InverseRoot(Z, run.report(status, error, bound, smallest_trusted=trusted), root if p == 2 else None)
+
+
+def _judged(run: Run, A: Any, Z: Any, p: int) -> tuple[float, float, float]:
+    """The error of Z by Lanczos, its bound, and the smallest eigenvalue of A that Z shows; Inf where it overflows."""
+    try:
+        E = _residual(run, A, Z, p)
+        ends = spectrum_ends(lambda v: E @ v, E, _PROBE, run.rng)
+        bound = frobenius(E)
+        W = wide(Z)
+        size = float(abs(W).max())
+        top = spectrum_ends(lambda v: (W / size) @ v, W, _PROBE, run.rng)
+        largest = math.log(top.high) + math.log(size)
+    except (NonFiniteError, ValueError):  # ValueError: the logarithm of a Z that is zero
+        return math.inf, math.inf, 0.0
+    run.probes += ends.steps + top.steps
+    return min(max(abs(ends.low), abs(ends.high)), bound), bound, math.exp(-p * largest)
 
 
 def _require_symmetric(A: Any) -> None:

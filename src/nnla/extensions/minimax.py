@@ -210,10 +210,11 @@ def stage(degree: int, ratio: float, eps: float = 2.0**-53) -> Stage:
 
 
 def _drowns(p: Stage, eps: float) -> bool:
-    # Rounding relative to the minima is what the backward error of the factor grows by: in single precision it has to
-    # stay small; bfloat16 has no digits to be choosy with. The second condition: a cubic for a tiny ratio falls to
-    # zero right behind 1, where a probed bound may be a little short.
-    share = 0.003 if eps < 1e-4 else 0.3
+    # Rounding relative to the minima is what the backward error of the factor grows by: in double it costs products
+    # beyond condition 1e8 only to keep it tiny, in single precision it has to stay small; bfloat16 has no digits to be
+    # choosy with. The second condition: a cubic for a tiny ratio falls to zero right behind 1, where a probed bound may
+    # be a little short.
+    share = 1e-6 if eps < 1e-12 else 0.003 if eps < 1e-4 else 0.3
     return eps * max(abs(c) for c in p) > share * p.low or float(p(_BEYOND)) < 0.3 * p.low
 
 

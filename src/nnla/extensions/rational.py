@@ -23,7 +23,7 @@ from nnla.functions.scalars import FUNCTIONS
 from nnla.krylov.probes import probe as lanczos_probe
 from nnla.operators.operator import Operator, as_operator
 from nnla.report import ReportBase, Status, library_versions
-from nnla.types import SpectralProbe, ritz_margin
+from nnla.types import SpectralProbe, number_pair, real_number, ritz_margin
 
 __all__ = ["RationalFunction", "RationalReport", "rational_function"]
 
@@ -200,17 +200,20 @@ def rational_function(
         raise OptionError(f"f must be one of {', '.join(FUNCTIONS)} or a function, not {f!r}")
     if not isinstance(f, str) and not callable(f):
         raise OptionError(f"f must be a name or a function, not {type(f).__name__}")
-    if degree is not None and (isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1):
-        raise OptionError(f"degree must be a positive integer, got {degree!r}")
-    if not 0 < rtol < 1:
+    if degree is not None and (
+        isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or not 1 <= degree <= 512
+    ):
+        raise OptionError(f"degree must be an integer from 1 to 512, got {str(degree)[:60]}")
+    if probe is not None and not isinstance(probe, SpectralProbe):
+        raise OptionError(f"probe must be a nnla.SpectralProbe, got {type(probe).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise OptionError(f"seed must be an integer of at least 0, got {str(seed)[:60]}")
+    if not 0 < real_number(rtol, "rtol") < 1:
         raise OptionError(f"rtol must be between 0 and 1, got {rtol!r}")
     op = as_operator(A, check=isinstance(f, str) and FUNCTIONS[f].definite)
     solver = ShiftedSolver(op, solve)
     bounds, source = _interval(op, solver, f, interval, probe, seed)
-    if poles is not None:
-        fit = fit_poles(f, np.atleast_1d(np.asarray(poles, dtype=np.complex128)), bounds)
-    else:
-        fit = fit_rational(f, bounds, degree, rtol)
+    fit = fit_rational(f, bounds, degree, rtol) if poles is None else fit_poles(f, _complex(poles), bounds)
     _require_poles_off(fit, f, bounds)
     error, check = _check(op, solver, fit, f, bounds, rtol, seed)
     report = RationalReport(
@@ -238,7 +241,7 @@ def _interval(
 ) -> tuple[tuple[float, float], str]:
     singular = isinstance(f, str) and FUNCTIONS[f].singular
     if given is not None:
-        a, b = (float(value) for value in given)
+        a, b = number_pair(given, "interval")
         if not (a < b and math.isfinite(a) and math.isfinite(b)) or (singular and a <= 0):
             raise OptionError(f"interval must be a < b (0 < a for {f}), got {given!r}")
         return (a, b), "given"
@@ -263,6 +266,16 @@ def _interval(
         raise NonFiniteError("A is singular to working precision; pass interval=(a, b) and a shifted matrix")
     a, b = 1 / reach, max(top, size + min(bottom, 0.05 * size) if f == "sign" else top)
     return (min(a, 0.999 * b), b), "probe and inverse probe"
+
+
+def _complex(poles: Any) -> np.ndarray:
+    try:
+        array = np.atleast_1d(np.asarray(poles))
+        if array.dtype.kind not in "iufcO":
+            raise TypeError(f"dtype {array.dtype}")
+        return array.astype(np.complex128)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise OptionError(f"poles must be a list of numbers ({error})") from error
 
 
 class _Inverse:

@@ -170,6 +170,8 @@ def _with_residues(poles: np.ndarray, x: np.ndarray, y: np.ndarray, size: np.nda
             kinds.append((pole, 2))
     M = np.stack(columns, axis=1) / size[:, None]
     scale = np.linalg.norm(M, axis=0)
+    if not (np.all(np.isfinite(M)) and np.all(scale > 0) and np.all(np.isfinite(scale))):
+        raise OptionError("the poles are too far from the interval, or f too large on it, for float64; rescale A")
     solution = np.linalg.lstsq(M / scale, y / size, rcond=1e-15)[0] / scale
     position = 1
     out_poles: list[complex] = []

@@ -13,6 +13,7 @@ from nnla.errors import OptionError
 from nnla.extensions._dense import MatrixReport, combine, ends_of, rounding
 from nnla.extensions.minimax import LEARNED, PARAMETERS, Stage, degrees_for, plan, stage
 from nnla.report import Status, library_versions
+from nnla.types import real_number
 
 __all__ = ["Check", "Run", "next_transition"]
 
@@ -43,11 +44,13 @@ class Run:
 
     def __init__(self, X: Any, rtol: float | None, maxsteps: int, seed: int, method: str) -> None:
         self.dtype = str(X.dtype).rsplit(".", 1)[-1]
-        self.rtol = _DEFAULT_RTOL.get(self.dtype, 1e-5) if rtol is None else float(rtol)
-        if not (self.rtol > 0 and math.isfinite(self.rtol)):
+        self.rtol = _DEFAULT_RTOL.get(self.dtype, 1e-5) if rtol is None else real_number(rtol, "rtol")
+        if not self.rtol > 0:
             raise OptionError(f"rtol must be positive, got {rtol!r}")
         if isinstance(maxsteps, bool) or not isinstance(maxsteps, (int, np.integer)) or maxsteps < 1:
             raise OptionError(f"maxsteps must be a positive integer, got {maxsteps!r}")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise OptionError(f"seed must be an integer of at least 0, got {str(seed)[:60]}")
         self.started = time.perf_counter()
         self.eps, self.maxsteps, self.seed, self.method = rounding(X), maxsteps, seed, method
         self.rng = np.random.default_rng(seed)
@@ -100,11 +103,14 @@ class Run:
         tail = self.multiply(G2, combine(0.0, [(c[3], G), (c[4], G2)]))
         return combine(c[0], [(c[1], G), (c[2], G2), (1.0, tail)])
 
-    def report(self, status: Status, error: float, bound: float, lowest: str | None = None) -> MatrixReport:
+    def report(
+        self, status: Status, error: float, bound: float, why: str | None = None, **known: float | None
+    ) -> MatrixReport:
+        """The report; `known` are the fields that not every iteration has."""
         return MatrixReport(
             status, status == Status.CONVERGED, self.method, error, bound, self.rtol, self.steps, self.products,
-            self.checks, self.probes, self.coefficients, self.interval, self.history, self.fallback or lowest,
-            self.dtype, self.seed, {"total": time.perf_counter() - self.started}, library_versions(),
+            self.checks, self.probes, self.coefficients, self.interval, self.history, self.fallback or why,
+            self.dtype, self.seed, {"total": time.perf_counter() - self.started}, library_versions(), **known,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from nnla.functions.polynomials import (
     neumann_series,
     zones_of,
 )
-from nnla.functions.scalars import ScalarFunction
+from nnla.functions.scalars import ScalarFunction, rms
 from nnla.polynomials.recurrence import Recurrence
 from nnla.tasks import engine_for
 from nnla.types import SpectralProbe
@@ -65,9 +65,10 @@ def mean_square(probe: SpectralProbe, f: ScalarFunction) -> float:
     Golub, Meurant, Matrices, Moments and Quadrature with Applications (2010), chapter 7.
     """
     largest = float(np.abs(probe.ritz_values).max())
-    return float(np.sqrt(probe.ritz_weights @ f.on_spectrum(probe.ritz_values, largest) ** 2))
+    return rms(probe.ritz_weights, f.on_spectrum(probe.ritz_values, largest))
 
 
+@np.errstate(all="ignore")  # a polynomial or an f that overflows is judged by what comes out
 def expected_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, scale: float) -> float:
     """Error of P where the probe says that eigenvalues are or may be, and on the probe's own measure.
 
@@ -86,11 +87,12 @@ def expected_error(P: Recurrence, probe: SpectralProbe, f: ScalarFunction, scale
     worst = deviation(P, f, x, scale)
     theta, weight = probe.ritz_values, probe.ritz_weights
     exact = f.on_spectrum(theta, float(np.abs(theta).max()))
-    size = float(np.sqrt(weight @ exact**2))
-    seen = float(np.sqrt(weight @ (P(theta) - exact) ** 2)) / size if size > 0 else 0.0
+    size = rms(weight, exact)
+    seen = rms(weight, P(theta) - exact) / size if size > 0 else 0.0
     return max(worst, seen) if np.isfinite(seen) else np.inf
 
 
+@np.errstate(all="ignore")
 def design_function(
     probe: SpectralProbe,
     f: ScalarFunction,

@@ -2,28 +2,33 @@
 
 After k steps from v, T_k = Q' A Q and f(A) v is close to ||v|| Q f(T_k) e_1. Nothing is reorthogonalised:
 for functions of matrices the plain recurrence is stable (Druskin, Knizhnerman 1991). Columns of a block run side
-by side, each with its own T.
+by side, each with its own T. The estimate is of what the steps leave open (`nnla.functions.christoffel`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from nnla.functions.scalars import ScalarFunction
+from nnla.functions.christoffel import Measure, gap_points, tail_points
+from nnla.functions.hull import Hull
+from nnla.functions.scalars import ScalarFunction, balanced
+from nnla.kernels.blas import one_blas_thread
 from nnla.operators.arrays import as_row, space_of, zeros_like
 from nnla.spectra.lanczos import lanczos
 
-__all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function"]
+__all__ = ["STORED", "LanczosRun", "Tridiagonals", "lanczos_function", "near"]
 
 STORED = 1 << 30  # bytes of Lanczos vectors kept before a second pass over A is the lesser evil
 _GROWTH = 1.15  # steps between two estimates, as a factor
 _EXHAUSTED = 1e-13  # beta below this share of the largest: the Krylov space is invariant
+_OPEN = 3.0  # last coefficients beyond this many tolerances: no estimate is needed to go on
+_SAFETY = 2.0  # the mass next to a Ritz value may be that of several eigenvalues, not of the one point that is tried
+_FLOOR = 4 * float(np.finfo(float).eps)  # of an error, for each square root of a step
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class LanczosRun:
 
     Attributes
     ----------
-    y : f(A) V, of V's shape
+    y : f(A) V, of V's shape, divided by 2^exponents
+    exponents : (k,) of 2, one a column: f(A) V itself may leave the range of float64 where a column of V is tiny
     steps : Lanczos steps, the largest over the columns
     error : estimated relative error, the largest over the columns
     converged : whether that is within the tolerance
@@ -42,6 +48,7 @@ class LanczosRun:
     """
 
     y: Any
+    exponents: np.ndarray
     steps: int
     error: float
     converged: bool
@@ -59,6 +66,7 @@ class Tridiagonals:
         column's space is exhausted
     lengths : (k,) norms of the columns
     last : (k,) steps after which a column was exhausted, or -1
+    exact : (k,) whether it was to the last bit, not to rounding
     basis : the Lanczos vectors, one block (n, k) per step; None from more than ``keep`` steps on
     """
 
@@ -71,6 +79,7 @@ class Tridiagonals:
         self.alpha: list[np.ndarray] = []
         self.beta: list[np.ndarray] = []
         self.last = np.where(self.lengths > 0, -1, 0)
+        self.exact = np.zeros(self.lengths.size, dtype=bool)
         self._top = np.zeros(self.lengths.size)
         self.basis: list[Any] | None = [] if keep > 0 else None
 
@@ -96,6 +105,7 @@ class Tridiagonals:
         self._top = np.maximum(self._top, np.abs(a) + b)
         done = (b <= _EXHAUSTED * self._top) | (self.last >= 0)  # what such a column goes on with is noise, and unused
         self.alpha.append(a)
+        self.exact |= (b == 0) & (self.last < 0)
         self.beta.append(np.where(done, 0.0, b))
         self.last = np.where((self.last < 0) & done, self.steps, self.last)
         return q
@@ -107,11 +117,10 @@ class Tridiagonals:
         theta, S = eigh_tridiagonal(alpha, beta)
         return np.asarray(theta), np.asarray(S)
 
-    def coefficients(self, column: int, theta: np.ndarray, S: np.ndarray, f: ScalarFunction) -> np.ndarray:
-        """||v|| f(T) e_1."""
-        largest = float(np.abs(theta).max())
-        values = f.on_spectrum(theta, largest)
-        return self.lengths[column] * (S @ (values * S[0]))
+    def measure(self, column: int, steps: int, theta: np.ndarray, S: np.ndarray) -> Measure:
+        """What a column's T tells of its spectral measure after so many steps."""
+        alpha, beta = (np.array([row[column] for row in rows[:steps]]) for rows in (self.alpha, self.beta))
+        return Measure(alpha, beta, theta, S[-1])
 
 
 def lanczos_function(
@@ -123,18 +132,20 @@ def lanczos_function(
     maxiter: int,
     steps: int | None = None,
     two_pass: bool | None = None,
+    hull: Hull | None = None,
 ) -> LanczosRun:
     """f(A) V to a relative error of about ``rtol`` in every column.
 
     Parameters
     ----------
     matvec : products with a symmetric A, for arrays of V's shape
-    V : (n,) or (n, k), NumPy or torch, float64
+    V : (n,) or (n, k), NumPy or torch, float64; norms far from the ends of the range of float64
     f : ScalarFunction
     rtol : tolerance on ||y - f(A) v|| / ||f(A) v||, estimated
     maxiter : steps at most
     steps : exactly so many steps instead of an adaptive number
     two_pass : repeat the steps instead of storing the basis; None decides by the memory that it takes
+    hull : of the spectrum of A; None trusts V to show where the spectrum ends
 
     Raises
     ------
@@ -145,8 +156,11 @@ def lanczos_function(
     Notes
     -----
     Cost: one product per step and column (two with two passes); steps x n x k numbers stored (four blocks with
-    two passes). The estimate is the change since the last estimate, about a seventh of the steps ago, with the
-    tail of the series that the last changes suggest. A column whose Krylov space ends is exact to rounding.
+    two passes). Where f is so much larger beyond the extreme Ritz values that components of V too small to see would
+    matter, the hull is refined: at most as many products again as steps.
+
+    Validity: the estimate is the largest error that an eigenvalue between, or next to, the Ritz values can mean, by the
+    largest mass that the measure of v can have there. A column whose Krylov space ends is exact to rounding.
 
     References
     ----------
@@ -158,7 +172,7 @@ def lanczos_function(
     limit = steps if steps is not None else maxiter
     keep = STORED // (8 * n * columns) if two_pass is None else 0 if two_pass else limit
     run = Tridiagonals(matvec, V, keep=keep)
-    watch = _Watch(run, f, rtol)
+    watch = _Watch(run, f, rtol, hull)
     check = 6
     while not run.exhausted and run.steps < limit:
         run.advance()
@@ -170,51 +184,91 @@ def lanczos_function(
     y = _combine(run, V, watch.coefficients, matvec)
     error = float(watch.errors.max(initial=0.0))
     return LanczosRun(
-        y, run.steps, error, error <= rtol, 1 if run.basis is not None else 2, watch.extremes, run.exhausted
+        y,
+        watch.exponents,
+        run.steps,
+        error,
+        error <= rtol,
+        1 if run.basis is not None else 2,
+        watch.extremes,
+        run.exhausted,
     )
 
 
 class _Watch:
-    """Estimated errors of all columns, from what changed since the last check."""
+    """Estimated errors of all columns."""
 
-    def __init__(self, run: Tridiagonals, f: ScalarFunction, rtol: float) -> None:
-        self.run, self.f, self.rtol = run, f, rtol
+    def __init__(self, run: Tridiagonals, f: ScalarFunction, rtol: float, hull: Hull | None) -> None:
+        self.run, self.f, self.rtol, self.hull = run, f, rtol, hull
         k = run.lengths.size
         self.coefficients = [np.zeros(0)] * k
+        self.exponents = np.zeros(k, dtype=np.int64)
         self.errors = np.where(run.lengths > 0, np.inf, 0.0)
-        self._changes: list[list[float]] = [[] for _ in range(k)]
-        self._seen = np.full(k, -1)
+        self._seen = np.where(run.lengths > 0, -1, 0)
         self._worst = 0
         self.extremes = (np.inf, -np.inf)
 
-    def check(self, j: int) -> float:
-        """Estimate column j anew."""
+    def check(self, j: int, *, whole: bool = False) -> float:
+        """Estimate column j anew; with ``whole`` even where its last coefficients show that it has not converged."""
         run = self.run
         done = int(run.last[j]) if run.last[j] >= 0 else run.steps
-        if run.lengths[j] == 0 or self._seen[j] >= done:
+        if run.lengths[j] == 0 or (self._seen[j] >= done and not (whole and np.isinf(self.errors[j]))):
             return float(self.errors[j])
-        if self._seen[j] < 0 and run.last[j] < 0:  # as if it had been looked at before
-            gap = max(3, done - int(done / _GROWTH))
-            for steps in (done - 2 * gap, done - gap):
-                if steps > 0:
-                    self._take(j, steps)
-        self._take(j, done)
+        with one_blas_thread():
+            return self._estimate(j, done, whole=whole)
+
+    def _estimate(self, j: int, done: int, *, whole: bool) -> float:
+        run = self.run
+        theta, S = run.gauss(j, done)
+        self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
+        values, unit = balanced(*self.f.parts(theta, float(np.abs(theta).max())))
+        c = S @ (values * S[0])
+        self.coefficients[j], self.exponents[j], self._seen[j] = run.lengths[j] * c, unit, done
+        size = float(np.linalg.norm(c))
+        if not whole and run.last[j] < 0 and float(np.abs(c[-3:]).max()) > _OPEN * self.rtol * size:
+            self.errors[j] = np.inf
+        else:
+            self.errors[j] = self._error(run.measure(j, done, theta, S), S[0] ** 2, c, unit, exact=run.exact[j])
         return float(self.errors[j])
 
-    def _take(self, j: int, steps: int) -> None:
-        run = self.run
-        theta, S = run.gauss(j, steps)
-        new = run.coefficients(j, theta, S, self.f)
-        old, size = self.coefficients[j], float(np.linalg.norm(new))
-        self.extremes = (min(self.extremes[0], float(theta[0])), max(self.extremes[1], float(theta[-1])))
-        if run.last[j] >= 0:
-            self.errors[j] = 4 * self.f.rounding(theta, S[0] ** 2)
-        elif self._seen[j] > 0:
-            change = float(np.hypot(np.linalg.norm(new[: old.size] - old), np.linalg.norm(new[old.size :])))
-            self._changes[j].append(change / size if size > 0 else 0.0)
-            hidden = self.f.unresolved(theta, S[0] ** 2, np.abs(S[-1]) * run.beta[steps - 1][j])
-            self.errors[j] = max(_tail(self._changes[j]), hidden, 1e-15)
-        self.coefficients[j], self._seen[j] = new, steps
+    def _error(self, measure: Measure, weights: np.ndarray, c: np.ndarray, unit: int, *, exact: bool) -> float:
+        """Relative error by what the measure leaves open; ``exact``: there is nothing beyond the Ritz values."""
+        f, size = self.f, float(np.linalg.norm(c))
+        theta, radii = measure.theta, measure.radii
+        x, gap = gap_points(theta, radii)
+        inner = measure.errors(x, f, unit, coefficients=c)
+        worst = np.zeros(max(theta.size - 1, 1))
+        np.maximum.at(worst, gap, inner)
+        low, high = near(measure, f)
+        ends = [
+            measure.errors(tail_points(end, r, limit), f, unit, coefficients=c).max(initial=0.0)
+            for end, r, limit in ((theta[0], radii[0], low), (theta[-1], radii[-1], high))
+        ]
+        seen = float(np.sqrt(worst @ worst + ends[0] ** 2 + ends[1] ** 2))
+        if not size > 0:  # no image yet is not no change: right where there is nothing but these Ritz values
+            return 0.0 if exact else np.inf
+        error = _SAFETY * seen / size + _FLOOR * np.sqrt(theta.size) + f.rounding(theta, weights)
+        if error <= self.rtol and self.hull is not None and f.unbounded and not exact:
+            error = max(error, self._beyond(measure, c, unit, (low, high)) / size)
+        return error
+
+    def _beyond(self, measure: Measure, c: np.ndarray, unit: int, near: tuple[float, float]) -> float:
+        """Error that components of v too small to see could mean where A may have eigenvalues and v shows none."""
+        hull, theta = self.hull, measure.theta
+        assert hull is not None
+        while True:
+            low, high = hull.ends()
+            x = np.concatenate(
+                [
+                    tail_points(theta[0], measure.radii[0], low) if low < near[0] else np.zeros(0),
+                    tail_points(theta[-1], measure.radii[-1], high) if high > near[1] else np.zeros(0),
+                ]
+            )
+            left = float(measure.errors(x, self.f, unit, coefficients=c).max(initial=0.0))
+            enough = hull.exhausted or hull.steps >= self.run.steps
+            if left <= self.rtol * float(np.linalg.norm(c)) or enough:
+                return left
+            hull.refine(self.run.steps)
 
     def all_within(self) -> bool:
         """Whether every column is within the tolerance; the slowest one is asked first, and often alone."""
@@ -227,24 +281,22 @@ class _Watch:
         return True
 
     def finish(self) -> None:
-        """Coefficients of the last step for every column."""
+        """Coefficients and errors of the last step for every column."""
         for j in range(self.errors.size):
-            self.check(j)
+            self.check(j, whole=True)
 
 
-def _tail(changes: list[float]) -> float:
-    """Sum of the changes to come, if they fall as the last ones did; never less than twice the last one.
+def near(measure: Measure, f: ScalarFunction) -> tuple[float, float]:
+    """How far beyond the extreme Ritz values eigenvalues are to be expected that v contains.
 
-    The last change is the error before it, which is above the error now unless convergence is slow or irregular, as it
-    is in the first steps: hence the two, and a quarter of the change before. One change alone says nothing of the rate:
-    it counts tenfold.
+    Two residuals; a function on positive numbers is asked down to a positive one.
     """
-    last = changes[-1]
-    if len(changes) < 2:
-        return 10.0 * last
-    rates = [after / before if before > 0 else 0.0 for before, after in pairwise(changes[-3:])]
-    rate = min(max(rates), 0.99)
-    return 2.0 * max(last, changes[-2] / 4) * max(1.0, rate / (1.0 - rate))
+    theta, radii = measure.theta, measure.radii
+    low, high = float(theta[0] - 2 * radii[0]), float(theta[-1] + 2 * radii[-1])
+    if f.definite:
+        first = float(theta[0])
+        low = first / (1 + 2 * float(radii[0]) / first) if first > 0 else first
+    return low, high
 
 
 def _combine(run: Tridiagonals, V: Any, coefficients: list[np.ndarray], matvec: Any) -> Any:

@@ -11,16 +11,19 @@ from nnla.errors import OptionError
 from nnla.functions.design import POLYNOMIALS, design_function
 from nnla.functions.report import MatrixFunctionReport
 from nnla.functions.scalars import scalar_function
+from nnla.functions.search import Search
 from nnla.functions.state import (
     BY_ZONES,
     METHODS,
     PROBE_STEPS,
+    SERIAL,
     Job,
-    Search,
     check_numbers,
     eigen,
+    precision_of_entries,
     symmetric_operator,
 )
+from nnla.kernels.blas import one_blas_thread
 from nnla.operators.bound_polynomial import BoundPolynomial
 from nnla.operators.operator import Operator
 from nnla.polynomials.recurrence import Recurrence
@@ -70,19 +73,25 @@ def funm_multiply(
     NotPositiveDefiniteError
         inv_sqrt, inv, log of an indefinite or singular A, sqrt of an indefinite one: a Ritz value says so.
     NonFiniteError
-        f is not finite on the spectrum (exp may overflow).
+        f is not finite on the spectrum, or f(A) V is beyond 1.8e308.
+    ShapeError, DTypeError
+        f does not give one real number for each point.
     OptionError, and the errors of `nnla.as_operator`.
 
     Notes
     -----
-    Cost: "lanczos" one product per step and column (two if the basis is not stored); polynomials ``degree`` products
-    per column and as many or ``probe_steps`` for the probe, no inner products; "direct" O(n^3).
+    Cost: "lanczos" one product per step and column (two if the basis is not stored), and for exp and callables at most
+    as many products again as steps, to see where the spectrum ends, only where components of V that are too small to
+    see could matter; polynomials ``degree`` products per column and as many or ``probe_steps`` for the probe, no
+    inner products; "direct" O(n^3).
 
-    Validity: the error is estimated, not bounded. For Lanczos by what the last steps changed; for polynomials by
-    the largest deviation from f where a Lanczos run of at least ``degree`` steps on a random combination of the columns
-    says that eigenvalues can be. A polynomial whose degree was not given is raised until that is within ``rtol``, and
-    Lanczos takes over where degree 1024 is not enough; a result that is not within the tolerance says so in
-    ``report.converged``.
+    Validity: the error is estimated, not bounded. For Lanczos by the largest error that an eigenvalue between or beyond
+    the Ritz values can mean, given the mass that V can have there; for polynomials by the largest deviation from f
+    where a Lanczos run of at least ``degree`` steps on a random combination of the columns says that eigenvalues can
+    be, and by P on the rest of the spectrum. A polynomial whose degree was not given is raised until that is within
+    ``rtol``, and Lanczos takes over where degree 1024 is not enough or V lies in a small invariant subspace; a result
+    that is not within the tolerance says so in ``report.converged``. Norms of A, V and f may be anything that float64
+    holds; below 2.2e-308 the tolerance is absolute.
 
     References
     ----------
@@ -128,10 +137,12 @@ def matfun(A: Any, f: Any = "inv_sqrt") -> np.ndarray:
     >>> matfun([[2.0, 0.0], [0.0, 8.0]], "inv").tolist()
     [[0.5, 0.0], [0.0, 0.125]]
     """
-    scalar = scalar_function(f)
-    values, Q = eigen(symmetric_operator(A))
-    image = scalar.on_spectrum(values, float(np.abs(values).max()))
-    return (Q * image) @ Q.T
+    op = symmetric_operator(A)
+    scalar = scalar_function(f).rounded(op.n, precision_of_entries(A))
+    with one_blas_thread(op.n <= SERIAL):
+        values, Q = eigen(op)
+        image = scalar.on_spectrum(values, float(np.abs(values).max()))
+        return (Q * image) @ Q.T
 
 
 def matrix_function(
@@ -181,11 +192,12 @@ def matrix_function(
     ((900, 900), 21, 21)
     """
     started = time.perf_counter()
-    if method not in POLYNOMIALS:
+    if not isinstance(method, str) or method not in POLYNOMIALS:
         raise OptionError(f"a bound function is a polynomial: method is {', '.join(POLYNOMIALS)}, not {method!r}")
     scalar = scalar_function(f)
     check_numbers(rtol, degree, probe_steps, None)
     op = symmetric_operator(A)
+    scalar = scalar.rounded(op.n, precision_of_entries(A))
     before = op.products
     if probe is None:
         start = op.as_vector(np.random.default_rng(seed).standard_normal(op.n))

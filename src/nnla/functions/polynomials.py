@@ -15,6 +15,7 @@ from scipy.linalg import lstsq
 
 from nnla.errors import OptionError
 from nnla.functions.scalars import FUNCTIONS, ScalarFunction
+from nnla.kernels.blas import one_blas_thread
 from nnla.polynomials.recurrence import Recurrence
 from nnla.types import SpectralProbe
 
@@ -216,6 +217,7 @@ def neumann_series(f: ScalarFunction, centre: float, b: float, degree: int) -> R
     return Recurrence.from_function(horner, 0.0, b, degree)
 
 
+@one_blas_thread()
 def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: float = 1.0) -> Recurrence:
     """Weighted minimax fit: the error relative to f (or to ``scale``) is small in the zones, tame between them.
 
@@ -247,6 +249,8 @@ def adapted(f: ScalarFunction, zones: Zones, degree: int, gap: float, *, scale: 
     w = np.where(zones.contain(x), 1.0, gap) / unit
     basis = np.polynomial.chebyshev.chebvander((2 * x - a - b) / (b - a), degree) * w[:, None]
     target = f(x) * w
+    if not (np.isfinite(basis).all() and np.isfinite(target).all()):  # f has a pole here: nothing to be fitted
+        return interpolant(f, a, b, degree)
     U, s, Vt = np.linalg.svd(basis, full_matrices=False)
     keep = s > 1e-15 * s[0] * np.sqrt(x.size)
     U, back = U[:, keep], Vt[keep].T / s[keep]

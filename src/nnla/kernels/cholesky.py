@@ -9,6 +9,7 @@ import numpy as np
 
 from nnla.errors import DTypeError, NotPositiveDefiniteError, NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native, why_not
+from nnla.kernels.arrays import csr_arrays, plain
 from nnla.kernels.limits import INDEX_MAX
 
 __all__ = ["FILL", "Cholesky", "level_structure"]
@@ -68,9 +69,11 @@ class Cholesky:
         if not max_flops >= 0:
             raise OptionError(f"max_flops must not be negative, got {max_flops}")
         self.n = int(A.shape[0])
-        self._data = A.data[: A.nnz]
+        self._data = plain(A.data[: A.nnz])
         try:
             self._native: Any = native.Cholesky(indptr, indices, float(max_flops))
+        except ShapeError:
+            raise
         except ValueError as error:  # std::invalid_argument, std::length_error
             raise NotSymmetricError(f"this pattern cannot be factored: {error}") from None
 
@@ -100,6 +103,11 @@ class Cholesky:
         return int(self._native.bytes)
 
     @property
+    def negative(self) -> int:
+        """Negative pivots of the last factorisation: as many eigenvalues are negative (Sylvester's law of inertia)."""
+        return int(self._native.negative)
+
+    @property
     def order(self) -> np.ndarray:
         """The unknowns in the order of elimination, (n,) int32: row k of L belongs to row order[k] of A."""
         return self._native.order()
@@ -111,22 +119,31 @@ class Cholesky:
             raise OptionError("there is no factor yet; call factor() first")
         return self._native.pivots()
 
-    def factor(self, data: np.ndarray | None = None, *, max_bytes: float = math.inf) -> Cholesky:
+    def factor(
+        self, data: np.ndarray | None = None, *, max_bytes: float = math.inf, indefinite: bool = False
+    ) -> Cholesky:
         """Compute L; returns the object itself.
 
         Parameters
         ----------
         data : (nnz,) entries in the order of A's; those of A by default
         max_bytes : limit of the memory to take
+        indefinite : pivots may be negative, too: L D L^T with D of +1 and -1, see `negative`. Nothing is exchanged
+            for stability, so that the factor of an indefinite matrix may be far from exact: look at a residual
 
         Raises
         ------
         NotPositiveDefiniteError
-            A pivot is not positive; the message names its row.
+            A pivot is not positive (with ``indefinite``: is zero); the message names its row.
         MemoryError
             `nbytes` is more than `max_bytes`, or than there is.
         OptionError
             The analysis was given up.
+
+        Notes
+        -----
+        Threads may factor and solve with one object. A factor that is there stays in use until the new one is made,
+        where `max_bytes` allows for both; after a matrix that is not positive definite there is none.
 
         Cost: `flops` multiplications and as many additions, `nbytes`.
         """
@@ -134,12 +151,15 @@ class Cholesky:
             raise OptionError("the analysis was given up for its cost; make the object with a larger max_flops")
         if self.nbytes > max_bytes:
             raise MemoryError(f"the Cholesky factor needs {self.nbytes:.3g} bytes, more than {max_bytes:.3g}")
-        values = np.ascontiguousarray(self._data if data is None else data)
+        values = plain(self._data if data is None else data)
         if values.dtype != np.float64:
             raise DTypeError(f"entries to factor are float64, not {values.dtype}")
         if values.shape != self._data.shape:
             raise ShapeError(f"there are {self._data.size} entries to factor, not {values.shape}")
-        row = self._native.factor(values)
+        # The factor that is there serves other threads until the new one is, if memory allows.
+        row = self._native.factor(values, indefinite, in_place=2 * self.nbytes > max_bytes)
+        if row >= 0 and indefinite:
+            raise NotPositiveDefiniteError(f"the pivot of row {row} is zero: no L D L^T without exchanges")
         if row >= 0:
             raise NotPositiveDefiniteError(f"not positive definite: the pivot of row {row} is not positive")
         return self
@@ -149,7 +169,7 @@ class Cholesky:
 
         Cost: 4 `nnz` operations a column.
         """
-        b = np.asarray(b, dtype=np.float64)
+        b = plain(b, np.float64)
         if b.ndim not in (1, 2) or b.shape[0] != self.n:
             raise ShapeError(f"a right-hand side of shape {b.shape} does not fit a matrix of order {self.n}")
         if not self._native.factored:
@@ -157,7 +177,7 @@ class Cholesky:
         if b.size == 0:
             return np.empty(b.shape)
         columns = 1 if b.ndim == 1 else b.shape[1]
-        return self._native.solve(np.ascontiguousarray(b).ravel(), columns).reshape(b.shape)
+        return self._native.solve(b.ravel(), columns).reshape(b.shape)
 
 
 def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -165,8 +185,8 @@ def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ShapeError(f"a matrix to factor is square, not of shape {A.shape}")
     if A.nnz > INDEX_MAX:
         raise OptionError(f"{A.nnz} stored entries are too many to factor; use an iterative method")
-    indptr = np.ascontiguousarray(A.indptr, dtype=np.int32)
-    return indptr, np.ascontiguousarray(A.indices[: A.nnz], dtype=np.int32)
+    indptr, indices = csr_arrays(A, values=False)
+    return indptr, indices
 
 
 def level_structure(csr: Any) -> tuple[int, float]:
@@ -180,5 +200,5 @@ def level_structure(csr: Any) -> tuple[int, float]:
     ----------
     George, Liu, Computer Solution of Large Sparse Positive Definite Systems (1981), chapter 4.
     """
-    _, levels, cubed_width = native.level_structure(csr.indptr, csr.indices)
+    _, levels, cubed_width = native.level_structure(*csr_arrays(csr, values=False))
     return int(levels), float(cubed_width)

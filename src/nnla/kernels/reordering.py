@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from nnla import kernels
 from nnla.errors import ShapeError
+from nnla.kernels.arrays import csr_arrays, plain
 from nnla.kernels.limits import why_not_native
 from nnla.kernels.machine import cache_sizes
 
@@ -68,7 +69,7 @@ def reverse_cuthill_mckee(csr: Any) -> np.ndarray:
     """
     _check(csr)
     if why_not_native(csr) is None:
-        return kernels.native.reverse_cuthill_mckee(csr.indptr, csr.indices)
+        return kernels.native.reverse_cuthill_mckee(*csr_arrays(csr, values=False))
     return np.asarray(sp.csgraph.reverse_cuthill_mckee(sp.csr_array(csr), symmetric_mode=True))
 
 
@@ -95,7 +96,7 @@ def permute(csr: Any, order: Any, dtype: Any = np.float64) -> sp.csr_array:
     single = np.dtype(dtype) == np.float32
     if why_not_native(csr) is None and csr.data.dtype == np.float64:
         permuted = kernels.native.permute32 if single else kernels.native.permute64
-        parts = permuted(csr.indptr, csr.indices, csr.data, np.ascontiguousarray(order, dtype=np.int32))
+        parts = permuted(*csr_arrays(csr), plain(order, np.int32))
         result = sp.csr_array(parts, shape=(n, n))
     else:
         result = sp.csr_array(csr)[order][:, order]
@@ -124,7 +125,7 @@ def locality(csr: Any, itemsize: int = 8) -> Locality:
     _check(csr)
     per_line = _LINE // itemsize
     if why_not_native(csr) is None:
-        span, lines, bandwidth = kernels.native.locality(csr.indptr, csr.indices, per_line)
+        span, lines, bandwidth = kernels.native.locality(*csr_arrays(csr, values=False), per_line)
         return Locality(bandwidth, span, lines)
     n, indptr, indices = csr.shape[0], csr.indptr, csr.indices
     bandwidth = int(np.abs(indices - np.repeat(np.arange(n), np.diff(indptr))).max(initial=0))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnla.kernels import native
+from nnla.kernels.arrays import csr_arrays, plain
 from nnla.kernels.machine import cache_sizes
 from nnla.polynomials.recurrence import Recurrence
 
@@ -25,8 +26,8 @@ class NativeSystem:
 
     def __init__(self, csr: Any, diagonal: np.ndarray) -> None:
         self.n, self.nnz = int(csr.shape[0]), int(csr.nnz)
-        self._arrays = (csr.indptr, csr.indices, np.ascontiguousarray(csr.data))
-        self._diagonal = diagonal
+        self._arrays = csr_arrays(csr)
+        self._diagonal = plain(diagonal, np.float64)
         self._csr_product: Any = None
         self._sliced_product: Any = None
         self._matrices: dict[tuple[str, bool], Any] = {}
@@ -64,7 +65,7 @@ class NativeSystem:
         if self._sliced_product is not None:
             return self._sliced_product
         if self._csr_product is None:
-            self._csr_product = native.Product.csr(self._arrays)
+            self._csr_product = native.Product.csr(*self._arrays)
         return self._csr_product
 
     def matrix(self, dtype: str, *, scaled: bool) -> Any:

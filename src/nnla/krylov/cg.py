@@ -304,13 +304,13 @@ class ConjugateGradients:
     def _step(self) -> None:
         result, columns, alpha = self.result, self._columns, self._alpha
         row = self._space.row
-        before = self._latest[columns]
+        before = None if result.best_norms is None else self._latest[columns]
         self._x += row(alpha, self._p) * self._p  # x_{j+1} = x_j + alpha_j p_j
         self._r += row(-alpha, self._s) * self._s  # r_{j+1} = r_j - alpha_j A p_j
         if not self._block:  # the same where vectors change in place
             result.x, result.residual = self._x, self._r
         self._latest[columns] = np.atleast_1d(self._space.norm(self._r))
-        if result.best_norms is not None:
+        if before is not None:
             self._keep_best(before)
         result.iterations += 1
         result.history.append(float(np.max(self._latest / self._sizes)))
@@ -329,6 +329,8 @@ class ConjugateGradients:
         """
         result, columns = self.result, self._columns
         assert result.best_norms is not None
+        if before.size == 1 and not before[0] < self._latest[columns[0]]:
+            return
         after = self._latest[columns]
         grown = (before < result.best_norms[columns]) & (after > before) & (after < np.inf)
         if not grown.any():

@@ -37,12 +37,8 @@ class Criterion:
         self, space: Space, sizes: np.ndarray, weights: list[Any], factors: list[np.ndarray], strict: np.ndarray
     ) -> None:
         self.space, self.sizes, self.strict = space, sizes, strict
+        self.plain = len(weights) == 1 and weights[0] is None  # the 2-norm is all there is
         self._weights, self._factors = weights, factors
-
-    @property
-    def plain(self) -> bool:
-        """Whether the 2-norm is all there is."""
-        return len(self._weights) == 1 and self._weights[0] is None
 
     def norms(self, r: Any, columns: np.ndarray | None = None) -> Any:
         """The largest of the norms of each column, a float for a vector, comparable with the targets; NaN stays.
@@ -57,6 +53,8 @@ class Criterion:
 
     def relative(self, r: Any) -> tuple[float, float | None]:
         """The largest relative residual in the user's 2-norm, and in the other norms; None where there are none."""
+        if self.plain and r.ndim == 1:
+            return self.space.norm(r) / (float(self.sizes[0]) or 1.0), None
         sizes = np.where(self.sizes > 0, self.sizes, 1.0)
         parts = [float(np.max(self._norm(index, r, None) / sizes)) for index in range(len(self._weights))]
         return parts[0], max(parts[1:]) if len(parts) > 1 else None
@@ -77,6 +75,8 @@ class Criterion:
 
     def reorder(self, order: np.ndarray) -> Criterion:
         """The same for rows in another order (old numbers)."""
+        if self.plain:
+            return self
         weights = [None if w is None else w[order] for w in self._weights]
         return Criterion(self.space, self.sizes, weights, self._factors, self.strict)
 
@@ -171,6 +171,12 @@ def backward_error(op: Operator, b: Any, x: Any, r: Any) -> float:
     Rigal, Gaches, On the compatibility of a given solution with the data of a linear system, J. ACM 14 (1967) 543-548.
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., theorem 7.1.
     """
+    if r.ndim == 1:  # NumPy's functions would cost more than a small product
+        left, length, right, image = (op.space.norm(v) for v in (r, x, b, b - r))
+        if 0.0 < left < math.inf and 1e-290 < length < math.inf:
+            known = op.diagonal_range
+            size = max(0.0 if known is None else known[1], image / length)
+            return 1.0 / (size * (length / left) + right / left)
     left, length, right, image = (np.atleast_1d(op.space.norm(v)) for v in (r, x, b, b - r))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         inverse = _size(op, length, image) * (length / left) + right / left

@@ -15,6 +15,7 @@ from scipy.sparse.linalg import splu
 from nnla.errors import NotPositiveDefiniteError, NotSymmetricError, OptionError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
+from nnla.linear.criterion import rounding_only
 from nnla.linear.inertia import lost_pivots, negative_count, null_basis
 from nnla.linear.nullspace import NullSpace, found_null_space
 from nnla.linear.state import Run, within
@@ -176,8 +177,12 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
         correction, status, count = solve_factored(run.op, kept, run.residual, run.targets, run.criterion.norms)
         x = run.x + correction
     residual = run.b - run.op.matvec(x)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         better = np.atleast_1d(run.criterion.norms(residual)) <= np.atleast_1d(run.criterion.norms(run.residual))
+        if status is Status.STAGNATION and not better.all():
+            # A backward stable solution of a graded system may leave more than b is long: nobody leaves less.
+            run.rounded = rounding_only(run.op, run.criterion, run.b, x, residual, run.targets)
+            better |= run.rounded
     run.x = run.space.choose(better, x, run.x)
     run.check()
     seconds, spent = time.perf_counter() - started, run.op.products - products

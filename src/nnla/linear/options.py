@@ -6,8 +6,8 @@ that would have no effect is an error, not a silence.
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,8 @@ class Options:
         ------
         OptionError, WeightsError
         """
+        if not isinstance(method, str):
+            raise OptionError(f"method must be one of {', '.join(METHODS)}, got a {type(method).__name__}")
         if isinstance(engine, (str, os.PathLike)):
             engine = load(engine)  # the user's own weights: a bad file is an error, needed or not
         given: dict[str, Any] = {"degree": degree, "scaling": scaling, "probe_steps": probe_steps}
@@ -98,12 +100,12 @@ def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any 
     """
     for name, value in (("rtol", rtol), ("atol", atol)):
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or not 0 <= value < math.inf:
+        if not number or not 0 <= value <= sys.float_info.max:
             raise OptionError(f"{name} must be a finite number >= 0, got {value!r}")
     if maxiter is not None and (not _whole(maxiter) or maxiter < 0):
         raise OptionError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
     number = isinstance(timeout, (int, float, np.number)) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and timeout >= 0):
+    if timeout is not None and not (number and timeout >= 0 and (timeout <= 1e9 or timeout == np.inf)):
         raise OptionError(f"timeout must be a number of seconds >= 0 or None, got {timeout!r}")
 
 

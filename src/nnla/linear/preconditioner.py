@@ -163,7 +163,7 @@ def preconditioner(
     >>> info, M.recurrence.degree
     (0, 11)
     """
-    if method not in POLYNOMIAL_METHODS:
+    if not isinstance(method, str) or method not in POLYNOMIAL_METHODS:
         raise OptionError(f"unknown method {method!r}; choose from {', '.join(POLYNOMIAL_METHODS)}")
     started = time.perf_counter()
     op, rows = comfortable(as_operator(A))
@@ -173,6 +173,8 @@ def preconditioner(
     base = bind_scaling(op, scaling)
     if probe is None:
         probe = run_probe(op, steps, seed=seed, scaling=scaling)
+    elif not isinstance(probe, SpectralProbe):
+        raise OptionError(f"probe must be a nnla.probe of A, got a {type(probe).__name__}")
     elif probe.n != op.n:
         raise OptionError(f"the probe is of an operator of size {probe.n}, A has size {op.n}")
     elif probe.scaling != base.name:

@@ -14,6 +14,7 @@ from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError, TimeL
 from nnla.kernels.interruption import time_limit
 from nnla.linear.auto import rescue, solve_auto
 from nnla.linear.direct import run_direct
+from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import kind_of, with_kind
 from nnla.linear.nullspace import NullSpace, null_space_in_units, with_null_space
 from nnla.linear.options import Options, check_numbers
@@ -26,6 +27,7 @@ from nnla.linear.state import Run
 from nnla.linear.units import Units, comfortable, scaled_preconditioner
 from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import CallableOperator
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.operator import Operator, as_operator
 from nnla.operators.spaces import Space
 from nnla.polynomials.design import POLYNOMIAL_METHODS
@@ -86,6 +88,7 @@ class BoundPreconditioner(CallableOperator):
 
     def __call__(self, r: Any) -> Any:
         """M r for (n,) or (n, k), NumPy or torch; the result is of the same kind."""
+        refuse_gradient(r, "r")
         own = self._space.own(r)
         if own.ndim not in (1, 2) or own.shape[0] != self.shape[0]:
             raise ShapeError(f"an array of shape {tuple(own.shape)} does not fit a preconditioner {self.shape}")
@@ -164,6 +167,7 @@ class Prepared:
             M.kind = self.options.kind
         return M
 
+    @differentiable
     def solve(
         self,
         b: Any,
@@ -293,7 +297,7 @@ def prepare(
         deterministic=deterministic,
     )  # fmt: skip
     check_numbers(rtol)
-    if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or solves < 1:
+    if isinstance(solves, bool) or not isinstance(solves, (int, np.integer)) or not 1 <= solves <= 10**9:
         raise OptionError(f"solves must be a positive integer, got {solves!r}")
     op, null = with_null_space(as_operator(A), nullspace)
     inner, rows = comfortable(op)

@@ -28,14 +28,16 @@ def solution_of(run: Run) -> Solution:
     with quiet():
         if not run.verified:
             run.check()
-        _choose_iterate(run)
+        met = run.finished
+        if not met and not run.rounded:
+            _choose_iterate(run)
         x, stands_for = run.units.solution(run.x)
         exact = stands_for is run.x
         if not exact:  # what underflowed on the way out counts
             run.x = stands_for
             run.check()
         run.settle()
-        met = within(run.criterion.norms(run.residual), run.targets * _SLACK)
+        met = (met and exact) or within(run.criterion.norms(run.residual), run.targets * _SLACK)
         error = backward_error(run.op, run.b, run.x, run.residual)
         status = Status.CONVERGED if met else _ended(run, exact, error)
         relative, equilibrated = run.criterion.relative(run.residual)
@@ -79,8 +81,6 @@ def solution_of(run: Run) -> Solution:
 
 def _choose_iterate(run: Run) -> None:
     """The best of what there was: where the target is missed, or nothing good came of it."""
-    if run.finished:
-        return
     if run.best is not None:
         run.take_better(*run.best)
     lost = ~(np.atleast_1d(run.criterion.norms(run.residual)) <= run.guess_norms)

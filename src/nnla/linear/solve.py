@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import with_kind
 from nnla.linear.nullspace import null_space_in_units, with_null_space
 from nnla.linear.options import METHODS, Options, check_numbers
@@ -21,6 +22,7 @@ from nnla.types import Solution
 __all__ = ["METHODS", "solve"]
 
 
+@differentiable
 def solve(
     A: Any,
     b: Any,

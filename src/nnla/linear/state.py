@@ -44,6 +44,7 @@ class Run:
     best : an iterate in the user's order and the norms of its residuals by recurrence, smaller than what came after it
         in the probe; None where there is none
     timed_out : the limit of time has ended it
+    rounded : the iterate is a backward stable solution, whose residual is rounding alone
     deterministic : no clock may have a say in what runs
     deflation : that CG is deflated by, None without
     warm_start : the report on a network's guess, None without
@@ -75,6 +76,7 @@ class Run:
     criterion: Any = None
     best: tuple[Any, np.ndarray] | None = None
     timed_out: bool = False
+    rounded: bool = False
     deterministic: bool = False
     deflation: DeflationSpace | None = None
     warm_start: dict[str, Any] | None = None
@@ -245,7 +247,7 @@ class Run:
                 self._start_near(self.units.enter_solution(guess))
         self.verified = True
         self.guess = None if x0 is None else self.space.copy(self.x)
-        self.guess_norms = np.atleast_1d(self.criterion.norms(self.residual))
+        self.guess_norms = self.size if x0 is None else np.atleast_1d(self.criterion.norms(self.residual))
 
     def _absolute(self) -> np.ndarray:
         """The user's absolute tolerance as a norm in the units of the run."""

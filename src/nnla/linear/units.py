@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ def comfortable(op: Operator) -> tuple[Operator, np.ndarray | None]:
         if op.row_sizes is None:
             return op, None
         known = (float(op.row_sizes.max()),) * 2  # single rows of an unknown matrix cannot be told
-    low, high = (int(np.frexp(v)[1]) for v in known)
+    low, high = math.frexp(known[0])[1], math.frexp(known[1])[1]
     if low >= -_COMFORT and high <= _COMFORT:
         return op, None
     if high - low <= _COMFORT:
@@ -80,7 +81,12 @@ class Units:
 
         Cost: a norm and a pass over b.
         """
-        size = np.atleast_1d(space.norm(b))
+        norm = space.norm(b)
+        if rows is None and isinstance(norm, float) and 1e-290 < norm < 1e300:
+            mantissa, exponent = math.frexp(norm)
+            units = cls(space, np.array([exponent - 1]))
+            return units, b * math.ldexp(1.0, 1 - exponent), np.array([2.0 * mantissa])
+        size = np.atleast_1d(norm)
         if rows is None and np.all((size == 0) | ((size > 1e-290) & (size < 1e300))):
             columns = np.where(size > 0, np.frexp(size)[1] - 1, 0)
             units = cls(space, columns)
@@ -125,7 +131,7 @@ class Units:
             raise NonFiniteError(
                 "the solution leaves the range of float64 (1.8e308): divide b by a power of two, or multiply A by one"
             )
-        if self.rows is None and np.all(self.columns >= 0):
+        if self.rows is None and self.columns.min() >= 0:
             return x, y
         back = self.enter_solution(x)
         lost = self.space.norm(back - y)
@@ -134,7 +140,9 @@ class Units:
     def _shift(self, x: Any, rows: int, columns: int) -> Any:
         """x 2^(rows R + columns C), rounded once."""
         by_column = columns * self.columns
-        if self.rows is None and np.all(np.abs(by_column) <= _FLOAT):
+        if self.rows is None and by_column.min() >= -_FLOAT and by_column.max() <= _FLOAT:
+            if x.ndim == 1:
+                return x * math.ldexp(1.0, int(by_column[0]))
             return x * self.space.row(np.ldexp(1.0, by_column), x)
         powers: np.ndarray = by_column if self.rows is None else rows * self.rows[:, None] + by_column
         return self.space.own(np.ldexp(self.space.host(x), powers[..., 0] if x.ndim == 1 else powers))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.kinds import quiet_csr
 
 __all__ = ["Graphs", "TorchGraphs", "block_diagonal", "layers", "leaky_relu", "product"]
 
@@ -127,15 +127,14 @@ def layers(stack: Any) -> Any:
 def _to_torch(M: Any, device: Any, dtype: Any) -> Any:
     import torch
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(M.indptr),
-            torch.from_numpy(M.indices),
-            torch.from_numpy(M.data),
-            size=M.shape,
-            check_invariants=False,
-        ).to(device=device, dtype=dtype)
+    quiet_csr()
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(M.indptr),
+        torch.from_numpy(M.indices),
+        torch.from_numpy(M.data),
+        size=M.shape,
+        check_invariants=False,
+    ).to(device=device, dtype=dtype)
 
 
 @functools.cache

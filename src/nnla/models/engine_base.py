@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.operators.arrays import namespace
 
@@ -50,21 +52,28 @@ class EngineBase:
 
     def __init__(self, config: Any, parameters: dict[str, np.ndarray], card: dict[str, Any]) -> None:
         label = self.label
-        if not self.possible(config):
-            raise WeightsError(f"{label} have an impossible config ({config}); {_REMEDY}")
+        try:
+            shapes = config.shapes() if self.possible(config) else None
+        except (TypeError, ValueError, OverflowError, AttributeError):  # sizes that are no numbers
+            shapes = None
+        if shapes is None:
+            raise WeightsError(f"{label} have an impossible config ({one_line(config)}); {_REMEDY}")
         if not isinstance(card, dict):
-            raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}")
-        for key, shape in config.shapes().items():
+            raise WeightsError(f"the card of {label} has to be a table, got {type(card).__name__}; {_REMEDY}")
+        _check_card(card, label)
+        for key, shape in shapes.items():
             if key not in parameters:
                 raise WeightsError(f"{label} lack {key}; {_REMEDY}")
             if parameters[key].shape != shape:
                 raise WeightsError(f"{label} {key} have shape {parameters[key].shape}, the config says {shape}")
+            if parameters[key].dtype.kind not in "iuf":
+                raise WeightsError(f"{label} {key} have dtype {parameters[key].dtype}; {_REMEDY}")
             if not np.all(np.isfinite(parameters[key])):
                 raise WeightsError(f"{label} {key} have NaN or Inf; {_REMEDY}")
         if "std" in parameters and not np.all(parameters["std"] > 0):
             raise WeightsError(f"{label} std are not positive; {_REMEDY}")
         self.config = config
-        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in config.shapes()}
+        self.parameters = {key: np.asarray(parameters[key], dtype=self.dtype) for key in shapes}
         self.card = card
 
     @staticmethod
@@ -116,6 +125,18 @@ class EngineBase:
         from nnla.registry import read_model
 
         return cls(*read_model(path, kind=cls.kind or cls.__name__, config=cls.config_type))
+
+
+def _check_card(card: dict[str, Any], label: str) -> None:
+    """Raise `WeightsError` unless what engines read of a card is of the type that they take it for."""
+    limit, matrices = card.get("envelope_limit", 0.0), card.get("matrices", {})
+    numbers = [limit]
+    fits = isinstance(card.get("name", ""), str) and isinstance(card.get("envelope", {}), dict)
+    fits = fits and isinstance(matrices, dict) and all(isinstance(v, list) and len(v) == 2 for v in matrices.values())
+    if fits:
+        numbers += [number for seen in matrices.values() for number in seen]
+    if not fits or not all(type(number) in (int, float) and abs(number) < math.inf for number in numbers):
+        raise WeightsError(f"the card of {label} has a name, an envelope or ranges of another type; {_REMEDY}")
 
 
 def whole(*sizes: Any) -> bool:

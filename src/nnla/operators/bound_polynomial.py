@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import DTypeError, ShapeError
 from nnla.operators.arrays import alike
+from nnla.operators.counter import Counter
 from nnla.operators.operator import Operator
 from nnla.operators.spaces import ScalingLike
 from nnla.polynomials.recurrence import Recurrence
@@ -85,7 +86,7 @@ class BoundPolynomial(CallableOperator):
     ) -> None:
         self.operator, self.recurrence = operator, recurrence
         self.precision = precision_of(dtype)
-        self.applies = self.products = 0
+        self._applies = Counter()
         B = None if scaling is None or scaling.name == "none" else scaling
         self._apply, self.native = operator.space.polynomial(
             operator.matrix, operator.native, recurrence, B, self.precision
@@ -118,10 +119,18 @@ class BoundPolynomial(CallableOperator):
 
     def count(self, applies: int) -> None:
         """Add so many applications, with their products, to the counters: those of the native kernels come here."""
-        products = applies * self.recurrence.products
-        self.applies += applies
-        self.products += products
-        self.operator.count(products)
+        self._applies.add(applies)
+        self.operator.count(applies * self.recurrence.products)
+
+    @property
+    def applies(self) -> int:
+        """Applications so far, of the thread that asks."""
+        return self._applies.value
+
+    @property
+    def products(self) -> int:
+        """Products with A in them."""
+        return self._applies.value * self.recurrence.products
 
 
 def precision_of(dtype: Any) -> str:
@@ -130,7 +139,10 @@ def precision_of(dtype: Any) -> str:
     >>> precision_of(np.float32), precision_of(None)
     ('float32', 'float64')
     """
-    name = "float64" if dtype is None else dtype if dtype == "bfloat16" else np.dtype(dtype).name
+    try:
+        name = "float64" if dtype is None else dtype if str(dtype) == "bfloat16" else np.dtype(dtype).name
+    except TypeError as error:
+        raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {str(dtype)[:40]!r}") from error
     if name not in ("float64", "float32", "bfloat16"):
         raise DTypeError(f"dtype must be float64, float32 or 'bfloat16', got {name}")
     return name

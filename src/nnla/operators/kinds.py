@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["is_torch", "namespace", "to_numpy"]
+__all__ = ["is_torch", "namespace", "quiet_csr", "to_numpy"]
 
 
 def is_torch(x: Any) -> bool:
@@ -20,6 +22,18 @@ def is_torch(x: Any) -> bool:
     # A tensor can only exist once torch is loaded, so `sys.modules` answers without the import.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
+
+
+@cache
+def quiet_csr() -> None:
+    """Let PyTorch say once, to nobody, that its CSR layout is in beta; call before the first such tensor is made.
+
+    It says so once in a process. Filters for warnings belong to all threads, and are not to be changed in each call.
+    """
+    torch = sys.modules["torch"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.eye(1).to_sparse_csr()
 
 
 def namespace(x: Any) -> ModuleType:
@@ -38,5 +52,7 @@ def to_numpy(x: Any) -> np.ndarray:
     array([1., 2.])
     """
     if is_torch(x):
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        x = x if x.layout == sys.modules["torch"].strided else x.to_dense()
+        return (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()  # which NumPy does not have
     return np.asarray(x)

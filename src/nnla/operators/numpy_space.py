@@ -12,10 +12,13 @@ from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import DTypeError, OptionError, ShapeError
 from nnla.kernels import native
+from nnla.kernels.arrays import plain
 from nnla.kernels.limits import why_not_native
 from nnla.kernels.system import NativeSystem
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.kinds import to_numpy
 from nnla.operators.spaces import Apply, ScalingLike, Space, over_scaling
+from nnla.operators.validation import asarray
 from nnla.polynomials.recurrence import Recurrence
 
 __all__ = ["NUMPY", "NumpySpace", "Products"]
@@ -66,7 +69,9 @@ class NumpySpace(Space):
         return np.asarray(x)
 
     def own(self, x: Any) -> np.ndarray:
-        x = x if type(x) is np.ndarray else to_numpy(x)
+        if type(x) is not np.ndarray:
+            refuse_gradient(x, "the vector")
+            x = to_numpy(x)
         if x.dtype == np.float64:
             return x
         if x.dtype.kind not in "biuf":
@@ -131,7 +136,7 @@ NUMPY = NumpySpace()
 
 
 def _natively(polynomial: Any, z: Any) -> np.ndarray:
-    z = np.ascontiguousarray(z, dtype=np.float64)
+    z = plain(z, np.float64)
     out = np.empty_like(z)
     if z.ndim == 1 or z.shape[1] == 1:
         polynomial.apply(z.reshape(-1), out.reshape(-1))
@@ -175,7 +180,7 @@ class Products:
             y = self._given.matvec(x)
         else:
             y = self._given.matmat(x)
-        y = np.asarray(y)
+        y = asarray(y, f"{self._name} @ x")
         if y.dtype.kind not in "iuf":
             raise DTypeError(f"{self._name} @ x has dtype {y.dtype} for a real vector x; nnla needs real numbers")
         if y.shape != x.shape and not (x.ndim == 1 and y.shape == (self.shape[0], 1)):

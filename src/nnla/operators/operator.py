@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,13 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import DTypeError, ShapeError
+from nnla.kernels.arrays import plain
 from nnla.kernels.limits import INDEX_MAX, index_type
 from nnla.kernels.reordering import permute
+from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
+from nnla.operators.counter import Counter
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.kinds import is_torch
 from nnla.operators.numpy_space import NUMPY, Products
 from nnla.operators.spaces import Space
@@ -41,13 +44,6 @@ from nnla.operators.validation import (
 __all__ = ["Operator", "as_operator"]
 
 
-@dataclass
-class _Counter:
-    """Products so far; shared by operators that are one matrix in two orders."""
-
-    value: int = 0
-
-
 class Operator:
     """A square float64 operator that multiplies and counts; make one with `as_operator`.
 
@@ -67,7 +63,7 @@ class Operator:
     xp : ``"numpy"`` or ``"torch"``, the name of the space
     device : the torch device, None for NumPy
     csr : float64 ``csr_array`` with sorted, unique, int32 indices (int64 if needed), None unless sparse NumPy
-    products : products with A so far; a block of k vectors counts k
+    products : products with A so far, of the thread that asks; a block of k vectors counts k
     ground : (rows, amounts) to add to the diagonal of a singular A so that factors of it exist; None as a rule
     """
 
@@ -82,7 +78,7 @@ class Operator:
         self.xp, self.device, self.dtype = space.name, space.device, space.dtype
         self.csr: sp.csr_array | None = matrix if isinstance(matrix, sp.csr_array) else None
         self._structure = structure
-        self._counter = _Counter()
+        self._counter = Counter()  # shared by operators that are one matrix in two orders
         self._forms: NativeSystem | None = None
         self._diagonal_range: tuple[float, float] | None = None
         self._row_sizes: np.ndarray | None = None
@@ -108,7 +104,7 @@ class Operator:
         x = self.space.own(x)
         if x.ndim not in (1, 2) or x.shape[0] != self.n:
             raise ShapeError(f"cannot multiply a {self.n}x{self.n} operator by an array of shape {tuple(x.shape)}")
-        self._counter.value += 1 if x.ndim == 1 else int(x.shape[1])
+        self._counter.add(1 if x.ndim == 1 else int(x.shape[1]))
         return self.space.product(self.matrix, x)
 
     def __matmul__(self, x: Any) -> Any:
@@ -116,16 +112,19 @@ class Operator:
 
     @property
     def products(self) -> int:
-        """Products with A so far: `matvec` counts its own, `count` what was done elsewhere."""
+        """Products with A so far: `matvec` counts its own, `count` what was done elsewhere.
+
+        Every thread counts for itself: those of other threads with the same operator are not in it.
+        """
         return self._counter.value
 
     def count(self, products: int) -> None:
         """Add products that were not done by `matvec`: by the native kernels, or by a network."""
-        self._counter.value += products
+        self._counter.add(products)
 
     def reset_count(self) -> None:
         """Set `products` back to 0."""
-        self._counter.value = 0
+        self._counter.reset()
 
     # -- entries -----------------------------------------------------------------------------------------
 
@@ -319,6 +318,8 @@ def as_operator(A: Any, *, check: bool = True, definite: bool = True) -> Operato
         NaN or Inf, with the first position.
     NotSymmetricError
         With the largest difference and its position.
+    GradientError
+        A tensor that requires a gradient, outside of ``torch.no_grad()``.
     NotPositiveDefiniteError
         A diagonal entry, or z'Az for a random z, is not positive.
 
@@ -365,19 +366,17 @@ def _from_sparse(A: Any, check: bool, definite: bool) -> Operator:
     require_real(A.dtype)
     require_square(A.shape)
     eps = _eps(A.dtype)
-    if A.dtype != np.float64:
-        with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
-            A = A.astype(np.float64)
     rtol = symmetry_rtol(eps) if check else None
-    if A.format == "csc" and check:
-        op = _without_objection(A, rtol)  # before the conversion, which it may spare
-        if op is not None:
-            return op
-    A = A.tocsr()  # A itself when it is CSR
-    op = _without_objection(A, rtol)
+    op = _without_objection(A, rtol)  # before any conversion, which it may spare
     if op is not None:
         return op
-    csr = _canonical_csr(A)
+    A = sound(A)  # SciPy's conversions follow indices without looking at them
+    with np.errstate(over="ignore"):  # longdouble; what overflows is reported as Inf
+        csr = A.astype(np.float64, copy=False).tocsr()  # A itself when it is CSR in float64
+    op = None if csr is A else _without_objection(csr, rtol)
+    if op is not None:
+        return op
+    csr = _canonical_csr(csr)
     if check:
         check_csr(csr, eps, definite)
     return Operator(csr, int(csr.nnz))
@@ -388,6 +387,8 @@ def _without_objection(A: Any, rtol: float | None) -> Operator | None:
 
     `rtol` is the tolerance of the symmetry check; None leaves the values unchecked.
     """
+    if A.format not in ("csr", "csc") or (A.format == "csc" and rtol is None) or A.dtype != np.float64:
+        return None
     n = A.shape[0]
     data, indices, indptr = A.data, A.indices, A.indptr
     if len(indptr) != n + 1:
@@ -408,16 +409,10 @@ def _without_objection(A: Any, rtol: float | None) -> Operator | None:
 
 
 def _canonical_csr(csr: Any) -> sp.csr_array:
-    n, data, indices, indptr = csr.shape[0], csr.data, csr.indices, csr.indptr
-    # Compiled products trust these arrays: what they would read out of bounds is refused here.
-    if len(indptr) != n + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        raise ShapeError("A is not a valid CSR matrix (indptr must start at 0 and not decrease); rebuild it")
-    nnz = int(indptr[-1])
-    data, indices = np.ascontiguousarray(data[:nnz]), indices[:nnz]  # SciPy allows spare room at the end
-    if min(len(data), len(indices)) < nnz or (nnz and (indices.min() < 0 or indices.max() >= n)):
-        raise ShapeError("A is not a valid CSR matrix (indices or indptr out of range); rebuild it")
-    narrow = index_type(n, nnz)
-    indices, indptr = indices.astype(narrow, copy=False), indptr.astype(narrow, copy=False)
+    """A sound CSR matrix in float64 with sorted and unique indices of the narrow type, around plain arrays."""
+    n, nnz = csr.shape[0], int(csr.indptr[-1])
+    data = plain(csr.data[:nnz], np.float64)  # SciPy allows spare room at the end
+    indices, indptr = (plain(part, index_type(n, nnz)) for part in (csr.indices[:nnz], csr.indptr))
     result = sp.csr_array((data, indices, indptr), shape=(n, n))
     if not result.has_canonical_format:
         result = result.copy()  # sum_duplicates works in place, on arrays that may be A's
@@ -456,6 +451,7 @@ def _from_torch(A: Any, check: bool, definite: bool) -> Operator:
     require_square(tuple(A.shape))
     if A.device.type in ("mps", "meta"):
         raise DTypeError(f"A is on device {A.device}, which has no float64; pass A.cpu()")
+    refuse_gradient(A, "A")
     A = A.detach()
     eps = torch.finfo(A.dtype).eps if A.dtype.is_floating_point else 0.0
     # PyTorch announces on first use that its CSR layout is in beta; that is not the user's concern.

@@ -16,7 +16,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import DTypeError, NonFiniteError, OptionError
+from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
+from nnla.operators.gradients import refuse_gradient
 from nnla.operators.kinds import is_torch, namespace
 from nnla.operators.validation import asarray, require_vector
 from nnla.polynomials.recurrence import Recurrence
@@ -129,12 +131,17 @@ class Space(ABC):
         Raises
         ------
         ShapeError, DTypeError, NonFiniteError
+        GradientError
+            A tensor that requires a gradient, outside of ``torch.no_grad()``.
         """
         tensor = is_torch(b)
+        refuse_gradient(b, name)
         given: Any = b.detach() if tensor else b if sp.issparse(b) else asarray(b, name)
         if given.is_complex() if tensor else given.dtype.kind not in "biuf":
             raise DTypeError(f"{name} has dtype {given.dtype}; nnla needs real numbers")
         require_vector(tuple(given.shape), n, name)  # before a sparse `b` of the wrong size is densified
+        if sp.issparse(given) and given.ndim == 2:
+            given = sound(given, name)
         if tensor:
             torch = namespace(b)
             dense = given if given.layout == torch.strided else given.to_dense()

@@ -107,7 +107,9 @@ def _structure(facts: Any) -> Structure:
 def _plain(indptr: Any, indices: Any, data: Any) -> bool:
     # What native code takes: anything else would be converted on the way, behind the checks' back.
     return (
-        indptr.dtype == indices.dtype
+        all(isinstance(part, np.ndarray) for part in (indptr, indices, data))
+        and indptr.dtype == indices.dtype
         and indptr.dtype in _INDEX_TYPES
+        and data.dtype == np.float64
         and all(part.ndim == 1 and part.flags.c_contiguous and part.flags.aligned for part in (indptr, indices, data))
     )

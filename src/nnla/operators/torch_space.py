@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from nnla.errors import DTypeError
 from nnla.operators.kinds import is_torch, to_numpy
 from nnla.operators.spaces import Space
-from nnla.operators.validation import torch_coordinates, torch_diagonal
+from nnla.operators.validation import asarray, torch_coordinates, torch_diagonal
 
 __all__ = ["TorchSpace"]
 
@@ -46,8 +47,15 @@ class TorchSpace(Space):
         return to_numpy(x)
 
     def own(self, x: Any) -> Any:
-        tensor = x if is_torch(x) else sys.modules["torch"].from_numpy(np.ascontiguousarray(x))
-        return tensor.to(self.device, self.dtype)
+        if not is_torch(x):
+            x = asarray(x, "the vector")
+            if x.dtype.kind not in "biuf":
+                raise DTypeError(f"an array has dtype {x.dtype}; nnla needs real numbers")
+            # torch knows neither long doubles nor other byte orders
+            x = sys.modules["torch"].from_numpy(np.ascontiguousarray(x, dtype=np.float64))
+        elif x.is_complex():
+            raise DTypeError(f"a tensor has dtype {x.dtype}; nnla needs real numbers")
+        return x.to(self.device, self.dtype)
 
     def _contiguous(self, x: Any) -> Any:
         return x.contiguous()

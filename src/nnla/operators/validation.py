@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import DTypeError, NonFiniteError, NotPositiveDefiniteError, NotSymmetricError, ShapeError
-from nnla.operators.kinds import to_numpy
+from nnla.operators.gradients import refuse_gradient
+from nnla.operators.kinds import is_torch, to_numpy
 
 __all__ = [
     "asarray",
@@ -49,8 +52,11 @@ def asarray(A: Any, name: str) -> np.ndarray:
     """`A` as a NumPy array, or a named error where NumPy would make an object array or drop a mask."""
     if np.ma.is_masked(A):
         raise DTypeError(f"{name} is a masked array with masked entries; fill them with .filled(value)")
+    refuse_gradient(A, name)
     try:
-        array = np.asarray(A)
+        array = to_numpy(A) if is_torch(A) else np.asarray(A)
+    except (TypeError, RuntimeError, OverflowError) as error:  # of an object that says how it becomes an array
+        raise DTypeError(f"{name} is a {type(A).__name__} that does not become an array: {error}") from error
     except ValueError as error:
         raise ShapeError(f"{name} is not a rectangular array: {error}") from error
     if array.dtype.kind == "O":
@@ -117,13 +123,14 @@ def check_csr(csr: Any, eps: float, definite: bool = True) -> None:
     if np.array_equal(csr.indptr, mirror.indptr) and np.array_equal(csr.indices, mirror.indices):
         k = np.flatnonzero(csr.data != mirror.data)
         if len(k):
-            _raise_if_asymmetric(_row_of(csr, k), csr.indices[k], csr.data[k], mirror.data[k], diagonal, eps)
+            pairs = _row_of(csr, k), csr.indices[k], csr.data[k], mirror.data[k]
+            _raise_if_asymmetric(*pairs, diagonal, eps, partial(_outline_of_csr, csr))
     else:
         difference = (csr - mirror).tocoo()
         i, j = difference.row[difference.data != 0], difference.col[difference.data != 0]
         if len(i):
             a_ij, a_ji = (np.asarray(csr[rows, columns]).ravel() for rows, columns in ((i, j), (j, i)))
-            _raise_if_asymmetric(i, j, a_ij, a_ji, diagonal, eps)
+            _raise_if_asymmetric(i, j, a_ij, a_ji, diagonal, eps, partial(_outline_of_csr, csr))
     if definite:
         _check_diagonal(diagonal, lambda rows: abs(csr[rows]).sum(axis=1))
 
@@ -152,7 +159,7 @@ def check_dense(dense: np.ndarray, eps: float, definite: bool = True, block: int
                 found.append((i + top, j + left, tile[i, j], mirror[i, j]))
     if found:
         i, j, a_ij, a_ji = (np.concatenate(part) for part in zip(*found, strict=True))
-        _raise_if_asymmetric(i, j, a_ij, a_ji, dense.diagonal(), eps)
+        _raise_if_asymmetric(i, j, a_ij, a_ji, dense.diagonal(), eps, partial(_outline_of_dense, dense, block))
     if definite:
         _check_diagonal(dense.diagonal(), lambda rows: np.abs(dense[rows]).sum(axis=1))
 
@@ -175,8 +182,64 @@ def _non_finite(value: Any, row: Any, column: Any) -> NonFiniteError:
     )
 
 
+@dataclass(frozen=True)
+class _Outline:
+    """Where a matrix has entries off its diagonal that are not zero: what tells common mistakes from one another."""
+
+    lower: bool  # some below the diagonal
+    upper: bool
+    in_row: np.ndarray  # (n,), whether the row has any
+    in_column: np.ndarray
+
+
+def _outline_of_csr(csr: Any) -> _Outline:
+    rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    used = (csr.data != 0) & (rows != csr.indices)
+    i, j = rows[used], csr.indices[used]
+    in_row, in_column = (np.bincount(k, minlength=csr.shape[0]) > 0 for k in (i, j))
+    return _Outline(bool((i > j).any()), bool((i < j).any()), in_row, in_column)
+
+
+def _outline_of_dense(dense: np.ndarray, block: int) -> _Outline:
+    n = dense.shape[0]
+    lower = upper = False
+    in_row, in_column = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    for top in range(0, n, block):
+        used = dense[top : top + block] != 0
+        used[np.arange(len(used)), np.arange(top, top + len(used))] = False
+        lower, upper = lower or bool(np.tril(used, top).any()), upper or bool(np.triu(used, top).any())
+        in_row[top : top + block] = used.any(axis=1)
+        in_column |= used.any(axis=0)
+    return _Outline(lower, upper, in_row, in_column)
+
+
+def _remedy(i: np.ndarray, j: np.ndarray, outline: _Outline) -> str:
+    """What to do about pairs of entries (i, j) and (j, i) that differ beyond rounding."""
+    if outline.lower != outline.upper:
+        return f"only the {'lower' if outline.lower else 'upper'} triangle is stored; mirror it: A + A.T - diag(A)"
+    for kind, other, bare in (
+        ("rows", "columns", ~outline.in_row & outline.in_column),
+        ("columns", "rows", ~outline.in_column & outline.in_row),
+    ):
+        if (bare[i] | bare[j]).all():
+            which = np.flatnonzero(bare)
+            some = ", ".join(map(str, which[:5])) + (f", ... ({len(which)} in all)" if len(which) > 5 else "")
+            return (
+                f"{kind} {some} (from 0) hold nothing but their diagonal entry and their {other} were kept, as when "
+                f"boundary values are set in {kind} only; symmetrise the elimination: clear these {other} as well and "
+                "subtract them, times the values, from b"
+            )
+    return f"pass (A + A.T)/2 if the difference is rounding; {_GENERAL}"
+
+
 def _raise_if_asymmetric(
-    i: np.ndarray, j: np.ndarray, a_ij: np.ndarray, a_ji: np.ndarray, diagonal: np.ndarray, eps: float
+    i: np.ndarray,
+    j: np.ndarray,
+    a_ij: np.ndarray,
+    a_ji: np.ndarray,
+    diagonal: np.ndarray,
+    eps: float,
+    outline: Callable[[], _Outline],
 ) -> None:
     # sqrt(a_ii a_jj) bounds |a_ij| in an SPD matrix and follows any diagonal scaling D A D exactly, so the
     # verdict does not depend on units; the entries themselves stand in where the diagonal is no guide.
@@ -191,8 +254,7 @@ def _raise_if_asymmetric(
     k = int(np.argmax(np.where(bad, difference, -1.0)))
     raise NotSymmetricError(
         f"A is not symmetric: |a_ij - a_ji| = {difference[k]:.3g} at row {i[k]}, column {j[k]} (from 0), "
-        f"a_ij = {a_ij[k]:.6g}, a_ji = {a_ji[k]:.6g}; pass (A + A.T)/2 if the difference is rounding; "
-        f"{_GENERAL}"
+        f"a_ij = {a_ij[k]:.6g}, a_ji = {a_ji[k]:.6g}; {_remedy(i[bad], j[bad], outline())}"
     )
 
 
@@ -304,21 +366,27 @@ def check_products(matvec: Callable[[np.ndarray], np.ndarray], n: int, eps: floa
         if not finite.all():
             row = int(np.argmin(finite))
             raise NonFiniteError(f"A @ x contains {product[row]} at index {row} for a random vector x; repair A.matvec")
+    # In units in which the largest number is about 1: squares of entries near the ends of float64 are not to overflow
+    # or vanish. A power of two, so that no rounding is added.
     sizes = np.maximum(np.abs(Au), np.abs(Av))
-    power = math.frexp(float(sizes.max()))[1]
-    if abs(power) > 300:  # inner products over- or underflow
-        Au, Av = np.ldexp(Au, -power), np.ldexp(Av, -power)
+    unit = _power_of_two(float(sizes.max()))
+    Au, Av = Au / unit, Av / unit
     left, right = float(u @ Av), float(v @ Au)
     # For standard normal u the number u'w has standard deviation |w|: the natural scale of the difference.
     scale = max(abs(left), abs(right), float(np.linalg.norm(Au)), float(np.linalg.norm(Av)))
     if abs(left - right) > max(PRODUCT_RTOL, 100 * eps) * scale:
         raise NotSymmetricError(
-            f"A is not symmetric: u'Av = {left:.12g} but v'Au = {right:.12g} for random u, v; declare "
-            f"dtype=numpy.float32 if its products are computed in float32; {_GENERAL}"
+            f"A is not symmetric: u'Av = {left:.12g} but v'Au = {right:.12g} (times {unit:.3g}) for random "
+            f"u, v; declare dtype=numpy.float32 if its products are computed in float32; {_GENERAL}"
         )
     quadratic = min(float(u @ Au), float(v @ Av))
     if definite and not quadratic > 0:
         raise NotPositiveDefiniteError(
-            f"A is not positive definite: z'Az = {quadratic:.6g} for a random z; {_INDEFINITE}"
+            f"A is not positive definite: z'Az = {quadratic * unit:.6g} for a random z; {_INDEFINITE}"
         )
     return sizes
+
+
+def _power_of_two(size: float) -> float:
+    """A power of two near `size`; 1 for 0."""
+    return math.ldexp(1.0, min(max(math.frexp(size)[1], -1020), 1020)) if size > 0 else 1.0

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from nnla._files import number_list, one_line, parsed_object
 from nnla.errors import FileFormatError, NonFiniteError, OptionError, ShapeError
+from nnla.types import real_array, real_number
 
 __all__ = ["Recurrence", "chebyshev"]
 
@@ -78,7 +80,7 @@ class Recurrence:
 
     def __post_init__(self) -> None:
         for field in _FIELDS:
-            value = np.array(getattr(self, field), dtype=np.float64, ndmin=1)
+            value = real_array(getattr(self, field), field)
             value.flags.writeable = False
             object.__setattr__(self, field, value)
         sizes = {getattr(self, f).shape for f in _FIELDS}
@@ -87,14 +89,20 @@ class Recurrence:
                 "a Recurrence needs rho, gamma, eta, alpha, beta of one equal length D >= 1; "
                 f"got shapes {sorted(sizes)}"
             )
+        ends = real_array(self.domain, "domain")
+        if ends.shape != (2,):
+            raise ShapeError(f"the domain of a Recurrence is (a, b), got {self.domain!r}")
+        object.__setattr__(self, "domain", (float(ends[0]), float(ends[1])))
+        for name in ("shift", "scale"):
+            number = real_array(getattr(self, name), name)
+            if number.size != 1:
+                raise ShapeError(f"the {name} of a Recurrence is one number, got shape {number.shape}")
+            object.__setattr__(self, name, float(number.flat[0]))
         numbers = [*(getattr(self, f) for f in _FIELDS), self.shift, self.scale, *self.domain]
         if not all(np.all(np.isfinite(v)) for v in numbers):
             raise NonFiniteError("a Recurrence has NaN or Inf among its coefficients; rebuild it")
         if self.scale == 0:
             raise OptionError("a Recurrence needs scale != 0 in X = (A - shift) / scale")
-        object.__setattr__(self, "domain", (float(self.domain[0]), float(self.domain[1])))
-        object.__setattr__(self, "shift", float(self.shift))
-        object.__setattr__(self, "scale", float(self.scale))
 
     # -- size and cost ---------------------------------------------------------------------------
 
@@ -221,7 +229,8 @@ class Recurrence:
         a, b : float
             The interval, a < b.
         """
-        c = np.array(coefficients, dtype=np.float64, ndmin=1)
+        c = real_array(coefficients, "Chebyshev coefficients")
+        a, b = real_number(a, "a"), real_number(b, "b")
         if c.ndim != 1 or c.size == 0:
             raise ShapeError(f"Chebyshev coefficients must be a non-empty 1-D array, got shape {c.shape}")
         if not b > a:
@@ -251,10 +260,16 @@ class Recurrence:
     @classmethod
     def from_function(cls, f: Callable[[np.ndarray], Any], a: float, b: float, degree: int) -> Recurrence:
         """Chebyshev interpolant of f on [a, b]: exact when f is a polynomial of that degree."""
-        if degree < 0:
-            raise OptionError(f"degree must be at least 0, got {degree}")
+        if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 0:
+            raise OptionError(f"degree must be an integer of at least 0, got {degree!r}")
+        if not callable(f):
+            raise OptionError(f"f must be a function of an array, got {type(f).__name__}")
+        a, b = real_number(a, "a"), real_number(b, "b")
         t = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-        values = np.asarray(f((a + b) / 2 + (b - a) / 2 * t), dtype=np.float64)
+        values = real_array(f((a + b) / 2 + (b - a) / 2 * t), "f")
+        values = np.full(t.shape, values[0]) if values.shape == (1,) else values
+        if values.shape != t.shape:
+            raise ShapeError(f"f has shape {values.shape} for x of shape {t.shape}; it must keep the shape")
         return cls.from_chebyshev(_chebyshev_coefficients(values), a, b)
 
     @classmethod
@@ -271,8 +286,8 @@ class Recurrence:
         domain : (float, float), optional
             Default: (min, max) of the roots.
         """
-        zeta = np.array(roots, dtype=np.float64, ndmin=1)
-        if zeta.size == 0 or np.any(zeta == 0) or not np.all(np.isfinite(zeta)):
+        zeta = real_array(roots, "residual roots")
+        if zeta.ndim != 1 or zeta.size == 0 or np.any(zeta == 0) or not np.all(np.isfinite(zeta)):
             raise OptionError("residual roots must be real, finite and non-zero")
         m = zeta.size
         domain = domain or (float(zeta.min()), float(zeta.max()))
@@ -334,17 +349,17 @@ class Recurrence:
     def from_json(cls, text: str) -> Recurrence:
         """Inverse of `to_json`; a malformed text raises `FileFormatError`."""
         try:
-            data = json.loads(text)
-            if data["format"] != "nnla-recurrence" or data["version"] != 1:
-                raise FileFormatError("not an nnla recurrence of version 1")
-            fields = [[float(v) for v in data[f]] for f in _FIELDS]
-            a, b = (float(v) for v in data["domain"])
-            return cls(*fields, (a, b), float(data["shift"]), float(data["scale"]))  # type: ignore[arg-type]
+            data = parsed_object(text)
+            if data["format"] != "nnla-recurrence" or type(data["version"]) is not int or data["version"] != 1:
+                raise FileFormatError("not an nnla recurrence of version 1; write one with Recurrence.to_json()")
+            fields = [number_list(data[f]) for f in _FIELDS]
+            a, b, shift, scale = number_list([*number_list(data["domain"]), data["shift"], data["scale"]])
+            return cls(*fields, (a, b), shift, scale)  # type: ignore[arg-type]
         except FileFormatError:
             raise
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise FileFormatError(
-                f"this is not a Recurrence in JSON ({error}); write one with Recurrence.to_json()"
+                f"this is not a Recurrence in JSON ({one_line(error)}); write one with Recurrence.to_json()"
             ) from error
 
     def __eq__(self, other: object) -> bool:
@@ -391,7 +406,7 @@ def _chebyshev_coefficients(values: np.ndarray) -> np.ndarray:
 def check_top(b: float, degree: int, a: float = 0.0) -> None:
     if not (isinstance(degree, (int, np.integer)) and 0 <= degree <= 512):
         raise OptionError(f"degree must be an integer from 0 to 512, got {degree!r}")
-    if not (np.isfinite(a) and np.isfinite(b) and 0 <= a < b):
+    if not 0 <= real_number(a, "a") < real_number(b, "b"):
         raise OptionError(f"the interval needs 0 <= a < b, got [{a}, {b}]")
 
 

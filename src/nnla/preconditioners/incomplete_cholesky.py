@@ -15,6 +15,8 @@ from scipy.sparse.linalg import splu
 
 from nnla import kernels
 from nnla.errors import DTypeError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.kernels.arrays import csr_arrays, plain
+from nnla.kernels.sparse import sound
 from nnla.preconditioners.incomplete_cholesky_numpy import LevelSets
 
 __all__ = ["IncompleteCholesky", "IncompleteFactorizationError", "ic0"]
@@ -78,7 +80,7 @@ class IncompleteCholesky:
 
         Cost: 4 nnz flops per column, the time of about one product with A (several without native kernels).
         """
-        r = np.ascontiguousarray(r, dtype=np.float64)
+        r = plain(r, np.float64)
         if r.ndim not in (1, 2) or r.shape[0] != self.n:
             raise ShapeError(f"r has shape {r.shape}; it must be ({self.n},) or ({self.n}, k)")
         if self.native is None:
@@ -169,7 +171,7 @@ def ic0(
     if kernels.native is not None and rows.indices.dtype == np.int32:
         single = np.dtype(dtype) == np.float32
         factor, row, bad_diagonal, pivot, tried = kernels.native.factor_incomplete(
-            rows.indptr, rows.indices, rows.data, share, first, automatic, single, upper
+            *csr_arrays(rows), share, first, automatic, single, upper
         )
         share = factor.modified if factor is not None else share
     else:
@@ -198,6 +200,7 @@ def _rows(A: Any) -> Any:
         raise ShapeError(f"A has shape {A.shape}; a square matrix is needed")
     if A.dtype.kind not in "iuf":
         raise DTypeError(f"A has dtype {A.dtype}; a real matrix is needed")
+    A = sound(A)
     rows = sp.csr_array(A, dtype=np.float64)
     if A.format == "csr" and A.has_canonical_format:  # what A knows need not be checked once more
         rows.has_canonical_format = True

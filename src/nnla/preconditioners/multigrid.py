@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from nnla import kernels
 from nnla.errors import OptionError
+from nnla.kernels.arrays import csr_arrays, plain
 from nnla.operators.numpy_space import NUMPY
 from nnla.polynomials.classical import chebyshev4, chebyshev4_optimised
 from nnla.polynomials.recurrence import Recurrence
@@ -240,19 +241,20 @@ class _NativeCycle:
         self.native = kernels.native.make_multigrid(single)
         levels = hierarchy.levels
         for level, coarse in zip(levels, [*levels[1:], None], strict=True):
-            A = (level.A.indptr, level.A.indices, level.A.data, level.scale)
+            A = (*csr_arrays(level.A), plain(level.scale, np.float64))
             if coarse is None:
                 self.native.add_coarsest(*A)
             else:
-                self.native.add_level(*A, level.P.indptr, level.P.indices, level.P.data, coarse.scale)
+                self.native.add_level(*A, *csr_arrays(level.P), plain(coarse.scale, np.float64))
         self.invert, self.gershgorin, self.lanczos = self.native.invert, self.native.gershgorin, self.native.lanczos
 
     def set_smoother(self, index: int, r: Recurrence) -> None:
-        self.native.set_smoother(index, r.rho, r.gamma, r.eta, r.alpha, r.beta, r.shift, r.scale)
+        layers = (plain(c, np.float64) for c in (r.rho, r.gamma, r.eta, r.alpha, r.beta))
+        self.native.set_smoother(index, *layers, r.shift, r.scale)
 
     def apply(self, r: np.ndarray) -> np.ndarray:
         z = np.empty(r.shape)
-        self.native.apply(np.ascontiguousarray(r), z)
+        self.native.apply(plain(r, np.float64), z)
         return z
 
 

@@ -14,6 +14,8 @@ import scipy.sparse as sp
 
 from nnla import kernels
 from nnla.errors import MissingDependencyError, NotPositiveDefiniteError, OptionError
+from nnla.kernels.arrays import csr_arrays, plain
+from nnla.kernels.sparse import sound
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy"]
 
@@ -92,7 +94,9 @@ def build_hierarchy(A: Any, kind: str = "auto", *, native: bool = True) -> Hiera
     if A.nnz > np.iinfo(np.int32).max:
         raise OptionError(f"method='amg' stores 32-bit indices and A has {A.nnz} entries; use method='auto'")
     pieces = _pieces(native)
-    A = sp.csr_array((A.data, A.indices.astype(np.int32, copy=False), A.indptr.astype(np.int32, copy=False)), A.shape)
+    A = sound(A)
+    indptr, indices, data = csr_arrays(A)
+    A = sp.csr_array((data, indices, indptr), A.shape)
     block, reason = 1, "asked for"
     if kind == "auto":
         kind, block, reason = choose_kind(A, native)
@@ -361,33 +365,40 @@ class _NativePieces(_Pieces):
     """The same in the native kernels (native/coarsening.cpp)."""
 
     def traits(self, A: Any, theta: float) -> tuple[float, float, float]:
-        return kernels.native.coarsening_traits(A.indptr, A.indices, A.data, theta)
+        return kernels.native.coarsening_traits(*csr_arrays(A), theta)
 
     def balancing_signs(self, A: Any) -> tuple[np.ndarray, float]:
-        return kernels.native.balancing_signs(A.indptr, A.indices, A.data, _CLASSICAL_THETA)
+        return kernels.native.balancing_signs(*csr_arrays(A), _CLASSICAL_THETA)
 
     def transpose(self, indptr: np.ndarray, indices: np.ndarray) -> Pattern:
-        return kernels.native.transpose_pattern(indptr, indices, len(indptr) - 1)
+        return kernels.native.transpose_pattern(plain(indptr, np.int32), plain(indices, np.int32), len(indptr) - 1)
 
     def symmetric_strength(self, A: Any, theta: float, block: int) -> Pattern:
-        return kernels.native.symmetric_strength(A.indptr, A.indices, A.data, theta, block)
+        return kernels.native.symmetric_strength(*csr_arrays(A), theta, block)
 
     def classical_strength(self, A: Any, theta: float) -> Pattern:
-        return kernels.native.classical_strength(A.indptr, A.indices, A.data, theta)
+        return kernels.native.classical_strength(*csr_arrays(A), theta)
 
     def smoothed_prolongator(
         self, A: Any, strength: Pattern, block: int, aggregate: np.ndarray, candidate: np.ndarray, count: int
     ) -> sp.csr_array:
-        P = kernels.native.smoothed_prolongator(A.indptr, A.indices, A.data, *strength, block, aggregate, candidate)
+        P = kernels.native.smoothed_prolongator(
+            *csr_arrays(A), *_plain(strength), block, plain(aggregate, np.int32), plain(candidate, np.float64)
+        )
         return _csr(P, (A.shape[0], count))
 
     def classical_prolongator(self, A: Any, strength: Pattern, splitting: np.ndarray, count: int) -> sp.csr_array:
-        P = kernels.native.classical_prolongator(A.indptr, A.indices, A.data, *strength, splitting)
+        P = kernels.native.classical_prolongator(*csr_arrays(A), *_plain(strength), plain(splitting, np.int32))
         return _csr(P, (A.shape[0], count))
 
     def galerkin(self, A: Any, P: Any) -> sp.csr_array:
-        C = kernels.native.galerkin(A.indptr, A.indices, A.data, P.indptr, P.indices, P.data, P.shape[1])
+        C = kernels.native.galerkin(*csr_arrays(A), *csr_arrays(P), P.shape[1])
         return _csr(C, (P.shape[1], P.shape[1]))
+
+
+def _plain(strength: Pattern) -> Pattern:
+    indptr, indices = strength
+    return plain(indptr, np.int32), plain(indices, np.int32)
 
 
 def _csr(arrays: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> sp.csr_array:

@@ -16,9 +16,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import OptionError, ShapeError
+from nnla.errors import NonFiniteError, OptionError, ShapeError
+from nnla.operators.bound_polynomial import CallableOperator
+from nnla.operators.gradients import refuse_gradient
+from nnla.operators.kinds import is_torch, namespace
 from nnla.operators.numpy_space import Products
 from nnla.operators.operator import Operator
+from nnla.operators.spaces import Space
+from nnla.operators.validation import asarray
 from nnla.types import Kind
 
 __all__ = ["SCALINGS", "Scaling", "bind_amg", "bind_scaling", "declared_kind", "kind_of"]
@@ -147,8 +152,7 @@ def _user(op: Operator, M: Any) -> Scaling:
     if isinstance(M, LinearOperator) or hasattr(M, "shape"):
         if tuple(M.shape) != op.shape:
             raise ShapeError(f"M has shape {tuple(M.shape)} but A is {op.n}x{op.n}")
-        columnwise = isinstance(M, LinearOperator) and space.name == "numpy"  # it may know vectors only
-        apply = partial(matmul, Products(M, op.n, "M") if columnwise else M)
+        apply = _multiplication(space, M, op.n)
     elif callable(M):
         apply = M
     else:
@@ -156,12 +160,42 @@ def _user(op: Operator, M: Any) -> Scaling:
 
     def solve(r: Any) -> Any:
         # copies both ways: M may work in its argument, or return a buffer of its own that it will use again
-        z = space.own(apply(space.copy(r)))
+        z = apply(space.copy(r))
+        refuse_gradient(z, "M r")
+        z = space.own(z)
         if tuple(z.shape) not in (tuple(r.shape), (*r.shape, 1)):
             raise ShapeError(f"M r has shape {tuple(z.shape)} for r of shape {tuple(r.shape)}; it must keep the shape")
         return space.copy(z).reshape(r.shape)
 
     return Scaling("user", solve, 0.0, 1.0, kind=kind_of(M))
+
+
+def _multiplication(space: Space, M: Any, n: int) -> Callable[[Any], Any]:
+    """r -> M r for an M with a shape: of the vectors' own kind where it can be, else by way of the host.
+
+    Raises
+    ------
+    DTypeError, NonFiniteError, GradientError
+    """
+    if isinstance(M, CallableOperator):  # which takes every kind
+        return partial(matmul, M)
+    refuse_gradient(M, "M")
+    if isinstance(M, np.ndarray) or is_torch(M):
+        own = space.own(M if is_torch(M) else asarray(M, "M"))
+        if not space.finite(_stored(own) if is_torch(own) else own):
+            raise NonFiniteError("M contains NaN or Inf; repair it first")
+        return partial(matmul, own)
+    if space.name == "numpy" and not isinstance(M, LinearOperator):
+        return partial(matmul, M)
+    on_host = Products(M, n, "M")  # a LinearOperator may know vectors only
+    return partial(matmul, on_host) if space.name == "numpy" else lambda r: on_host @ space.host(r)
+
+
+def _stored(M: Any) -> Any:
+    """The entries of a tensor that it stores."""
+    if M.is_sparse:
+        return M.coalesce().values()
+    return M if M.layout == namespace(M).strided else M.values()
 
 
 def declared_kind(M: Any) -> Kind | None:

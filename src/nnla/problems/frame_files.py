@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,9 +17,13 @@ from scipy.sparse import coo_array, csr_array
 
 from nnla._files import write_atomic
 from nnla.errors import DTypeError, FileFormatError, NonFiniteError, OptionError, ShapeError
+from nnla.problems.archives import open_zip, zip_member
 from nnla.problems.assembly import triplets
-from nnla.problems.files import as_matrix, as_real, guarded, read_npy
-from nnla.problems.matrix_market import unpacked_limit
+from nnla.problems.conversions import as_matrix
+from nnla.problems.files import guarded
+from nnla.problems.limits import check_need, matrix_bytes
+from nnla.problems.numpy_files import read_npy
+from nnla.problems.sparse_parts import as_real, checked_coordinates
 from nnla.types import Problem
 
 __all__ = ["read_stand", "write_stand"]
@@ -114,28 +117,28 @@ def _read(stream: IO[bytes]) -> tuple[csr_array, np.ndarray, np.ndarray]:
     if stream.read(4) != b"PK\x03\x04":
         raise FileFormatError("is not an .npz archive; get the file again")
     stream.seek(0)
-    archive = zipfile.ZipFile(stream)
-    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    archive, listed = open_zip(stream, size)
+    members = {member.filename.removesuffix(".npy"): member for member in listed}
     lacking = [key for key in _KEYS if key not in members]
     if lacking:
         raise FileFormatError(f"lacks {', '.join(lacking)}; a StAnD problem has {', '.join(_KEYS)}")
-    if sum(members[key].file_size for key in _KEYS) > unpacked_limit(size):
-        raise FileFormatError("unpacks to far more than its size warrants; get the file again")
     arrays: dict[str, np.ndarray] = {}
     for key in _KEYS:
-        with archive.open(members[key]) as content:
+        with zip_member(archive, members[key]) as content:
             try:
                 arrays[key] = read_npy(content, members[key].file_size)
             except DTypeError as error:
                 raise FileFormatError(f"{key} {error}") from None
-    return _check(*(arrays[key] for key in _KEYS))
+    indices, values, x, b = (arrays[key] for key in _KEYS)
+    return _check(indices, values, x, b, size)
 
 
 def _check(
-    indices: np.ndarray, values: np.ndarray, x: np.ndarray, b: np.ndarray
+    indices: np.ndarray, values: np.ndarray, x: np.ndarray, b: np.ndarray, size: int
 ) -> tuple[csr_array, np.ndarray, np.ndarray]:
     if indices.dtype.kind not in "iu":
         raise FileFormatError("has A_indices that are not integers; save it again")
+    check_need(matrix_bytes(b.size, values.size) + 8 * (b.size + x.size), size)
     values, x, b = as_real(values), as_real(x), as_real(b)
     if b.ndim != 1 or b.size == 0 or x.shape != b.shape:
         raise ShapeError(f"has x {x.shape} and b {b.shape}; both must be (n,) with n of at least 1")
@@ -144,8 +147,6 @@ def _check(
     for name, array in (("A_values", values), ("x", x), ("b", b)):
         if not np.all(np.isfinite(array)):
             raise NonFiniteError(f"has NaN or Inf in {name}; get the file again")
-    # unsigned indices would wrap around in a signed type: compare before converting
-    if indices.size and (indices.min() < 0 or indices.max() >= b.size):
-        raise FileFormatError(f"has an index outside the {b.size} rows; get the file again")
-    A = coo_array((values, tuple(indices.astype(np.int64))), shape=(b.size, b.size))
+    i, j = (checked_coordinates(c, b.size) for c in indices)
+    A = coo_array((values, (i, j)), shape=(b.size, b.size))
     return as_matrix(A.tocsr()), b, x

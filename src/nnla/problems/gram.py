@@ -7,99 +7,20 @@ root is the matrix function of AutoSpec's section 5.4.
 
 from __future__ import annotations
 
-import gzip
-import os
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import FileFormatError, OptionError, ShapeError
+from nnla.errors import OptionError, ShapeError
+from nnla.problems.fasta import UNKNOWN as _UNKNOWN
+from nnla.problems.fasta import read_fasta
 
 __all__ = ["GramOperator", "cut_pieces", "kmer_counts", "read_fasta", "spectrum_gram"]
 
-_LETTERS = b"ACGTUNRYSWKMBDHV-"  # IUPAC; what is not A, C, G, T (or U) breaks a k-mer
-_UNKNOWN = 4
 _LARGEST_K = 15
 _TOGETHER = 8  # columns of a product at a time
-
-
-def read_fasta(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Sequences of a FASTA file (.fna, .fa, .fasta, also .gz) as codes 0-3 for A, C, G, T and 4 for anything else.
-
-    Parameters
-    ----------
-    path : file
-
-    Returns
-    -------
-    dict : first word of the header -> (length,) uint8, in the file's order
-
-    Raises
-    ------
-    FileFormatError
-        Not FASTA: no header first, a character that is no nucleotide code, an empty record, a name that occurs twice,
-        a damaged gzip file.
-    OSError
-        The file cannot be read.
-
-    Notes
-    -----
-    Cost: one pass over the file; a byte a base.
-
-    References
-    ----------
-    Pearson, Lipman, Improved tools for biological sequence comparison, Proc. Natl. Acad. Sci. USA 85 (1988) 2444-2448.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "x.fna"
-    >>> _ = file.write_text(">one two\\nACGT\\nNN\\n")
-    >>> read_fasta(file)["one"].tolist()
-    [0, 1, 2, 3, 4, 4]
-    """
-    data = _bytes(Path(path))
-    if not data.lstrip().startswith(b">"):
-        raise FileFormatError(f"{path}: not a FASTA file (the first line must start with '>')")
-    table = np.full(256, 255, dtype=np.uint8)
-    for letter in _LETTERS + _LETTERS.lower():
-        table[letter] = _UNKNOWN
-    for code, letters in enumerate((b"Aa", b"Cc", b"Gg", b"TtUu")):
-        table[list(letters)] = code
-    records: dict[str, np.ndarray] = {}
-    for record in data.lstrip()[1:].split(b"\n>"):
-        header, _, body = record.partition(b"\n")
-        words = header.decode("latin-1").split()
-        name = words[0] if words else f"record{len(records) + 1}"
-        raw = np.frombuffer(body, dtype=np.uint8)
-        raw = raw[(raw != 10) & (raw != 13) & (raw != 32) & (raw != 9)]
-        codes = table[raw]
-        if codes.size == 0:
-            raise FileFormatError(f"{path}: the record {name!r} has no sequence")
-        bad = np.flatnonzero(codes == 255)
-        if bad.size:
-            raise FileFormatError(
-                f"{path}: the record {name!r} has the character {chr(raw[bad[0]])!r} at base {int(bad[0])} (from 0), "
-                "which is no nucleotide code; this may be a protein file"
-            )
-        if name in records:
-            raise FileFormatError(f"{path}: there are two records named {name!r}; rename one")
-        records[name] = codes
-    return records
-
-
-def _bytes(path: Path) -> bytes:
-    if path.suffix.lower() != ".gz":
-        return path.read_bytes()
-    try:
-        with gzip.open(path, "rb") as stream:
-            return stream.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{path}: not a readable gzip file ({error})") from error
 
 
 def cut_pieces(sequence: np.ndarray, count: int, length: int, *, stride: int | None = None) -> np.ndarray:

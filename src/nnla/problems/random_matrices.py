@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.sparse import block_diag, csr_array, diags_array
+from scipy.sparse import csr_array, diags_array
 
 from nnla.errors import OptionError
 from nnla.problems.assembly import graph_laplacian, symmetric_csr, triplets
@@ -86,7 +86,13 @@ def _nearly_singular(n: int, rng: np.random.Generator) -> csr_array:
 def _block_diagonal(n: int, rng: np.random.Generator) -> csr_array:
     cuts: Any = np.sort(rng.choice(np.arange(1, n), min(3, n - 1), replace=False)) if n > 1 else []
     sizes = np.diff(np.concatenate([[0], cuts, [n]]))
-    A = csr_array(block_diag([_spd_sparse(int(m), rng) for m in sizes], format="csr"))
+    blocks = [_spd_sparse(int(m), rng).tocoo() for m in sizes]
+    starts = np.cumsum(sizes) - sizes
+    rows, columns = (
+        np.concatenate([block.coords[axis] + start for block, start in zip(blocks, starts, strict=True)])
+        for axis in (0, 1)
+    )
+    A = csr_array((np.concatenate([block.data for block in blocks]), (rows, columns)), shape=(n, n))
     A.sort_indices()
     return A
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
-import io
 import os
 import re
-import tarfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -19,13 +14,20 @@ from scipy.sparse import csr_array
 
 from nnla._files import atomic_file, write_atomic
 from nnla.errors import DownloadError, FileFormatError, NNLAError, OptionError
-from nnla.problems import files
-from nnla.problems.matrix_market import bounded_gzip, read_market
+from nnla.problems.archives import tar_members
+from nnla.problems.conversions import as_matrix
+from nnla.problems.downloads import check_address, download
+from nnla.problems.files import guarded, read_matrix
+from nnla.problems.matrix_market import read_market
+from nnla.problems.streams import unpacked
 
 __all__ = ["COLLECTION", "Entry", "cache_directory", "fetch"]
 
 BASE_URL = "https://sparse.tamu.edu/MM"
+#: Where the collection's own addresses lead to.
+HOSTS = ("sparse.tamu.edu", "sparse-files.engr.tamu.edu", "suitesparse-collection-website.herokuapp.com")
 MAX_DOWNLOAD = 8 * 2**30
+_LONGEST_NAME = 100
 
 
 class Entry(NamedTuple):
@@ -75,6 +77,7 @@ def fetch(
     sha256: str | None = None,
     base_url: str = BASE_URL,
     timeout: float = 15.0,
+    deadline: float = 10_800.0,
     max_bytes: int = MAX_DOWNLOAD,
 ) -> csr_array:
     """Get a matrix of the SuiteSparse Matrix Collection, from the cache or the network.
@@ -88,9 +91,11 @@ def fetch(
     sha256 : str, optional
         Expected sha256 of ``NAME.tar.gz`` (of ``NAME.mtx`` if you put that there by hand).
     base_url : str
-        http(s) address of a mirror of the collection's ``MM`` directory.
+        http(s) address of a mirror of the collection's ``MM`` directory, without user, password or query.
     timeout : float
-        Seconds to wait for the connection and for each piece of data.
+        Seconds to wait for the connection and for each piece of data; in each such time 1 KiB a second must arrive.
+    deadline : float
+        Seconds that the whole download may take.
     max_bytes : int
         Largest archive accepted.
 
@@ -102,7 +107,8 @@ def fetch(
     Raises
     ------
     DownloadError
-        No network, a server's error, a truncated archive, or one that fails its checksum.
+        No network, a server's error or one that crawls, a redirection to another host or from https to http, a
+        truncated archive, or one that fails its checksum.
     FileFormatError
         A cached file that is damaged.
     OptionError
@@ -131,8 +137,9 @@ def fetch(
     nnla.errors.OptionError: no_such_matrix: its group is not known; give it as GROUP/NAME
     """
     group, name = _split(name)
-    if not base_url.startswith(("https://", "http://")):
-        raise OptionError(f"base_url must start with https:// or http://, got {base_url!r}")
+    base_url = check_address(base_url, "base_url")
+    if not (timeout > 0 and deadline > 0 and max_bytes > 0):
+        raise OptionError(f"timeout, deadline and max_bytes must be positive, got {timeout}, {deadline}, {max_bytes}")
     known = COLLECTION.get(name)
     entry = known if known is not None and known.group == group else Entry(group)
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
@@ -143,11 +150,13 @@ def fetch(
     for path in (archive, plain):
         if path.is_file():
             return _load_cached(path, name, entry, expected)
-    url = f"{base_url.rstrip('/')}/{group}/{name}.tar.gz"
+    url = f"{base_url}/{group}/{name}.tar.gz"
+    remedy = f"download it by hand and put it at {archive}, or its .mtx at {plain}"
+    limits = {"timeout": timeout, "deadline": deadline, "max_bytes": max_bytes}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(archive) as stream:
-            digest = _download(url, archive, stream, timeout, max_bytes)
+            digest = download(url, stream, remedy=remedy, hosts=HOSTS, **limits)
             if expected is not None and digest != expected:
                 raise DownloadError(f"{url}: sha256 is {digest}, expected {expected}; not kept")
             try:
@@ -168,45 +177,13 @@ def fetch(
 def _split(name: str) -> tuple[str, str]:
     group, _, short = name.rpartition("/")
     words = [short] if not group else [group, short]
-    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", word) for word in words):
-        raise OptionError(f"{name!r} is not a name of the collection; give NAME or GROUP/NAME")
+    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", word) and len(word) <= _LONGEST_NAME for word in words):
+        raise OptionError(f"{name[:_LONGEST_NAME]!r} is not a name of the collection; give NAME or GROUP/NAME")
     if not group:
         if short not in COLLECTION:
             raise OptionError(f"{name}: its group is not known; give it as GROUP/NAME")
         group = COLLECTION[short].group
     return group, short
-
-
-def _download(url: str, final: Path, file: IO[bytes], timeout: float, max_bytes: int) -> str:
-    """Stream `url` into the file that is to become `final`; returns its sha256."""
-    remedy = f"download it by hand and put it at {final}, or its .mtx at {final.with_name(final.name[:-7])}.mtx"
-    digest, received = hashlib.sha256(), 0
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "nnla"})
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            announced = response.headers.get("Content-Length", "")
-            announced = int(announced) if announced.isdigit() else None
-            if announced is not None and announced > max_bytes:
-                raise DownloadError(f"{url}: {announced} bytes, over the limit of {max_bytes}; raise max_bytes")
-            while block := response.read(2**18):
-                received += len(block)
-                if received > max_bytes:
-                    raise DownloadError(f"{url}: over the limit of {max_bytes} bytes; raise max_bytes")
-                digest.update(block)
-                file.write(block)
-    except DownloadError:
-        raise
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise DownloadError(f"{url}: the server answers {error.code}; check the name, or {remedy}") from None
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error or type(error).__name__
-        reason = " ".join(str(reason).split())
-        raise DownloadError(f"{url}: cannot be downloaded ({reason}); {remedy}") from None
-    if announced is not None and received != announced:
-        raise DownloadError(f"{url}: truncated, {received} of {announced} bytes; try again, or {remedy}")
-    file.flush()
-    return digest.hexdigest()
 
 
 def _load_cached(path: Path, name: str, entry: Entry, expected: str | None) -> csr_array:
@@ -221,7 +198,7 @@ def _load_cached(path: Path, name: str, entry: Entry, expected: str | None) -> c
     for wanted in [expected, *recorded]:
         if wanted is not None and digest != wanted:
             raise DownloadError(f"{path}: sha256 is {digest}, expected {wanted}; {remedy}")
-    A = _read_archive(path, name) if path.name.endswith(".tar.gz") else files.read_matrix(path)
+    A = _read_archive(path, name) if path.name.endswith(".tar.gz") else read_matrix(path)
     _check_structure(A, entry, str(path), FileFormatError)
     if not recorded:
         with contextlib.suppress(OSError):  # a read-only cache stays unrecorded
@@ -239,21 +216,18 @@ def _read_archive(path: Path, name: str) -> csr_array:
 
     def read(stream: IO[bytes]) -> csr_array:
         size = os.fstat(stream.fileno()).st_size
-        unpacked = io.BufferedReader(bounded_gzip(stream, size), 2**18)
+        plain = unpacked(stream, size, "gzip")
         A = None
-        with tarfile.open(fileobj=unpacked, mode="r|") as tar:
-            for member in tar:
-                if member.name.removeprefix("./") == wanted and member.isreg() and A is None:
-                    content = tar.extractfile(member)
-                    assert content is not None  # it is a regular file
-                    A = files.as_matrix(read_market(content, member.size))
-        while unpacked.read(2**18):
+        for member, length, content in tar_members(plain):
+            if member.removeprefix("./") == wanted and A is None:
+                A = as_matrix(read_market(content, length, size, dense=False), size)
+        while plain.read(2**18):
             pass
         if A is None:
             raise FileFormatError(f"the archive has no member {wanted}; check the name or get it again")
         return A
 
-    return files.guarded(path, read)
+    return guarded(path, read)
 
 
 def _check_structure(A: Any, entry: Entry, where: str, error: type[NNLAError]) -> None:

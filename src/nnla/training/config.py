@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import copy
 import math
+import re
 import tomllib
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from nnla._files import one_line
 from nnla.errors import FileFormatError, OptionError
 
 __all__ = ["Table", "check_recipe", "load_recipe", "option", "recipes"]
 
-# What the loop itself reads: type and smallest value. A task asks for its own keys (see `Table`).
-_TOP: dict[str, tuple[type, float]] = {
-    "name": (str, 0),
-    "task": (str, 0),
-    "seed": (int, 0),
-    "threads": (int, 1),
+_LARGEST = 2**53  # of integers: more than any count, and exact as a float
+
+# What the loop itself reads: type, smallest and largest value. A task asks for its own keys (see `Table`).
+_TOP: dict[str, tuple[type, float, float]] = {
+    "name": (str, 0, 0),
+    "task": (str, 0, 0),
+    "seed": (int, 0, _LARGEST),
+    "threads": (int, 1, 1024),
 }
-_OPTIM: dict[str, tuple[type, float]] = {
-    "steps": (int, 1),
-    "lr": (float, 0),
-    "warmup": (float, 0),
-    "weight_decay": (float, 0),
-    "clip": (float, 0),
-    "log_every": (int, 1),
-    "checkpoint_every": (int, 1),
+_OPTIM: dict[str, tuple[type, float, float]] = {
+    "steps": (int, 1, _LARGEST),
+    "lr": (float, 0, _LARGEST),
+    "warmup": (float, 0, _LARGEST),
+    "weight_decay": (float, 0, _LARGEST),
+    "clip": (float, 0, 1e300),
+    "log_every": (int, 1, _LARGEST),
+    "checkpoint_every": (int, 1, _LARGEST),
 }
-# What may be named at the top of a recipe besides: the value where it is not, and the smallest one or all that there
-# are; see `option`.
-_OPTIONAL: dict[str, tuple[int | str, int | tuple[str, ...]]] = {
-    "accumulate": (1, 1),
-    "prefetch": (0, 0),
+# What may be named at the top of a recipe besides: the value where it is not, and the smallest and the largest one or
+# all that there are; see `option`.
+_OPTIONAL: dict[str, tuple[int | str, range | tuple[str, ...]]] = {
+    "accumulate": (1, range(1, 2**20 + 1)),
+    "prefetch": (0, range(2**10 + 1)),
     "device": ("cpu", ("cpu", "cuda", "auto")),
     "dtype": ("", ("float32", "float64", "bfloat16")),
     "keep": ("last", ("last", "best")),
     "figure": ("", ()),
 }
+
+# A recipe is a small text: what a parser takes from it grows with the square of the parts of a key.
+_LONGEST_TEXT = 2**18
+_LONG_KEY = re.compile(
+    r"""(?<![\w\-"'.])(?:(?:[\w\-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){16}""",
+    re.ASCII,
+)
+_OWN_TASK = re.compile(r"nnla\.training\.[a-z][a-z0-9_]*:[A-Z][A-Za-z0-9]*", re.ASCII)
 
 
 class Table(dict[str, Any]):
@@ -66,20 +78,29 @@ def recipes() -> list[str]:
     return sorted(item.name[: -len(".toml")] for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[str, Any]:
+def load_recipe(
+    name: str, overrides: tuple[str, ...] | list[str] = (), *, tasks: Collection[str] = ()
+) -> dict[str, Any]:
     """A recipe by name or path, with ``key=value`` overrides.
 
     Parameters
     ----------
     name : a shipped recipe, or the path of a TOML file
     overrides : strings like ``"optim.steps=200"``; the key must exist and the value must have its type
+    tasks : "module:Class" that the file may name beside nnla's own
 
     Raises
     ------
     OptionError
-        No such recipe, a key that it lacks or does not have, or a value out of range.
+        No such recipe, a key that it lacks or does not have, a value out of range, or a task that is neither nnla's
+        own nor among ``tasks`` nor named by an override.
     FileFormatError
-        Not TOML.
+        Not TOML, or nested or long beyond measure.
+
+    Notes
+    -----
+    A task is imported and called, so a file that names one is a program. What a file may name is therefore what is in
+    `nnla.training`; another one is named by whoever runs it: ``--set task=module:Class``, or ``tasks``.
 
     Examples
     --------
@@ -88,20 +109,44 @@ def load_recipe(name: str, overrides: tuple[str, ...] | list[str] = ()) -> dict[
     """
     if name in recipes():
         text = (resources.files("nnla.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8", errors="replace")
+    elif _is_file(name):
+        with open(name, "rb") as stream:
+            data = stream.read(_LONGEST_TEXT + 1)
+        if len(data) > _LONGEST_TEXT:
+            raise FileFormatError(f"{name}: has more than {_LONGEST_TEXT} bytes, and is no recipe; check the path")
+        text = data.decode("utf-8-sig", "replace").replace("\r\n", "\n")
     else:
         shipped = ", ".join(recipes())
-        raise OptionError(f"no recipe {name!r}: the shipped ones are {shipped}; or give a TOML file")
-    try:
-        recipe = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FileFormatError(f"{name}: not a TOML recipe ({error})") from error
-    recipe = copy.deepcopy(recipe)
+        raise OptionError(f"no recipe {name[:200]!r}: the shipped ones are {shipped}; or give a TOML file")
+    recipe = _parsed(text, name)
     for override in overrides:
         _apply(recipe, override)
     check_recipe(recipe)
+    named = any(override.partition("=")[0].strip() == "task" for override in overrides)
+    if not (named or recipe["task"] in tasks or _OWN_TASK.fullmatch(recipe["task"])):
+        raise OptionError(
+            f"{name}: names the task {_short(recipe['task'])}, code from outside of nnla.training that would be run; "
+            "if you trust it, name it yourself: --set task=MODULE:CLASS"
+        )
     return recipe
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # a name that is too long, or none
+        return False
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    if _LONG_KEY.search(text):
+        raise FileFormatError(f"{name}: has a key of more than 16 parts, and is no recipe; check the file")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError(f"{name}: not a TOML recipe ({one_line(error)}); correct it") from error
+    except (RecursionError, ValueError, OverflowError) as error:  # nested without end; integers without end; dates
+        raise FileFormatError(f"{name}: not a recipe ({one_line(error)}); correct it") from None
 
 
 def option(recipe: dict[str, Any], name: str) -> Any:
@@ -133,29 +178,55 @@ def check_recipe(recipe: dict[str, Any]) -> None:
     missing = [name for name, (table, key, _) in wanted.items() if key not in table]
     if missing:
         raise OptionError(f"the recipe lacks {', '.join(missing)}; add what is missing")
-    for name, (table, key, (kind, least)) in wanted.items():
+    for name, (table, key, (kind, least, most)) in wanted.items():
         value = table[key]
         number = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
-        if not number or isinstance(value, bool) or (kind is not str and not least <= value < math.inf):
+        if not number or isinstance(value, bool) or (kind is not str and not least <= value <= most):
             what = {str: "a text", int: f"an integer >= {least:g}", float: f"a number >= {least:g}"}[kind]
-            raise OptionError(f"the recipe's {name} must be {what}, got {value!r}")
+            limit = f" and <= {most:g}" if kind is not str else ""
+            raise OptionError(f"the recipe's {name} must be {what}{limit}, got {_short(value)}")
+    _check_numbers(recipe)
     for name in _OPTIONAL.keys() & recipe.keys():
         _check_option(name, recipe[name])
     if not recipe["name"] or recipe["name"].startswith(".") or set(recipe["name"]) & set("/\\\0:"):
         # it becomes the name of a file in the folder of the run, and of no other
-        raise OptionError(f"the recipe's name {recipe['name']!r} must be a plain file name, without path separators")
+        raise OptionError(
+            f"the recipe's name {_short(recipe['name'])} must be a plain file name, without path separators"
+        )
+
+
+def _check_numbers(value: Any, name: str = "") -> None:
+    """Raise `OptionError` at a number that no count and no size reaches, wherever it stands."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_numbers(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            _check_numbers(item, name)
+    elif not isinstance(value, (str, int, float)):
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be a text or a number, got a {type(value).__name__}")
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be at most 2^53 in size, got {_short(value)}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"the recipe's {one_line(name, 80)} must be finite, got {value}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"an integer of {value.bit_length()} bits"  # whose digits Python may refuse to write
+    return one_line(repr(value), 80)
 
 
 def _check_option(name: str, value: Any) -> None:
     default, allowed = _OPTIONAL[name]
-    if isinstance(allowed, int):
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= allowed
-        what = f"an integer >= {allowed}"
+    if isinstance(allowed, range):
+        fits = isinstance(value, int) and not isinstance(value, bool) and value in allowed
+        what = f"an integer >= {allowed[0]} and <= {allowed[-1]}"
     else:
         fits = isinstance(value, str) and (value in allowed if allowed else bool(value))
         what = f"one of {', '.join(allowed)}" if allowed else "a text"
     if not fits:
-        raise OptionError(f"the recipe's {name} must be {what}, got {value!r}; leave it out for {default!r}")
+        raise OptionError(f"the recipe's {name} must be {what}, got {_short(value)}; leave it out for {default!r}")
 
 
 def _apply(recipe: dict[str, Any], override: str) -> None:
@@ -172,13 +243,13 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
         raise OptionError(f"the recipe has no key {key.strip()!r}; its keys: {', '.join(known)}")
     old = (optional | table)[last]
     try:
-        new = tomllib.loads(f"x = {text.strip()}")["x"]
-    except tomllib.TOMLDecodeError:
+        new = _parsed(f"x = {text.strip()}", "--set")["x"]
+    except FileFormatError:
         new = text.strip()
-    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool) and abs(new) <= _LARGEST:
         new = float(new)
     if type(new) is not type(old):
-        raise OptionError(f"{key.strip()} is {type(old).__name__} ({old!r}), got {text.strip()!r}")
+        raise OptionError(f"{key.strip()} is {type(old).__name__} ({_short(old)}), got {_short(text.strip())}")
     table[last] = new
 
 

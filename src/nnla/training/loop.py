@@ -236,6 +236,9 @@ def _task(recipe: dict[str, Any]) -> Task:
         factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(f"the recipe's task {recipe['task']!r} cannot be imported ({error})") from error
+    offered = ("prepare", "network", "batch", "loss", "validate", "export")
+    if not isinstance(factory, type) or not all(callable(getattr(factory, name, None)) for name in offered):
+        raise OptionError(f"the recipe's task {recipe['task']!r} is no class with {', '.join(offered)}; name one")
     try:
         return factory(recipe)
     except NNLAError:
