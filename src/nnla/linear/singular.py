@@ -60,8 +60,9 @@ class Beside:
         run.residual = run.residual - space.own(null.part(space.host(run.residual)))
         self.left = np.atleast_1d(np.linalg.norm(part, axis=0))
         size, rest = np.where(run.size > 0, run.size, 1.0), np.atleast_1d(space.norm(run.b))
-        self.inconsistent = self.left > run.targets
-        spare = np.sqrt(np.maximum(run.targets**2 - self.left**2, 0.0))
+        judged = np.atleast_1d(run.criterion.norms(space.own(part)))
+        self.inconsistent = judged > run.targets
+        spare = np.sqrt(np.maximum(run.targets**2 - judged**2, 0.0))
         # of what no x reaches, the least squares solution, as closely as the tolerance says
         reachable = np.maximum(spare, 0.1 * run.targets)
         run.targets = np.where(self.inconsistent, np.maximum(run.rtol * rest, _ROUNDING * size), reachable)
