@@ -48,7 +48,7 @@ def eig(
 ) -> int:
     """The k smallest or largest eigenvalues of a symmetric A, each verified, and what they took.
 
-    A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
+    A is a Matrix Market, Harwell-Boeing, SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
     """
     from nnla.eigen import eigsh
     from nnla.operators.operator import as_operator
