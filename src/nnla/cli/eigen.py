@@ -50,7 +50,7 @@ def eig(
 
     The exit code is 1 where a pair has not converged, or where copies of multiple eigenvalues may be missing.
 
-    A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
+    A is a Matrix Market, Harwell-Boeing, SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file; it may be indefinite.
     """
     from nnla.eigen import eigsh
     from nnla.operators.operator import as_operator

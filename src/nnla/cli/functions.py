@@ -55,7 +55,7 @@ def fun(
 ) -> int:
     """Multiply a function of a symmetric matrix by vectors, f(A) v, and say how exactly.
 
-    A is a Matrix Market (.mtx, .mtx.gz), SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file.
+    A is a Matrix Market, Harwell-Boeing, SciPy (.npz), MATLAB (.mat) or NumPy (.npy) file.
     """
     from nnla.errors import OptionError
     from nnla.functions.multiply import funm_multiply
