@@ -193,18 +193,14 @@ EXPECTED = (TypeError, ValueError, RuntimeError)
 def attack(native: Any, kind: str) -> int:
     """Every function, every array argument in turn; returns how many calls were refused."""
     change, refused = ATTACKS[kind], 0
-    places = [
-        (k, j)
-        for k, victim in enumerate(victims(native))
-        for j, part in enumerate(victim.arguments)
-        if isinstance(part, np.ndarray)
-    ]
-    for k, j in places:
-        victim = next(one for i, one in enumerate(victims(native)) if i == k)  # fresh arrays and objects
-        arguments = list(victim.arguments)
-        arguments[j] = change(arguments[j])
-        try:
-            victim.call(*arguments)
-        except EXPECTED:
-            refused += 1
+    for victim in victims(native):
+        for j, part in enumerate(victim.arguments):
+            if not isinstance(part, np.ndarray):
+                continue
+            arguments = [one.copy() if isinstance(one, np.ndarray) else one for one in victim.arguments]
+            arguments[j] = change(part)
+            try:
+                victim.call(*arguments)
+            except EXPECTED:
+                refused += 1
     return refused
