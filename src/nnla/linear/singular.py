@@ -109,13 +109,16 @@ class Beside:
             f"A is singular ({self.null.words}), and {share:.2g} of b, relative to its norm, is in the null space, "
             "which no x reaches"
         ) + ("; this is the least squares solution of least norm" if met else "")
+        status = Status.SINGULAR
+        if share <= _ROUNDING:  # only light rows see it, beside heavy ones that it is the rounding of
+            status, text = Status.ROUNDING, "what rounding has left of the null space in b outweighs its light rows"
         ran = [k for k, phase in enumerate(run.phases) if not phase.declined]
         if ran:
             last = run.phases[ran[-1]]
             failure = "; ".join(s for s in (last.failure, text) if s)
-            run.phases[ran[-1]] = replace(last, status=Status.SINGULAR, failure=failure)
+            run.phases[ran[-1]] = replace(last, status=status, failure=failure)
         else:
-            run.record(Phase(run.asked, status=Status.SINGULAR, failure=text))
+            run.record(Phase(run.asked, status=status, failure=text))
 
     def _require_no_load(self, part: np.ndarray) -> None:
         run, known = self._run, self.null.known
