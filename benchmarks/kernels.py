@@ -143,7 +143,7 @@ def conjugate_gradients(A: Any, system: NativeSystem, b: np.ndarray, iterations:
 
         return run
 
-    csr, sliced = native.Product.csr((A.indptr, A.indices, A.data)), system.product(sliced=True)
+    csr, sliced = native.Product.csr(A.indptr, A.indices, A.data), system.product(sliced=True)
     M_bytes = system.matrix("float64", scaled=False).bytes
     return {
         "SciPy cg": Kernel(lambda: cg(A, b, rtol=0.0, maxiter=iterations),

@@ -103,7 +103,8 @@ def _judge_error(case: Case, error: errors.NNLAError) -> tuple[str, str]:
         return "raw", f"the base class: {text}"
     if not text or "\n" in text:
         return "wrong", f"{name} without a one-line message: {text!r}"
-    if case.refusals is not None and name not in case.refusals:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if case.refusals is not None and not kinds.intersection(case.refusals):
         return ("wrong" if case.must_refuse else "missed"), f"{name}: {text}"
     return "error", name
 

@@ -95,7 +95,8 @@ def make_M(name: str, S: System, rng: np.random.Generator) -> Any:
     if name == "matrix":
         return sp.csr_array(sp.diags_array(inverse))
     if name == "exact" and S.matrix.kind == "spd" and S.matrix.n <= 60 and S.matrix.condition < 1e6 and S.range:
-        E = np.linalg.inv(S.exact.toarray() / unit) / unit
+        s = inverse**0.5
+        E = np.linalg.inv(S.exact.toarray() * s * s[:, None]) * s * s[:, None]
         return 0.5 * (E + E.T)
     if name == "made" and S.matrix.kind == "spd" and S.range and S.form not in ("operator", "duck"):
         return name  # by the call itself: it is a call of the library

@@ -23,8 +23,8 @@ class Residual:
     size, target : (k,) ||r||, ||b||
     rounding : (k,) bound of what summing in float64 does to ||r||
     scaled, scaled_target, scaled_rounding : the same of D^-1/2 r and D^-1/2 b, None where a diagonal entry is <= 0
-    dominance : (k,) ||b|| / (sqrt(n) d_min ||D^-1 b||), at most about 1 for b uniform over the rows, large where heavy
-        rows dominate it
+    dominance : (k,) ||b|| / (sqrt(n) d ||D^-1 b||) with the d that a tenth of the diagonal is not above, at most about
+        3 for b uniform over the rows, large where heavy rows dominate it
     backward : (k,) ||r|| / || |A| |x| + |b| ||, the componentwise-weighted backward error
     """
 
@@ -78,6 +78,6 @@ def residual(A: Any, x: Any, b: Any) -> Residual:
     if np.all(d > 0):
         s = np.sqrt(d.astype(Long))[:, None]
         out.scaled, out.scaled_target, out.scaled_rounding = norms(R / s), norms(B / s), unit * norms(size / s)
-        light = np.sqrt(Long(n)) * d.min() * norms(B / s**2)
+        light = np.sqrt(Long(n)) * np.quantile(d, 0.1, method="higher") * norms(B / s**2)
         out.dominance = out.target / np.where(light > 0, light, 1)
     return out

@@ -51,7 +51,7 @@ def test_the_judge_sees_what_is_wrong(fuzz, tmp_path):
 
         return read
 
-    for error in (ValueError("raw"), FileFormatError("two\nlines"), FileFormatError("x" * 2000)):
+    for error in (ValueError("raw"), FileFormatError(""), FileFormatError("x" * 2000)):
         judge.readers["vector"] = raising(error)
         with pytest.raises((AssertionError, ValueError)):
             judge("vector", b"")

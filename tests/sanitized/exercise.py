@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import sys
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from attack import ATTACKS, attack  # beside this file
+
+sys.path.insert(0, str(Path(__file__).parent))
+from attack import ATTACKS, attack  # noqa: E402
 
 SIZES = (1, 2, 15, 16, 17, 33, 70)
 EXERCISES = {}

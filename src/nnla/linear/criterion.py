@@ -15,6 +15,7 @@ __all__ = ["Criterion", "backward_error", "criterion_of", "rounding_only"]
 _EPS = float(np.finfo(np.float64).eps)
 _UNIFORM = 10.0  # how much further than sqrt(n) a right-hand side has to be from uniform
 _ROUNDINGS = 10.0  # of products and of x itself, in units of eps; one more for each sum of a row, at random
+_FEW = 0.1  # share of the rows that may be light without a say
 _LIGHT = 0.01  # share of the rows below which row sizes that are guesses may be too small by chance
 
 
@@ -31,11 +32,19 @@ class Criterion:
     weights : of each norm: None for 1, or (n,)
     factors : of each norm: (k,), by which it becomes comparable with ``sizes``; 0 where a column does not need it
     strict : (k,) by what the targets have to be multiplied for the 2-norm alone to guarantee all of them
+    watched : norms to report that are not asked for, or None
     """
 
     def __init__(
-        self, space: Space, sizes: np.ndarray, weights: list[Any], factors: list[np.ndarray], strict: np.ndarray
+        self,
+        space: Space,
+        sizes: np.ndarray,
+        weights: list[Any],
+        factors: list[np.ndarray],
+        strict: np.ndarray,
+        watched: Criterion | None = None,
     ) -> None:
+        self.watched = watched
         self.space, self.sizes, self.strict = space, sizes, strict
         self.plain = len(weights) == 1 and weights[0] is None  # the 2-norm is all there is
         self._weights, self._factors = weights, factors
@@ -52,7 +61,9 @@ class Criterion:
         return float(largest[0]) if r.ndim == 1 else largest
 
     def relative(self, r: Any) -> tuple[float, float | None]:
-        """The largest relative residual in the user's 2-norm, and in the other norms; None where there are none."""
+        """The largest relative residual in the user's 2-norm, and in the others, watched or asked for; None without."""
+        if self.watched is not None:
+            return self.watched.relative(r)
         if self.plain and r.ndim == 1:
             return self.space.norm(r) / (float(self.sizes[0]) or 1.0), None
         sizes = np.where(self.sizes > 0, self.sizes, 1.0)
@@ -100,10 +111,11 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
 
     Notes
     -----
-    With b uniform over the rows, ||b|| <= sqrt(2) d ||D^-1 b|| with the median d of the diagonal, whatever that is, and
-    with b on the light half ||b|| <= d ||D^-1 b||: such systems are judged by ||r|| alone. Where the left side exceeds
-    10 sqrt(n) d ||D^-1 b||, rows heavier than most dominate b (Dirichlet values by a penalty are the usual case), and
-    ||r|| <= rtol ||b|| says little of the others.
+    With b uniform over the rows, ||b|| <= sqrt(10) d ||D^-1 b|| for the d that a tenth of the diagonal is not above,
+    whatever the diagonal, and with b on that tenth ||b|| <= d ||D^-1 b||: such systems are judged by ||r|| alone. Where
+    the left side exceeds 10 sqrt(n) d ||D^-1 b||, rows heavier than others dominate b (Dirichlet values by a penalty
+    are the usual case), and ||r|| <= rtol ||b|| says little of those. Where fewer than a tenth of the rows are light,
+    the norms are `watched`: reported, not asked for.
     ||D^-1/2 r|| is the residual of the equilibrated system, and ||D^-1 r|| is in units of x.
 
     Cost: none where the diagonal spreads by less than that; else a few passes over b.
@@ -127,12 +139,17 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
     else:
         weights = [None, (diagonal / low) ** -0.5, low / diagonal]
     weights = [None if w is None else space.own(w) for w in weights]
-    typical = float(np.median(diagonal)) / low  # not the lightest: a few odd rows are no sign of heavy ones elsewhere
+    # not the lightest: a few odd rows are no sign of heavy ones elsewhere
+    typical = float(np.quantile(diagonal, _FEW, method="higher")) / low
     unit = Criterion(space, sizes, weights, [one] * 3, one)
     parts = [unit._norm(index, b, None) for index in range(3)]
-    needed = (sizes > 0) & (spreads | (sizes > _UNIFORM * math.sqrt(op.n) * typical * parts[2]))
+    light = _UNIFORM * math.sqrt(op.n) * parts[2]
+    needed = (sizes > 0) & (spreads | (sizes > typical * light))
     if not needed.any():
-        return plain
+        if not np.any((sizes > 0) & (sizes > light)):
+            return plain
+        factors = [np.divide(sizes, part, out=one * 0, where=part > 0) for part in parts]
+        return Criterion(space, sizes, [None], [one], one, Criterion(space, sizes, weights, [one, *factors[1:]], one))
     factors = [np.where(needed, np.divide(sizes, part, out=one * 0, where=part > 0), 0.0) for part in parts]
     largest = [1.0 if w is None else float(np.max(space.host(w))) for w in weights]
     bounds = [np.where(f > 0, 1.0 / np.maximum(f * w, 1e-300), 1.0) for f, w in zip(factors, largest, strict=True)]

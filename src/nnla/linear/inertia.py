@@ -85,10 +85,29 @@ def null_basis(op: Operator, analysed: Cholesky | None = None) -> np.ndarray | N
         if found is None:
             return None
         null = found
+    null = _within_rounding_of_entries(op, scale, null)
     if not null.shape[1]:
         return null
     turned = scale[:, None] * null
     return np.linalg.qr(turned / np.max(np.abs(turned)))[0]
+
+
+def _within_rounding_of_entries(op: Operator, scale: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """Those combinations of V (n, m) that a matrix with the same entries to rounding maps to zero.
+
+    A factorisation in float64 cannot tell them from others whose eigenvalue is up to n eps, such as soft modes beside
+    stiff couplings. Their Rayleigh quotients can: an error of the vectors counts with its square, and products in
+    extended precision are exact beside it.
+    """
+    if not V.shape[1]:
+        return V
+    A = op.dense() if op.csr is None else op.csr
+    turned = (scale[:, None] * V).astype(np.longdouble)
+    theta, W = np.linalg.eigh((turned.T @ (A.astype(np.longdouble) @ turned)).astype(np.float64))
+    V = V @ W
+    turned = np.abs(scale[:, None] * V)
+    size = np.sum(turned * (abs(A) @ turned), axis=0)  # rounding changes the quotient by eps times that
+    return V[:, theta <= 4 * _EPS * size]
 
 
 def _by_iteration(op: Operator, scale: np.ndarray, analysed: Cholesky | None) -> np.ndarray | None:

@@ -91,22 +91,27 @@ class Options:
         return cls(method, M, degree, scaling, steps, engine, precision, deterministic=bool(deterministic))
 
 
-def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any = None) -> None:
-    """Tolerances and limits of a solve.
+def check_numbers(
+    rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any = None, callback: Any = None
+) -> None:
+    """Tolerances and limits of a solve, and whom it calls.
 
     Raises
     ------
     OptionError
     """
     for name, value in (("rtol", rtol), ("atol", atol)):
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or not 0 <= value <= sys.float_info.max:
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        plain = value.item() if isinstance(value, np.generic) else value  # float32 cannot be compared with the limit
+        if not number or not 0 <= plain <= sys.float_info.max:
             raise OptionError(f"{name} must be a finite number >= 0, got {value!r}")
     if maxiter is not None and (not _whole(maxiter) or maxiter < 0):
         raise OptionError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
-    number = isinstance(timeout, (int, float, np.number)) and not isinstance(timeout, bool)
+    number = isinstance(timeout, (int, float, np.integer, np.floating)) and not isinstance(timeout, bool)
     if timeout is not None and not (number and timeout >= 0 and (timeout <= 1e9 or timeout == np.inf)):
         raise OptionError(f"timeout must be a number of seconds >= 0 or None, got {timeout!r}")
+    if callback is not None and not callable(callback):
+        raise OptionError(f"callback must be a function of the iterate or None, got a {type(callback).__name__}")
 
 
 def check_usable(

@@ -200,7 +200,7 @@ class Prepared:
         `nnla.solve` guarantees.
         """
         started = time.perf_counter()
-        check_numbers(rtol, atol, maxiter, timeout)
+        check_numbers(rtol, atol, maxiter, timeout, callback)
         run = Run(
             self.inner, self.inner.as_vector(b), rtol, atol, maxiter, callback, self.options.method,
             self.operator.products, started, self.options.precision,

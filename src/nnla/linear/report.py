@@ -64,7 +64,7 @@ def solution_of(run: Run) -> Solution:
         reductions=sum(phase.reductions for phase in run.phases),
         seconds=_seconds(run),
         fallback="; ".join(phase.failure for phase in run.phases if phase.failure) or None,
-        chosen_because=_prose(run),
+        chosen_because=_prose(run, equilibrated),
         weights=polynomial.weights,
         seed=run.seed,
         residual_history=run.history,
@@ -119,7 +119,7 @@ def _seconds(run: Run) -> dict[str, float]:
     return {"probe": probe, "setup": setup or max(0.0, total - probe - solve), "solve": solve, "total": total}
 
 
-def _prose(run: Run) -> str:
+def _prose(run: Run, equilibrated: float | None) -> str:
     """Why what ran did run, in words."""
     said = [run.reason or next((phase.reason for phase in run.phases if phase.reason), "")]
     if not run.phases and not said[0]:
@@ -134,4 +134,6 @@ def _prose(run: Run) -> str:
                 said.append(f"switched from {before.method} to {after.method}")
     elif run.ran and all(phase.probing for phase in run.ran) and run.finished:
         said.append("the probe's own CG steps solved the system")
+    watched = run.criterion.watched is not None and equilibrated is not None and equilibrated > run.rtol
+    said.append(f"heavy rows dominate b, and a few light ones have a residual of {equilibrated:.1g}" if watched else "")
     return "; ".join(text for text in said if text) or "asked for"

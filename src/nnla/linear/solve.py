@@ -145,7 +145,7 @@ def solve(
     (True, True)
     """
     started = time.perf_counter()
-    check_numbers(rtol, atol, maxiter, timeout)
+    check_numbers(rtol, atol, maxiter, timeout, callback)
     options = Options.checked(
         method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype,
         deterministic=deterministic,

@@ -137,7 +137,8 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
+        with quiet():  # a target may be zero
+            left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
         return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------

@@ -204,10 +204,13 @@ def _may_cancel(csr: sp.csr_array, row: int) -> bool:
 
 def _components(csr: sp.csr_array) -> tuple[int, np.ndarray]:
     """Number of connected components, and that of each row."""
-    fits = native is not None and csr.indices.dtype == np.int32 and np.all(csr.data)
+    if not np.all(csr.data):  # what is stored as zero is no edge, but SciPy takes it for one
+        csr = csr.copy()
+        csr.eliminate_zeros()
+    fits = native is not None and csr.indices.dtype == np.int32
     if fits and native.level_structure(csr.indptr, csr.indices)[0] == 1:
         return 1, np.zeros(csr.shape[0], dtype=np.int64)
-    parts, labels = connected_components(csr, directed=False)  # what is stored as zero is no edge
+    parts, labels = connected_components(csr, directed=False)
     return int(parts), labels.astype(np.int64)
 
 

@@ -216,7 +216,8 @@ def _outline_of_dense(dense: np.ndarray, block: int) -> _Outline:
 def _remedy(i: np.ndarray, j: np.ndarray, outline: _Outline) -> str:
     """What to do about pairs of entries (i, j) and (j, i) that differ beyond rounding."""
     if outline.lower != outline.upper:
-        return f"only the {'lower' if outline.lower else 'upper'} triangle is stored; mirror it: A + A.T - diag(A)"
+        which = "lower" if outline.lower else "upper"
+        return f"only the {which} triangle is stored; mirror it: A + A.T - diag(A), or use gmres if A is triangular"
     for kind, other, bare in (
         ("rows", "columns", ~outline.in_row & outline.in_column),
         ("columns", "rows", ~outline.in_column & outline.in_row),

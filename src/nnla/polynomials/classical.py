@@ -251,7 +251,10 @@ def gmres_polynomial(alpha: Any, beta: Any, degree: int) -> Recurrence:
     T = np.diag(alpha[:m]) + np.diag(beta[: m - 1], 1) + np.diag(beta[: m - 1], -1)
     last = np.zeros(m)
     last[-1] = 1.0
-    column = np.linalg.solve(T, last)
+    try:
+        column = np.linalg.solve(T, last)
+    except np.linalg.LinAlgError:
+        raise OptionError("a Ritz value of the probe is zero; the operator is not definite") from None
     T[:, -1] += beta[m - 1] * (beta[m - 1] * column)  # in this order nothing overflows
     roots = np.linalg.eigvals(T)
     if np.max(np.abs(roots.imag)) > 1e-8 * np.max(np.abs(roots)) or np.any(roots.real == 0):
