@@ -343,7 +343,8 @@ class Judge:
             found = self.readers[kind](self.path)
         except self.errors as error:
             said = str(error)
-            assert said and "\n" not in said, f"no line: {said[:200]!r}"
+            assert said, "no word of what is wrong"
+            assert "\n" not in said, f"no line: {said[:200]!r}"
             assert len(said) < 1500, f"a long line: {said[:200]!r}"
             assert "larger machine" not in said, f"too much memory: {said}"
             return type(error).__name__

@@ -1,6 +1,7 @@
 // Python functions of checks.hpp: None where a closer look is needed, else the diagonal and the facts.
 #include "bind.hpp"
 #include "checks.hpp"
+#include "null_vectors.hpp"
 
 #include <stdexcept>
 
@@ -54,6 +55,17 @@ template <class Index> void bind_for(nb::module_& m) {
 void bind_checks(nb::module_& m) {
     bind_for<std::int32_t>(m);
     bind_for<std::int64_t>(m);
+    m.def(
+        "may_have_null_vectors",
+        [](Indices indptr, Indices indices, Values data) {
+            require_square(indptr, indices, data, Columns::ascending);
+            const CsrArrays<std::int32_t> A{rows_of(indptr), static_cast<std::int64_t>(data.size()), indptr.data(),
+                                            indices.data(), data.data()};
+            LongCall call;
+            return may_have_null_vectors(A);
+        },
+        "indptr"_a, "indices"_a, "data"_a,
+        "False: none of the vectors that nnla.operators.null_vectors tries can cancel in all rows of a component.");
 }
 
 }  // namespace nnla

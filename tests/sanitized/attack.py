@@ -53,6 +53,7 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("locality", *pattern, 8)
     yield free("check_spd", *matrix, 1e-10)
     yield free("describe_csr", *matrix)
+    yield free("may_have_null_vectors", *matrix)
 
     layers = [[0.1, 0.2], [1.0, 0.5], [0.0, 0.5], [0.3, 0.1], [0.2, 0.1]]
     for bits in ("64", "32", "16"):

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).parent))
-from attack import ATTACKS, attack  # noqa: E402
+from attack import ATTACKS, attack
 
 SIZES = (1, 2, 15, 16, 17, 33, 70)
 EXERCISES = {}
@@ -97,6 +97,14 @@ def checks(native, A, rng):
         native.check_spd(parts[0], parts[1], parts[2] * (1 + 1e-15 * rng.standard_normal(A.nnz)), 1e-10)
     native.check_spd(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0), 1e-10)
     native.describe_csr(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0))
+
+
+@exercise("may_have_null_vectors")
+def null_vectors(native, A, rng):
+    assert not native.may_have_null_vectors(A.indptr, A.indices, A.data)
+    laplacian = A - sp.diags_array(A @ np.ones(A.shape[0]))
+    laplacian.sort_indices()
+    assert native.may_have_null_vectors(laplacian.indptr, laplacian.indices, laplacian.data)
 
 
 @exercise("reverse_cuthill_mckee", "permute64", "permute32", "locality")

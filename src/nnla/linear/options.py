@@ -91,9 +91,7 @@ class Options:
         return cls(method, M, degree, scaling, steps, engine, precision, deterministic=bool(deterministic))
 
 
-def check_numbers(
-    rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any = None, callback: Any = None
-) -> None:
+def check_numbers(rtol: Any, atol: Any = 0.0, maxiter: Any = None, timeout: Any = None, callback: Any = None) -> None:
     """Tolerances and limits of a solve, and whom it calls.
 
     Raises

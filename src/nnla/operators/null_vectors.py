@@ -7,7 +7,6 @@ number is kept in two arrays.
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from nnla.kernels import native
+from nnla.kernels.arrays import csr_arrays
 from nnla.operators.kinds import to_numpy
 from nnla.operators.operator import Operator
 from nnla.operators.validation import torch_coordinates
@@ -24,8 +24,6 @@ from nnla.operators.validation import torch_coordinates
 __all__ = ["NullVectors", "null_vectors", "null_vectors_of_rows"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_FEW, _LONG = 8, 100  # rows, and entries of one, that are looked at one by one
-_ROUGH = 4 * _LONG * _EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +98,18 @@ def null_vectors_of_rows(csr: sp.csr_array) -> NullVectors | None:
 
     Notes
     -----
-    Cost: some operations a row. Every component has a row without neighbours of smaller number; only where one of these
-    cancels, too, all entries are looked at, for the time of a few products.
+    Cost: a pass over the indices, and some operations a row. Every component has a row without neighbours of smaller
+    number; only where one of these cancels all entries are looked at, for the time of a few products.
 
     References
     ----------
     Chung, Spectral Graph Theory (1997), chapter 1. Zaslavsky, Signed graphs, Discrete Appl. Math. 4 (1982) 47-74
     (balanced ones are Laplacians but for signs).
     """
-    suspects = _first_rows(csr)
-    if suspects.size == 0:
+    if native is not None and csr.indices.dtype == np.int32 and csr.indptr.dtype == np.int32:
+        if not native.may_have_null_vectors(*csr_arrays(csr)):
+            return None
+    elif _first_rows(csr).size == 0:
         return None
     n = csr.shape[0]
     parts, labels = _components(csr)
@@ -158,8 +158,6 @@ def _first_rows(csr: sp.csr_array) -> np.ndarray:
     known = (first >= np.arange(n, dtype=first.dtype)) | empty  # what is stored as zero is no neighbour
     known |= data[start] == 0
     known = np.flatnonzero(known)
-    if known.size <= _FEW and not any(_may_cancel(csr, row) for row in known.tolist()):
-        return known[:0]
     lengths = (end - begin)[known]
     part = csr[known] if known.size < n else csr
     ends, entries = np.repeat(np.arange(known.size), lengths), part.data
@@ -182,24 +180,6 @@ def _first_rows(csr: sp.csr_array) -> np.ndarray:
     smallest = np.full(known.size, n)
     np.minimum.at(smallest, ends, nearest)
     return known[cancels & (smallest >= known)]
-
-
-def _may_cancel(csr: sp.csr_array, row: int) -> bool:
-    """Whether one of the three vectors may cancel in a row: what `_first_rows` asks, roughly and at once."""
-    begin, end = csr.indptr[row : row + 2].tolist()
-    if end - begin > _LONG:
-        return True
-    entries, columns = csr.data[begin:end].tolist(), csr.indices[begin:end].tolist()
-    size = sum(map(abs, entries))
-    slack = _ROUGH * size
-    if (
-        abs(sum(entries)) <= slack
-        or abs(2 * sum(a for a, j in zip(entries, columns, strict=True) if j == row) - size) <= slack
-    ):
-        return True
-    roots = [math.sqrt(max(int(csr.indptr[j + 1]) - int(csr.indptr[j]) - 1, 0)) for j in columns]
-    pairs = list(zip(entries, roots, strict=True))
-    return abs(sum(a * v for a, v in pairs)) <= _ROUGH * sum(abs(a) * v for a, v in pairs)
 
 
 def _components(csr: sp.csr_array) -> tuple[int, np.ndarray]:
