@@ -215,9 +215,9 @@ def make_job(
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
-        raise OptionError(f"{name} must be a number, got {value!r}")
     try:
+        if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
+            raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{name} must be a number, got {value!r}") from None

@@ -11,16 +11,30 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from nnla.errors import NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
+from nnla.kernels.sparse import sound
 from nnla.operators.operator import Operator, as_operator
+from nnla.operators.validation import asarray, require_real
 from nnla.preconditioners.galerkin import largest_entries, scaled_columns
 from nnla.types import Kind
 
 __all__ = ["DeflatedPreconditioner", "DeflationSpace"]
 
 _DEPENDENT = 1e-10  # eigenvalues of the scaled coarse matrix below this say that vectors depend on one another
+
+
+def _columns(W: Any, name: str, n: int) -> csr_array:
+    """Finite real vectors (n, k) in sparse form."""
+    W = sound(W, name) if issparse(W) else asarray(W, name)
+    require_real(W.dtype)
+    if W.ndim != 2 or W.shape[0] != n:
+        raise ShapeError(f"{name} has shape {W.shape}, A is {n} x {n}; give vectors of length {n}")
+    W = csr_array(W, dtype=np.float64)
+    if not np.all(np.isfinite(W.data)):
+        raise NonFiniteError(f"{name} has NaN or Inf")
+    return W
 
 
 class DeflationSpace:
@@ -65,11 +79,7 @@ class DeflationSpace:
     def __init__(self, A: Any, W: Any, AW: Any = None) -> None:
         started = time.perf_counter()
         op = as_operator(A)
-        W = csr_array(W, dtype=np.float64)
-        if W.shape[0] != op.n:
-            raise ShapeError(f"the subspace has shape {W.shape}, A is {op.n} x {op.n}; give vectors of length {op.n}")
-        if not np.all(np.isfinite(W.data)):
-            raise NonFiniteError("the subspace has NaN or Inf")
+        W = _columns(W, "the subspace", op.n)
         largest = largest_entries(W)
         used = np.nonzero(largest)[0]
         self.W = scaled_columns(W, used, 1.0 / largest[used])
@@ -77,7 +87,10 @@ class DeflationSpace:
         if AW is None:
             self.AW = _times(op, self.W, self.products)
         else:
-            self.AW = scaled_columns(csr_array(AW, dtype=np.float64), used, 1.0 / largest[used])
+            image = _columns(AW, "AW", op.n)
+            if image.shape != W.shape:
+                raise ShapeError(f"AW has shape {image.shape}, the subspace {W.shape}")
+            self.AW = scaled_columns(image, used, 1.0 / largest[used])
         E = np.asarray((self.W.T @ self.AW).todense())
         self.rank, self._inverse = _pseudo_inverse((E + E.T) / 2)
         self._Wt: Any = self.W.T.tocsr()
