@@ -30,7 +30,7 @@ template <class Index> bool row_cancels(const CsrArrays<Index>& A, std::int64_t 
         sum += A.data[k] * root;
         size += std::fabs(A.data[k]) * root;
     }
-    return !(std::fabs(sum) > slack * size);
+    return size > 0 && !(std::fabs(sum) > slack * size);
 }
 
 // Whether there is a component all of whose rows may cancel. What is stored as zero is no edge.

@@ -35,7 +35,8 @@ def judge_solution(
     slack = float((R.rounding / np.where(R.target > 0, R.target, 1)).max())
     if S.range and not abs(claimed - true) <= 1e-3 * true + 4 * slack + 1e-300:
         return wrong(f"reports {claimed:.3e}, is {true:.3e}, status {report.status}")
-    better = _best_seen(S, R, seen)
+    # what least squares leave beside a null space may be more than a huge iterate did
+    better = None if report.status == "singular" else _best_seen(S, R, seen)
     if better is not None:
         return wrong(f"not the best iterate: {true:.3e}, one seen by the callback had {better:.3e}")
     if must and R.backward.max() > 1e-14 and _attainable(S, R, rtol):

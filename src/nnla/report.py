@@ -30,6 +30,7 @@ class Status(enum.StrEnum):
     INDEFINITE = "indefinite"  # p'Ap <= 0 was met: A is not positive definite
     SINGULAR = "singular"  # A is singular and b not in its range: the least squares solution of least norm
     BREAKDOWN = "breakdown"  # NaN or Inf, or a singular pivot, in the iteration
+    UNVERIFIED = "unverified"  # pairs meet the tolerance, but copies of them, or others, may be missing
     DEGREE = "degree"  # the degree asked for does not reach the tolerance
     ROUNDING = "rounding"  # as good as float64 can: rounding alone leaves as much, of A x, or of f(A) v
     GUESSED = "guessed"  # a start for a solver was proposed; it solves nothing by itself

@@ -88,7 +88,7 @@ def eig(
     show_pairs(
         [
             ("matrix", f"{matrix}, n = {report.n}" + (f", nnz = {report.nnz}" if report.nnz is not None else "")),
-            ("status", f"{report.status}" + ("" if report.verified else ", not verified to be complete")),
+            ("status", f"{report.status}" + (": others may be missing" if report.status == "unverified" else "")),
             ("method", report.method + (f", degree {report.degree}" if report.degree is not None else "")),
             ("reason", report.chosen_because if report.predicted_seconds else ""),
             ("fallback", report.fallback or ""),

@@ -37,7 +37,7 @@ def meets(job: Job, pairs: Pairs) -> bool:
 def warning_of(report: EigenReport) -> str:
     """The text of a `NotConvergedWarning`."""
     remedy = "ask for return_report=True, and try method='auto', a larger ncv or maxiter"
-    if not report.converged:
+    if report.status is not Status.UNVERIFIED:
         return f"eigsh: {report.converged_pairs} of {report.k} pairs have converged ({report.status}); {remedy}"
     return f"eigsh: the {report.k} pairs have converged, but copies or others before them may be missing; {remedy}"
 
@@ -49,7 +49,8 @@ def make_report(
     good = residuals <= _bound(job, w)
     met = bool(np.all(good)) and w.size == job.k
     limited = job.noise > 0 and job.floor > job.tol * job.norm
-    failed = Status.STAGNATION if job.stagnated else Status.MAXITER
+    sure = job.verified or not job.verify
+    failed = Status.UNVERIFIED if met else Status.STAGNATION if job.stagnated else Status.MAXITER
     choice = job.filter
 
     far = 0.0 if choice is None else unscaled(choice.recurrence.domain[1], unit)
@@ -58,8 +59,8 @@ def make_report(
         return None if value is None else unscaled(value, unit)
 
     return EigenReport(
-        status=failed if not met else Status.ROUNDING if limited else Status.CONVERGED,
-        converged=met,
+        status=failed if not (met and sure) else Status.ROUNDING if limited else Status.CONVERGED,
+        converged=met and sure,
         verified=job.verified and met,
         method=job.method,
         which=job.which,

@@ -15,7 +15,8 @@ class EigenReport(ReportBase):
 
     Attributes
     ----------
-    status : "converged", "maxiter", "stagnation" or "breakdown"
+    status : "converged", "unverified" (every pair meets the tolerance, but others may be missing), "maxiter",
+        "stagnation" or "rounding"
     converged : every pair met ``||A v - lambda v|| <= tol ||A||``, recomputed in float64 with the operator given
     verified : a search from a fresh random vector, long enough to show a copy of the last eigenvalue, found no
         further pair that belongs among the k; exact for methods that see the whole spectrum

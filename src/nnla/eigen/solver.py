@@ -159,7 +159,7 @@ def eigsh(
     report = make_report(op, job, w, residuals, unit, given.nnz)
     if return_report:
         return answer, vectors, report
-    if not (report.converged and (report.verified or not verify)):
+    if not report.converged:
         warnings.warn(warning_of(report), NotConvergedWarning, stacklevel=2)
     return answer, vectors
 

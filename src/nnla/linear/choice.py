@@ -45,7 +45,7 @@ def iterations_left(norms: list[float], target: float) -> float:
     gain = math.log(best[half - 1] / best[-1])
     if gain <= 0:
         return math.inf
-    return max(0.0, round(math.log(best[-1] / max(target, 1e-300)) / gain * (len(norms) - half), 9))
+    return max(0.0, round((math.log(best[-1]) - math.log(max(target, 1e-300))) / gain * (len(norms) - half), 9))
 
 
 def energy_left(result: CGResult, target: float) -> float:

@@ -70,9 +70,9 @@ def null_basis(op: Operator, analysed: Cholesky | None = None) -> np.ndarray | N
     Parlett, The Symmetric Eigenvalue Problem (1998), section 4.2 (inverse iteration) and chapter 14 (blocks of it).
     """
     d = op.space.host(op.diagonal())
-    if not np.all(d > 0):
+    if not np.all(d >= 0):
         return None
-    scale = 1.0 / np.sqrt(d)
+    scale = 1.0 / np.sqrt(np.where(d > 0, d, 1.0))  # a row of zeros is a null vector of its own
     if op.n <= _SMALL:
         unit = (op.dense() if op.csr is None else op.csr.toarray()) * scale[:, None] * scale
         theta, V = np.linalg.eigh((unit + unit.T) / 2)
@@ -107,7 +107,7 @@ def _within_rounding_of_entries(op: Operator, scale: np.ndarray, V: np.ndarray) 
     V = V @ W
     turned = np.abs(scale[:, None] * V)
     size = np.sum(turned * (abs(A) @ turned), axis=0)  # rounding changes the quotient by eps times that
-    return V[:, theta <= 4 * _EPS * size]
+    return V[:, theta <= 4 * _EPS * np.maximum(size, _EPS)]
 
 
 def _by_iteration(op: Operator, scale: np.ndarray, analysed: Cholesky | None) -> np.ndarray | None:

@@ -7,6 +7,7 @@ interval of the remaining spectrum: a root at z outside [a, f] then costs only s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -221,7 +222,9 @@ def steepness(outer: np.ndarray, f: float, m: int) -> float:
     z = 1 / beta
     factor = np.abs(1 - beta[:, None] / beta) / np.abs(z - beta[:, None])  # Blaschke factors: [root, place]
     np.fill_diagonal(factor, beta / (z - beta))
-    return float(np.max(2 * outer / f * z**m * np.prod(factor, axis=0) / (1 - beta**2)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        steep = float(np.max(2 * outer / f * z**m * np.prod(factor, axis=0) / (1 - beta**2)))
+    return float("inf") if math.isnan(steep) else steep
 
 
 def check_with_tail(recurrence: Recurrence, tail: SpectralTail, f: float, b: float) -> Verdict:
