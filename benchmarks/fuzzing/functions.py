@@ -114,7 +114,7 @@ def _reference(
         image = np.asarray(f(w), dtype=float)
         top = float(np.abs(image).max()) or 1.0
         step = 16 * _EPS * M.norm * (1 + M.n**0.5)
-        change = np.maximum(np.abs(f(w + step) - image), np.abs(f(w - step) - image))
+        change = np.fmax(np.abs(f(w + step) - image), np.abs(f(w - step) - image))
         change = np.where(np.isfinite(change), change, np.abs(image))
         exact = Q @ ((image / top)[:, None] * inner)
         # what rounding of the vectors does: eps times the largest |f| that v sees, and the change of f

@@ -94,6 +94,16 @@ def _symmetric(A: Any) -> Any:
     return full
 
 
+def _blocks(parts: list[Any]) -> Any:
+    """A block-diagonal matrix of sparse or dense blocks."""
+    parts = [sp.coo_array(part if np.ndim(part) != 1 else np.reshape(part, (-1, 1))) for part in parts]
+    heights, widths = ([0, *np.cumsum([part.shape[axis] for part in parts])] for axis in (0, 1))
+    rows = np.concatenate([part.coords[0] + top for part, top in zip(parts, heights, strict=False)])
+    columns = np.concatenate([part.coords[1] + left for part, left in zip(parts, widths, strict=False)])
+    data = np.concatenate([part.data for part in parts])
+    return sp.csr_array((data, (rows, columns)), shape=(heights[-1], widths[-1]))
+
+
 def laplacian(n: int, i: np.ndarray, j: np.ndarray, weights: np.ndarray | None = None) -> Any:
     keep = i != j
     w = np.ones(i.size) if weights is None else weights
@@ -198,7 +208,7 @@ def _symmetric_graph(n: int, rng: np.random.Generator) -> Matrix:
         for _ in range(max(0, int(np.log2(n)) - 1)):
             L = sp.kronsum(L, path(2))
     elif which == 3:
-        L = sp.block_diag([path(max(1, n // 3))] * 3)
+        L = _blocks([path(max(1, n // 3))] * 3)
     else:
         L = laplacian(n, np.zeros(n - 1, int), np.arange(1, n))
     n = L.shape[0]
@@ -222,8 +232,8 @@ def _laplacian(n: int, rng: np.random.Generator) -> Matrix:
         blocks.append(laplacian(size, i, j, weights))
         null.append(_ones(size))
     order = rng.permutation(sum(sizes))
-    A = sp.csr_array(sp.block_diag(blocks))[order][:, order]
-    N = sp.block_diag(null).toarray()[order]
+    A = sp.csr_array(_blocks(blocks))[order][:, order]
+    N = _blocks(null).toarray()[order]
     return Matrix("laplacian", _symmetric(A), "semi", N)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import nnla
 from nnla.kernels import native
@@ -204,3 +205,16 @@ def test_only_the_engine_asks_for_a_longer_probe():
     assert nnla.solve(A, b, method="autospec", maxiter=1, probe_steps=40).report.probe_iterations == 40
     for method in ("chebyshev", "rule"):
         assert nnla.solve(A, b, method=method, maxiter=1).report.probe_iterations == 50
+
+
+@pytest.mark.parametrize("degree", [24, 32])
+def test_a_polynomial_that_float32_would_lose_runs_in_float64(degree):
+    """A probe of three steps says nothing of what lies between: P is 1e12 there, where there are no eigenvalues."""
+    rng = np.random.default_rng(0)
+    n = 23
+    A = np.eye(n)
+    A[0, 1:] = A[1:, 0] = 0.9 / np.sqrt(n - 1)
+    P = nnla.prepare(sp.csr_array(A), "autospec", degree=degree, probe_steps=11, dtype=np.float32)
+    M = P.aspreconditioner()
+    u, v = rng.standard_normal((2, n))
+    assert abs(u @ (M @ v) - v @ (M @ u)) < 1e-3 * np.linalg.norm(M @ u) * np.linalg.norm(v)

@@ -135,9 +135,11 @@ def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | Non
     if spreads:
         assert rows is not None
         powers = rows.astype(float)
-        weights = [np.exp2(-powers), diagonal**-0.5, np.exp2(powers) / diagonal]
+        with np.errstate(over="ignore"):
+            weights = [np.exp2(-powers), diagonal**-0.5, np.exp2(powers) / diagonal]
     else:
-        weights = [None, (diagonal / low) ** -0.5, low / diagonal]
+        with np.errstate(over="ignore"):
+            weights = [None, (diagonal / low) ** -0.5, low / diagonal]
     weights = [None if w is None else space.own(w) for w in weights]
     # not the lightest: a few odd rows are no sign of heavy ones elsewhere
     typical = float(np.quantile(diagonal, _FEW, method="higher")) / low

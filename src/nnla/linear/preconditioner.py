@@ -14,13 +14,42 @@ from nnla.operators.arrays import alike
 from nnla.operators.bound_polynomial import BoundPolynomial, precision_of
 from nnla.operators.operator import Operator, as_operator
 from nnla.polynomials.design import POLYNOMIAL_METHODS, Design, design_polynomial
+from nnla.polynomials.recurrence import Recurrence
 from nnla.preconditioners.scalings import Scaling, bind_scaling
 from nnla.types import SpectralProbe
 
 __all__ = ["PolynomialPreconditioner", "choose_scaling", "precision_of", "preconditioner", "quick_dtype"]
 
 DEFAULT_DEGREE = 11
+_LOST = 0.01  # relative change of P on a Ritz value by rounding to float32
 _LEAST = 1e-100  # unit of A up to which, and to its inverse, squares stay in the range of float64, with room
+
+
+def _bears_single(recurrence: Recurrence, probe: SpectralProbe) -> bool:
+    """Whether rounding to float32 leaves P as it is between the extreme Ritz values.
+
+    A polynomial of a degree far beyond the steps of its probe may be the difference of much larger terms, or huge where
+    there are no eigenvalues.
+
+    Cost: an evaluation on some scalars, for degrees beyond the default.
+    """
+    if recurrence.degree <= DEFAULT_DEGREE:
+        return True
+    lam = probe.ritz_values[probe.ritz_values > 0]
+    known, low, high = (
+        lam.size,
+        float(lam.min()),
+        float(lam.max()),
+    )  # a probe that ended early has seen little of what lies between
+    lam = np.concatenate([lam, np.geomspace(low, high, 24), np.linspace(low, high, 24)])
+    single = lam.astype(np.float32)
+    with np.errstate(all="ignore"):
+        exact = recurrence(lam)
+        rounded = recurrence.apply(lambda v: single * v, np.ones(lam.size, np.float32)).astype(np.float64)
+        kept = np.all(np.abs(rounded - exact) <= _LOST * np.abs(exact))
+        # and what P is between the eigenvalues leaks into it through vectors that are rounded, too
+        between = float(np.max(np.abs(exact)) / np.max(np.abs(exact[:known])))
+        return bool(kept and between * np.finfo(np.float32).eps <= _LOST)
 
 
 class PolynomialPreconditioner(BoundPolynomial):
@@ -33,8 +62,9 @@ class PolynomialPreconditioner(BoundPolynomial):
     probe : SpectralProbe it was made from
     design : method, interval, fallback, weights
     base, scaling : B, and its name
-    precision : dtype of the values and vectors inside; what goes in and out is float64
-    rows : exponents of S, where the polynomial is one in S A S (A has entries beyond 1e90), else None
+    precision : dtype of the values and vectors inside, float64 where float32 would lose the polynomial; what goes in
+        and out is float64
+    rows : exponents of S, where the polynomial is one in S A S (A has entries beyond 1e27), else None
     native : the native preconditioner, or None
     applies, products : counters of its use
     report : dict of all that, JSON-able
@@ -65,6 +95,8 @@ class PolynomialPreconditioner(BoundPolynomial):
         seconds: float = 0.0,
         rows: np.ndarray | None = None,
     ) -> None:
+        if precision_of(dtype) != "float64" and not _bears_single(design.recurrence, probe):
+            dtype = None
         super().__init__(operator, design.recurrence, base, dtype=dtype)
         self.base, self.design, self.probe = base, design, probe
         self.kind, self.scaling, self.seconds, self.rows = base.kind, base.name, seconds, rows

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import NNLAError, NotPositiveDefiniteError
+from nnla.errors import NNLAError, NotPositiveDefiniteError, TimeLimitError
 from nnla.linear.costs import Costs
 from nnla.linear.inertia import null_basis
 from nnla.linear.nullspace import NullSpace, found_null_space
@@ -62,7 +62,8 @@ class Beside:
         size, rest = np.where(run.size > 0, run.size, 1.0), np.atleast_1d(space.norm(run.b))
         judged = np.atleast_1d(run.criterion.norms(space.own(part)))
         self.inconsistent = judged > run.targets
-        spare = np.sqrt(np.maximum(run.targets**2 - judged**2, 0.0))
+        with np.errstate(over="ignore", invalid="ignore"):  # targets may be as large as an atol
+            spare = np.sqrt(np.fmax(run.targets**2 - judged**2, 0.0))
         # of what no x reaches, the least squares solution, as closely as the tolerance says
         reachable = np.maximum(spare, 0.1 * run.targets)
         run.targets = np.where(self.inconsistent, np.maximum(run.rtol * rest, _ROUNDING * size), reachable)
@@ -174,6 +175,10 @@ def look_for_null_vectors(run: Run, beside: Beside | None) -> Beside | None:
     run.x, run.deflation = run.space.zeros_like(run.b), None
     run.check()
     found = Beside(run, null)
-    if not run.finished:
-        begin_instead(run, bind_scaling(op, choose_scaling(op))).finish()
+    try:
+        if not run.finished:
+            begin_instead(run, bind_scaling(op, choose_scaling(op))).finish()
+    except TimeLimitError:
+        found.undo()
+        raise
     return found

@@ -271,7 +271,7 @@ class Run:
         left = self.b - image
         size = np.atleast_1d(self.criterion.norms(left))
         nearer = (along > 0.5 * curvature) & (curvature >= 0) & np.isfinite(curvature) & np.isfinite(size)
-        nearer |= size <= self.targets
+        nearer = (nearer | (size <= self.targets)) & (self.size > 0)  # of A x = 0 the solution is 0
         self.x, self.residual = space.choose(nearer, guess, self.x), space.choose(nearer, left, self.residual)
 
     def begin_at(self, x: Any, space: DeflationSpace | None) -> None:

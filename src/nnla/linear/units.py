@@ -17,7 +17,7 @@ from nnla.types import Kind
 
 __all__ = ["ScaledPreconditioner", "Units", "comfortable", "scaled_preconditioner"]
 
-_COMFORT = 300  # exponents within which products of three or four entries stay in the range of float64
+_COMFORT = 90  # exponents within which entries and their images stay in the range of float32, for polynomials
 _FLOAT = 1000  # exponents that are float64 numbers, with room
 
 
