@@ -232,7 +232,8 @@ class Report(ReportBase):
     rtol : the tolerance asked for
     relative_residual : true ||b - A x|| / ||b||, the largest over the right-hand sides
     equilibrated_residual : the larger of ||D^-1/2 (b - A x)|| / ||D^-1/2 b|| and ||D^-1 (b - A x)|| / ||D^-1 b||, D
-        the diagonal of A, where heavy rows dominate b; ``converged`` covers it then. Else None
+        the diagonal of A, where heavy rows dominate b; ``converged`` covers it then, unless fewer than a tenth of the
+        rows are light. Else None
     backward_error : ||b - A x|| / (||A|| ||x|| + ||b||), the largest over the right-hand sides: x solves a system
         exactly whose A and b differ by so much. 1e-16 is rounding, whatever the residual is
     iterations : outer iterations after the probe

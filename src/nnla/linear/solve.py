@@ -123,7 +123,8 @@ def solve(
     working arrays and, for "nsls-plus", W and A W twice each. Deflated CG runs in NumPy.
 
     Guaranteed: ``converged`` means that the true residual of the x returned meets the tolerance. Where heavy rows
-    dominate b, ||b|| > 10 sqrt(n) median(d) ||D^-1 b|| for the diagonal D of A (Dirichlet values by a penalty), it also
+    dominate b, ||b|| > 10 sqrt(n) d ||D^-1 b|| for the diagonal D of A and the d that a tenth of it is not above
+    (Dirichlet values by a penalty), it also
     means ||D^-1/2 (b - A x)|| <= rtol ||D^-1/2 b|| and ||D^-1 (b - A x)|| <= rtol ||D^-1 b||, the residual in units
     of energy and of x: the light rows are solved, too. Of an operator known by products D is estimated from the two
     products of its validation. Status "rounding" means that what is left of b - A x is what rounding makes of it:
