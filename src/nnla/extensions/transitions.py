@@ -103,9 +103,7 @@ class Run:
         tail = self.multiply(G2, combine(0.0, [(c[3], G), (c[4], G2)]))
         return combine(c[0], [(c[1], G), (c[2], G2), (1.0, tail)])
 
-    def report(
-        self, status: Status, error: float, bound: float, why: str | None = None, **known: float | None
-    ) -> MatrixReport:
+    def report(self, status: Status, error: float, bound: float, why: str | None = None, **known: Any) -> MatrixReport:
         """The report; `known` are the fields that not every iteration has."""
         return MatrixReport(
             status, status == Status.CONVERGED, self.method, error, bound, self.rtol, self.steps, self.products,

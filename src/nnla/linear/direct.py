@@ -237,15 +237,16 @@ def _factor(op: Operator, analysed: Cholesky | None) -> Factor:
 
 def _factor_indefinite(op: Operator, host: np.ndarray) -> Factor:
     """L D L^T of a dense matrix, by Bunch and Kaufman's pivoting: its inertia is that of D."""
-    lwork = int(scipy.linalg.lapack.dsytrf_lwork(op.n, lower=1)[0])
-    ldu, pivots, info = scipy.linalg.lapack.dsytrf(host, lower=1, lwork=max(lwork, 1))
+    lapack: Any = scipy.linalg.lapack
+    lwork = int(lapack.dsytrf_lwork(op.n, lower=1)[0])
+    ldu, pivots, info = lapack.dsytrf(host, lower=1, lwork=max(lwork, 1))
     if info != 0:
         raise np.linalg.LinAlgError("singular matrix")
     signs = _signs_of_blocks(ldu, pivots, host.diagonal())
 
     def solve(r: Any) -> Any:
         b = op.space.host(r)
-        x = scipy.linalg.lapack.dsytrs(ldu, pivots, b.reshape(op.n, -1), lower=1)[0]
+        x = lapack.dsytrs(ldu, pivots, b.reshape(op.n, -1), lower=1)[0]
         return op.space.own(np.ascontiguousarray(x).reshape(b.shape))
 
     return Factor("ldl", solve, definite=False, negative_pivots=signs)
@@ -319,7 +320,7 @@ def _negative_pivots(csc: sp.csc_array, lu: Any) -> int | None:
             lu = splu(csc, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         except RuntimeError:
             return None
-        b = csc @ np.ones(csc.shape[0])
+        b = csc @ np.ones(lu.shape[0])
         if not np.array_equal(lu.perm_r, lu.perm_c) or not np.allclose(lu.solve(b), 1.0, rtol=0.0, atol=1e-3):
             return None
     pivots = lu.U.diagonal()

@@ -51,7 +51,7 @@ def differentiable(solve: Solve) -> Solve:
                 )
             return y
 
-        variables = (z if wants_gradient(z) else None for z in (A, b))
-        return Solution(solution_with_gradient(x, *variables, adjoint), report)
+        of_A, of_b = (z if wants_gradient(z) else None for z in (A, b))
+        return Solution(solution_with_gradient(x, of_A, of_b, adjoint), report)
 
     return cast(Solve, entry)

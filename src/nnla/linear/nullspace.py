@@ -75,7 +75,8 @@ class NullSpace:
         if basis.shape[1]:
             weighted = basis * np.where(weight > 0, weight, 1.0)[:, None]
             weighted[rows] = 0.0
-            pivots = scipy.linalg.qr(weighted.T, mode="r", pivoting=True, check_finite=False)[1]
+            factors: Any = scipy.linalg.qr(weighted.T, mode="r", pivoting=True, check_finite=False)
+            pivots = factors[1]
             rows = np.append(rows, pivots[: basis.shape[1]])
         usual = float(np.median(diagonal[diagonal > 0]))
         return rows, np.where(diagonal[rows] > 0, diagonal[rows], usual)
@@ -188,7 +189,8 @@ def _checked(op: Operator, given: Any, known: NullVectors | None) -> np.ndarray:
     if known is not None:
         N = N - known.combine(known.coefficients(N))
         N = N - known.combine(known.coefficients(N))
-    Q, R, _ = scipy.linalg.qr(N, mode="economic", pivoting=True, check_finite=False)
+    factors: Any = scipy.linalg.qr(N, mode="economic", pivoting=True, check_finite=False)
+    Q, R = factors[:2]
     kept = np.abs(np.diag(R)) > _DEPENDENT * np.sqrt(op.n)
     return np.ascontiguousarray(Q[:, kept])
 

@@ -81,7 +81,7 @@ def null_vectors(op: Operator) -> NullVectors | None:
     return null_vectors_of_rows(sp.csr_array(A)) if _may_be_singular(A) else None
 
 
-def null_vectors_of_rows(csr: sp.csr_array) -> NullVectors | None:
+def null_vectors_of_rows(csr: Any) -> NullVectors | None:
     """Null vectors of a symmetric matrix that lie on whole connected components of its graph.
 
     On each component three vectors are tried: ones; ones with the signs that make all entries off the diagonal negative
@@ -135,7 +135,7 @@ def null_vectors_of_rows(csr: sp.csr_array) -> NullVectors | None:
 class _Rows:
     """A matrix and the sums of its rows' magnitudes."""
 
-    def __init__(self, csr: sp.csr_array) -> None:
+    def __init__(self, csr: Any) -> None:
         self.csr, self.lengths = csr, np.diff(csr.indptr)
         self.magnitudes = sp.csr_array((np.abs(csr.data), csr.indices, csr.indptr), shape=csr.shape)
         self.absolute = self.magnitudes @ np.ones(csr.shape[0])
@@ -146,7 +146,7 @@ class _Rows:
             return np.abs(self.csr @ v) <= 2 * self.lengths * _EPS * (self.magnitudes @ np.abs(v))
 
 
-def _first_rows(csr: sp.csr_array) -> np.ndarray:
+def _first_rows(csr: Any) -> np.ndarray:
     """Rows that may be the first of a component with a null vector."""
     n, indptr, indices, data = csr.shape[0], csr.indptr, csr.indices, csr.data
     if csr.nnz == 0:
@@ -182,23 +182,22 @@ def _first_rows(csr: sp.csr_array) -> np.ndarray:
     return known[cancels & (smallest >= known)]
 
 
-def _components(csr: sp.csr_array) -> tuple[int, np.ndarray]:
+def _components(csr: Any) -> tuple[int, np.ndarray]:
     """Number of connected components, and that of each row."""
     if not np.all(csr.data):  # what is stored as zero is no edge, but SciPy takes it for one
         csr = csr.copy()
         csr.eliminate_zeros()
-    fits = native is not None and csr.indices.dtype == np.int32
-    if fits and native.level_structure(csr.indptr, csr.indices)[0] == 1:
+    if native is not None and csr.indices.dtype == np.int32 and native.level_structure(csr.indptr, csr.indices)[0] == 1:
         return 1, np.zeros(csr.shape[0], dtype=np.int64)
     parts, labels = connected_components(csr, directed=False)
     return int(parts), labels.astype(np.int64)
 
 
-def _ones(csr: sp.csr_array, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
+def _ones(csr: Any, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
     return np.ones(csr.shape[0])
 
 
-def _signs(csr: sp.csr_array, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
+def _signs(csr: Any, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
     """Signs along a spanning tree of each component whose diagonal is the sum of the other magnitudes."""
     lacking = np.abs(2 * csr.diagonal() - rows.absolute) > 2 * rows.lengths * _EPS * rows.absolute
     hopeful = open_ & (np.bincount(labels, lacking, minlength=open_.size) == 0)
@@ -224,7 +223,7 @@ def _signs(csr: sp.csr_array, rows: _Rows, labels: np.ndarray, open_: np.ndarray
         v, before = v * v[before], further
 
 
-def _degrees(csr: sp.csr_array, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
+def _degrees(csr: Any, rows: _Rows, labels: np.ndarray, open_: np.ndarray) -> np.ndarray | None:
     v = np.sqrt(np.maximum(rows.lengths - 1.0, 0.0))
     return np.where(v > 0, v, 1.0)
 
