@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 
+import nnla
 from nnla import problems
 from nnla.errors import NonFiniteError
 from nnla.functions.multiply import funm_multiply, matfun
@@ -284,3 +285,14 @@ def test_random_spectra_functions_and_vectors(seed):
             converged += 1
             assert error(y, exact) <= 3 * rtol + 1e-12, (w.size, f, rtol, y.report)
     assert converged > 25
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("method", ["autospec", "chebyshev"])
+def test_a_probe_of_a_step_or_two_is_not_believed(steps, method):
+    """One Ritz value is fitted exactly by a constant."""
+    A = nnla.problems.poisson2d(6)
+    F = nnla.matrix_function(A, lambda x: 1 / (1 + np.exp(4 * (x - 3))), method=method, probe_steps=steps)
+    w, Q = np.linalg.eigh(A.toarray())
+    exact = Q @ ((Q.T @ np.ones(36)) / (1 + np.exp(4 * (w - 3))))
+    assert not F.report.converged or np.linalg.norm(F @ np.ones(36) - exact) <= 1e-5 * np.linalg.norm(exact)

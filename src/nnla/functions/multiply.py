@@ -58,7 +58,7 @@ def funm_multiply(
     method : "auto", "lanczos", "autospec" (the learned fit to the probed spectrum), "chebyshev" (interpolation),
         "neumann" (Taylor series, for inv_sqrt and inv), "direct" (dense eigendecomposition)
     degree : of the polynomial (or Lanczos steps); default: the least that reaches ``rtol``
-    probe_steps, seed : of the probe that a polynomial is made from
+    probe_steps, seed : of the probe that a polynomial is made from; 8 steps at least
     maxiter : Lanczos steps at most (default: 5 n + 50, 3000 at most)
     two_pass : Lanczos: repeat the steps instead of storing the basis (default: by the memory that it takes)
     engine : trained engine, or the path of its weights, instead of the shipped one ("autospec")

@@ -22,6 +22,8 @@ __all__ = ["Search", "polynomial_error", "widened"]
 
 _EPS = float(np.finfo(float).eps)
 
+_LEAST = 8  # steps of a probe
+
 
 class Search:
     """Probe and polynomial by turns: a longer probe where the degree exceeds its steps."""
@@ -49,7 +51,7 @@ class Search:
 
         Cost: the probe's products, as many as the degree where that is to be found.
         """
-        steps = self.steps
+        steps = max(self.steps, _LEAST)  # of a step or two nothing can be said
         while True:
             probe = self.probe(steps)
             design = design_function(

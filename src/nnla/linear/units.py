@@ -145,7 +145,8 @@ class Units:
                 return x * math.ldexp(1.0, int(by_column[0]))
             return x * self.space.row(np.ldexp(1.0, by_column), x)
         powers: np.ndarray = by_column if self.rows is None else rows * self.rows[:, None] + by_column
-        return self.space.own(np.ldexp(self.space.host(x), powers[..., 0] if x.ndim == 1 else powers))
+        with np.errstate(over="ignore", under="ignore"):
+            return self.space.own(np.ldexp(self.space.host(x), powers[..., 0] if x.ndim == 1 else powers))
 
 
 def scaled_preconditioner(op: Operator, M: Any, exponents: np.ndarray | None) -> Any:
