@@ -149,8 +149,6 @@ def eigsh(
     pairs = _pairs(op, job, start, rng)
     if not meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
         pairs = _rescue(op, job, pairs, rng)
-    if op is not given and op.nnz is not None:
-        given.count(op.products)
     w, V, residuals = pairs
     answer = unscaled_values(w, unit)
     if unit:  # what the values lose where float64 ends is missing from the pairs

@@ -26,14 +26,16 @@ def is_torch(x: Any) -> bool:
 
 @cache
 def quiet_csr() -> None:
-    """Let PyTorch say once, to nobody, that its CSR layout is in beta; call before the first such tensor is made.
+    """Let PyTorch say once, to nobody, that its CSR layout is in beta and its arrays unchecked; call before the first
+    such tensor is made.
 
     It says so once in a process. Filters for warnings belong to all threads, and are not to be changed in each call.
     """
     torch = sys.modules["torch"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.eye(1).to_sparse_csr()
+        eye = torch.eye(1).to_sparse_csr()
+        torch.sparse_csr_tensor(eye.crow_indices(), eye.col_indices(), eye.values(), (1, 1))
 
 
 def namespace(x: Any) -> ModuleType:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import sys
-import warnings
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from nnla.kernels.sparse import sound
 from nnla.kernels.system import NativeSystem
 from nnla.operators.counter import Counter
 from nnla.operators.gradients import refuse_gradient
-from nnla.operators.kinds import is_torch
+from nnla.operators.kinds import is_torch, quiet_csr
 from nnla.operators.numpy_space import NUMPY, Products
 from nnla.operators.spaces import Space
 from nnla.operators.structure import Structure, structure_of, verified_structure
@@ -242,6 +241,19 @@ class Operator:
             other._row_sizes = np.ldexp(self._row_sizes, 2 * exponents)
         return other
 
+    def without_stored_zeros(self) -> Operator:
+        """The same operator without the zeros that a sparse matrix stores, itself if there are none; both count as one.
+
+        Cost: a pass over the entries, and a copy of them where some are zero.
+        """
+        if self.csr is None or np.count_nonzero(self.csr.data) == self.csr.nnz:
+            return self
+        clean = self.csr.copy()
+        clean.eliminate_zeros()
+        other = Operator(clean, int(clean.nnz))
+        other._counter = self._counter
+        return other
+
     def rounding(self, x: Any) -> Any:
         """``|A| @ |x|``, which says what ``A @ x`` may lose to rounding; None if only products are known.
 
@@ -454,16 +466,14 @@ def _from_torch(A: Any, check: bool, definite: bool) -> Operator:
     refuse_gradient(A, "A")
     A = A.detach()
     eps = torch.finfo(A.dtype).eps if A.dtype.is_floating_point else 0.0
-    # PyTorch announces on first use that its CSR layout is in beta; that is not the user's concern.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if A.layout == torch.strided:
-            matrix, nnz = A.to(torch.float64).contiguous(), A.numel()
-        else:
-            matrix = _torch_csr(A)
-            nnz = matrix.values().numel()
-        if check:
-            check_torch(matrix, eps, definite)
+    if A.layout == torch.strided:
+        matrix, nnz = A.to(torch.float64).contiguous(), A.numel()
+    else:
+        quiet_csr()
+        matrix = _torch_csr(A)
+        nnz = matrix.values().numel()
+    if check:
+        check_torch(matrix, eps, definite)
     return Operator(matrix, nnz, space=TorchSpace(matrix.device))
 
 
