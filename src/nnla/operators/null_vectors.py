@@ -98,18 +98,17 @@ def null_vectors_of_rows(csr: Any) -> NullVectors | None:
 
     Notes
     -----
-    Cost: a pass over the indices, and some operations a row. Every component has a row without neighbours of smaller
-    number; only where one of these cancels all entries are looked at, for the time of a few products.
+    Cost: a pass over the indices, and some operations a row: every component has a row without neighbours of smaller
+    number, and only where one of these cancels all entries are looked at. Where there is something to find, or without
+    the native kernels, the time of a few products.
 
     References
     ----------
     Chung, Spectral Graph Theory (1997), chapter 1. Zaslavsky, Signed graphs, Discrete Appl. Math. 4 (1982) 47-74
     (balanced ones are Laplacians but for signs).
     """
-    if native is not None and csr.indices.dtype == np.int32 and csr.indptr.dtype == np.int32:
-        if not native.may_have_null_vectors(*csr_arrays(csr)):
-            return None
-    elif _first_rows(csr).size == 0:
+    narrow = csr.indices.dtype == csr.indptr.dtype == np.int32
+    if native is not None and narrow and not native.may_have_null_vectors(*csr_arrays(csr)):
         return None
     n = csr.shape[0]
     parts, labels = _components(csr)
@@ -144,42 +143,6 @@ class _Rows:
         """The rows in which A v is zero to rounding."""
         with np.errstate(over="ignore", invalid="ignore"):
             return np.abs(self.csr @ v) <= 2 * self.lengths * _EPS * (self.magnitudes @ np.abs(v))
-
-
-def _first_rows(csr: Any) -> np.ndarray:
-    """Rows that may be the first of a component with a null vector."""
-    n, indptr, indices, data = csr.shape[0], csr.indptr, csr.indices, csr.data
-    if csr.nnz == 0:
-        return np.arange(n)
-    begin, end = indptr[:-1], indptr[1:]
-    empty = begin == end
-    start = np.minimum(begin, csr.nnz - 1) if empty[-1] else begin
-    first = indices[start]  # the smallest neighbour
-    known = (first >= np.arange(n, dtype=first.dtype)) | empty  # what is stored as zero is no neighbour
-    known |= data[start] == 0
-    known = np.flatnonzero(known)
-    lengths = (end - begin)[known]
-    part = csr[known] if known.size < n else csr
-    ends, entries = np.repeat(np.arange(known.size), lengths), part.data
-    columns = part.indices
-
-    def sums(terms: np.ndarray) -> np.ndarray:
-        return np.bincount(ends, terms, minlength=known.size)
-
-    magnitudes = np.abs(entries)
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = sums(magnitudes)
-        slack = 2 * lengths * _EPS * size
-        own = sums(np.where(columns == known[ends], entries, 0.0))
-        cancels = (np.abs(sums(entries)) <= slack) | (np.abs(2 * own - size) <= slack)
-        root = np.sqrt(np.maximum(np.diff(indptr)[columns] - 1.0, 0.0))
-        scale = sums(magnitudes * root)
-        cancels |= (scale > 0) & (np.abs(sums(entries * root)) <= 2 * lengths * _EPS * scale)
-    # A neighbour's smallest neighbour is of the same component. Entries stored as zero must not decide that.
-    nearest = np.where(entries != 0, np.where(data[start[columns]] != 0, first[columns], columns), n)
-    smallest = np.full(known.size, n)
-    np.minimum.at(smallest, ends, nearest)
-    return known[cancels & (smallest >= known)]
 
 
 def _components(csr: Any) -> tuple[int, np.ndarray]:
