@@ -72,9 +72,7 @@ class Criterion:
 
     def users_norms(self, r: Any) -> np.ndarray:
         """The 2-norms (k,) in the user's units, but for the power of two of each column."""
-        weight = self._weights[0]
-        weighted = r if weight is None else r * (weight if r.ndim == 1 else weight[:, None])
-        return np.atleast_1d(self.space.norm(weighted))
+        return self._weighted(0, r)
 
     def met_or_below(self, r: Any, targets: np.ndarray, floor: Any) -> bool:
         """Whether every norm of r meets its target, or is at most that of ``floor``."""
@@ -92,11 +90,14 @@ class Criterion:
         return Criterion(self.space, self.sizes, weights, self._factors, self.strict)
 
     def _norm(self, index: int, r: Any, columns: np.ndarray | None) -> np.ndarray:
-        weight, factor = self._weights[index], self._factors[index]
+        factor = self._factors[index] if columns is None else self._factors[index][columns]
+        return np.where(factor > 0, self._weighted(index, r) * factor, 0.0)
+
+    def _weighted(self, index: int, r: Any) -> np.ndarray:
+        """The norms (k,) of r times a weight."""
+        weight = self._weights[index]
         weighted = r if weight is None else r * (weight if r.ndim == 1 else weight[:, None])
-        value = np.atleast_1d(self.space.norm(weighted))
-        factor = factor if columns is None else factor[columns]
-        return np.where(factor > 0, value * factor, 0.0)
+        return np.atleast_1d(self.space.norm(weighted))
 
 
 def criterion_of(op: Operator, b: Any, sizes: np.ndarray, rows: np.ndarray | None) -> Criterion:
