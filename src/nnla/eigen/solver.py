@@ -12,10 +12,11 @@ import numpy as np
 
 from nnla.eigen.answer import Pairs, converged, make_report, meets, warning_of
 from nnla.eigen.auto import before_probe, predict
-from nnla.eigen.factorised import solve_dense, solve_inverse
+from nnla.eigen.dense import solve_dense
 from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
+from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter, make_job
 from nnla.eigen.thick_restart import ThickRestart
@@ -187,7 +188,7 @@ def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gene
         job.norm = float(np.abs(ends.theta[[0, -1]]).max())
         return _dense(op, job)
     if job.method == "direct":
-        pairs = solve_inverse(op, job, start, rng)
+        pairs = near_shift(op, job, rng, start)
         if pairs is not None:
             return pairs
         job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
@@ -214,7 +215,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
         why = "not converged" if not converged(job, pairs) else "perhaps not complete"
         job.stagnated = job.verified = False
         job.count_below = job.count_at = None
-        other = _dense(op, job) if method == "dense" else solve_inverse(op, job, None, rng)
+        other = _dense(op, job) if method == "dense" else near_shift(op, job, rng, None)
         if other is None:
             continue
         job.fallback = f"{method}: {job.method} was {why}"
@@ -293,7 +294,7 @@ def _iterate(
     if job.method == "dense":
         return _dense(op, job)
     if job.method == "direct":
-        outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
+        outcome = near_shift(op, job, rng, search.space.kept_vectors(job.k))
         if outcome is not None:
             return outcome
         job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
@@ -361,7 +362,7 @@ def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) 
         spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
         # a factorisation works in the cache, and takes less time for its operations
         if factor < max(spent, 1e7):
-            shifted = Shifted(op.csr, -job.orientation, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
+            shifted = Shifted(op.csr, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
     return conclude(op, job, search, shifted, rng)
 
 

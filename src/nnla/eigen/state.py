@@ -95,6 +95,10 @@ class Meter:
         """Record one filling of a subspace, without a search."""
         self._record(self._role, 1, space.steps, space.work, ())
 
+    def end_solves(self, restarts: int, steps: int, flops: float, history: list[float]) -> None:
+        """Record fillings of a subspace of an inverse."""
+        self._record(self._role, restarts, steps, flops, tuple(history))
+
     def _record(self, role: str, restarts: int, steps: int, flops: float, history: tuple[float, ...]) -> None:
         seconds = time.perf_counter() - self._clock
         self._job.phases.append(EigenPhase(role, seconds, restarts, steps, flops, history))
@@ -135,6 +139,12 @@ class Job:
     shifts: list[float] = field(default_factory=list[float])
     count_below: int | None = None
     count_at: float | None = None
+    sigma: float | None = None  # the eigenvalues nearest to it are wanted, where it is given
+    select: str = "nearest"  # of those beside sigma
+    mass: Any = None  # M of A x = lambda M x, an Operator
+    mass_norm: float = 1.0
+    sizes: np.ndarray | None = None  # ||M v|| / ||v|| of the pairs found, where there is an M
+    solve: Any = None  # (A - sigma M)^-1 as the user gave it, (n, b) -> (n, b)
     spare: np.ndarray | None = None  # what the probe held, as rows: a filter that does not end may hold less
     phases: list[EigenPhase] = field(default_factory=list[EigenPhase])
 
