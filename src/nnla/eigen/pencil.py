@@ -72,6 +72,8 @@ class Pencil:
                 )
             kept = d > 1e-13 * d[-1]
             Q = Q @ (U[:, kept] / np.sqrt(d[kept]))
+            if d[0] > 0.01 * d[-1]:
+                break
         AQ = times(self.A, Q)
         H = Q.T @ AQ
         w, S = np.linalg.eigh((H + H.T) / 2)

@@ -88,8 +88,8 @@ def near_shift(
 def _verified(search: _Search, shifted: Shifted | None, pairs: RitzPairs) -> RitzPairs:
     """The pairs with those that were missing, as far as a count or, without factors, random vectors tell."""
     job = search.job
-    if search.restarts == 1 and search.space.theta.size == search.n:
-        job.verified = True  # all there are
+    if shifted is None and search.holds_all:
+        job.verified = True
         return pairs
 
     def record(count: int, before: float) -> None:
@@ -223,6 +223,12 @@ class _Search:
             self.inverse, self.stagnated = moved, False
             self.space = self._space(start, None)
         return pairs if pairs is not None else self._candidates(job.k)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether the subspace is the whole space, and no eigenvalue of F so large that its rounding hides others."""
+        theta = np.abs(self.space.theta)
+        return theta.size == self.n and bool(self.n * _EPS * theta.max() < 1e-4 * theta[self.job.k - 1])
 
     def meets(self, pairs: RitzPairs) -> bool:
         """Whether the residuals of the pairs are within their tolerance."""
