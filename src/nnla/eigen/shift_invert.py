@@ -172,6 +172,7 @@ class _Search:
         kinds = {"SA": "low", "LA": "high"}
         self.selection = Selection(kinds[job.which]) if job.sigma is None else Selection(job.select, job.sigma)
         self.ratio = 1.0  # of residuals to their estimates
+        self.largest = 0.0  # of the eigenvalues found, in magnitude
         self.stagnated = False
         self.space = self._space(start, None)
 
@@ -240,6 +241,7 @@ class _Search:
         if known.values.size >= self.n:
             return None
         self.space, self.ratio, self.stagnated = self._space(None, known.vectors), 1.0, False
+        self.largest = float(np.abs(known.values).max(initial=0.0))
         wanted, history = min(wanted, self.n - known.values.size), list[float]()
         found = None
         while found is None and not self.stagnated and job.maxiter > self.restarts:
@@ -298,7 +300,7 @@ class _Search:
         """Residuals that pairs are accepted at."""
         job = self.job
         norm = job.norm + (np.abs(values) * job.mass_norm if job.mass is not None else 0.0)
-        resolved = RESOLVED * float(np.abs(values).max(initial=0.0)) * sizes
+        resolved = RESOLVED * float(np.abs(values).max(initial=self.largest)) * sizes
         return np.maximum(np.minimum(job.tol * norm, resolved), job.floor / job.norm * norm if job.norm else 0.0)
 
     def _candidates(self, wanted: int) -> RitzPairs:
