@@ -8,7 +8,7 @@ import numpy as np
 
 from nnla.eigen.counting import Selection, count_missing
 from nnla.eigen.iteration import RESOLVED, multiply
-from nnla.eigen.pencil import Pencil, RitzPairs
+from nnla.eigen.rayleigh_ritz import RitzPairs, rayleigh_ritz
 from nnla.eigen.shifted import Shifted
 from nnla.eigen.shifts import Ends, Inverse, better_shift, beyond, first_shift, near_sigma
 from nnla.eigen.state import Job, Meter
