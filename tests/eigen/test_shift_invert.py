@@ -10,13 +10,17 @@ from scipy.sparse.linalg import splu
 
 from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted
-from nnla.eigen.state import make_job
+from nnla.eigen.state import Job
 from nnla.operators.operator import as_operator
 from nnla.problems import poisson2d, poisson3d
 
 
 def job_of(op, k, which="SA", tol=1e-10, **fields):
-    job = make_job(op.n, k, which, tol, None, None, "direct", None, None, None, None)
+    n = op.n
+    ncv = n if n <= 256 else max(4 * k, 20)
+    job = Job(k, which, tol, ncv, 1000, "direct", "direct", 21, 1.5, 3, None, select="nearest")
+    if fields.get("mass") is not None:
+        job.mass_norm = float(np.linalg.norm(fields["mass"].csr.toarray(), 2))
     for name, value in fields.items():
         setattr(job, name, value)
     return job

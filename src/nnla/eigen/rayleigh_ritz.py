@@ -14,7 +14,7 @@ __all__ = ["RitzPairs", "rayleigh_ritz"]
 
 
 class RitzPairs(NamedTuple):
-    """Pairs as rows: values (j,), vectors (j, n), ||A v - lambda M v|| / ||v|| (j,), and ||M v|| / ||v|| (j,)."""
+    """Pairs as rows: values (j,), vectors (j, n), ||A v - lambda M v|| / ||v|| (j,), and v'Mv / v'v (j,)."""
 
     values: np.ndarray
     vectors: np.ndarray
@@ -41,6 +41,7 @@ def rayleigh_ritz(A: Operator, M: Operator | None, rows: np.ndarray) -> RitzPair
 
     Cost: 2 j products with A and 3 j with M, some 8 n j^2 operations.
     """
+
     def mass_times(X: np.ndarray) -> np.ndarray:
         return X if M is None else multiply(M, X)
 
@@ -65,4 +66,4 @@ def rayleigh_ritz(A: Operator, M: Operator | None, rows: np.ndarray) -> RitzPair
     AV, MV = multiply(A, V), mass_times(V)  # anew: a combination of products is not quite the product
     lengths = np.linalg.norm(V, axis=0)
     residuals = np.linalg.norm(AV - MV * w, axis=0) / lengths
-    return RitzPairs(w, np.ascontiguousarray(V.T), residuals, np.linalg.norm(MV, axis=0) / lengths)
+    return RitzPairs(w, np.ascontiguousarray(V.T), residuals, 1.0 / lengths**2)

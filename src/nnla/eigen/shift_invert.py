@@ -40,7 +40,7 @@ def near_shift(
     Parameters
     ----------
     op, job : A, and the request; an M is ``job.mass``, a solve with A - sigma M that the user gave ``job.solve``
-    rng, start : of the first vectors: (n,) or (j, n) to begin with, and random ones
+    rng, start : of the first vectors: (n,) or (n, j) to begin with, and random ones
 
     Returns
     -------
@@ -56,9 +56,10 @@ def near_shift(
     """
     if op.csr is None and job.solve is None:
         raise OptionError("shift and invert needs the stored entries of a sparse A; give OPinv=, or use method='auto'")
-    pencil = Pencil(op, job.mass)
+    if job.sigma is not None and job.select == "ends":
+        return _both_sides(op, job, rng, start)
     meter = Meter(job, "probe")
-    ends = _norms(pencil, job, rng)
+    ends = _norms(op, job, rng)
     job.products_probe = op.products - job.before
     meter.end_solves(0, _NORM_STEPS, 0.0, [])
     if job.sigma is None and job.mass is None and ends.top - ends.bottom <= 1e-12 * job.norm:
@@ -72,17 +73,52 @@ def near_shift(
     meter.end_solves(0, 0, 0.0, [])
     if inverse is None:
         return None
-    search = _Search(pencil, job, inverse, rng, start)
-    pairs = search.run(shifted, ends)
+    search = _Search(op, job, inverse, rng, None if start is None else np.atleast_2d(start.T))
+    if shifted is not None and job.sigma is not None and job.select in ("above", "below"):
+        search.k = min(search.k, _available(shifted, job, op.n))
+    pairs = search.run(shifted, ends) if search.k else search.nothing()
     job.stagnated = search.stagnated
-    if job.verify and pairs.values.size >= job.k and not search.stagnated and search.meets(pairs):
+    # of those on the other side of sigma there may be some where nothing has counted
+    search.k = min(search.k, int(np.isfinite(search.selection.distances(pairs.values)).sum()))
+    if search.k == 0:
+        job.verified = not search.stagnated
+    elif job.verify and pairs.values.size >= search.k and not search.stagnated and search.meets(pairs):
         meter, before = Meter(job, "verify"), search.restarts
         pairs = _verified(search, shifted, pairs)
         meter.end_solves(search.restarts - before, search.space.steps, search.space.work, [])
-    best = np.argsort(search.selection.distances(pairs.values), kind="stable")[: job.k]
-    pairs = pairs.take(np.sort(best))  # they came by increasing value
-    job.sizes = None if job.mass is None else pairs.sizes
+    distances = search.selection.distances(pairs.values)
+    best = np.argsort(distances, kind="stable")[: search.k]
+    pairs = pairs.take(np.sort(best[np.isfinite(distances[best])]))  # they came by increasing value
     return pairs.values, np.ascontiguousarray(pairs.vectors.T), pairs.residuals
+
+
+def _available(shifted: Shifted, job: Job, n: int) -> int:
+    """How many eigenvalues there are on the wanted side of sigma; k where that cannot be told."""
+    assert job.sigma is not None
+    counted = shifted.below(job.sigma)
+    if counted is None or not counted[1] <= 1e-7 * job.norm:
+        return job.k
+    return n - counted[0] if job.select == "above" else counted[0]
+
+
+def _both_sides(
+    op: Operator, job: Job, rng: np.random.Generator, start: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The pairs next below sigma and next above it, so many of each as the job says."""
+    found, sure, total = [], True, job.k
+    for select, count in (("below", job.below), ("above", job.above)):
+        if count == 0:
+            continue
+        job.select, job.k, job.verified = select, count, False
+        pairs = near_shift(op, job, rng, start)
+        if pairs is None:
+            return None
+        sure = sure and job.verified
+        found.append(pairs)
+    job.select, job.k, job.verified = "ends", total, sure
+    job.count_below = job.count_at = None
+    values, vectors, residuals = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))
+    return values, np.ascontiguousarray(vectors), residuals
 
 
 def _verified(search: _Search, shifted: Shifted | None, pairs: RitzPairs) -> RitzPairs:
@@ -95,14 +131,14 @@ def _verified(search: _Search, shifted: Shifted | None, pairs: RitzPairs) -> Rit
     def record(count: int, before: float) -> None:
         job.count_below, job.count_at = count, before + 0.0
 
-    scale = job.norm / job.mass_norm
+    scale = job.norm / (job.mass_norm or 1.0)
     for _ in range(_HUNTS):
         if shifted is None:
             return _sampled(search, pairs)
         # a residual bounds the error of its value in units of M
         off = float((pairs.residuals / np.maximum(pairs.sizes, 1e-300)).max(initial=0.0))
         delta = max(4 * off, 8 * _EPS * max(scale, float(np.abs(pairs.values).max(initial=0.0))))
-        counted = count_missing(search.selection, shifted, search.n, job.k, pairs.values, delta, scale, record)
+        counted = count_missing(search.selection, shifted, search.n, search.k, pairs.values, delta, scale, record)
         if counted is None:
             return _sampled(search, pairs)
         missing = counted[0]
@@ -125,9 +161,9 @@ def _sampled(search: _Search, pairs: RitzPairs) -> RitzPairs:
         if more is None:
             return pairs
         delta = 2 * float((more.residuals / np.maximum(more.sizes, 1e-300)).max())
-        last = float(distances[job.k - 1])
+        last = float(distances[search.k - 1])
         pairs = more
-        if last - float(np.sort(selection.distances(more.values))[job.k - 1]) <= delta:
+        if last - float(np.sort(selection.distances(more.values))[search.k - 1]) <= delta:
             job.verified = True
             return pairs
     return pairs
@@ -139,23 +175,19 @@ def _first(shifted: Shifted | None, job: Job, ends: Ends) -> Inverse | None:
         return Inverse(job.solve, job.sigma, 1.0)
     if shifted is None:
         return None
-    scale = job.norm / job.mass_norm
+    scale = job.norm / (job.mass_norm or 1.0)
     if job.sigma is not None:
         return near_sigma(shifted, job.sigma, scale)
     return first_shift(shifted, job.orientation, ends, None if job.mass is None else scale)
 
 
-def _norms(pencil: Pencil, job: Job, rng: np.random.Generator) -> Ends:
-    """The norms of A and M as a few steps of Lanczos tell them, and the ends of o A."""
-    A, M, o = pencil.A, pencil.M, job.orientation
+def _norms(A: Operator, job: Job, rng: np.random.Generator) -> Ends:
+    """The norm of A as a few steps of Lanczos tell it, and the ends of o A."""
+    o = job.orientation
     probe = ThickRestart(lambda v: o * multiply(A, v), A.n, min(_NORM_STEPS, A.n), None, rng)
     probe.extend()
     top, bottom = float(probe.theta[0]), float(probe.theta[-1])
     job.norm = max(job.norm, abs(top), abs(bottom))
-    if M is not None:
-        other = ThickRestart(lambda v: multiply(M, v), A.n, min(_NORM_STEPS, A.n), None, rng)
-        other.extend()
-        job.mass_norm = float(np.abs(other.theta).max())
     # as near to the wanted eigenvalues as these are to each other: nearer would cost the last ones their digits
     last = float(probe.theta[min(job.k, probe.theta.size) - 1])
     return Ends(top, bottom, max(float(probe.residuals[0]), 0.1 * (top - last)))
@@ -165,10 +197,11 @@ class _Search:
     """Block Lanczos on an inverse until the wanted pairs meet their tolerance, and on for those that are missing."""
 
     def __init__(
-        self, pencil: Pencil, job: Job, inverse: Inverse, rng: np.random.Generator, start: np.ndarray | None
+        self, A: Operator, job: Job, inverse: Inverse, rng: np.random.Generator, start: np.ndarray | None
     ) -> None:
-        self.pencil, self.job, self.inverse, self.rng = pencil, job, inverse, rng
-        self.n, self.restarts = pencil.A.n, 0
+        self.A, self.M, self.job, self.inverse, self.rng = A, job.mass, job, inverse, rng
+        self.mass_norm = job.mass_norm or 1.0
+        self.n, self.k, self.restarts = A.n, job.k, 0
         kinds = {"SA": "low", "LA": "high"}
         self.selection = Selection(kinds[job.which]) if job.sigma is None else Selection(job.select, job.sigma)
         self.ratio = 1.0  # of residuals to their estimates
@@ -178,12 +211,16 @@ class _Search:
 
     def _space(self, start: np.ndarray | None, locked: np.ndarray | None) -> ThickRestart:
         count = 0 if locked is None else locked.shape[0]
-        size = min(self.n, count + max(self.job.ncv, 2 * self.job.k + 4 * _BLOCK))
-        mass = None if self.pencil.M is None else self.pencil.times_mass
+        size = min(self.n, count + max(self.job.ncv, 2 * self.k + 4 * _BLOCK))
+        mass = None if self.M is None else self._mass_times
         self._full = False  # a restart comes before the next filling
         block = max(min(_BLOCK, self.n - count), 1)
         apply = self._apply if block > 1 else lambda v: self._apply(v[:, None])[:, 0]
         return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=mass, key=self._key)
+
+    def _mass_times(self, V: np.ndarray) -> np.ndarray:
+        assert self.M is not None
+        return multiply(self.M, V)
 
     def _apply(self, V: np.ndarray) -> np.ndarray:
         return self.inverse.solve(V)
@@ -196,7 +233,7 @@ class _Search:
     def run(self, shifted: Shifted | None, ends: Ends) -> RitzPairs:
         """The k pairs, or what there is of them when fillings run out."""
         job, o = self.job, self.job.orientation
-        least = 1e-12 * job.norm / job.mass_norm
+        least = 1e-12 * job.norm / self.mass_norm
         for move in range(_MOVES + 1):
             job.shift = self.inverse.sigma
             job.shifts.append(job.shift)
@@ -204,32 +241,36 @@ class _Search:
             before, history, better = self.restarts, [], None
             pairs = None
             while pairs is None and better is None and not self.stagnated and self.restarts < max(job.left, 1):
-                pairs = self._fill(job.k, history)
+                pairs = self._fill(self.k, history)
                 theta = self.space.theta
                 if move < _MOVES and job.sigma is None and shifted is not None:
                     done = pairs is not None
                     s = o * self.inverse.sigma
-                    better = better_shift(theta, job.k, s, least, done=done, stagnated=self.stagnated)
+                    better = better_shift(theta, self.k, s, least, done=done, stagnated=self.stagnated)
             job.solves += self.space.steps
             meter.end_solves(self.restarts - before, self.space.steps, self.space.work, history)
             if better is None:
                 break
             assert shifted is not None
             meter = Meter(job, "setup")
-            start = self.space.vectors(min(job.k, self.space.theta.size)) if not self.stagnated else None
+            start = self.space.vectors(min(self.k, self.space.theta.size)) if not self.stagnated else None
             moved = beyond(shifted, o, better[0], better[1], ends.top - ends.bottom, first=False)
             meter.end_solves(0, 0, 0.0, [])
             if moved is None:
                 break
             self.inverse, self.stagnated = moved, False
             self.space = self._space(start, None)
-        return pairs if pairs is not None else self._candidates(job.k)
+        return pairs if pairs is not None else self._candidates(self.k)
+
+    def nothing(self) -> RitzPairs:
+        """No pairs."""
+        return RitzPairs(np.empty(0), np.empty((0, self.n)), np.empty(0), np.empty(0))
 
     @property
     def holds_all(self) -> bool:
         """Whether the subspace is the whole space, and no eigenvalue of F so large that its rounding hides others."""
         theta = np.abs(self.space.theta)
-        return theta.size == self.n and bool(self.n * _EPS * theta.max() < 1e-4 * theta[self.job.k - 1])
+        return theta.size == self.n and bool(self.n * _EPS * theta.max() < 1e-4 * theta[self.k - 1])
 
     def meets(self, pairs: RitzPairs) -> bool:
         """Whether the residuals of the pairs are within their tolerance."""
@@ -249,7 +290,7 @@ class _Search:
         job.solves += self.space.steps
         if found is None or self.stagnated:
             return None
-        return self.pencil.rayleigh_ritz(np.concatenate([known.vectors, found.vectors]))
+        return rayleigh_ritz(self.A, self.M, np.concatenate([known.vectors, found.vectors]))
 
     def _fill(self, wanted: int, history: list[float]) -> RitzPairs | None:
         """One filling, or less of it; the wanted pairs if they have converged."""
@@ -280,12 +321,12 @@ class _Search:
         space = self.space
         theta = space.theta[:wanted]
         with np.errstate(all="ignore"):
-            out = space.residuals[:wanted] / theta**2 * self.job.mass_norm
+            out = space.residuals[:wanted] / theta**2 * self.mass_norm
         return np.where(np.isfinite(out), out, math.inf)
 
     def _near(self, wanted: int) -> bool:
         """Whether the wanted pairs have converged, as far as their estimates tell."""
-        space, job = self.space, self.job
+        space = self.space
         if space.theta.size < min(wanted + _BLOCK, self.n - space.locked) and space.residuals.any():
             return False
         if space.theta.size < wanted:
@@ -293,15 +334,15 @@ class _Search:
         values = self.inverse.values(space.theta[:wanted])
         if not np.all(np.isfinite(values)):
             return False
-        bounds = self._targets(values, np.full(values.size, job.mass_norm))
+        bounds = self._targets(values, np.full(values.size, self.mass_norm))
         return bool(np.all(self.ratio * self._estimates(wanted) <= bounds))
 
     def _targets(self, values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Residuals that pairs are accepted at."""
         job = self.job
-        norm = job.norm + (np.abs(values) * job.mass_norm if job.mass is not None else 0.0)
         resolved = RESOLVED * float(np.abs(values).max(initial=self.largest)) * sizes
-        return np.maximum(np.minimum(job.tol * norm, resolved), job.floor / job.norm * norm if job.norm else 0.0)
+        rounding = max(16 * _EPS, 16 * job.noise) * job.sizes(values)
+        return np.maximum(np.minimum(job.targets(values), resolved), rounding)
 
     def _candidates(self, wanted: int) -> RitzPairs:
         """The leading Ritz vectors after a step of inverse iteration, and the pairs of A itself in their span."""
@@ -311,4 +352,4 @@ class _Search:
             rows = space.images(count) / space.theta[:count, None]
         if not np.all(np.isfinite(rows)):
             rows = space.vectors(count)
-        return self.pencil.rayleigh_ritz(rows)
+        return rayleigh_ritz(self.A, self.M, rows)
