@@ -118,7 +118,7 @@ def test_a_start_that_sees_a_part_only():
     start[:, : A.shape[0] // 2] = np.random.default_rng(1).standard_normal((4, A.shape[0] // 2))
     op = as_operator(A, definite=False)
     job = job_of(op, 6)
-    values, *_ = near_shift(op, job, np.random.default_rng(0), start)
+    values, *_ = near_shift(op, job, np.random.default_rng(0), start.T)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(A.toarray())[:6], atol=1e-10)
     assert job.verified
 
