@@ -211,10 +211,13 @@ class _Search:
 
     def _space(self, start: np.ndarray | None, locked: np.ndarray | None) -> ThickRestart:
         count = 0 if locked is None else locked.shape[0]
+        block = max(min(_BLOCK, self.n - count), 1)
         size = min(self.n, count + max(self.job.ncv, 2 * self.k + 4 * _BLOCK))
+        if start is not None and start.shape[0] > block:
+            # a subspace that nearly holds what is wanted: its mixtures do, and leave the degree of the space high
+            start = self.rng.standard_normal((block, start.shape[0])) @ start
         mass = None if self.M is None else self._mass_times
         self._full = False  # a restart comes before the next filling
-        block = max(min(_BLOCK, self.n - count), 1)
         apply = self._apply if block > 1 else lambda v: self._apply(v[:, None])[:, 0]
         return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=mass, key=self._key)
 
