@@ -147,26 +147,9 @@ class Fronts {
     // C -= A D A^T, D = 1 without signs.
     void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign,
                    const double* signs) {
-        take_away_squares(C, ldc, A, lda, rows, columns, k, assign);
-        if (signs == nullptr) return;
-        // Few pivots are negative where eigenvalues are counted: theirs is put right column by column.
-        for (Long p = 0; p < k; ++p) {
-            if (signs[p] > 0) continue;
-            const double* a = A + p * lda;
-            ticker_(columns * rows / 4);
-            for (Long j = 0; j < columns; ++j) {
-                const double twice = 2 * a[j];
-                double* column = C + j * ldc;
-                for (Long i = j; i < rows; ++i) column[i] += twice * a[i];
-            }
-        }
-    }
-
-    void take_away_squares(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k,
-                           bool assign) {
         const double operations = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
         if (threads_ == 1 || operations < kParallelFront) {
-            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, work_.data());
+            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, signs, work_.data());
             return;
         }
         // Strips of about the same work; one workspace each.
@@ -185,7 +168,7 @@ class Fronts {
         const Long share = panel_work(s_.longest);
         parallel(threads_, [&](int t) {
             if (bounds[t] < bounds[t + 1])
-                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign,
+                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign, signs,
                                 work_.data() + t * share);
         });
     }

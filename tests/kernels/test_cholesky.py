@@ -36,6 +36,13 @@ def laplacian(pattern):
     return canonical(W + sp.diags_array(np.abs(W).sum(axis=1) + 1.0))
 
 
+def quasidefinite(A, every=3):
+    """[F, B; B', -G] in a mixed order, F and G definite: it has L D L' in any order of elimination."""
+    i, j = A.nonzero()
+    negative = np.arange(A.shape[0]) % every == 0
+    return canonical(sp.csr_array((np.where(negative[i] & negative[j], -1, 1) * A.data, (i, j)), shape=A.shape))
+
+
 def random_pattern(n, density, seed):
     return sp.random_array((n, n), density=density, rng=np.random.default_rng(seed), format="csr")
 
@@ -264,10 +271,7 @@ def test_blocks_with_panels_of_any_width(width, columns):
 @pytest.mark.parametrize("columns", [*range(1, 10), 16, 17])
 @pytest.mark.parametrize("n", [1, 2, 19, 150])
 def test_blocks_of_right_hand_sides_with_signs(n, columns):
-    signs = np.where(np.arange(n) % 3 == 0, -1.0, 1.0)
-    A = laplacian(random_pattern(n, min(1.0, 4 / n), 0))
-    factor = against_lapack(canonical(sp.diags_array(signs) @ A + A @ sp.diags_array(signs)), columns, indefinite=True)
-    assert factor.negative == np.count_nonzero(signs < 0)
+    against_lapack(quasidefinite(laplacian(random_pattern(n, min(1.0, 4 / n), 0))), columns, indefinite=True)
 
 
 @pytest.mark.parametrize("columns", [2, 5, 9, 40])
@@ -403,7 +407,64 @@ def test_a_definite_matrix_has_the_same_factor_either_way():
     plain = Cholesky(A).factor()
     assert plain.negative == 0
     signed = Cholesky(A).factor(indefinite=True)
-    np.testing.assert_allclose(signed.solve(b), plain.solve(b), rtol=1e-12)
+    assert np.array_equal(signed.solve(b), plain.solve(b))
+    assert np.array_equal(signed.pivots, plain.pivots)
+
+
+def cliques(*sizes, shared=3):
+    """Dense blocks in a chain, neighbours with a few unknowns in common: wide panels with few rows below."""
+    n = sum(sizes) - shared * (len(sizes) - 1)
+    D, start = sp.lil_array((n, n)), 0
+    for size in sizes:
+        D[start : start + size, start : start + size] = 1
+        start += size - shared
+    return D.tocsr()
+
+
+SIGNED = {
+    "grid": poisson2d(40),
+    "box": poisson3d(9),
+    "dense": laplacian(np.ones((333, 333))),
+    "cliques": laplacian(cliques(230, 40, 250, 30)),
+    "touching": laplacian(cliques(220, 250, shared=1)),
+    "arrow": laplacian(arrow(300, 3)),
+    "random": laplacian(random_pattern(400, 0.01, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_the_opposite_matrix_has_the_opposite_factor(name):
+    A = canonical(SIGNED[name])
+    b = np.random.default_rng(0).standard_normal((A.shape[0], 3))
+    factor = Cholesky(A).factor()
+    x, pivots = factor.solve(b), factor.pivots
+    assert factor.factor(-A.data, indefinite=True).negative == A.shape[0]
+    assert np.array_equal(factor.solve(b), -x)
+    assert np.array_equal(factor.pivots, -pivots)
+
+
+@pytest.mark.parametrize("every", [2, 5, 100])
+@pytest.mark.parametrize("name", SIGNED)
+def test_mixed_signs_are_factored_to_rounding_error(name, every):
+    A = quasidefinite(canonical(SIGNED[name]), every)
+    n = A.shape[0]
+    b = np.random.default_rng(0).standard_normal((n, 2))
+    factor = Cholesky(A).factor(indefinite=True)
+    assert factor.negative == np.count_nonzero(np.arange(n) % every == 0)
+    assert backward_error(A, factor.solve(b), b) < 1e-14
+
+
+def test_mixed_signs_are_the_same_for_any_number_of_threads():
+    A = quasidefinite(poisson3d(22))
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    try:
+        solutions = []
+        for threads in (1, 2, 3):
+            native.set_threads(threads)
+            solutions.append(Cholesky(A).factor(indefinite=True).solve(b))
+    finally:
+        native.set_threads(0)
+    assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
 
 
 def test_a_zero_pivot_is_named():
