@@ -439,8 +439,9 @@ def test_the_opposite_matrix_has_the_opposite_factor(name):
     factor = Cholesky(A).factor()
     x, pivots = factor.solve(b), factor.pivots
     assert factor.factor(-A.data, indefinite=True).negative == A.shape[0]
-    assert np.array_equal(factor.solve(b), -x)
-    assert np.array_equal(factor.pivots, -pivots)
+    # Sums over many columns for few rows may be cut in two in one of them: else bitwise.
+    np.testing.assert_allclose(factor.solve(b), -x, rtol=0, atol=1e-13 * np.abs(x).max())
+    np.testing.assert_allclose(factor.pivots, -pivots, rtol=1e-13)
 
 
 @pytest.mark.parametrize("every", [2, 5, 100])
