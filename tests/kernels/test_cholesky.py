@@ -490,3 +490,53 @@ def test_pivots_are_those_of_the_rows(rng):
     order = kept.order
     L = np.linalg.cholesky(A.toarray()[np.ix_(order, order)])
     assert np.allclose(kept.pivots[order], L.diagonal() ** 2, rtol=1e-12)
+
+
+# -- growth ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("unit", [1.0, 1e250, -1e-250])
+def test_a_definite_factor_does_not_grow(name, unit):
+    A = canonical(SIGNED[name])
+    kept = Cholesky(A)
+    with pytest.raises(OptionError, match="no factor yet"):
+        _ = kept.growth
+    assert kept.factor(unit * A.data, indefinite=unit < 0).growth == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("tiny", [1e-3, 1e-8, 1e-14, 1e-200, 1e-305])
+def test_a_tiny_pivot_grows(tiny):
+    A = canonical(np.array([[tiny, 1.0], [1.0, 2.0]]))
+    kept = Cholesky(A).factor(indefinite=True)
+    assert list(kept.order) == [0, 1]
+    assert kept.growth == pytest.approx(1 / tiny - 1, rel=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_growth_bounds_what_the_factor_is_off_by(seed):
+    rng = np.random.default_rng(seed)
+    n = 60
+    B = sp.random_array((n, n), density=0.1, rng=rng)
+    A = canonical(B + B.T + sp.diags_array(10.0 ** rng.uniform(-12, 0, n) * rng.choice([-1.0, 1.0], n)))
+    factor = Cholesky(A).factor(indefinite=True)
+    order, largest = factor.order, np.abs(A.data).max()
+    dense = A.toarray()[np.ix_(order, order)]
+    L, D = unpivoted(dense)
+    growth = np.max((L**2) @ np.abs(D)) / largest
+    assert 1.0 <= factor.growth == pytest.approx(growth, rel=0.5)  # of the very factor only to its own accuracy
+    b = rng.standard_normal(n)
+    x = factor.solve(b)
+    off = np.linalg.norm(A @ x - b) / np.linalg.norm(x)
+    assert off <= n * np.finfo(float).eps * factor.growth * largest
+
+
+def unpivoted(A):
+    """L and D of L D L', L with a unit diagonal."""
+    A, n = A.copy(), A.shape[0]
+    L, D = np.eye(n), np.empty(n)
+    for k in range(n):
+        D[k] = A[k, k]
+        L[k + 1 :, k] = A[k + 1 :, k] / D[k]
+        A[k + 1 :, k + 1 :] -= D[k] * np.outer(L[k + 1 :, k], L[k + 1 :, k])
+    return L, D
