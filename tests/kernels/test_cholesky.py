@@ -173,6 +173,19 @@ def test_another_matrix_of_the_same_pattern():
     assert backward_error(A, factor.factor().solve(b), b) < 2e-15
 
 
+def test_matrices_within_a_union_of_patterns():
+    K, M = poisson2d(15), canonical(sp.diags_array([4.0, 1, 1], offsets=[0, 30, -30], shape=(225, 225)))
+    union = canonical(abs(K) + abs(M))
+    rows, columns = np.repeat(np.arange(225), np.diff(union.indptr)), union.indices
+    factor = Cholesky(union)
+    b = np.arange(450.0).reshape(225, 2)
+    for shift, negative in ((0.0, 0), (-1.0, 0), (100.0, 225)):
+        A = canonical(K - shift * M)
+        factor.factor(A.toarray()[rows, columns], indefinite=True)  # many of them zero
+        assert factor.negative == negative
+        assert backward_error(A, factor.solve(b), b) < 1e-14
+
+
 @pytest.mark.parametrize("row", [0, 57, 399])
 def test_an_indefinite_matrix_is_refused_by_name(row):
     A = poisson2d(20).tolil()
