@@ -274,6 +274,31 @@ Extended basis_extend(const Rows& V, Long low, double* W, int b, double scale, d
     return Extended::done;
 }
 
+void basis_squares(const Rows& X, const double* f, const Rows& Y, double* out) {
+    constexpr int kParts = 8;
+    for (Long i = 0; i < X.count; ++i) {
+        const double *x = X.data + i * X.n, *y = Y.data + i * X.n, factor = f[i];
+        Sums sums(1, kParts);
+        for (Long j = 0; j < X.n; j += kBasisChunk) {
+            const Long columns = std::min(kBasisChunk, X.n - j), whole = columns / kParts * kParts;
+            tick(columns / 4);
+            double part[kParts] = {};
+            for (Long k = j; k < j + whole; k += kParts)
+                for (int l = 0; l < kParts; ++l) {
+                    const double r = factor != 0 ? x[k + l] - factor * y[k + l] : x[k + l];
+                    part[l] += r * r;
+                }
+            for (Long k = j + whole; k < j + columns; ++k) {
+                const double r = factor != 0 ? x[k] - factor * y[k] : x[k];
+                part[0] += r * r;
+            }
+            for (int l = 0; l < kParts; ++l) sums.part()[l] += part[l];
+            sums.end_chunk();
+        }
+        sums.write(out + i);
+    }
+}
+
 void transpose(const double* in, Long rows, Long columns, double* out) {
     constexpr Long wide = 64;  // columns at a time: as many lines of what is written stay at hand
     for (Long j = 0; j < columns; j += wide) {

@@ -46,6 +46,9 @@ void basis_subtract(const Rows& V, const double* H, double* W, int b);
 // The rows `out` (p, n) = C' V, C (m, p). `out` may be rows of V, or of what V is a part of.
 void basis_combine(const Rows& V, const double* C, std::int64_t p, double* out);
 
+// out[i] = |x_i - f_i y_i|^2 for the rows of X and Y; Y is not read where f_i = 0
+void basis_squares(const Rows& X, const double* f, const Rows& Y, double* out);
+
 // out (columns, rows) = in' for in (rows, columns)
 void transpose(const double* in, std::int64_t rows, std::int64_t columns, double* out);
 

@@ -33,7 +33,7 @@ void bind_basis(nb::module_& m) {
         [](InputBlock<double> V, InputBlock<double> W, OutputBlock<double> H) {
             require(V.shape(1) == W.shape(1), "rows of different lengths");
             require(H.shape(0) == V.shape(0) && H.shape(1) == W.shape(0), "H has another shape than V W'");
-            width_of(rows(W).count);
+            require(rows(W).count <= 0x7fffffff, "too many rows");
             LongCall call;
             basis_products(rows(V), rows(W), H.data());
         },
@@ -43,9 +43,9 @@ void bind_basis(nb::module_& m) {
         [](InputBlock<double> V, InputBlock<double> H, OutputBlock<double> W) {
             require(V.shape(1) == W.shape(1), "rows of different lengths");
             require(H.shape(0) == V.shape(0) && H.shape(1) == W.shape(0), "H has another shape than V W'");
-            const int b = width_of(rows(W).count);
+            require(rows(W).count <= 0x7fffffff, "too many rows");
             LongCall call;
-            basis_subtract(rows(V), H.data(), W.data(), b);
+            basis_subtract(rows(V), H.data(), W.data(), static_cast<int>(W.shape(0)));
         },
         "V"_a, "H"_a, "W"_a, "W -= H' V.");
     m.def(
@@ -75,6 +75,15 @@ void bind_basis(nb::module_& m) {
         },
         "V"_a, "end"_a, "low"_a, "W"_a, "scale"_a, "negligible"_a, "H"_a, "L"_a, "before"_a,
         "W = H' V[:end] + L Q, Q behind V[:end]: 0 for done, 1 where W has no such basis, 2 for NaN or Inf.");
+    m.def(
+        "basis_squares",
+        [](InputBlock<double> X, Values f, InputBlock<double> Y, Output<double> out) {
+            require(X.shape(0) == Y.shape(0) && X.shape(1) == Y.shape(1), "blocks of different shapes");
+            require(f.size() == X.shape(0) && out.size() == X.shape(0), "a number for each row");
+            LongCall call;
+            basis_squares(rows(X), f.data(), rows(Y), out.data());
+        },
+        "X"_a, "f"_a, "Y"_a, "out"_a, "out[i] = |x_i - f_i y_i|^2.");
     m.def(
         "transpose",
         [](InputBlock<double> x, OutputBlock<double> out) {

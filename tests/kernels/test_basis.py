@@ -13,7 +13,7 @@ import pytest
 import nnla
 from nnla.errors import ShapeError
 from nnla.kernels import basis, native
-from nnla.kernels.basis import combine, extend, products, project, transposed
+from nnla.kernels.basis import combine, extend, products, project, squares, transposed
 
 EPS = float(np.finfo(np.float64).eps)
 LENGTHS = (1, 2, 3, 15, 100, 511, 512, 513, 1000, 20000)
@@ -50,6 +50,9 @@ def test_the_parts_are_those_of_numpy(n, rng):
         np.testing.assert_allclose(X, W - H.T @ V, atol=scale * m * n**0.5)
         C = rng.standard_normal((m, b))
         np.testing.assert_allclose(combine(V, C), C.T @ V, atol=16 * EPS * m)
+        f = rng.standard_normal(b)
+        np.testing.assert_allclose(squares(W), (W * W).sum(axis=1), rtol=1e-14)
+        np.testing.assert_allclose(squares(W, f, X), ((W - f[:, None] * X) ** 2).sum(axis=1), rtol=1e-13)
         assert np.array_equal(transposed(W), W.T)
         assert np.array_equal(transposed(transposed(W)), W)
 
@@ -173,7 +176,7 @@ def test_shapes_are_checked():
     with pytest.raises(ShapeError, match="shape"):
         native.basis_subtract(V, np.zeros((4, 2)), W)
     with pytest.raises(ShapeError, match="1 to 8"):
-        native.basis_subtract(V, np.zeros((5, 9)), np.zeros((9, 10)))
+        native.basis_extend(V, 1, 0, np.zeros((0, 10)), 0.0, 0.0, np.zeros((1, 0)), np.zeros((0, 0)), np.zeros(0))
     with pytest.raises(ShapeError, match="room"):
         native.basis_extend(V, 4, 0, W, 0.0, 0.0, np.zeros((4, 2)), np.zeros((2, 2)), np.zeros(2))
     line = np.zeros(100)

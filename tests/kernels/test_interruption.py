@@ -13,7 +13,7 @@ import pytest
 import nnla
 from nnla.errors import NNLAError, OptionError, TimeLimitError
 from nnla.kernels import native
-from nnla.kernels.basis import combine, extend, products, project, transposed
+from nnla.kernels.basis import combine, extend, products, project, squares, transposed
 from nnla.kernels.cholesky import Cholesky, level_structure
 from nnla.kernels.interruption import check, remaining, time_limit
 from nnla.kernels.reordering import locality, permute, reverse_cuthill_mckee
@@ -153,6 +153,7 @@ def long_calls():
         "projection": lambda: project(V, W, np.zeros_like(W)),
         "combination": lambda: combine(V[:16], np.eye(16), V[:16]),
         "step of Lanczos": lambda: extend(V, 16, 0, W.copy(), 0.0, 1e-15),
+        "norms": lambda: squares(V),
         "transpose of a block": lambda: transposed(W),
         "dot": lambda: native.dot(np.ones(10**6), np.ones(10**6)),
         "system": lambda: system.product(sliced=True),
@@ -193,6 +194,7 @@ CALLS = [
     "projection",
     "combination",
     "step of Lanczos",
+    "norms",
     "transpose of a block",
     "dot",
 ]

@@ -55,10 +55,11 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("describe_csr", *matrix)
     yield free("may_have_null_vectors", *matrix)
 
-    V = np.eye(12, N)
-    yield free("basis_products", V, block.T.copy(), np.zeros((12, 3)))
-    yield free("basis_subtract", V, np.ones((12, 3)), block.T.copy())
+    V, W0 = np.eye(12, N), block.T.copy()
+    yield free("basis_products", V, W0, np.zeros((12, 3)))
+    yield free("basis_subtract", V, np.ones((12, 3)), W0)
     yield free("basis_combine", V, np.ones((12, 2)), np.zeros((2, N)))
+    yield free("basis_squares", W0, np.ones(3), W0[::-1].copy(), np.zeros(3))
     yield free("transpose", block, np.zeros((3, N)))
 
     def extend(V: Any, W: Any, H: Any, L: Any, before: Any) -> None:

@@ -271,9 +271,9 @@ def measures(native, A, rng):
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
 
 
-@exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "transpose")
+@exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "basis_squares", "transpose")
 def basis(native, A, rng):
-    from nnla.kernels.basis import combine, extend, products, project, transposed
+    from nnla.kernels.basis import combine, extend, products, project, squares, transposed
 
     n = A.shape[0]
     for b, m in itertools.product((1, 2, 3, 4, 5, 8), (0, 1, 2, 7, 14, 29)):
@@ -283,6 +283,7 @@ def basis(native, A, rng):
         V[:m] = np.linalg.qr(rng.standard_normal((n, m)))[0].T
         W = rng.standard_normal((b, n))
         assert np.allclose(products(V, W), V @ W.T)
+        assert np.allclose(squares(W, np.arange(b) + 0.0, 2 * W), ((1 - 2 * np.arange(b)) ** 2 * squares(W).T))
         X = W.copy()
         assert np.allclose(X + project(V[:m], X, X).T @ V[:m], W)
         done = extend(V, m, m // 2, W.copy(), 0.0, 1e-15)

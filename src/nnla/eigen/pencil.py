@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from nnla.errors import NotPositiveDefiniteError
+from nnla.eigen.ritz import RitzPairs, rayleigh_ritz
 from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator
 
 __all__ = ["Pencil", "RitzPairs", "times"]
-
-
-class RitzPairs(NamedTuple):
-    """Pairs as rows: values (j,), vectors (j, n), ||A v - lambda M v|| / ||v|| (j,), and ||M v|| / ||v|| (j,)."""
-
-    values: np.ndarray
-    vectors: np.ndarray
-    residuals: np.ndarray
-    sizes: np.ndarray
-
-    def take(self, places: np.ndarray) -> RitzPairs:
-        """Some of them, in that order."""
-        return RitzPairs(self.values[places], self.vectors[places], self.residuals[places], self.sizes[places])
 
 
 def times(op: Operator, V: np.ndarray) -> np.ndarray:
@@ -60,25 +45,5 @@ class Pencil:
 
         Cost: 2 j products with A and 3 j with M, some 8 n j^2 operations.
         """
-        V = np.ascontiguousarray((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)
-        Q = V
-        for _ in range(2):  # the second time for orthogonality to working precision
-            MQ = self.times_mass(Q)
-            gram = Q.T @ MQ
-            d, U = np.linalg.eigh((gram + gram.T) / 2)
-            if not d[-1] > 0 or d[0] < -1e-8 * d[-1]:
-                raise NotPositiveDefiniteError(
-                    "M is not positive definite: x' M x <= 0 was met; an indefinite M may stand in A's place"
-                )
-            kept = d > 1e-13 * d[-1]
-            Q = Q @ (U[:, kept] / np.sqrt(d[kept]))
-            if d[0] > 0.01 * d[-1]:
-                break
-        AQ = times(self.A, Q)
-        H = Q.T @ AQ
-        w, S = np.linalg.eigh((H + H.T) / 2)
-        V = np.ascontiguousarray(Q @ S)
-        AV, MV = times(self.A, V), self.times_mass(V)  # anew: a combination of products is not quite the product
-        lengths = np.linalg.norm(V, axis=0)
-        residuals = np.linalg.norm(AV - MV * w, axis=0) / lengths
-        return RitzPairs(w, np.ascontiguousarray(V.T), residuals, np.linalg.norm(MV, axis=0) / lengths)
+        M = self.M
+        return rayleigh_ritz(lambda V: times(self.A, V), None if M is None else lambda V: times(M, V), rows)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnla.kernels import native
 
-__all__ = ["Extension", "combine", "extend", "products", "project", "transposed"]
+__all__ = ["Extension", "combine", "extend", "products", "project", "squares", "transposed"]
 
 _WIDEST = 8  # vectors of a native block
 
@@ -43,7 +43,7 @@ def products(V: np.ndarray, W: np.ndarray) -> np.ndarray:
     >>> products(np.array([[1.0, 0.0], [1.0, 1.0]]), np.array([[2.0, 3.0]])).tolist()
     [[2.0], [5.0]]
     """
-    if native is None or not 0 < W.shape[0] <= _WIDEST:
+    if native is None:
         return V @ W.T
     H = np.empty((V.shape[0], W.shape[0]))
     native.basis_products(V, W, H)
@@ -64,7 +64,7 @@ def project(V: np.ndarray, W: np.ndarray, Z: np.ndarray) -> np.ndarray:
     ([[2.0]], [[0.0, 3.0]])
     """
     H = products(V, Z)
-    if native is None or not 0 < W.shape[0] <= _WIDEST:
+    if native is None:
         W -= H.T @ V
     else:
         native.basis_subtract(V, H, W)
@@ -135,6 +135,24 @@ def extend(V: np.ndarray, end: int, low: int, W: np.ndarray, scale: float, negli
     if state == 2:
         before[:] = np.nan
     return Extension(H, L if state == 0 else None, before)
+
+
+def squares(X: np.ndarray, factors: np.ndarray | None = None, Y: np.ndarray | None = None) -> np.ndarray:
+    """Squared norms of the rows of X, or of X less ``factors`` times those of Y.
+
+    Cost: X and Y read once.
+
+    Examples
+    --------
+    >>> squares(np.array([[3.0, 4.0]]), np.array([1.0]), np.array([[0.0, 4.0]])).tolist()
+    [9.0]
+    """
+    if native is None:
+        R = X if factors is None else X - factors[:, None] * Y
+        return np.einsum("ij,ij->i", R, R)
+    out = np.empty(X.shape[0])
+    native.basis_squares(X, np.zeros(X.shape[0]) if factors is None else factors, X if Y is None else Y, out)
+    return out
 
 
 def transposed(X: np.ndarray) -> np.ndarray:
