@@ -18,7 +18,7 @@ _GROUP = 8  # vectors that A is applied to together: more would take memory, few
 
 
 class RitzPairs(NamedTuple):
-    """Pairs as rows: values (j,), vectors (j, n), ||A v - lambda M v|| / ||v|| (j,), and ||M v|| / ||v|| (j,)."""
+    """Pairs as rows: values (j,), vectors (j, n), ||A v - lambda M v|| / ||v|| (j,), and v'Mv / v'v (j,)."""
 
     values: np.ndarray
     vectors: np.ndarray
@@ -71,14 +71,13 @@ def rayleigh_ritz(A: Apply, M: Apply | None, rows: np.ndarray) -> RitzPairs:
     H = _form(A, Q)
     w, S = np.linalg.eigh((H + H.T) / 2)
     V = combine(Q, S, Q)
-    lengths, residuals, sizes = squares(V), np.empty(w.size), np.empty(w.size)
+    lengths, residuals = squares(V), np.empty(w.size)
     for i, X in _groups(V):  # products anew: a combination of products is not quite the product
         places = slice(i, i + X.shape[0])
         columns = transposed(X)
         R, MX = transposed(A(columns)), X if M is None else transposed(M(columns))
-        sizes[places] = lengths[places] if M is None else squares(MX)
         residuals[places] = squares(R, w[places], MX)
-    return RitzPairs(w, V, np.sqrt(residuals / lengths), np.sqrt(sizes / lengths))
+    return RitzPairs(w, V, np.sqrt(residuals / lengths), 1.0 / lengths)
 
 
 def _groups(V: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

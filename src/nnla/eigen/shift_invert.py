@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from nnla.eigen.counting import Selection, count_missing
 from nnla.eigen.iteration import RESOLVED, multiply
-from nnla.eigen.rayleigh_ritz import RitzPairs, rayleigh_ritz
+from nnla.eigen.ritz import RitzPairs, rayleigh_ritz
 from nnla.eigen.shifted import Shifted
 from nnla.eigen.shifts import Ends, Inverse, beside, better_shift, beyond, first_shift, near_sigma
 from nnla.eigen.state import Job, Meter
@@ -217,10 +218,17 @@ class _Search:
         if start is not None and start.shape[0] > block:
             # a subspace that nearly holds what is wanted: its mixtures do, and leave the degree of the space high
             start = self.rng.standard_normal((block, start.shape[0])) @ start
-        mass = None if self.M is None else self._mass_times
+        mass = self._mass_or_none
         self._full = False  # a restart comes before the next filling
         apply = self._apply if block > 1 else lambda v: self._apply(v[:, None])[:, 0]
         return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=mass, key=self._key)
+
+    @property
+    def _mass_or_none(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        return None if self.M is None else self._mass_times
+
+    def _times(self, V: np.ndarray) -> np.ndarray:
+        return multiply(self.A, V)
 
     def _mass_times(self, V: np.ndarray) -> np.ndarray:
         assert self.M is not None
@@ -303,7 +311,7 @@ class _Search:
         job.solves += self.space.steps
         if found is None or self.stagnated:
             return None
-        return rayleigh_ritz(self.A, self.M, np.concatenate([known.vectors, found.vectors]))
+        return rayleigh_ritz(self._times, self._mass_or_none, np.concatenate([known.vectors, found.vectors]))
 
     def _fill(self, wanted: int, history: list[float]) -> RitzPairs | None:
         """One filling, or less of it; the wanted pairs if they have converged."""
@@ -337,9 +345,9 @@ class _Search:
         V = np.ascontiguousarray(pairs.vectors.T)
         rows = self.inverse.solve(V if self.M is None else self._mass_times(V)).T
         self.job.solves += V.shape[1]
-        better = (
-            rayleigh_ritz(self.A, self.M, rows) if np.all(np.isfinite(rows)) and np.all(rows.any(axis=1)) else pairs
-        )
+        if not np.all(np.isfinite(rows)) or not np.all(rows.any(axis=1)):
+            return pairs
+        better = rayleigh_ritz(self._times, self._mass_or_none, rows)
         return better if better.values.size == pairs.values.size else pairs
 
     def _estimates(self, wanted: int) -> np.ndarray:
@@ -378,4 +386,4 @@ class _Search:
             rows = space.images(count) / space.theta[:count, None]
         if not np.all(np.isfinite(rows)):
             rows = space.vectors(count)
-        return rayleigh_ritz(self.A, self.M, rows)
+        return rayleigh_ritz(self._times, self._mass_or_none, rows)
