@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from nnla.eigen.factorised import DENSE_LIMIT
+from nnla.eigen.dense import DENSE_LIMIT
 from nnla.eigen.pencil import Pencil
 from nnla.errors import NotPositiveDefiniteError, OptionError
 
