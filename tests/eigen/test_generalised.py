@@ -117,7 +117,7 @@ def test_by_factorisation(which, sigma, mode, with_mass):
 
 
 @pytest.mark.parametrize("which", ["SA", "LA", "LM", "BE"])
-@pytest.mark.parametrize("sigma", [0.31, -0.5])
+@pytest.mark.parametrize("sigma", [0.31, -45.0])
 def test_buckling_by_factorisation(which, sigma):
     K, mass = rod(300)
     G = sp.csr_array(mass - 0.4 * sp.eye_array(300))  # indefinite
@@ -223,7 +223,9 @@ def test_a_singular_mass_matrix_with_a_shift(n):
     S = sp.csr_array(sp.diags_array(free) @ M @ sp.diags_array(free))  # some unknowns have no mass
     # eliminated by hand
     D, keep = K.toarray(), free > 0
-    reduced = D[np.ix_(keep, keep)] - D[np.ix_(keep, ~keep)] @ np.linalg.solve(D[np.ix_(~keep, ~keep)], D[np.ix_(~keep, keep)])
+    reduced = D[np.ix_(keep, keep)] - D[np.ix_(keep, ~keep)] @ np.linalg.solve(
+        D[np.ix_(~keep, ~keep)], D[np.ix_(~keep, keep)]
+    )
     w = scipy.linalg.eigh(reduced, S.toarray()[np.ix_(keep, keep)], eigvals_only=True)
     for sigma in (0.0, 0.6):
         answer = nnla.eigsh(K, 4, M=S, sigma=sigma, return_report=True)
@@ -282,7 +284,9 @@ def test_any_units(n, a, m):
     for sigma, mode in ((None, "normal"), (0.5, "normal"), (0.5, "buckling"), (0.5, "cayley")):
         given = None if sigma is None else sigma * unit
         found, V, report = nnla.eigsh(K * a, 3, M=M * m, sigma=given, mode=mode, return_report=True)
-        np.testing.assert_allclose(found, expected(w, 3, "SA" if sigma is None else "LM", sigma, mode) * unit, rtol=1e-7)
+        np.testing.assert_allclose(
+            found, expected(w, 3, "SA" if sigma is None else "LM", sigma, mode) * unit, rtol=1e-7
+        )
         inner = K if mode == "buckling" else M
         scaled = V * np.sqrt(a if mode == "buckling" else m)
         np.testing.assert_allclose(scaled.T @ (inner @ scaled), np.eye(3), atol=1e-7)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import eigh
 
-from nnla.eigen.answer import Pairs, meets
+from nnla.eigen.answer import Pairs
 from nnla.eigen.iteration import multiply
 from nnla.eigen.near import near, nothing_to_invert
 from nnla.eigen.one_end import one_end
@@ -22,9 +22,9 @@ from nnla.errors import OptionError
 if TYPE_CHECKING:
     from nnla.eigen.options import Options
 
-__all__ = ["at_ends", "joined"]
+__all__ = ["at_ends", "joined", "merged"]
 
-_SHARED = 1e-10  # inner product of vectors from the two ends that are not orthogonal
+_SHARED = 1e-9  # inner product of vectors from two searches that are not orthogonal
 _UNSEEN = math.log(1e-10)  # probability, as a logarithm, that a run from a random vector misses an eigenvalue
 
 
@@ -51,7 +51,7 @@ def at_ends(
             jobs.reverse()
     found: list[Pairs] = []
     for job in jobs[:]:
-        if found and largest and seen is not None and meets(jobs[0], found[0]):
+        if found and seen is not None:
             least = float(np.abs(found[0][0]).min())
             if _none_beyond(seen, least if job.which == "LA" else -least):
                 jobs.remove(job)
@@ -59,7 +59,7 @@ def at_ends(
         found.append(_at_one(pencil, job, options, start, rng))
     if len(found) == 1:
         return found[0]
-    return _merged(pencil, found)
+    return merged(pencil, found)
 
 
 def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
@@ -120,15 +120,17 @@ def joined(jobs: list[Job], k: int) -> Job:
     )
 
 
-def _merged(pencil: Pencil, found: list[Pairs]) -> Pairs:
-    """The wanted ones of the pairs from the two ends, with orthonormal vectors."""
+def merged(pencil: Pencil, found: list[Pairs]) -> Pairs:
+    """The wanted ones of the pairs from several searches, with orthonormal vectors."""
     x = np.concatenate([pairs[0] for pairs in found])
     V = np.concatenate([pairs[1] for pairs in found], axis=1)
     residuals = np.concatenate([pairs[2] for pairs in found])
-    left, right = found[0][1], found[1][1]
-    if np.abs(left.T @ pencil.mass_times(right)).max(initial=0.0) > _SHARED:
-        # an eigenvalue reaches from one end to the other: each search has taken vectors of its own
-        x, V, residuals = _rayleigh_ritz(pencil, V)
+    chosen = pencil.wanted.choose(x)
+    W = np.ascontiguousarray(V[:, chosen])
+    if np.abs(W.T @ pencil.mass_times(W) - np.eye(chosen.size)).max(initial=0.0) <= _SHARED:
+        return x[chosen], W, residuals[chosen]
+    # an eigenvalue reaches from one end to the other: each search has taken vectors of its own
+    x, V, residuals = _rayleigh_ritz(pencil, V)
     chosen = pencil.wanted.choose(x)
     return x[chosen], np.ascontiguousarray(V[:, chosen]), residuals[chosen]
 

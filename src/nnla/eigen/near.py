@@ -21,7 +21,7 @@ from nnla.operators.operator import Operator
 if TYPE_CHECKING:
     from nnla.eigen.options import Options
 
-__all__ = ["by_lapack", "can_invert", "near", "nothing_to_invert", "spectral_range", "spectral_size"]
+__all__ = ["by_lapack", "can_invert", "is_short", "near", "nothing_to_invert", "spectral_range", "spectral_size"]
 
 _RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did
 _AGREE = 1e-3  # of the user's inverse with what it has to be on the vectors found
@@ -89,12 +89,12 @@ def near(
 ) -> Pairs | None:
     """The pairs that a job is after, next to a shift or, with ``look`` None, at its end of the spectrum of a pencil.
 
-    None where there is nothing to invert with.
+    None where there is nothing to invert with; see `is_short` for fewer than k.
 
     Raises
     ------
     OptionError
-        Fewer eigenvalues than k lie on that side of the shift; ``OPinv`` is the inverse of something else.
+        ``OPinv`` is the inverse of something else.
     NotPositiveDefiniteError
         The mass matrix is not what is needed.
     """
@@ -113,13 +113,19 @@ def near(
     if pairs is not None:
         if pencil.solve is not None:
             _check_inverse(pencil, job, pairs)
-        pairs = _chosen(wanted, look, job, pairs)
-        if meets(job, pairs):
+        chosen = wanted.choose(pairs[0])
+        job.k, pairs = wanted.k, (pairs[0][chosen], pairs[1][:, chosen], pairs[2][chosen])
+        if meets(job, pairs) or is_short(job, pairs):
             return pairs
     if options.method != "auto" or op.n > _RESCUE_ROWS:
         return pairs
     job.fallback = "dense: " + ("nothing could be factored" if pairs is None else "direct has not done")
     return by_lapack(pencil, wanted, job, rng)
+
+
+def is_short(job: Job, pairs: Pairs) -> bool:
+    """Whether these are all the eigenvalues that lie on the wanted side of a shift, and fewer than k."""
+    return job.verified and pairs[0].size < job.k
 
 
 def _check_mass(pencil: Pencil, wanted: Wanted) -> None:
@@ -140,19 +146,6 @@ def _refuse_infinite(wanted: Wanted) -> None:
             f"{what} among those furthest from the others, which={wanted.which!r}; pass sigma= and ask for those "
             "nearest to it"
         )
-
-
-def _chosen(wanted: Wanted, look: Near | None, job: Job, pairs: Pairs) -> Pairs:
-    """The wanted of the pairs found."""
-    x, V, residuals = pairs
-    if look is not None and job.verified and x.size < wanted.k:
-        raise OptionError(
-            f"only {x.size} eigenvalues lie on that side of sigma; ask for no more, k={x.size}, or for which='LM', "
-            "those nearest to it"
-        )
-    chosen = wanted.choose(x)
-    job.k = wanted.k
-    return x[chosen], V[:, chosen], residuals[chosen]
 
 
 def _check_inverse(pencil: Pencil, job: Job, pairs: Pairs) -> None:

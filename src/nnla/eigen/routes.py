@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from nnla.eigen.answer import Pairs
-from nnla.eigen.ends import at_ends, joined
+from nnla.eigen.definiteness import Definiteness, definiteness
+from nnla.eigen.ends import at_ends, joined, merged
 from nnla.eigen.iteration import multiply
-from nnla.eigen.near import by_lapack, near, nothing_to_invert, spectral_range
+from nnla.eigen.near import by_lapack, is_short, near, nothing_to_invert, spectral_range
 from nnla.eigen.one_end import one_end
 from nnla.eigen.options import Options
 from nnla.eigen.pencil import Pencil
@@ -65,6 +66,18 @@ def wanted_pairs(pencil: Pencil, options: Options, start: np.ndarray | None, sta
         return joined(jobs, wanted.k), pairs
     job = begin(wanted.which, look.count)
     pairs = near(pencil, look, job, options, start, rng)
+    if pairs is not None and is_short(job, pairs):
+        # 1 / (x - shift) goes on through zero, with those furthest from the shift on its other side
+        above = int(np.count_nonzero(pairs[0] > look.shift))
+        rest = Ends(max(look.above - above, 0), max(look.below - (pairs[0].size - above), 0))
+        if pencil.mass is not None and definiteness(pencil.mass) is Definiteness.SINGULAR:
+            raise OptionError(
+                f"only {pairs[0].size} of the eigenvalues asked for are finite: M is singular; ask for no more, "
+                f"k={pairs[0].size}, or for which='LM'"
+            )
+        jobs = [begin(which, count) for which, count in (("SA", rest.low), ("LA", rest.high)) if count]
+        further = [at_ends(pencil, rest, [other], options, start, rng) for other in jobs]
+        return joined([job, *jobs], wanted.k), merged(pencil, [pairs, *further])
     if pairs is not None:
         return job, pairs
     which = _only_side(pencil, look, rng)
