@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def matrix(tmp_path):
 
 
 def run(*args):
-    return CliRunner().invoke(cli, args)
+    return CliRunner().invoke(cli, [str(arg) for arg in args])
 
 
 def test_a_table_for_people(matrix):
@@ -54,7 +55,10 @@ def test_exit_codes(matrix, tmp_path):
     assert run("eig", matrix, "-k", "3", "--method", "plain", "--maxiter", "1").exit_code == 1
     for bad in (
         ("eig", matrix, "-k", "4000"),
-        ("eig", matrix, "--which", "LM"),
+        ("eig", matrix, "--which", "smallest"),
+        ("eig", matrix, "--mode", "buckling"),
+        ("eig", matrix, "--sigma", "nan"),
+        ("eig", matrix, "--mass", str(tmp_path / "none.mtx")),
         ("eig", matrix, "--method", "magic"),
         ("eig", str(tmp_path / "none.mtx")),
         ("eig", matrix, "--out", str(tmp_path / "V.txt")),
@@ -71,3 +75,54 @@ def test_an_indefinite_matrix_is_fine_and_an_unsymmetric_one_is_not(tmp_path):
     assert json.loads(run("eig", str(path), "-k", "2", "--json").stdout)["eigenvalues"] == pytest.approx([-2.0, 0.0])
     scipy.io.mmwrite(path, np.array([[1.0, 2.0], [0.0, 1.0]]))
     assert run("eig", str(path), "-k", "1").exit_code == 2
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    path = tmp_path / "nodes.txt"
+    np.savetxt(path, np.stack(np.indices((20, 20)), axis=-1).reshape(-1, 2))
+    return str(path)
+
+
+def test_pictures(matrix, nodes, tmp_path):
+    pytest.importorskip("matplotlib")
+    plot, modes = tmp_path / "s.png", tmp_path / "m.svg"
+    result = run("eig", matrix, "-k", "4", "--plot", plot, "--modes", modes, "--coordinates", nodes, "--json")
+    assert result.exit_code == 0
+    data = json.loads(result.stdout)
+    assert (data["plot"], data["modes"]) == (str(plot), str(modes))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in modes.read_bytes()
+    assert str(plot) in run("eig", matrix, "-k", "1", "--plot", plot).stdout
+
+
+def test_pictures_that_cannot_be_drawn_are_refused_before_any_work(matrix, nodes, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed before the options were checked")
+
+    monkeypatch.setattr("nnla.eigen.eigsh", never)
+    few, square, picture = tmp_path / "few.npy", tmp_path / "square.npy", str(tmp_path / "m.png")
+    np.save(few, np.ones((399, 2)))
+    np.save(square, np.ones((3, 3)))
+    for bad in (
+        ("--modes", picture),
+        ("--coordinates", nodes),
+        ("--modes", picture, "--coordinates", str(few)),
+        ("--modes", str(tmp_path / "m.txt"), "--coordinates", nodes),
+        ("--modes", picture, "--plot", picture, "--coordinates", nodes),
+        ("--plot", str(tmp_path / "none" / "s.png")),
+        ("--mass", str(few)),
+        ("--mass", str(square)),
+    ):
+        result = run("eig", matrix, *bad)
+        assert result.exit_code == 2, bad
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith("nnla: error: ")
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_pictures_without_matplotlib(matrix, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run("eig", matrix, "--plot", str(tmp_path / "s.png"))
+    assert result.exit_code == 2
+    assert "nnla[plot]" in result.stderr
