@@ -44,7 +44,12 @@ _VECTORS, _PICTURES = (".npy", ".mtx"), (".png", ".svg", ".pdf")
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the filter (default 21).")
 @click.option("--engine", metavar="FILE", help="Weights that `nnla train` wrote, instead of the shipped ones.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
-@click.option("--compare", "comparing", is_flag=True, help="Also run the other methods and SciPy's, and show a table.")
+@click.option(
+    "--compare",
+    "comparing",
+    is_flag=True,
+    help="Also run the other methods, SciPy's, and PyAMG, PRIMME, SLEPc if installed.",
+)
 @click.option("--plot", metavar="FILE", help="Draw the eigenvalues to this .png, .svg or .pdf file.")
 @click.option("--modes", metavar="FILE", help="Draw the eigenvectors to this .png, .svg or .pdf file.")
 @click.option(
@@ -93,8 +98,9 @@ def eig(
     from nnla.problems import read_matrix, write_vector_atomic
 
     A = read_matrix(matrix)
-    problem = _problem(A.shape[0], sigma, mass, which, mode)
-    points = None if coordinates is None else _points(coordinates, A.shape[0])
+    n = A.indptr.size - 1
+    problem = _problem(n, sigma, mass, which, mode)
+    points = None if coordinates is None else _points(coordinates, n)
     options: dict[str, Any] = problem | {"tol": tol, "ncv": ncv, "seed": seed}
     own: dict[str, Any] = {"method": method, "degree": degree, "maxiter": maxiter}
     if engine is not None:
@@ -159,11 +165,10 @@ def _problem(n: int, sigma: float | None, mass: str | None, which: str | None, m
         raise OptionError(f"--sigma must be a finite number, got {sigma}")
     given: dict[str, Any] = {"sigma": sigma, "which": which, "mode": mode}
     if mass is not None:
-        given["M"] = read_matrix(mass)
-        if given["M"].shape[0] != n:
-            raise ShapeError(
-                f"{mass}: M is {' x '.join(map(str, given['M'].shape))}, A is {n} x {n}; give one as large"
-            )
+        M = read_matrix(mass)
+        if M.indptr.size != n + 1:
+            raise ShapeError(f"{mass}: M has {M.indptr.size - 1} rows, A has {n}; give matrices of one size")
+        given["M"] = M
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -222,17 +227,22 @@ def _show_report(matrix: str, report: Any, files: dict[str, str | None]) -> None
 def _show_comparison(rows: list[Any]) -> None:
     say()
     show_table(
-        ("method", "converged", "residual", "restarts", "products", "Gflop orth.", "seconds", "note"),
+        ("method", "converged", "missing", "residual", "tol", "restarts", "products", "solves", "CPU s", "note"),
         [
             (
-                row.method, "yes" if row.converged else "no", number(row.residual), number(row.restarts),
-                number(row.products),
-                "" if row.orthogonalisation_flops is None else number(row.orthogonalisation_flops / 1e9),
-                number(row.seconds), row.note,
+                row.method, "yes" if row.converged else "no", number(row.missing),
+                "" if math.isnan(row.residual) else f"{row.residual:.1e}",
+                "" if math.isnan(row.asked) else f"{row.asked:.0e}", number(row.restarts), number(row.products),
+                number(row.solves), number(row.cpu), row.note,
             )
             for row in rows
         ],
+        strong="auto",
     )  # fmt: skip
+    say(
+        "missing: eigenvalues that a row lacks, copies counted, of the best answer, which is complete where a note says"
+    )
+    say("counted. residual: ||Av - lv|| / ||A||, by one judge. tol: what was asked for. solves: or preconditionings.")
 
 
 COMMANDS = (eig,)

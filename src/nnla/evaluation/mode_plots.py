@@ -251,9 +251,9 @@ def _lines(axis: Any, places: np.ndarray, edges: np.ndarray, values: np.ndarray 
 
 def _dot_size(flat: np.ndarray, points: np.ndarray) -> float:
     """Area of a dot, in square points of print, as wide as a node's distance from its neighbours."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    apart = cKDTree(points).query(points[:: -(-len(points) // 500)], k=2)[0][:, 1] if len(points) > 1 else np.ones(1)
+    apart = KDTree(points).query(points[:: -(-len(points) // 500)], k=2)[0][:, 1] if len(points) > 1 else np.ones(1)
     wide = float(np.ptp(flat, axis=0).max()) or 1.0
     return float(np.clip(72 * _WIDTH * np.median(apart) / wide, 1.5, 12.0)) ** 2
 
