@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.eigen.missing import best_known, count_missing, ranks
+from nnla.eigen.missing import best_known, count_missing
+from nnla.eigen.wanted import Wanted
 
 
 def test_copies_are_counted():
@@ -18,35 +19,35 @@ def test_copies_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("which", "sigma", "mode"),
+    "question",
     [
-        ("SA", None, "normal"),
-        ("LA", None, "normal"),
-        ("LM", None, "normal"),
-        ("SM", None, "normal"),
-        ("BE", None, "normal"),
-        ("LM", 0.3, "normal"),
-        ("SM", 0.3, "normal"),
-        ("LM", 0.3, "buckling"),
-        ("LM", 0.3, "cayley"),
+        ("SA",), ("LA",), ("LM",), ("SM",), ("BE",), ("LM", 0.3), ("SM", 0.3), ("SA", 0.3), ("LA", 0.3), ("BE", 0.3),
+        ("LM", 0.3, "buckling"), ("LM", 0.3, "cayley"),
     ],
-)
-def test_the_complete_answer_is_the_best(which, sigma, mode):
+)  # fmt: skip
+def test_the_best_of_all_answers(question):
     rng = np.random.default_rng(0)
-    spectrum = np.repeat(rng.standard_normal(12), 2)  # every eigenvalue twice
-    k = 6
-    if which == "BE":
-        ordered = np.sort(spectrum)
-        complete, lacking = np.r_[ordered[:3], ordered[-3:]], np.r_[ordered[:3], ordered[-4:-1]]
-    else:
-        order = np.argsort(ranks(spectrum, which, sigma, mode), kind="stable")
-        complete, lacking = spectrum[order[:k]], spectrum[np.r_[order[: k - 1], order[k + 1]]]
-    noise = 1e-12 * rng.standard_normal(k)
-    for answers in ([lacking, complete], [complete, lacking], [complete, complete + noise, lacking]):
-        np.testing.assert_allclose(best_known(answers, k, which, sigma, mode), np.sort(complete), atol=1e-10)
-    assert count_missing(lacking, complete, 1e-6) == 1
+    spectrum = np.repeat(np.sort(rng.standard_normal(12)), 2)  # every eigenvalue twice
+    which, *shift = question
+    wanted = Wanted(which, 6, *shift)
+    complete = spectrum[wanted.choose(1 / spectrum if wanted.exchanged else spectrum)]
+    values, copies = np.unique(complete, return_counts=True)
+    assert np.any(copies == 2)
+    for value in values[copies == 2]:
+        rest = np.delete(spectrum, np.flatnonzero(spectrum == value)[0])  # what one sees who misses a copy
+        lacking = rest[wanted.choose(1 / rest if wanted.exchanged else rest)]
+        assert count_missing(lacking, complete, 1e-6) == 1
+        noise = 1e-12 * rng.standard_normal(6)
+        for answers in ([lacking, complete], [complete, lacking], [complete, complete + noise, lacking]):
+            np.testing.assert_allclose(best_known(answers, wanted, 1e-9), np.sort(complete), atol=1e-10)
 
 
 def test_neighbours_on_both_sides_at_the_same_distance_are_two():
     left_first, right_first = np.array([0.5 - 1e-14, 1.5]), np.array([0.5, 1.5 - 1e-14])
-    assert best_known([left_first, right_first], 2, "LM", 1.0).tolist() == left_first.tolist()
+    found = best_known([left_first, right_first], Wanted("LM", 2, 1.0), 1e-9)
+    np.testing.assert_allclose(found, [0.5, 1.5])
+
+
+def test_no_answer_or_too_few_values():
+    assert best_known([np.empty(0)], Wanted("SA", 2), 0.0).size == 0
+    assert best_known([np.array([3.0]), np.array([1.0])], Wanted("SA", 3), 0.0).tolist() == [1.0, 3.0]

@@ -19,7 +19,8 @@ from nnla.eigen.missing import best_known, count_missing
 from nnla.eigen.peer_packages import package_peers
 from nnla.eigen.peers import Answer, Question, Watch, refuse_dear, scipy_peers
 from nnla.eigen.solver import eigsh
-from nnla.errors import NNLAError
+from nnla.eigen.wanted import Wanted
+from nnla.errors import NNLAError, OptionError
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.operator import Operator, as_operator
 
@@ -43,7 +44,9 @@ _FIRST = PEERS[:2]  # in the table: what people call
 _AT_MOST = 400  # fillings of the subspace
 _LARGEST_DIRECT = 2_000_000  # unknowns
 _SECONDS = 30.0  # that another solver may always take
-_SAME = 1e-6  # of the largest wanted eigenvalue: two that are nearer are the same
+_SAME = 1e-5  # of what the wanted eigenvalues differ by: two that are nearer are the same
+_TOLD = 1e-5  # of the largest wanted eigenvalue: residuals that tell it from zero
+_ROUNDING = 1e-13  # of the norm
 _ORTHOGONAL = 1e-6
 
 
@@ -147,32 +150,28 @@ def compare_eigensolvers(
     """
     op = as_operator(A, definite=False)
     M = None if M is None else csr_array(M, dtype=np.float64)
-    ends = which or ("SA" if sigma is None else "LM")
-    own, others, total = _names(op, M, ends, sigma, methods)
-    extra: dict[str, Any] = {"maxiter": _AT_MOST, "tol": tol, "ncv": ncv, "seed": seed} | options
-    extra |= _given(M, sigma, which, mode)
+    wanted = Wanted(which or ("SA" if sigma is None else "LM"), k, sigma, mode)
+    own, others, total = _names(op, M, wanted, methods)
+    extra: dict[str, Any] = {"M": M, "sigma": sigma, "which": which, "mode": mode, "tol": tol, "ncv": ncv, "seed": seed}
+    extra |= {"maxiter": _AT_MOST} | options
     runs: list[_Run] = []
     for done, name in enumerate(own):
         if progress is not None:
             progress(name, done, total)
         runs.append(_ours(op, M, k, name, extra | _OWN[name]))
+    unlisted = [_ours(op, M, k, "auto", extra | _OWN["auto"])] if others and _reference(runs) is None else []
     if others:
-        known = _reference(runs)
-        if known is None:
-            known = _ours(op, M, k, "auto", extra | _OWN["auto"])
-        q = _question(op, M, k, ends, sigma, mode, tol, ncv, seed, patience, [*runs, known])
+        q = _question(op, M, wanted, tol, ncv, seed, patience, runs + unlisted)
         peers = scipy_peers(q) | package_peers(q)
         for done, name in enumerate(others):
             if progress is not None:
                 progress(name, len(own) + done, total)
             if name in peers:
                 runs.append(_theirs(q, name, peers[name]))
-        known_values = [known.w]
-    else:
-        known_values = []
-    good = known_values + [run.w for run in runs if run.row.converged and run.w.size == k]
-    reference = best_known(good, k, ends, sigma, mode) if good else None
-    rows = [_judged(run, reference) for run in runs]
+    good = [run for run in runs + unlisted if run.trusted]
+    within = max((run.within for run in good), default=0.0)
+    reference = best_known([run.w for run in good], wanted, within) if good else np.empty(0)
+    rows = [_judged(run, reference, within) if reference.size == k else run.row for run in runs]
     return sorted(rows, key=lambda row: _FIRST.index(row.method) if row.method in _FIRST else len(_FIRST))
 
 
@@ -181,24 +180,32 @@ class _Run:
     row: EigenRow
     w: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     norm: float = math.nan
+    mass_norm: float = 1.0
     verified: bool = False
 
+    @property
+    def trusted(self) -> bool:
+        """Whether the values are eigenvalues, told from zero, and not only within a tolerance that is larger."""
+        scale = float(np.abs(self.w).max(initial=0.0)) * self.mass_norm
+        return self.row.converged and self.row.residual * self.norm <= max(_TOLD * scale, _ROUNDING * self.norm)
 
-def _names(
-    op: Operator, M: Any, which: str, sigma: float | None, methods: Sequence[str] | None
-) -> tuple[list[str], list[str], int]:
+    @property
+    def within(self) -> float:
+        """Distance of two values that are the same: small beside what the wanted ones differ by, and not rounding."""
+        spread, largest = float(np.ptp(self.w)), float(np.abs(self.w).max())
+        return max(_SAME * spread, _SAME**2 * largest, _ROUNDING * self.norm / self.mass_norm)
+
+
+def _names(op: Operator, M: Any, wanted: Wanted, methods: Sequence[str] | None) -> tuple[list[str], list[str], int]:
     """Rows of ours and of others, and how many in all."""
-    simple = M is None and sigma is None and which in ("SA", "LA")
+    simple = M is None and wanted.sigma is None and wanted.which in ("SA", "LA")
     names = [*(_OWN if simple else _ANY_PROBLEM), *PEERS] if methods is None else list(methods)
+    unknown = [name for name in names if name not in _OWN and name not in PEERS]
+    if unknown:
+        raise OptionError(f"methods: there is no row {unknown[0]!r}; use some of {', '.join([*_OWN, *PEERS])}")
     entries = op.csr is not None and op.n <= _LARGEST_DIRECT
     own = [name for name in names if name in _OWN and (name != "direct" or entries)]
     return own, [name for name in names if name in PEERS], len(names)
-
-
-def _given(M: Any, sigma: float | None, which: str | None, mode: str) -> dict[str, Any]:
-    """The keywords of `nnla.eigsh` that say something."""
-    found: dict[str, Any] = {"M": M, "sigma": sigma, "which": which, "mode": None if mode == "normal" else mode}
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _reference(runs: list[_Run]) -> _Run | None:
@@ -216,12 +223,13 @@ def _ours(op: Operator, M: Any, k: int, name: str, options: dict[str, Any]) -> _
     note = report.fallback or ("" if report.verified else "not verified")
     if report.count_at is not None and report.verified:
         note = "; ".join(text for text in (note, "counted by inertia") if text)
-    residual, orthogonal = _judge(op, M, w, V, report.norm)
+    mass_norm = report.mass_norm or 1.0
+    residual, orthogonal = _judge(op, M, w, V, report.norm, mass_norm, report.mode)
     row = EigenRow(
         name, report.converged and orthogonal, residual, report.restarts, report.products,
         report.orthogonalisation_flops, report.seconds["total"], note, cpu, report.tol, None, report.solves or None,
     )  # fmt: skip
-    return _Run(row, w, report.norm, report.verified)
+    return _Run(row, w, report.norm, mass_norm, report.verified)
 
 
 def _theirs(q: Question, name: str, solve: Callable[[Watch], Answer]) -> _Run:
@@ -242,28 +250,32 @@ def _theirs(q: Question, name: str, solve: Callable[[Watch], Answer]) -> _Run:
     seconds, cpu, products = time.perf_counter() - clock, time.process_time() - used, q.op.products - before
     order = np.argsort(answer.w)
     w, V = answer.w[order], answer.V[:, order]
-    residual, orthogonal = _judge(q.op, q.M, w, V, q.norm)
+    residual, orthogonal = _judge(q.op, q.M, w, V, q.norm, q.mass_norm, q.mode)
     good = residual <= 1.5 * q.tol and orthogonal and w.size == q.k
     note = f"tol {answer.note}" + ("" if orthogonal else "; the vectors are not orthogonal")
     note += "" if w.size == q.k else f"; {w.size} pairs only"
     row = EigenRow(name, good, residual, None, products, None, seconds, note, cpu, answer.asked, None, answer.solves)
-    return _Run(row, w, q.norm)
+    return _Run(row, w, q.norm, q.mass_norm)
 
 
-def _judge(op: Operator, M: Any, w: np.ndarray, V: Any, norm: float) -> tuple[float, bool]:
-    """The largest residual by ||A|| ||v||, and whether the vectors are orthonormal in the product of M."""
+def _judge(op: Operator, M: Any, w: np.ndarray, V: Any, norm: float, mass_norm: float, mode: str) -> tuple[float, bool]:
+    """The largest residual by (||A|| + |lambda| ||M||) ||v||, and whether the vectors are orthonormal as they should.
+
+    Without M its part of the scale is left out, as `nnla.eigsh` does.
+    """
     V = np.asarray(V, dtype=np.float64)
     if V.shape[1] == 0 or not np.isfinite(V).all():
         return math.nan, False
+    AV = np.stack([multiply(op, np.ascontiguousarray(v)) for v in V.T], axis=1)
     MV = V if M is None else M @ V
-    scale = np.sqrt(np.abs(np.einsum("ij,ij->j", V, MV))) + np.finfo(np.float64).tiny
-    gram = (V.T @ MV) / np.outer(scale, scale)
-    residuals = [
-        _length(multiply(op, np.ascontiguousarray(v)) - x * u) / _length(v)
-        for x, v, u in zip(w, V.T, MV.T, strict=True)
-    ]
-    orthogonal = bool(np.abs(gram - np.eye(len(w))).max() <= _ORTHOGONAL)
-    return max(residuals) / norm if norm else max(residuals), orthogonal
+    lengths = np.array([_length(v) for v in V.T])
+    residuals = np.array([_length(r) for r in (AV - w * MV).T]) / lengths
+    scale = norm + (0.0 if M is None else np.abs(w) * mass_norm)
+    # with unit vectors, as M may be in any unit
+    inner = (V / lengths).T @ ((AV if mode == "buckling" else MV) / lengths)
+    sizes = np.sqrt(np.abs(np.diag(inner))) + np.finfo(np.float64).tiny
+    orthogonal = bool(np.abs(inner / np.outer(sizes, sizes) - np.eye(len(w))).max() <= _ORTHOGONAL)
+    return float((residuals / scale if norm else residuals).max()), orthogonal
 
 
 def _length(v: np.ndarray) -> float:
@@ -273,22 +285,32 @@ def _length(v: np.ndarray) -> float:
 
 
 def _question(
-    op: Operator, M: Any, k: int, which: str, sigma: float | None, mode: str, tol: float, ncv: int | None, seed: int,
-    patience: float, runs: list[_Run],
-) -> Question:  # fmt: skip
+    op: Operator, M: Any, wanted: Wanted, tol: float, ncv: int | None, seed: int, patience: float, runs: list[_Run]
+) -> Question:
     known = _reference(runs)
     w = known.w if known is not None else np.empty(0)
     norm = known.norm if known is not None else math.nan
     if not norm > 0:
         norm = float(np.abs(arpack(_plain(op), k=1, which="LM", return_eigenvectors=False)[0])) or 1.0
-    size = float(np.abs(w).max(initial=0.0))
-    shift, definite = _shift(op, M, which, sigma, w, norm, patience)
-    most = max([1000, *(run.row.products for run in runs)])
-    seconds = max([_SECONDS, *(patience * run.row.seconds for run in runs)])
+    shift, definite = _shift(op, M, wanted, w, norm, patience)
     return Question(
-        op, M, k, which, sigma, mode, tol, norm, size, ncv, seed, shift, definite and mode == "normal",
-        patience * most, seconds,
-    )  # fmt: skip
+        op=op,
+        M=M,
+        k=wanted.k,
+        which=wanted.which,
+        sigma=wanted.sigma,
+        mode=wanted.mode,
+        tol=tol,
+        norm=norm,
+        mass_norm=known.mass_norm if known is not None else 1.0,
+        size=float(np.abs(w).max(initial=0.0)),
+        ncv=ncv,
+        seed=seed,
+        shift=shift,
+        definite=definite,
+        products=patience * max([1000, *(run.row.products for run in runs)]),
+        seconds=max([_SECONDS, *(patience * run.row.seconds for run in runs)]),
+    )
 
 
 def _plain(op: Operator) -> Any:
@@ -299,21 +321,23 @@ def _plain(op: Operator) -> Any:
 
 
 def _shift(
-    op: Operator, M: Any, which: str, sigma: float | None, w: np.ndarray, norm: float, patience: float
+    op: Operator, M: Any, wanted: Wanted, w: np.ndarray, norm: float, patience: float
 ) -> tuple[float | None, bool]:
     """Where others may shift and invert, and whether the matrix is definite there and the wanted end next to it."""
     if op.csr is None:
-        return sigma, False
-    if sigma is not None:
-        return sigma, which == "LM" and _definite(op, M, sigma, patience)
-    if which != "SA":
         return None, False
-    if w.size and w[0] < -1e-10 * norm:
-        return None, False  # indefinite: nobody knows a shift beforehand
-    if (not w.size or w[0] > 1e-12 * norm) and _definite(op, M, 0.0, patience):
-        return 0.0, True
-    below = -0.05 * float(w[-1] - w[0]) if w.size > 1 else 0.0
-    below = min(below, -1e-8 * norm)
+    if wanted.sigma is not None:
+        next_to = wanted.mode == "normal" and wanted.which in ("LM", "LA")
+        return wanted.sigma, next_to and _definite(op, M, wanted.sigma, patience)
+    if wanted.which not in ("SA", "SM") or not w.size:
+        return None, False
+    if np.abs(w).min() > 1e-12 * norm:
+        definite = w[0] > 0 and _definite(op, M, 0.0, patience)
+        # that of an indefinite matrix lies inside; nobody knows one below it beforehand
+        return (0.0, definite) if definite or wanted.which == "SM" else (None, False)
+    if w[0] < -1e-10 * norm:
+        return None, False
+    below = min(-0.05 * float(np.ptp(w)), -1e-8 * norm)
     return (below, True) if _definite(op, M, below, patience) else (None, False)
 
 
@@ -331,13 +355,10 @@ def _definite(op: Operator, M: Any, shift: float, patience: float) -> bool:
     return True
 
 
-def _judged(run: _Run, reference: np.ndarray | None) -> EigenRow:
+def _judged(run: _Run, reference: np.ndarray, within: float) -> EigenRow:
     """The row with what it lacks of the best answer."""
-    row = run.row
-    if reference is None or not run.w.size:
-        return row
-    within = _SAME * float(np.abs(reference).max(initial=0.0))
+    if not run.w.size:
+        return run.row
     missing = count_missing(run.w, reference, within)
-    if missing == 0 or row.converged:
-        return dataclasses.replace(row, missing=missing)
-    return row
+    # what has not converged may lack nothing but digits
+    return dataclasses.replace(run.row, missing=missing) if missing == 0 or run.row.converged else run.row

@@ -16,16 +16,16 @@ __all__ = ["package_peers"]
 def package_peers(q: Question) -> dict[str, Callable[[Watch], Answer]]:
     """What is installed, by name; empty without the packages."""
     found: dict[str, Callable[[Watch], Answer]] = {}
-    if q.mode != "normal":
-        return found
-    if (q.sigma is not None or q.which in ("SA", "LA", "LM", "SM")) and installed("primme"):
+    nearest = q.sigma is not None and (q.which == "LM" or q.definite) and q.mode == "normal"
+    ends = q.sigma is None and q.which in ("SA", "LA", "LM", "SM")
+    if (nearest or ends) and installed("primme"):
         found["primme"] = lambda watch: _primme(q, watch, amg=False)
         if q.definite and installed("pyamg"):
             found["primme, amg"] = lambda watch: _primme(q, watch, amg=True)
-    if q.op.csr is not None and _slepc_started():
-        if q.sigma is None and q.which in ("SA", "LA", "LM"):
+    if (nearest or ends) and q.op.csr is not None and _slepc_started():
+        if ends and q.which != "SM":
             found["slepc"] = lambda watch: _slepc(q, watch, invert=False)
-        if q.shift is not None and (q.sigma is None or q.which == "LM"):
+        if q.shift is not None:
             found["slepc sigma"] = lambda watch: _slepc(q, watch, invert=True)
     return found
 
@@ -35,10 +35,10 @@ def _primme(q: Question, watch: Watch, *, amg: bool) -> Answer:
     import primme  # pyright: ignore[reportMissingImports]
 
     target: dict[str, Any] = {"which": q.which}
-    if q.sigma is not None:
-        # next to a shift below the spectrum lie the smallest, which it finds without going inside
-        nearest = {"which": "SA"} if q.definite else {"which": "SM", "sigma": q.sigma}
-        target = nearest if q.which == "LM" else {"which": "LM", "sigma": q.sigma}
+    if q.definite:
+        target = {"which": "SA"}  # next to a shift below the spectrum lie the smallest
+    elif q.sigma is not None:
+        target = {"which": "SM", "sigma": q.sigma}
     options: dict[str, Any] = {"OPinv": watch.solver(multigrid(q))} if amg else {}
     if q.M is not None:
         options["M"] = csc_array(q.M)

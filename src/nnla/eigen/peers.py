@@ -55,7 +55,7 @@ class Question:
     M : sparse mass matrix, or None
     k, which, sigma, mode : as of `nnla.eigsh`
     tol : asked of those whose tolerance is ours: residuals of ``tol norm``
-    norm : of A
+    norm, mass_norm : of A and of M (1 without)
     size : of the largest wanted eigenvalue in magnitude, about
     ncv : vectors of the subspace, or None
     seed : of random start vectors
@@ -72,6 +72,7 @@ class Question:
     mode: str
     tol: float
     norm: float
+    mass_norm: float
     size: float
     ncv: int | None
     seed: int
@@ -219,7 +220,7 @@ def scipy_peers(q: Question) -> dict[str, Callable[[Watch], Answer]]:
         found["arpack"] = lambda watch: _arpack(q, watch, q.tol)
         same = min(q.tol * q.norm / max(q.size, 1e-300), 1e-2)
         found["arpack, same residual"] = lambda watch: _arpack(q, watch, same)
-    if q.mode == "normal" and (q.definite or (q.sigma is None and q.which in ("SA", "LA"))):
+    if q.definite or (q.sigma is None and q.which in ("SA", "LA")):
         if q.definite and installed("pyamg"):
             found["lobpcg, amg"] = lambda watch: _lobpcg(q, watch, amg=True)
         found["lobpcg"] = lambda watch: _lobpcg(q, watch, amg=False)
