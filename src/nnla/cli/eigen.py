@@ -186,10 +186,12 @@ def _points(coordinates: str, n: int) -> Any:
 
 
 def _show_eigenvalues(w: Any, report: Any, *, frequencies: bool) -> None:
-    header = ["", "eigenvalue", "||Av - lv|| / ||A||"]
+    mass = report.mass_norm
+    header = ["", "eigenvalue", "||Av - lv|| / ||A||" if mass is None else "||Av - lMv|| / (||A|| + |l| ||M||)"]
+    scales = [report.norm + abs(value) * (mass or 0.0) for value in w]
     rows = [
-        [str(j + 1), f"{value:.12g}", number(residual / report.norm if report.norm else 0.0)]
-        for j, (value, residual) in enumerate(zip(w, report.residuals, strict=True))
+        [str(j + 1), f"{value:.12g}", number(residual / scale if scale else 0.0)]
+        for j, (value, residual, scale) in enumerate(zip(w, report.residuals, scales, strict=True))
     ]
     if frequencies:
         header.insert(2, "sqrt(l) / 2 pi")
@@ -204,6 +206,7 @@ def _show_report(matrix: str, report: Any, files: dict[str, str | None]) -> None
         [
             ("matrix", f"{matrix}, n = {report.n}" + (f", nnz = {report.nnz}" if report.nnz is not None else "")),
             ("mass", files["mass"] or ""),
+            ("wanted", _wanted(report)),
             ("status", f"{report.status}" + (": others may be missing" if report.status == "unverified" else "")),
             ("method", report.method + (f", degree {report.degree}" if report.degree is not None else "")),
             ("reason", report.chosen_because if report.predicted_seconds else ""),
@@ -217,11 +220,24 @@ def _show_report(matrix: str, report: Any, files: dict[str, str | None]) -> None
                 if report.count_at is not None
                 else "",
             ),
-            ("solves", f"{report.solves} with A - ({report.shift:.6g}) I" if report.shift is not None else ""),
+            (
+                "solves",
+                f"{report.solves} with A - ({report.shift:.6g}) {'I' if report.mass_norm is None else 'M'}"
+                if report.shift is not None and report.solves
+                else "",
+            ),
             ("seconds", f"{report.seconds['total']:.3g}"),
             ("wrote", ", ".join(files[key] or "" for key in ("out", "plot", "modes") if files[key])),
         ]
     )
+
+
+def _wanted(report: Any) -> str:
+    """What was asked for, where it is not the smallest."""
+    if report.sigma is None:
+        return "" if report.which == "SA" else report.which
+    mode = "" if report.mode == "normal" else f", {report.mode}"
+    return f"{report.which}, shift {report.sigma:.6g}{mode}"
 
 
 def _show_comparison(rows: list[Any]) -> None:
@@ -239,10 +255,8 @@ def _show_comparison(rows: list[Any]) -> None:
         ],
         strong="auto",
     )  # fmt: skip
-    say(
-        "missing: eigenvalues that a row lacks, copies counted, of the best answer, which is complete where a note says"
-    )
-    say("counted. residual: ||Av - lv|| / ||A||, by one judge. tol: what was asked for. solves: or preconditionings.")
+    say("missing: eigenvalues that another row holds and this one lacks, copies counted.")
+    say("residual: ||Av - lv|| / ||A||, by one judge. tol: what was asked for. solves: or preconditionings.")
 
 
 COMMANDS = (eig,)

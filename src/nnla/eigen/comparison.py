@@ -18,6 +18,7 @@ from nnla.eigen.iteration import multiply
 from nnla.eigen.missing import best_known, count_missing
 from nnla.eigen.peer_packages import package_peers
 from nnla.eigen.peers import Answer, Question, Watch, refuse_dear, scipy_peers
+from nnla.eigen.pencil import mass_operator
 from nnla.eigen.solver import eigsh
 from nnla.eigen.wanted import Wanted
 from nnla.errors import NNLAError, OptionError
@@ -123,6 +124,10 @@ def compare_eigensolvers(
         for, or for the smallest eigenvalues of a definite matrix 0, of a singular one a little less. Rows that need a
         package that is not installed (PyAMG, PRIMME, slepc4py), entries, or a definite matrix are left out.
 
+    Raises
+    ------
+    What `nnla.eigsh` raises; OptionError for a row that does not exist.
+
     Notes
     -----
     Tolerances do not mean the same everywhere: SciPy's is relative to the eigenvalue, after the transformation if
@@ -149,11 +154,12 @@ def compare_eigensolvers(
     [('scipy sigma', True, 0), ('direct', True, 0)]
     """
     op = as_operator(A, definite=False)
-    M = None if M is None else csr_array(M, dtype=np.float64)
+    mass = None if M is None else mass_operator(M, op.n)
+    M = None if mass is None else mass.csr
     wanted = Wanted(which or ("SA" if sigma is None else "LM"), k, sigma, mode)
-    own, others, total = _names(op, M, wanted, methods)
-    extra: dict[str, Any] = {"M": M, "sigma": sigma, "which": which, "mode": mode, "tol": tol, "ncv": ncv, "seed": seed}
-    extra |= {"maxiter": _AT_MOST} | options
+    own, others, total = _names(op, mass, wanted, methods)
+    extra = {"M": mass if M is None else M, "sigma": sigma, "which": which, "mode": mode}
+    extra |= {"tol": tol, "ncv": ncv, "seed": seed, "maxiter": _AT_MOST} | options
     runs: list[_Run] = []
     for done, name in enumerate(own):
         if progress is not None:
@@ -196,16 +202,19 @@ class _Run:
         return max(_SAME * spread, _SAME**2 * largest, _ROUNDING * self.norm / self.mass_norm)
 
 
-def _names(op: Operator, M: Any, wanted: Wanted, methods: Sequence[str] | None) -> tuple[list[str], list[str], int]:
+def _names(
+    op: Operator, mass: Operator | None, wanted: Wanted, methods: Sequence[str] | None
+) -> tuple[list[str], list[str], int]:
     """Rows of ours and of others, and how many in all."""
-    simple = M is None and wanted.sigma is None and wanted.which in ("SA", "LA")
+    simple = mass is None and wanted.sigma is None and wanted.which in ("SA", "LA")
     names = [*(_OWN if simple else _ANY_PROBLEM), *PEERS] if methods is None else list(methods)
     unknown = [name for name in names if name not in _OWN and name not in PEERS]
     if unknown:
         raise OptionError(f"methods: there is no row {unknown[0]!r}; use some of {', '.join([*_OWN, *PEERS])}")
     entries = op.csr is not None and op.n <= _LARGEST_DIRECT
     own = [name for name in names if name in _OWN and (name != "direct" or entries)]
-    return own, [name for name in names if name in PEERS], len(names)
+    others = [name for name in names if name in PEERS and (mass is None or mass.csr is not None)]
+    return own, others, len(names)
 
 
 def _reference(runs: list[_Run]) -> _Run | None:
@@ -218,6 +227,8 @@ def _ours(op: Operator, M: Any, k: int, name: str, options: dict[str, Any]) -> _
     try:
         w, V, report = eigsh(op, k, return_report=True, **options)
     except NNLAError as error:
+        if name == "auto":  # which takes everything that makes sense
+            raise
         return _Run(EigenRow(name, False, math.nan, None, 0, None, time.perf_counter() - clock, str(error)))
     cpu = time.process_time() - used
     note = report.fallback or ("" if report.verified else "not verified")

@@ -98,18 +98,22 @@ def _title(name: str, r: EigenReport) -> str:
 
 def _eigenvalues(axis: Any, w: np.ndarray, r: EigenReport) -> None:
     """Their numbers from below over lambda, with shifts and what was counted."""
-    residuals = np.asarray(r.residuals)
+    # with a mass matrix they are no bounds of the errors
+    residuals = np.asarray(r.residuals) if r.mass_norm is None else np.zeros(w.size)
     span = float(np.ptp(w)) or float(np.abs(w).max()) or 1.0
-    near = [s for s in r.shifts if w[0] - _REACH * span <= s <= w[-1] + _REACH * span]
+    near = [s for s in _all_shifts(r) if w[0] - _REACH * span <= s <= w[-1] + _REACH * span]
     log = bool(w[0] > 0 and w[-1] > _DECADES * w[0] and all(s > 0 for s in near))
     if log:
         axis.set_xscale("log")
     number = np.arange(1, w.size + 1)
-    good = residuals <= _bound(w, r)
+    good = _good(w, r)
     low = np.minimum(residuals, 0.99 * w) if log else residuals  # a bar that reaches zero leaves the axis
     axis.errorbar(w, number, xerr=[low, residuals], fmt="none", ecolor=_GREY, elinewidth=1.2, capsize=2.5, zorder=3)
     size = 6 if w.size <= 40 else 3
-    for chosen, fill, label in ((good, "black", "eigenvalue ± residual"), (~good, "white", "above the tolerance")):
+    for chosen, fill, label in (
+        (good, "black", "eigenvalue" + (" ± residual" if r.mass_norm is None else "")),
+        (~good, "white", "above the tolerance"),
+    ):
         if chosen.any():
             dots = {"color": "black", "mfc": fill, "markersize": size, "zorder": 4}
             axis.plot(w[chosen], number[chosen], "o", label=label, **dots)
@@ -129,16 +133,21 @@ def _eigenvalues(axis: Any, w: np.ndarray, r: EigenReport) -> None:
     axis.legend(fontsize=8, loc="lower right", framealpha=0.95)
 
 
+def _all_shifts(r: EigenReport) -> list[float]:
+    """The shift asked for, and those that were factored with."""
+    return list(dict.fromkeys(s for s in (r.sigma, *r.shifts, r.shift) if s is not None))
+
+
 def _shifts(axis: Any, near: list[float], r: EigenReport) -> None:
-    """The shift as a line, those given up as dotted ones; what lies too far away as a line of the legend."""
-    if r.shift is None:
+    """The shift as a line, others as dotted ones; what lies too far away as a line of the legend."""
+    main = r.shift if r.shift is not None else r.sigma
+    if main is None:
         return
-    others = [s for s in near if s != r.shift]
-    for j, s in enumerate(others):
-        axis.axvline(s, color=_GREY, linestyle=":", linewidth=1.3, label="" if j else "shift tried before")
-    text = f"shift {r.shift:.6g}"
-    if r.shift in near:
-        axis.axvline(r.shift, color=_SHIFT, linestyle="--", linewidth=1.8, label=text)
+    for j, s in enumerate(s for s in near if s != main):
+        axis.axvline(s, color=_GREY, linestyle=":", linewidth=1.3, label="" if j else "another shift")
+    text = f"shift {main:.6g}"
+    if main in near:
+        axis.axvline(main, color=_SHIFT, linestyle="--", linewidth=1.8, label=text)
     else:
         axis.plot([], [], color=_SHIFT, linestyle="--", linewidth=1.8, label=f"{text}, outside of the picture")
 
@@ -146,6 +155,9 @@ def _shifts(axis: Any, near: list[float], r: EigenReport) -> None:
 def _counted(axis: Any, r: EigenReport) -> None:
     """The side of the axis on which the inertia of a factor has counted all eigenvalues."""
     assert r.count_at is not None
+    if r.sigma is not None or r.which not in ("SA", "LA"):  # the count is of neighbours, not of a side
+        axis.plot([], [], color=_FAINT, linewidth=7, label=f"{r.count_below} counted by inertia")
+        return
     left, right = axis.get_xlim()
     side = (left, r.count_at) if r.which == "SA" else (r.count_at, right)
     where = "below" if r.which == "SA" else "above"
@@ -154,15 +166,19 @@ def _counted(axis: Any, r: EigenReport) -> None:
     axis.set_xlim(left, right)
 
 
-def _bound(w: np.ndarray, r: EigenReport) -> float:
-    """The tolerance as a residual norm; where every pair was accepted, at least what they have."""
-    bound = r.tol * r.norm
-    return max(bound, max(r.residuals)) if r.converged_pairs == w.size else bound
+def _scale(w: np.ndarray, r: EigenReport) -> np.ndarray:
+    """What the tolerance of each pair is relative to."""
+    scale = r.norm + np.abs(w) * (r.mass_norm or 0.0)
+    return np.where(scale > 0, scale, 1.0)
+
+
+def _good(w: np.ndarray, r: EigenReport) -> np.ndarray:
+    """Which pairs were accepted."""
+    return np.full(w.size, True) if r.converged_pairs == w.size else np.asarray(r.residuals) <= r.tol * _scale(w, r)
 
 
 def _residuals(axis: Any, w: np.ndarray, r: EigenReport) -> None:
-    scale = r.norm or 1.0
-    values = np.asarray(r.residuals) / scale
+    values = np.asarray(r.residuals) / _scale(w, r)
     floor = 1e-17
     axis.vlines(w, floor, np.maximum(values, floor), color="0.6", linewidth=1.2)
     axis.plot(w, np.maximum(values, floor), "o", color="black", markersize=4)
@@ -170,7 +186,7 @@ def _residuals(axis: Any, w: np.ndarray, r: EigenReport) -> None:
     axis.set_yscale("log")
     axis.set_ylim(0.1 * max(min(float(values.min()), 1e-15), floor), 30 * max(float(values.max()), r.tol))
     axis.set_xlabel("eigenvalue")
-    axis.set_ylabel("||A v - λ v|| / ||A||")
+    axis.set_ylabel("||A v - λ v|| / ||A||" if r.mass_norm is None else "||A v - λ M v|| / (||A|| + |λ| ||M||)")
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, loc="upper right", framealpha=0.95)
 
