@@ -11,10 +11,11 @@ import numpy as np
 
 from nnla.eigen.answer import Pairs, converged, meets
 from nnla.eigen.auto import before_probe, predict
-from nnla.eigen.factorised import solve_dense, solve_inverse
+from nnla.eigen.dense import solve_dense
 from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
+from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter
 from nnla.eigen.thick_restart import ThickRestart
@@ -44,8 +45,6 @@ def one_end(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gen
 
     Cost: as in `nnla.eigsh`.
     """
-    if start is not None and start.ndim == 2:
-        start = (start / np.linalg.norm(start, axis=0)).sum(axis=1)
     pairs = _pairs(op, job, start, rng)
     if not meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
         pairs = _rescue(op, job, pairs, rng)
@@ -63,10 +62,12 @@ def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gene
         job.norm = float(np.abs(ends.theta[[0, -1]]).max())
         return _dense(op, job)
     if job.method == "direct":
-        pairs = solve_inverse(op, job, start, rng)
+        pairs = near_shift(op, job, rng, start)
         if pairs is not None:
             return pairs
         job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
+    if start is not None and start.ndim == 2:
+        start = (start / np.linalg.norm(start, axis=0)).sum(axis=1)
     return _iterate(op, job, start, rng)
 
 
@@ -90,7 +91,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
         why = "not converged" if not converged(job, pairs) else "perhaps not complete"
         job.stagnated = job.verified = False
         job.count_below = job.count_at = None
-        other = _dense(op, job) if method == "dense" else solve_inverse(op, job, None, rng)
+        other = _dense(op, job) if method == "dense" else near_shift(op, job, rng, None)
         if other is None:
             continue
         job.fallback = f"{method}: {job.method} was {why}"
@@ -169,7 +170,7 @@ def _iterate(
     if job.method == "dense":
         return _dense(op, job)
     if job.method == "direct":
-        outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
+        outcome = near_shift(op, job, rng, search.space.kept_vectors(job.k).sum(axis=0))
         if outcome is not None:
             return outcome
         job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
@@ -237,7 +238,7 @@ def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) 
         spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
         # a factorisation works in the cache, and takes less time for its operations
         if factor < max(spent, 1e7):
-            shifted = Shifted(op.csr, -job.orientation, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
+            shifted = Shifted(op.csr, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
     return conclude(op, job, search, shifted, rng)
 
 

@@ -91,6 +91,10 @@ class Meter:
         """Record one filling of a subspace, without a search."""
         self._record(self._role, 1, space.steps, space.work, ())
 
+    def end_solves(self, restarts: int, steps: int, flops: float, history: list[float]) -> None:
+        """Record fillings of a subspace of an inverse."""
+        self._record(self._role, restarts, steps, flops, tuple(history))
+
     def _record(self, role: str, restarts: int, steps: int, flops: float, history: tuple[float, ...]) -> None:
         seconds = time.perf_counter() - self._clock
         self._job.phases.append(EigenPhase(role, seconds, restarts, steps, flops, history))
