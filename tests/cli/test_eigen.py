@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.io
+import scipy.linalg
 from click.testing import CliRunner
 
 import nnla
@@ -126,3 +127,63 @@ def test_pictures_without_matplotlib(matrix, tmp_path, monkeypatch):
     result = run("eig", matrix, "--plot", str(tmp_path / "s.png"))
     assert result.exit_code == 2
     assert "nnla[plot]" in result.stderr
+
+
+@pytest.fixture
+def vibration(tmp_path):
+    """Files of K, M and the nodes of a small membrane."""
+    mesh = nnla.problems.delaunay_mesh(60)
+    matrices = {
+        "K": nnla.problems.p1_stiffness(mesh.points, mesh.triangles),
+        "M": nnla.problems.p1_mass(mesh.points, mesh.triangles),
+    }
+    for name, A in matrices.items():
+        scipy.io.mmwrite(tmp_path / f"{name}.mtx", A.tocoo(), symmetry="symmetric", precision=17)
+    np.save(tmp_path / "nodes.npy", mesh.points)
+    w = scipy.linalg.eigh(matrices["K"].toarray(), matrices["M"].toarray(), eigvals_only=True)
+    return tmp_path / "K.mtx", tmp_path / "M.mtx", tmp_path / "nodes.npy", w
+
+
+def test_mass_and_shift(vibration, tmp_path):
+    K, M, nodes, w = vibration
+    data = json.loads(run("eig", K, "--mass", M, "-k", "4", "--json").stdout)
+    np.testing.assert_allclose(data["eigenvalues"], w[:4], rtol=1e-8, atol=1e-8)
+    assert data["mass"] == str(M)
+    shown = run("eig", K, "--mass", M, "-k", "3", "--sigma", "50").stdout
+    assert "LM, shift 50" in shown
+    assert "sqrt(l) / 2 pi" in shown
+    data = json.loads(run("eig", K, "--mass", M, "-k", "3", "--sigma", "50", "--json").stdout)
+    nearest = w[np.sort(np.argsort(np.abs(w - 50))[:3])]
+    np.testing.assert_allclose(data["eigenvalues"], nearest, rtol=1e-8)
+    pytest.importorskip("matplotlib")
+    pictures = tmp_path / "s.png", tmp_path / "m.png"
+    options = ("--plot", pictures[0], "--modes", pictures[1], "--coordinates", nodes)
+    assert run("eig", K, "--mass", M, "-k", "3", *options).exit_code == 0
+    assert all(path.stat().st_size > 1000 for path in pictures)
+
+
+def test_which_and_mode(matrix, vibration):
+    w = np.linalg.eigvalsh(nnla.problems.poisson2d(20).toarray())
+    data = json.loads(run("eig", matrix, "--which", "BE", "-k", "3", "--json").stdout)
+    np.testing.assert_allclose(data["eigenvalues"], w[[0, -2, -1]], rtol=1e-9)
+    K, M, _, w = vibration
+    # the mass matrix, which is definite, in the part of the stiffness of a buckling problem
+    data = json.loads(run("eig", M, "--mass", K, "--mode", "buckling", "--sigma", "0.02", "-k", "2", "--json").stdout)
+    x = 1 / w[1:]
+    wanted = np.argsort(np.abs(x / (x - 0.02)))[-2:]
+    np.testing.assert_allclose(data["eigenvalues"], np.sort(x[wanted]), rtol=1e-8)
+
+
+def test_what_does_not_go_together_is_one_line(matrix, vibration):
+    K, M, *_ = vibration
+    for bad in (
+        (matrix, "--sigma", "1", "--method", "plain"),
+        (matrix, "--sigma", "1", "--degree", "5"),
+        (matrix, "--mass", M),
+        (K, "--mass", K, "--sigma", "1"),
+        (K, "--mass", M, "--mode", "cayley", "--sigma", "0"),
+    ):
+        result = run("eig", *bad, "-k", "2")
+        assert result.exit_code == 2, bad
+        assert result.stderr.count("\n") == 1
+    assert run("eig", K, "--mass", M, "--compare", "-k", "2").exit_code == 0

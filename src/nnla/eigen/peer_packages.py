@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from nnla.eigen.peers import Answer, OutOfPatienceError, Question, Watch, installed, multigrid, refuse_dear
+from nnla.eigen.peers import Answer, OutOfPatienceError, Question, Watch, installed, multigrid, refuse_dear, relative
 
 __all__ = ["package_peers"]
 
@@ -48,7 +48,7 @@ def _primme(q: Question, watch: Watch, *, amg: bool) -> Answer:
     w, V = primme.eigsh(
         watch.operator(), k=q.k, tol=q.tol, v0=rng.standard_normal((q.op.n, 1)), **target, **options
     )  # fmt: skip
-    return Answer(np.asarray(w), np.asarray(V), q.tol, "of ||A||", watch.solves if amg else None)
+    return Answer(np.asarray(w), np.asarray(V), q.tol, relative(q), watch.solves if amg else None)
 
 
 def _slepc_started() -> bool:
@@ -115,5 +115,5 @@ def _slepc(q: Question, watch: Watch, *, invert: bool) -> Answer:
         value = solver.getEigenpair(j, v)
         pairs.append((value.real, v.getArray().copy()))
     pairs.sort(key=lambda pair: pair[0])
-    note = "of ||A||" + (f"; sigma = {q.shift:.6g}" if invert else "")
+    note = relative(q) + (f"; sigma = {q.shift:.6g}" if invert else "")
     return Answer(np.array([x for x, _ in pairs]), np.stack([y for _, y in pairs], axis=1), q.tol, note)

@@ -32,6 +32,7 @@ __all__ = [
     "installed",
     "multigrid",
     "refuse_dear",
+    "relative",
     "scipy_peers",
 ]
 
@@ -200,6 +201,11 @@ def installed(module: str) -> bool:
     return True
 
 
+def relative(q: Question) -> str:
+    """What a tolerance relative to ||A|| means where vectors are scaled with M."""
+    return "of ||A||" + ("" if q.M is None else ", vectors of M-norm 1")
+
+
 def multigrid(q: Question) -> Callable[[np.ndarray], np.ndarray]:
     """A V-cycle of PyAMG's smoothed aggregation for A - shift M, with its defaults."""
     from pyamg import smoothed_aggregation_solver
@@ -295,4 +301,4 @@ def _lobpcg(q: Question, watch: Watch, *, amg: bool) -> Answer:
         watch.operator(), _start(q, q.k), B=mass, M=precondition, largest=q.sigma is None and q.which == "LA",
         tol=q.tol * q.norm, maxiter=int(min(max(q.products // q.k, 1), 1e6)),
     )  # fmt: skip
-    return Answer(np.asarray(w), np.asarray(V), q.tol, "of ||A||", watch.solves if amg else None)
+    return Answer(np.asarray(w), np.asarray(V), q.tol, relative(q), watch.solves if amg else None)
