@@ -16,6 +16,9 @@ __all__ = ["multiplets", "plot_eigenvalues"]
 
 _GREY, _FAINT, _SHIFT = "#666666", "#E4E4E4", "#D55E00"  # the last of Okabe and Ito's palette
 _CLOSE = 1e-6  # of what is drawn: eigenvalues that no picture can tell from each other
+_ONE = (
+    1e-9  # of the largest: eigenvalues that are a single multiple one, drawn on an axis that has a width all the same
+)
 _REACH = 1.5  # times the spread of the eigenvalues: shifts further away are named, not drawn
 _DECADES = 1e3  # between the first and the last eigenvalue: from there on the axis is logarithmic
 
@@ -100,7 +103,10 @@ def _eigenvalues(axis: Any, w: np.ndarray, r: EigenReport) -> None:
     """Their numbers from below over lambda, with shifts and what was counted."""
     # with a mass matrix they are no bounds of the errors
     residuals = np.asarray(r.residuals) if r.mass_norm is None else np.zeros(w.size)
-    span = float(np.ptp(w)) or float(np.abs(w).max()) or 1.0
+    span, largest = float(np.ptp(w)), float(np.abs(w).max())
+    one_value = span <= _ONE * largest
+    if one_value:
+        span = 0.1 * largest or 1.0
     near = [s for s in _all_shifts(r) if w[0] - _REACH * span <= s <= w[-1] + _REACH * span]
     log = bool(w[0] > 0 and w[-1] > _DECADES * w[0] and all(s > 0 for s in near))
     if log:
@@ -124,6 +130,8 @@ def _eigenvalues(axis: Any, w: np.ndarray, r: EigenReport) -> None:
         )  # fmt: skip
     _shifts(axis, near, r)
     axis.margins(x=0.06, y=0.08)
+    if one_value:
+        axis.set_xlim(min([w[0], *near]) - span, max([w[-1], *near]) + span)
     if r.count_at is not None:
         _counted(axis, r)
     axis.set_ylabel("number, increasing")
