@@ -196,6 +196,7 @@ def cholesky(native, A, rng):
     signed = native.Cholesky(A.indptr, A.indices)
     assert signed.factor(-A.data, True) == -1
     assert signed.negative == A.shape[0]
+    assert 0.99 < signed.growth() < 1.01
     signed.solve(np.ones(A.shape[0]))
 
 
