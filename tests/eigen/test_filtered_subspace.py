@@ -77,7 +77,7 @@ def test_the_filter_is_the_chebyshev_polynomial(kind, degree, sign):
     X = np.random.default_rng(0).standard_normal((5, op.n))
     cut, far = w[30], w[-1] + 0.1
     scale = np.linspace(0.5, 1.5, 5)
-    out = blocks.filtered(X, scale, filter_coefficients(degree, 5), (cut, far), np.empty_like(X))
+    out = blocks.filtered(X, scale, filter_coefficients(degree, 5), (cut, far), np.empty_like(X), single=blocks.single)
     assert op.products - before == 5 * degree
     s = ((cut + far) - 2 * w) / (far - cut)
     T = np.where(s > 1, np.cosh(degree * np.arccosh(np.maximum(s, 1))), np.cos(degree * np.arccos(np.clip(s, -1, 1))))
@@ -124,10 +124,10 @@ def test_the_basis_stays_orthonormal_and_drops_what_is_dependent():
     W[4] = 0.0
     assert basis.extend(W.copy()) == 4
     assert basis.extend(W.copy()) == 0
-    close = basis.pairs(4)[0] + 1e-9 * rng.standard_normal((4, op.n))
+    close = basis.pairs(0, 4)[0] + 1e-9 * rng.standard_normal((4, op.n))
     assert basis.extend(close) == 4
     assert basis.extend(1e-100 * rng.standard_normal((12, op.n))) == 12
-    X, _, R, residuals = basis.pairs(20)
+    X, _, R, residuals = basis.pairs(0, 20)
     assert np.abs(X @ X.T - np.eye(20)).max() < 1e-13
     assert np.abs(R - (X @ A - basis.theta[:, None] * X)).max() < 1e-12 * norm_of(A)
     assert np.allclose(residuals, np.linalg.norm(R, axis=1))

@@ -26,7 +26,7 @@ class BlockProducts:
     Attributes
     ----------
     native : whether the kernels do the work
-    single : whether filters run in float32
+    single : whether filters may run in float32
 
     Notes
     -----
@@ -53,7 +53,14 @@ class BlockProducts:
         return out
 
     def filtered(
-        self, R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, interval: tuple[float, float], out: np.ndarray
+        self,
+        R: np.ndarray,
+        scale: np.ndarray,
+        gamma: np.ndarray,
+        interval: tuple[float, float],
+        out: np.ndarray,
+        *,
+        single: bool = False,
     ) -> np.ndarray:
         """The sum of gamma_j U_(d-1-j)(S) over j = 0 ... d - 1, for each row of R times its scale, into `out`.
 
@@ -64,6 +71,7 @@ class BlockProducts:
         gamma : (d, b), a coefficient for each vector
         interval : (cut, far) of s A, mapped to 1 and -1 by S
         out : (b, n)
+        single : in float32, which operators without a native form leave out
 
         Notes
         -----
@@ -76,7 +84,7 @@ class BlockProducts:
             self._op.count((gamma.shape[0] - 1) * R.shape[0])
             # S is (centre - s A) / half, and the kernels know A
             s = self._sign
-            self._blocks.filter(R, plain(scale), plain(gamma), s * centre, s * half, out, self.single)
+            self._blocks.filter(R, plain(scale), plain(gamma), s * centre, s * half, out, single)
             return out
         for first in range(0, R.shape[0], _AT_A_TIME):
             rows = slice(first, first + _AT_A_TIME)

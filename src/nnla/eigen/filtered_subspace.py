@@ -26,9 +26,13 @@ _FIRST_DEGREE = 12  # of the filter that the random start goes through
 _RESERVE = 6  # random vectors beyond k at the start: copies of the last eigenvalues, and a rank to lose
 _CUT = 12  # Ritz values beyond k that are left undamped
 _GAIN = math.log(2e3)  # of the last wanted pair against what is damped, in one filtering
-_RANGE = math.log(1e6)  # between the gains of the first and of the last corrected pair: float32 resolves 10^7
+# Between the gains of the first and of the last pair: rounding errors along the first grow by as much, are taken out by
+# the subspace that holds it, and may be some 10^4 times what is wanted before that loses its own digits.
+_RANGE = {"float32": math.log(1e4 / 6e-8), "float64": math.log(1e4 / 1.1e-16)}
+_FLOAT64 = 1.7  # time of a product in float64, by one in float32
 _DEGREES = (4, 150)
 _LARGEST_BLOCK = 32
+_FURTHER = 6  # Ritz values beyond k that are told of
 _STILL = 6  # filterings without progress that end the iteration
 _MAXITER = 100
 
@@ -72,7 +76,7 @@ class SubspaceOutcome:
     further_values : (j,) Ritz values beyond the wanted ones, the nearest first
     further_residuals : (j,) their residuals
     interval : (cut, far) of the last filter, in A; None if there was none
-    single : whether the filters ran in float32
+    single : whether filters may run in float32
     flops : spent on orthogonality and Ritz vectors
     """
 
@@ -132,9 +136,10 @@ def solve_subspace(
     -----
     Each turn: Rayleigh-Ritz in float64, residuals of the k + 1 leading pairs, and for those not converged the change
     that T_d of the interval [cut, far] makes. The cut is a Ritz value some places beyond the k-th; the degree d is such
-    that the k-th pair gains 2000 against what is damped, or less where the first pair would gain 10^6 times more than
-    the last, which float32 would not resolve. The span of Ritz vector and change holds the filtered vector, so that a
-    turn is at least a step of subspace iteration with T_d; the vectors kept make it more.
+    that the k-th pair gains 2000 against what is damped. Where the first pair would gain too much more than the k-th
+    for float32 to resolve the latter, the filter has a lower degree or runs in float64. The span of Ritz vector and
+    change holds the filtered vector, so that a turn is at least a step of subspace iteration with T_d; the vectors kept
+    make it more.
 
     Cost: a turn takes d - 1 products a vector in float32 and one in float64, and some ``8 n b m`` operations for b
     vectors and a subspace of m, in matrix products. Storage: ``3 m + 4 b`` vectors of float64, and ``3 b`` of float32.
@@ -191,24 +196,25 @@ class _Iteration:
 
     def run(self, start: np.ndarray | None, maxiter: int) -> SubspaceOutcome:
         self._begin(start)
+        basis, k = self.basis, self.k
         converged = stagnated = refreshed = False
         while True:
-            X, _, R, residuals = self.basis.pairs(min(self.k + 1, self.basis.filled))
+            X, _, R, residuals = basis.pairs(0, min(k + 1, basis.filled))
             bound = self._bound()
-            self.history.append(float(residuals[: self.k].max()))
-            if self.history[-1] <= bound:
-                converged = self._true_residuals(X[: self.k])[1].max() <= bound
-                if converged or refreshed:
+            self.history.append(float(residuals[:k].max()))
+            met = self.history[-1] <= bound
+            stagnated = not met and self._stands_still()
+            if met or stagnated or self.filterings >= maxiter or basis.complete:
+                values, true = self._true_residuals(X[:k])
+                converged = bool(true.max() <= bound)
+                if converged or refreshed or not met:
                     break
-                self.basis.refresh()  # the products have been rotated too often
+                basis.refresh()  # the products have been rotated too often
                 refreshed = True
                 continue
             refreshed = False
-            stagnated = self._stands_still()
-            if stagnated or self.filterings >= maxiter or self.basis.complete:
-                break
             self._correct(R, residuals, bound)
-        return self._outcome(bool(converged), stagnated and not converged)
+        return self._outcome(X[:k], values, true, converged, stagnated and not converged)
 
     # -- the start -------------------------------------------------------------------------------------
 
@@ -228,7 +234,7 @@ class _Iteration:
             return
         count = min(self.k + _RESERVE, basis.size - basis.filled)
         X = self.rng.standard_normal((count, n))
-        self._filter(X, np.ones(count), filter_coefficients(_FIRST_DEGREE, count), edge)
+        self._filter(X, np.ones(count), filter_coefficients(_FIRST_DEGREE, count), edge, self.products.single)
 
     def _ends(self) -> float:
         """A first cut; sets `far`."""
@@ -266,20 +272,26 @@ class _Iteration:
         rates = np.arccosh(t)  # gain of a degree
         last = int(np.flatnonzero(residuals[:k] > bound)[-1])
         gain = min(_GAIN, math.log(float(residuals[:k].max()) / bound) + 1.5)
-        degree = math.ceil(gain / float(rates[last]))
-        spread = float(rates[chosen[0]] - rates[last])
-        if spread > 0 and self.products.single:
-            degree = min(degree, int(_RANGE / spread))
-        degree = min(max(degree, _DEGREES[0]), _DEGREES[1])
+        degree = min(math.ceil(gain / float(rates[last])), _DEGREES[1])
+        spread = float(rates[0] - rates[last])
+        degree, single = self._precise(degree, spread)
         scale = 1 / residuals[chosen]
-        self._filter(R[chosen], scale, correction_coefficients(t[chosen], half, degree), cut)
+        self._filter(R[chosen], scale, correction_coefficients(t[chosen], half, degree), cut, single)
 
-    def _filter(self, R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, cut: float) -> None:
+    def _precise(self, degree: int, spread: float) -> tuple[int, bool]:
+        """A degree that the arithmetic resolves, and whether that is float32: what brings more for its time."""
+        single, double = (
+            max(min(degree, int(room / spread)) if spread > 0 else degree, _DEGREES[0]) for room in _RANGE.values()
+        )
+        if self.products.single and single >= double / _FLOAT64:
+            return single, True
+        return double, False
+
+    def _filter(self, R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, cut: float, single: bool) -> None:
         self.filterings += 1
         self.interval = cut, self.far
-        W = np.empty_like(R)
-        self.products.filtered(R, scale, gamma, self.interval, W)
-        if self.products.single and not np.isfinite(W).all():
+        W = self.products.filtered(R, scale, gamma, self.interval, np.empty_like(R), single=single)
+        if single and not np.isfinite(W).all():
             self.products.single = False
             self.products.filtered(R, scale, gamma, self.interval, W)
         if not np.isfinite(W).all():
@@ -298,24 +310,25 @@ class _Iteration:
         values = np.einsum("ij,ij->i", X, AX) / np.einsum("ij,ij->i", X, X)
         return values, np.linalg.norm(AX - values[:, None] * X, axis=1)
 
-    def _outcome(self, converged: bool, stagnated: bool) -> SubspaceOutcome:
+    def _outcome(
+        self, X: np.ndarray, values: np.ndarray, residuals: np.ndarray, converged: bool, stagnated: bool
+    ) -> SubspaceOutcome:
         k, basis, s = self.k, self.basis, self.sign
-        X, _, _, residuals = basis.pairs(min(self.sizes.keep, basis.filled))
-        values, true = self._true_residuals(X[:k])
         order = np.argsort(s * values, kind="stable")
-        cut_far = None if self.interval is None else (s * self.interval[0], s * self.interval[1])
+        vectors = np.ascontiguousarray(X[order].T)  # before the basis overwrites them
+        end = min(k + _FURTHER, basis.filled)
         return SubspaceOutcome(
             values=s * values[order],
-            vectors=np.ascontiguousarray(X[:k][order].T),
-            residuals=true[order],
+            vectors=vectors,
+            residuals=residuals[order],
             converged=converged,
             stagnated=stagnated,
             products=self.op.products - self.before,
             filterings=self.filterings,
             history=tuple(self.history),
-            further_values=s * basis.theta[k : len(X)],
-            further_residuals=residuals[k:].copy(),
-            interval=cut_far,
+            further_values=s * basis.theta[k:end],
+            further_residuals=basis.pairs(k, end)[3],
+            interval=None if self.interval is None else (s * self.interval[0], s * self.interval[1]),
             single=self.products.single,
             flops=basis.flops,
         )

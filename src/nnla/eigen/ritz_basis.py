@@ -77,16 +77,16 @@ class RitzBasis:
         self._products.product(self._V[:m], self._BV[:m])
         self._project(0)
 
-    def pairs(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The leading Ritz vectors x, B x, ``B x - theta x`` and its norms: (count, n) each, valid until the next call.
+    def pairs(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz vectors x, B x, ``B x - theta x`` and its norms: (last - first, n) each, valid until the next call.
 
-        Cost: ``4 n count filled`` operations.
+        Cost: ``4 n (last - first) filled`` operations.
         """
-        m, n = self.filled, self.n
-        S = np.ascontiguousarray(self._S[:, :count].T)
+        m, n, count = self.filled, self.n, last - first
+        S = np.ascontiguousarray(self._S[:, first:last].T)
         X = np.matmul(S, self._V[:m], out=self._buffer("X", count))
         BX = np.matmul(S, self._BV[:m], out=self._buffer("BX", count))
-        R = np.multiply(X, -self.theta[:count, None], out=self._buffer("R", count))
+        R = np.multiply(X, -self.theta[first:last, None], out=self._buffer("R", count))
         R += BX
         self.flops += 4.0 * n * count * m
         return X, BX, R, np.sqrt(np.einsum("ij,ij->i", R, R))
