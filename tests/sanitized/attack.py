@@ -81,6 +81,17 @@ def victims(native: Any) -> Iterator[Victim]:
         yield Victim(f"Polynomial{bits}.apply", P.apply, (x, z))
         yield Victim(f"Polynomial{bits}.apply_block", P.apply_block, (block, np.empty_like(block)))
 
+    yield Victim("BlockMatrix", native.BlockMatrix, matrix)
+    vectors = block.T.copy()
+    blocks = native.BlockMatrix(*matrix)
+    yield Victim("BlockMatrix.product", blocks.product, (vectors, np.empty_like(vectors)))
+    for single in (False, True):
+        yield Victim(
+            "BlockMatrix.filter",
+            lambda R, scale, gamma, W, single=single: blocks.filter(R, scale, gamma, 4.0, 4.0, W, single),
+            (vectors, np.ones(3), np.ones((4, 3)), np.empty_like(vectors)),
+        )
+
     def product(*arrays: Any) -> None:
         A = native.Product.csr(*arrays)
         r, out = np.ones(N), np.zeros(N)

@@ -160,6 +160,23 @@ def polynomials(native, A, rng):
                         assert np.linalg.norm(z - exact) <= digits * np.linalg.norm(exact)
 
 
+@exercise("BlockMatrix")
+def blocks(native, A, rng):
+    n = A.shape[0]
+    M = native.BlockMatrix(A.indptr, A.indices, A.data)
+    assert M.n == n
+    far = 2.0 * float(abs(A).sum(axis=1).max())
+    for vectors in (0, 1, 4, 5, 9, 16, 21):
+        X = rng.standard_normal((vectors, n))
+        Y, W = np.empty((2, vectors, n))
+        M.product(X, Y)
+        assert np.allclose(Y, (A @ X.T).T)
+        for single, digits in ((False, 1e-10), (True, 1e-3)):
+            # z = r, then 2 S r + 2 r with S = 1 - 2 A / far
+            M.filter(X, np.ones(vectors), np.array([[1.0], [2.0]]) * np.ones(vectors), far / 2, far / 2, W, single)
+            assert np.allclose(W, 4 * X - 4 / far * Y, rtol=digits, atol=digits)
+
+
 @exercise("Product", "ConjugateGradients")
 def conjugate_gradients(native, A, rng):
     n = A.shape[0]
