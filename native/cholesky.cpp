@@ -325,47 +325,6 @@ std::int64_t Cholesky::factor(const double* data, bool indefinite, Factor& facto
     return -1;
 }
 
-void Cholesky::solve_with(const Factor& factor, double* work, const double* b, double* x, Long stride) const {
-    const Symbolic& s = symbolic_;
-    const PanelKernels& kernels = panel_kernels();
-    const double* panels = factor.panels.data();
-    double *y = work, *t = y + s.n;
-    Ticker ticker;
-    for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i] * stride];
-    for (Int node = 0; node < s.nodes(); ++node) {
-        const Int first = s.first[node], k = s.width(node), m = s.below(node);
-        const Int* rows = s.rows.data() + s.row_start[node];
-        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
-        for (Int i = 0; i < k; ++i) t[i] = y[first + i];
-        for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.forward(panels + s.panel[node], k + m, k, t);
-        for (Int i = 0; i < k; ++i) y[first + i] = t[i];
-        for (Int i = 0; i < m; ++i) y[rows[i]] = t[k + i];
-    }
-    for (std::size_t i = 0; i < factor.signs.size(); ++i) y[i] *= factor.signs[i];
-    for (Int node = s.nodes() - 1; node >= 0; --node) {
-        const Int first = s.first[node], k = s.width(node), m = s.below(node);
-        const Int* rows = s.rows.data() + s.row_start[node];
-        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
-        for (Int i = 0; i < k; ++i) t[i] = y[first + i];
-        for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.backward(panels + s.panel[node], k + m, k, t);
-        for (Int i = 0; i < k; ++i) y[first + i] = t[i];
-    }
-    for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
-}
-
-void Cholesky::solve(const Factor& factor, const double* b, double* x, Long count) const {
-    const Long size = a_.n + symbolic_.longest;
-    const int parts = nnz_ * static_cast<double>(count) > 1e6
-                          ? static_cast<int>(std::min<Long>(count, max_threads()))
-                          : 1;
-    Array<double> work(size * parts);
-    parallel(parts, [&](int part) {
-        for (Long j = part; j < count; j += parts) solve_with(factor, work.data() + part * size, b + j, x + j, count);
-    });
-}
-
 void Cholesky::pivots(const Factor& factor, double* out) const {
     const Symbolic& s = symbolic_;
     for (Int node = 0; node < s.nodes(); ++node) {

@@ -37,16 +37,13 @@ class Cholesky {
     // those of the eigenvalues of A (Sylvester). Nothing is exchanged for stability: the caller checks what it got.
     std::int64_t factor(const double* data, bool indefinite, Factor& factor) const;
 
-    // X = A^-1 B for the columns of n x count row-major blocks; x may be b.
+    // X = A^-1 B for the columns of n x count row-major blocks; x may be b. A column comes out as it would alone.
     void solve(const Factor& factor, const double* b, double* x, std::int64_t count) const;
 
     // The pivots, at the rows of A that they are of.
     void pivots(const Factor& factor, double* out) const;
 
   private:
-    // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
-    void solve_with(const Factor& factor, double* work, const double* b, double* x, std::int64_t stride) const;
-
     Pattern a_;
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;

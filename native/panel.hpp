@@ -9,6 +9,8 @@ namespace nnla {
 void tick_from_panel(std::int64_t operations);
 constexpr std::int64_t kPanelColumns = 96;  // of a panel that are factored before the others are updated
 
+constexpr int kBlockColumns = 8;  // right-hand sides of the widest block
+
 struct PanelKernels {
     // Factors the columns j0 ... j1 - 1 of the panel (column-major, leading dimension rows) in place, from which
     // the contributions of the columns before j0 have been taken away: L, with the reciprocals of its diagonal on
@@ -30,7 +32,13 @@ struct PanelKernels {
     // The first k entries of t := L^-T (those less what the rest contributes).
     void (*backward)(const double* panel, std::int64_t rows, std::int64_t k, double* t);
 
+    // The same for `columns` right-hand sides, entry i of column j at t[i * columns + j]: `lanes` or kBlockColumns of
+    // them. A column comes out as it would alone.
+    void (*forward_block)(const double* panel, std::int64_t rows, std::int64_t k, int columns, double* t);
+    void (*backward_block)(const double* panel, std::int64_t rows, std::int64_t k, int columns, double* t);
+
     int strip;  // rows that update() treats together
+    int lanes;  // of a vector
 };
 
 const PanelKernels& panel_kernels();  // the best for this processor

@@ -1,4 +1,4 @@
-// The dense kernels over a vector type V; included by one file for each instruction set. No templates of the
+// The dense kernels of factoring over a vector type V; included by one file for each instruction set. No templates of the
 // standard library here: the linker could pick an instance of a foreign instruction set.
 #pragma once
 #include <cmath>
@@ -244,73 +244,6 @@ template <class V> int factor(double* panel, Long rows, Long j0, Long j1, double
         if (failed >= 0) return static_cast<int>(j) + failed;
     }
     return -1;
-}
-
-// -- solution --------------------------------------------------------------------------------------------
-
-template <class V, int C> void forward_block(const double* corner, Long ld, Long height, double* t) {
-    double y[C];
-    for (int c = 0; c < C; ++c) {
-        double value = t[c];
-        for (int d = 0; d < c; ++d) value -= corner[c + d * ld] * y[d];
-        t[c] = y[c] = value * corner[c + c * ld];
-    }
-    typename V::type x[C];
-    for (int c = 0; c < C; ++c) x[c] = V::broadcast(y[c]);
-    Long i = C;
-    for (; i + V::lanes <= height; i += V::lanes) {
-        typename V::type sum = V::load(t + i);
-        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load(corner + i + c * ld), x[c], sum);
-        V::store(t + i, sum);
-    }
-    if (i < height) {
-        const int tail = static_cast<int>(height - i);
-        typename V::type sum = V::load_part(t + i, tail);
-        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load_part(corner + i + c * ld, tail), x[c], sum);
-        V::store_part(t + i, sum, tail);
-    }
-}
-
-template <class V, int C> void backward_block(const double* corner, Long ld, Long height, double* t) {
-    typename V::type sum[C];
-    for (int c = 0; c < C; ++c) sum[c] = V::zero();
-    Long i = C;
-    for (; i + V::lanes <= height; i += V::lanes) {
-        const typename V::type y = V::load(t + i);
-        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load(corner + i + c * ld), y, sum[c]);
-    }
-    if (i < height) {
-        const int tail = static_cast<int>(height - i);
-        const typename V::type y = V::load_part(t + i, tail);
-        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load_part(corner + i + c * ld, tail), y, sum[c]);
-    }
-    for (int c = C - 1; c >= 0; --c) {
-        double value = t[c] + V::total(sum[c]);
-        for (int d = c + 1; d < C; ++d) value -= corner[d + c * ld] * t[d];
-        t[c] = value * corner[c + c * ld];
-    }
-}
-
-template <class V> void forward(const double* panel, Long rows, Long k, double* t) {
-    Long j = 0;
-    for (; j + 4 <= k; j += 4) forward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
-    const double* corner = panel + j + j * rows;
-    if (k - j == 3) forward_block<V, 3>(corner, rows, rows - j, t + j);
-    else if (k - j == 2) forward_block<V, 2>(corner, rows, rows - j, t + j);
-    else if (k - j == 1) forward_block<V, 1>(corner, rows, rows - j, t + j);
-}
-
-template <class V> void backward(const double* panel, Long rows, Long k, double* t) {
-    Long j = k - k % 4;
-    const double* corner = panel + j + j * rows;
-    if (k - j == 3) backward_block<V, 3>(corner, rows, rows - j, t + j);
-    else if (k - j == 2) backward_block<V, 2>(corner, rows, rows - j, t + j);
-    else if (k - j == 1) backward_block<V, 1>(corner, rows, rows - j, t + j);
-    for (j -= 4; j >= 0; j -= 4) backward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
-}
-
-template <class V> constexpr PanelKernels kernels_of() {
-    return PanelKernels{factor<V>, update<V>, forward<V>, backward<V>, 3 * V::lanes};
 }
 
 }  // namespace

@@ -223,6 +223,81 @@ def test_bitwise_the_same_in_every_run_and_for_any_number_of_threads():
     assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
 
 
+# -- blocks of right-hand sides -------------------------------------------------------------------------------
+
+
+def against_lapack(A, columns, *, indefinite=False):
+    """Solve for so many columns at once; each of them is as LAPACK's, and bitwise as it is alone."""
+    n = A.shape[0]
+    b = np.random.default_rng(columns).standard_normal((n, columns))
+    factor = Cholesky(A).factor(indefinite=indefinite)
+    x = factor.solve(b)
+    assert x.shape == (n, columns)
+    for j in range(columns):
+        assert np.array_equal(factor.solve(b[:, j]), x[:, j])
+    if columns:
+        assert backward_error(A, x, b) < (1e-12 if indefinite else 1e-14)
+        dense = scipy.linalg.solve(A.toarray(), b, assume_a="sym" if indefinite else "pos")
+        np.testing.assert_allclose(x, dense, rtol=0, atol=1e-10 * np.abs(dense).max())
+    return factor
+
+
+@pytest.mark.parametrize("columns", range(18))
+@pytest.mark.parametrize(
+    "A",
+    [np.array([[4.0]]), poisson2d(7), poisson3d(5), laplacian(random_pattern(203, 0.01, 1)), np.eye(5) + 1.0],
+    ids=["one", "grid", "box", "random", "dense"],
+)
+def test_blocks_of_right_hand_sides(A, columns):
+    against_lapack(canonical(A), columns)
+
+
+@pytest.mark.parametrize("width", [*range(1, 24), 97, 131])
+@pytest.mark.parametrize("columns", [1, 3, 8, 13])
+def test_blocks_with_panels_of_any_width(width, columns):
+    A = canonical(sp.block_diag([np.eye(width) + 0.5, poisson2d(3)]))
+    A = canonical(A + sp.diags_array(np.full(width + 8, -0.1), offsets=1, shape=A.shape))
+    A = canonical(A + A.T)
+    against_lapack(A, columns)
+
+
+@pytest.mark.parametrize("columns", [*range(1, 10), 16, 17])
+@pytest.mark.parametrize("n", [1, 2, 19, 150])
+def test_blocks_of_right_hand_sides_with_signs(n, columns):
+    signs = np.where(np.arange(n) % 3 == 0, -1.0, 1.0)
+    A = laplacian(random_pattern(n, min(1.0, 4 / n), 0))
+    factor = against_lapack(canonical(sp.diags_array(signs) @ A + A @ sp.diags_array(signs)), columns, indefinite=True)
+    assert factor.negative == np.count_nonzero(signs < 0)
+
+
+@pytest.mark.parametrize("columns", [2, 5, 9, 40])
+def test_blocks_are_the_same_for_any_number_of_threads(columns):
+    A = poisson3d(14)
+    b = np.random.default_rng(0).standard_normal((A.shape[0], columns))
+    factor = Cholesky(A).factor()
+    try:
+        solutions = []
+        for threads in (1, 2, 3, 8):
+            native.set_threads(threads)
+            solutions.append(factor.solve(b))
+    finally:
+        native.set_threads(0)
+    assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
+    assert np.array_equal(factor.solve(b[:, -1]), solutions[0][:, -1])
+
+
+def test_a_bad_column_spoils_no_other():
+    A = poisson2d(9)
+    b = np.ones((81, 7))
+    factor = Cholesky(A).factor()
+    good = factor.solve(b)
+    b[3, 2], b[0, 5] = np.nan, np.inf
+    x = factor.solve(b)
+    assert not np.isfinite(x[:, [2, 5]]).all(axis=0).any()
+    others = [0, 1, 3, 4, 6]
+    assert np.array_equal(x[:, others], good[:, others])
+
+
 @pytest.mark.parametrize(
     "A",
     [

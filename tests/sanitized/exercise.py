@@ -183,9 +183,10 @@ def cholesky(native, A, rng):
     from nnla.kernels.cholesky import Cholesky
 
     n = A.shape[0]
-    b = rng.standard_normal((n, 3))
     factor = Cholesky(A).factor()
-    assert np.linalg.norm(b - A @ factor.solve(b)) <= 1e-9 * np.linalg.norm(b)
+    for columns in (1, 3, 5, 9, 16):
+        b = rng.standard_normal((n, columns))
+        assert np.linalg.norm(b - A @ factor.solve(b)) <= 1e-9 * np.linalg.norm(b)
     factor.factor(2 * A.data)
     assert np.array_equal(np.sort(factor.order), np.arange(n))
     raw = native.Cholesky(A.indptr, A.indices, 0.0)
