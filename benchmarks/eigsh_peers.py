@@ -60,6 +60,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--factor", type=float, default=4.0, help="a solver is stopped at so many times the best")
     parser.add_argument("--floor", type=float, default=5.0, help="seconds that every solver gets")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds of one solve, at most")
+    parser.add_argument("--inertia", type=float, default=1e13, help="operations of a factor that counts, at most")
     parser.add_argument("--python", action="append", default=[], metavar="LIBRARY=PATH", help="interpreter with it")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "nnla-eigsh-peers")
     parser.add_argument("--out", type=Path, default=Path("eigsh_peers.md"))
@@ -158,7 +159,8 @@ def measure(args: argparse.Namespace, solvers: dict[str, str], partial: Path) ->
                 said[one.name] = f"skipped: {error}"
                 continue
             A, M = load(path)
-            known = reference(A, M, min(max(*args.k, _LARGEST), A.shape[0] // 8), path.with_suffix(".json"))
+            most = min(max([*args.k, _LARGEST]), A.shape[0] // 8)
+            known = reference(A, M, most, path.with_suffix(".json"), args.inertia)
             said[one.name] = f"n = {A.shape[0]}, {A.nnz} entries; {known.counted or 'NOT COUNTED'}"
             for k in args.k:
                 rows += _problem(args, solvers, one, path, k, vars(known), rows, stream)

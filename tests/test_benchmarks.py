@@ -278,6 +278,9 @@ def test_a_reference_counts_copies_in_a_gap_and_in_a_cluster():
     found = establish(A, None, 4)
     assert found.counted
     assert np.allclose(found.values[:4], [1, 1, 1, 2], rtol=0, atol=1e-10)
+    searched = establish(A, None, 4, most=1.0)
+    assert searched.counted.startswith("not counted")
+    assert np.allclose(searched.values, [1, 1, 1, 2], rtol=0, atol=1e-10)
     many = sparse.csr_array(sparse.diags_array(np.concatenate([np.full(40, 1.0), np.arange(2.0, 60.0)])))
     found = establish(many, None, 4)
     assert "at it" in found.counted
