@@ -47,7 +47,7 @@ def all_pairs(pencil: Pencil) -> tuple[np.ndarray, np.ndarray]:
     m, Q = scipy.linalg.eigh(M, check_finite=False, driver="evd")
     least = 4 * M.shape[0] * _EPS * max(float(m[-1]), 1.0)
     if m[0] < -least:
-        raise NotPositiveDefiniteError(_indefinite(pencil))
+        raise NotPositiveDefiniteError(pencil.indefinite)
     if m[0] > least:
         w, V = scipy.linalg.eigh(A, M, check_finite=False)
     else:
@@ -120,9 +120,3 @@ def _of_range(A: np.ndarray, m: np.ndarray, Q: np.ndarray, kept: np.ndarray) -> 
 
 def _symmetric(C: np.ndarray) -> np.ndarray:
     return 0.5 * (C + C.T)
-
-
-def _indefinite(pencil: Pencil) -> str:
-    if pencil.exchanged:
-        return "mode='buckling' needs a positive definite A, and this one is indefinite; use mode='normal'"
-    return "M is indefinite; if A is definite use mode='buckling' with a sigma, for A v = lambda M v"

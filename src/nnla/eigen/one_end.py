@@ -170,7 +170,7 @@ def _iterate(
     if job.method == "dense":
         return _dense(op, job)
     if job.method == "direct":
-        outcome = near_shift(op, job, rng, search.space.kept_vectors(job.k).T)
+        outcome = near_shift(op, job, rng, search.space.kept_vectors(job.k).sum(axis=0))
         if outcome is not None:
             return outcome
         job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"

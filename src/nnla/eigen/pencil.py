@@ -47,6 +47,13 @@ class Pencil:
     def exchanged(self) -> bool:
         return self.wanted.exchanged
 
+    @property
+    def indefinite(self) -> str:
+        """What an indefinite ``mass`` is refused with."""
+        if self.exchanged:
+            return "mode='buckling' needs a positive definite A, and this one is indefinite; use mode='normal'"
+        return "M is indefinite; where A is definite, mode='buckling' with a sigma takes it, else there is no way here"
+
     def mass_times(self, V: np.ndarray) -> np.ndarray:
         """M V, for vectors or blocks. Cost: a product with M a column."""
         return V if self.mass is None else multiply(self.mass, V)

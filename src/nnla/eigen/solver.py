@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from typing import Any
 
 import numpy as np
 
-from nnla.eigen.answer import Pairs, good, make_report, warning_of
-from nnla.eigen.ends import at_ends, joined
-from nnla.eigen.iteration import multiply
-from nnla.eigen.near import by_lapack, near
-from nnla.eigen.options import Options, check_options
-from nnla.eigen.pencil import Pencil, make_pencil, mass_operator
-from nnla.eigen.state import Job
-from nnla.eigen.wanted import Near
+from nnla.eigen.answer import good, make_report, warning_of
+from nnla.eigen.options import check_options
+from nnla.eigen.pencil import make_pencil, mass_operator
+from nnla.eigen.routes import wanted_pairs
 from nnla.errors import NotConvergedError, NotConvergedWarning, ShapeError
 from nnla.operators.arrays import to_numpy
 from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
 
 __all__ = ["eigsh"]
-
-_DENSE = 256  # rows up to which LAPACK takes no time worth a thought, where it is not the ends of A alone
 
 
 @vectors_without_derivative
@@ -170,7 +163,7 @@ def eigsh(
     mass = None if M is None else mass_operator(M, given.n)
     start = None if v0 is None else _start(given, v0)
     pencil = make_pencil(given, mass, options.wanted, OPinv, Minv)
-    job, pairs = _solved(pencil, options, start, started)
+    job, pairs = wanted_pairs(pencil, options, start, started)
     w, V, residuals = pencil.as_given(*pairs)
     order = np.argsort(1.0 / pairs[0], kind="stable") if pencil.exchanged else slice(None)
     done = good(job, pairs)[order]
@@ -193,50 +186,3 @@ def _start(A: Operator, v0: Any) -> np.ndarray:
     if not np.all(sizes):
         raise ShapeError("v0 must be a vector (n,) that is not zero, or several (n, j)")
     return start / sizes
-
-
-def _solved(pencil: Pencil, options: Options, start: np.ndarray | None, started: float) -> tuple[Job, Pairs]:
-    """The wanted pairs of the pencil, and the job that tells how they were found."""
-    op, wanted, rng = pencil.op, pencil.wanted, np.random.default_rng(options.seed)
-    look, before = wanted.look(), op.products
-    noise = _noise(op, rng)
-
-    def begin(which: str, count: int) -> Job:
-        job = options.job(which, count)
-        job.started, job.before, job.noise = started, before, noise
-        job.seed = None if start is not None else options.seed
-        return job
-
-    one_sided = not isinstance(look, Near) and (look.low == 0 or look.high == 0)
-    if _is_for_lapack(pencil, options, one_sided):
-        job = begin(wanted.which, wanted.k)
-        return job, by_lapack(pencil, job, rng)
-    if isinstance(look, Near):
-        job = begin(wanted.which, look.count)
-        return job, near(pencil, look, job, options, start, rng)
-    jobs = [begin(which, count) for which, count in (("SA", look.low), ("LA", look.high)) if count]
-    pairs = at_ends(pencil, look, jobs, options, start, rng)
-    return joined(jobs, wanted.k), pairs
-
-
-def _is_for_lapack(pencil: Pencil, options: Options, one_sided: bool) -> bool:
-    """Whether all eigenpairs are computed at once, and the wanted ones taken."""
-    if pencil.mass is None and one_sided:
-        return False  # there LAPACK is one way among others, and has a driver for a few pairs
-    if options.method == "dense" or (options.method != "direct" and 2 * options.wanted.k >= pencil.op.n):
-        return True
-    return options.method == "auto" and pencil.op.n <= _DENSE
-
-
-def _noise(op: Operator, rng: np.random.Generator) -> float:
-    """How far products miss additivity, by their size, as those in float32 do; 0 where it is float64's rounding.
-
-    Cost: three products, of operators known only by these.
-    """
-    if op.nnz is not None:
-        return 0.0
-    u, v = rng.standard_normal((2, op.n)) / math.sqrt(op.n)
-    Au, Av, both = multiply(op, u), multiply(op, v), multiply(op, u + v)
-    size = float(np.linalg.norm(Au) + np.linalg.norm(Av))
-    noise = float(np.linalg.norm(both - Au - Av)) / size if size > 0 else 0.0
-    return noise if noise > 64 * np.finfo(np.float64).eps else 0.0
