@@ -16,9 +16,7 @@ __all__ = ["multiplets", "plot_eigenvalues"]
 
 _GREY, _FAINT, _SHIFT = "#666666", "#E4E4E4", "#D55E00"  # the last of Okabe and Ito's palette
 _CLOSE = 1e-6  # of what is drawn: eigenvalues that no picture can tell from each other
-_ONE = (
-    1e-9  # of the largest: eigenvalues that are a single multiple one, drawn on an axis that has a width all the same
-)
+_ONE = 1e-9  # of the largest: a single multiple eigenvalue, which is drawn on an axis that has a width all the same
 _REACH = 1.5  # times the spread of the eigenvalues: shifts further away are named, not drawn
 _DECADES = 1e3  # between the first and the last eigenvalue: from there on the axis is logarithmic
 
