@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -147,26 +148,9 @@ class Fronts {
     // C -= A D A^T, D = 1 without signs.
     void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign,
                    const double* signs) {
-        take_away_squares(C, ldc, A, lda, rows, columns, k, assign);
-        if (signs == nullptr) return;
-        // Few pivots are negative where eigenvalues are counted: theirs is put right column by column.
-        for (Long p = 0; p < k; ++p) {
-            if (signs[p] > 0) continue;
-            const double* a = A + p * lda;
-            ticker_(columns * rows / 4);
-            for (Long j = 0; j < columns; ++j) {
-                const double twice = 2 * a[j];
-                double* column = C + j * ldc;
-                for (Long i = j; i < rows; ++i) column[i] += twice * a[i];
-            }
-        }
-    }
-
-    void take_away_squares(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k,
-                           bool assign) {
         const double operations = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
         if (threads_ == 1 || operations < kParallelFront) {
-            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, work_.data());
+            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, signs, work_.data());
             return;
         }
         // Strips of about the same work; one workspace each.
@@ -185,7 +169,7 @@ class Fronts {
         const Long share = panel_work(s_.longest);
         parallel(threads_, [&](int t) {
             if (bounds[t] < bounds[t + 1])
-                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign,
+                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign, signs,
                                 work_.data() + t * share);
         });
     }
@@ -262,6 +246,8 @@ std::int64_t Cholesky::Factor::negative() const { return std::count(signs.begin(
 std::int64_t Cholesky::factor(const double* data, bool indefinite, Factor& factor) const {
     const Symbolic& s = symbolic_;
     factor.signs.assign(indefinite ? s.n : 0, 1.0);
+    factor.largest = 0;
+    for (Int p = 0; p < a_.indptr[s.n]; ++p) factor.largest = std::max(factor.largest, std::fabs(data[p]));
     double* signs = indefinite ? factor.signs.data() : nullptr;
     const Int nodes = s.nodes();
     if (factor.panels.size() == 0) factor.panels = Array<double>(s.panel[nodes]);
@@ -336,6 +322,28 @@ void Cholesky::pivots(const Factor& factor, double* out) const {
             out[s.order[first + j]] = root * root * (factor.signs.empty() ? 1.0 : factor.signs[first + j]);
         }
     }
+}
+
+double Cholesky::growth(const Factor& factor) const {
+    const Symbolic& s = symbolic_;
+    std::vector<double> sums(s.n, 0.0), panel_sums(s.longest);
+    for (Int node = 0; node < s.nodes(); ++node) {
+        const Int first = s.first[node], k = s.width(node), m = s.below(node);
+        const Long r = k + m;
+        const Int* rows = s.rows.data() + s.row_start[node];
+        tick(r * (k + 4));
+        std::fill(panel_sums.begin(), panel_sums.begin() + r, 0.0);
+        for (Int j = 0; j < k; ++j) {
+            const double* column = factor.panels.data() + s.panel[node] + j * r;
+            panel_sums[j] += 1 / (column[j] * column[j]);  // the diagonal of L is kept as its reciprocal
+            for (Long i = j + 1; i < r; ++i) panel_sums[i] += column[i] * column[i];
+        }
+        for (Int j = 0; j < k; ++j) sums[first + j] += panel_sums[j];
+        for (Int i = 0; i < m; ++i) sums[rows[i]] += panel_sums[k + i];
+    }
+    double most = 0;
+    for (const double sum : sums) most = std::max(most, sum);
+    return s.n > 0 ? most / factor.largest : 1.0;
 }
 
 }  // namespace nnla

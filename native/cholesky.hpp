@@ -28,6 +28,7 @@ class Cholesky {
     struct Factor {
         Array<double> panels;
         std::vector<double> signs;
+        double largest = 0;  // |entry| of the matrix
         std::int64_t negative() const;  // pivots
     };
 
@@ -42,6 +43,9 @@ class Cholesky {
 
     // The pivots, at the rows of A that they are of.
     void pivots(const Factor& factor, double* out) const;
+
+    // The largest diagonal entry of |L| |D| |L|^T by the largest entry of the matrix: 1 where that is definite.
+    double growth(const Factor& factor) const;
 
   private:
     Pattern a_;

@@ -4,6 +4,7 @@
 #include "cholesky.hpp"
 #include "interruption.hpp"
 #include "panel.hpp"
+#include "prefetch.hpp"
 #include "threads.hpp"
 
 namespace nnla {
@@ -12,6 +13,7 @@ namespace {
 using Int = std::int32_t;
 using Long = std::int64_t;
 
+constexpr Long kAhead = 2048;  // entries of the next panel to fetch while this one is worked on
 constexpr double kParallelSolve = 1e6;  // entries of L times columns from which threads pay for being woken
 
 template <int W> void copy_row(const double* from, double* to) {
@@ -42,6 +44,9 @@ void solve_columns(const Symbolic& s, const Cholesky::Factor& factor, double* wo
         ticker((static_cast<Long>(k) / 4 + 2) * (k + m) * ((W + 3) / 4));
         std::copy(top, top + static_cast<Long>(k) * W, t);
         for (Int i = 0; i < m; ++i) copy_row<W>(y + static_cast<Long>(rows[i]) * W, rest + static_cast<Long>(i) * W);
+        const double* next = panels + s.panel[node + 1];
+        const Long ahead = node + 1 < s.nodes() ? std::min(s.panel[node + 2] - s.panel[node + 1], kAhead) : 0;
+        for (Long i = 0; i < ahead; i += 8) NNLA_PREFETCH(next + i);
         if constexpr (W == 1) kernels.forward(panels + s.panel[node], k + m, k, t);
         else kernels.forward_block(panels + s.panel[node], k + m, k, W, t);
         std::copy(t, rest, top);
@@ -56,6 +61,9 @@ void solve_columns(const Symbolic& s, const Cholesky::Factor& factor, double* wo
         ticker((static_cast<Long>(k) / 4 + 2) * (k + m) * ((W + 3) / 4));
         std::copy(top, top + static_cast<Long>(k) * W, t);
         for (Int i = 0; i < m; ++i) copy_row<W>(y + static_cast<Long>(rows[i]) * W, rest + static_cast<Long>(i) * W);
+        const double* next = panels + s.panel[std::max(node - 1, 0)];
+        const Long ahead = node > 0 ? std::min(s.panel[node] - s.panel[node - 1], kAhead) : 0;
+        for (Long i = 0; i < ahead; i += 8) NNLA_PREFETCH(next + i);
         if constexpr (W == 1) kernels.backward(panels + s.panel[node], k + m, k, t);
         else kernels.backward_block(panels + s.panel[node], k + m, k, W, t);
         std::copy(t, rest, top);

@@ -44,6 +44,8 @@ struct VectorKernels {
     void (*triad)(std::size_t lo, std::size_t hi, double q, const double* b, const double* c, double* a);
 };
 
+struct BasisKernels;
+struct BlockKernels;
 struct PanelKernels;
 
 // The kernels of one instruction set. The functions that return them are compiled for it themselves: nobody but the
@@ -55,6 +57,8 @@ struct InstructionSet {
     Kernels<float> f32;
     Kernels<bfloat16> bf16;
     const PanelKernels* panel;
+    const BasisKernels* basis;
+    const BlockKernels* block;
 };
 
 const InstructionSet& generic_kernels();

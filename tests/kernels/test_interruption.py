@@ -13,6 +13,7 @@ import pytest
 import nnla
 from nnla.errors import NNLAError, OptionError, TimeLimitError
 from nnla.kernels import native
+from nnla.kernels.basis import combine, extend, products, project, squares, transposed
 from nnla.kernels.cholesky import Cholesky, level_structure
 from nnla.kernels.interruption import check, remaining, time_limit
 from nnla.kernels.reordering import locality, permute, reverse_cuthill_mckee
@@ -92,7 +93,7 @@ def long_calls():
     parts = A.indptr, A.indices, A.data
     x, X = np.ones(n), np.ones((n, 5))
     order = np.random.default_rng(0).permutation(n)
-    system = NativeSystem(A, A.diagonal())
+    system, blocks, rows_of_five = NativeSystem(A, A.diagonal()), native.BlockMatrix(*parts), np.ones((5, n))
     M = nnla.preconditioner(A, method="chebyshev")
     incomplete, factor = ic0(A), Cholesky(A).factor()
     strong = native.classical_strength(*parts, 0.25)[:2]
@@ -100,6 +101,8 @@ def long_calls():
     P = np.arange(n + 1, dtype=np.int32), thirds, np.ones(n)
     coarse = native.galerkin(*parts, *P, n // 3)
     rows = np.ones(2)
+    V, W = np.zeros((20, n)), np.random.default_rng(0).standard_normal((4, n))
+    V[np.arange(16), np.arange(16)] = 1.0
 
     def level(multigrid):
         multigrid.add_level(*parts, 1 / np.sqrt(A.diagonal()), *P, np.ones(n // 3))
@@ -146,8 +149,19 @@ def long_calls():
         "Lanczos": lambda: cycle.lanczos(0, 10),
         "cycle": lambda: cycle.apply(x, np.empty(n)),
         "inverse": dense.invert,
+        "products with a basis": lambda: products(V, W),
+        "projection": lambda: project(V, W, np.zeros_like(W)),
+        "combination": lambda: combine(V[:16], np.eye(16), V[:16]),
+        "step of Lanczos": lambda: extend(V, 16, 0, W.copy(), 0.0, 1e-15),
+        "norms": lambda: squares(V),
+        "transpose of a block": lambda: transposed(W),
         "dot": lambda: native.dot(np.ones(10**6), np.ones(10**6)),
         "system": lambda: system.product(sliced=True),
+        "block matrix": lambda: native.BlockMatrix(*parts),
+        "block product": lambda: blocks.product(rows_of_five, np.empty((5, n))),
+        "block filter": lambda: blocks.filter(
+            rows_of_five, np.ones(5), np.ones((3, 5)), 4.0, 4.0, np.empty((5, n)), True
+        ),
     }
 
 
@@ -181,7 +195,16 @@ CALLS = [
     "Lanczos",
     "cycle",
     "inverse",
+    "products with a basis",
+    "projection",
+    "combination",
+    "step of Lanczos",
+    "norms",
+    "transpose of a block",
     "dot",
+    "block matrix",
+    "block product",
+    "block filter",
 ]
 
 

@@ -160,6 +160,23 @@ def polynomials(native, A, rng):
                         assert np.linalg.norm(z - exact) <= digits * np.linalg.norm(exact)
 
 
+@exercise("BlockMatrix")
+def blocks(native, A, rng):
+    n = A.shape[0]
+    M = native.BlockMatrix(A.indptr, A.indices, A.data)
+    assert M.n == n
+    far = 2.0 * float(abs(A).sum(axis=1).max())
+    for vectors in (0, 1, 4, 5, 9, 16, 21):
+        X = rng.standard_normal((vectors, n))
+        Y, W = np.empty((2, vectors, n))
+        M.product(X, Y)
+        assert np.allclose(Y, (A @ X.T).T)
+        for single, digits in ((False, 1e-10), (True, 1e-3)):
+            # z = r, then 2 S r + 2 r with S = 1 - 2 A / far
+            M.filter(X, np.ones(vectors), np.array([[1.0], [2.0]]) * np.ones(vectors), far / 2, far / 2, W, single)
+            assert np.allclose(W, 4 * X - 4 / far * Y, rtol=digits, atol=digits)
+
+
 @exercise("Product", "ConjugateGradients")
 def conjugate_gradients(native, A, rng):
     n = A.shape[0]
@@ -196,6 +213,7 @@ def cholesky(native, A, rng):
     signed = native.Cholesky(A.indptr, A.indices)
     assert signed.factor(-A.data, True) == -1
     assert signed.negative == A.shape[0]
+    assert 0.99 < signed.growth() < 1.01
     signed.solve(np.ones(A.shape[0]))
 
 
@@ -269,6 +287,36 @@ def measures(native, A, rng):
     native.coarsening_traits(A.indptr, A.indices, A.data, 0.25)
     assert 0 <= native.run_share(A.indptr, A.indices) <= 1
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
+
+
+@exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "basis_squares", "transpose")
+def basis(native, A, rng):
+    from nnla.kernels.basis import combine, extend, products, project, squares, transposed
+
+    n = A.shape[0]
+    for b, m in itertools.product((1, 2, 3, 4, 5, 8), (0, 1, 2, 7, 14, 29)):
+        if m + b > n:
+            continue
+        V = np.zeros((m + b, n))
+        V[:m] = np.linalg.qr(rng.standard_normal((n, m)))[0].T
+        W = rng.standard_normal((b, n))
+        assert np.allclose(products(V, W), V @ W.T)
+        assert np.allclose(squares(W, np.arange(b) + 0.0, 2 * W), ((1 - 2 * np.arange(b)) ** 2 * squares(W).T))
+        X = W.copy()
+        assert np.allclose(X + project(V[:m], X, X).T @ V[:m], W)
+        done = extend(V, m, m // 2, W.copy(), 0.0, 1e-15)
+        assert done is not None
+        if done.L is not None:
+            assert np.allclose(done.H.T @ V[:m] + done.L @ V[m:], W)
+            assert np.allclose(V @ V.T, np.eye(m + b), atol=1e-13)
+        dependent = extend(V, m, 0, rng.standard_normal((b, m)) @ V[:m], 1.0, 1e-13)
+        assert dependent is not None
+        assert m == 0 or dependent.L is None
+        C = rng.standard_normal((m + b, b))
+        expected = C.T @ V
+        assert np.allclose(combine(V, C), expected)
+        assert np.allclose(combine(V, C, V[m:]), expected)
+        assert np.array_equal(transposed(V), V.T)
 
 
 @exercise("isa", "max_threads", "set_threads", "set_deadline")

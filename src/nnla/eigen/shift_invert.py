@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from nnla.eigen.counting import Selection, count_missing
 from nnla.eigen.iteration import RESOLVED, multiply
-from nnla.eigen.rayleigh_ritz import RitzPairs, rayleigh_ritz
+from nnla.eigen.ritz import RitzPairs, rayleigh_ritz
 from nnla.eigen.shifted import Shifted
-from nnla.eigen.shifts import Ends, Inverse, better_shift, beyond, first_shift, near_sigma
+from nnla.eigen.shifts import Ends, Inverse, beside, better_shift, beyond, first_shift, near_sigma
 from nnla.eigen.state import Job, Meter
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import OptionError
@@ -19,6 +20,7 @@ from nnla.operators.operator import Operator
 __all__ = ["near_shift"]
 
 _BLOCK = 4
+_STILL = 12  # fillings without progress that end a search
 _HUNTS = 20  # for pairs that are missing
 _EXTRA = 4  # Ritz vectors kept beyond the wanted ones
 _MOVES = 4  # of the shift
@@ -216,10 +218,17 @@ class _Search:
         if start is not None and start.shape[0] > block:
             # a subspace that nearly holds what is wanted: its mixtures do, and leave the degree of the space high
             start = self.rng.standard_normal((block, start.shape[0])) @ start
-        mass = None if self.M is None else self._mass_times
+        mass = self._mass_or_none
         self._full = False  # a restart comes before the next filling
         apply = self._apply if block > 1 else lambda v: self._apply(v[:, None])[:, 0]
         return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=mass, key=self._key)
+
+    @property
+    def _mass_or_none(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        return None if self.M is None else self._mass_times
+
+    def _times(self, V: np.ndarray) -> np.ndarray:
+        return multiply(self.A, V)
 
     def _mass_times(self, V: np.ndarray) -> np.ndarray:
         assert self.M is not None
@@ -235,21 +244,16 @@ class _Search:
 
     def run(self, shifted: Shifted | None, ends: Ends) -> RitzPairs:
         """The k pairs, or what there is of them when fillings run out."""
-        job, o = self.job, self.job.orientation
-        least = 1e-12 * job.norm / self.mass_norm
+        job = self.job
         for move in range(_MOVES + 1):
             job.shift = self.inverse.sigma
             job.shifts.append(job.shift)
             meter = Meter(job, "iterate")
-            before, history, better = self.restarts, [], None
-            pairs = None
+            before, history, better, pairs = self.restarts, list[float](), None, None
             while pairs is None and better is None and not self.stagnated and self.restarts < max(job.left, 1):
                 pairs = self._fill(self.k, history)
-                theta = self.space.theta
-                if move < _MOVES and job.sigma is None and shifted is not None:
-                    done = pairs is not None
-                    s = o * self.inverse.sigma
-                    better = better_shift(theta, self.k, s, least, done=done, stagnated=self.stagnated)
+                if move < _MOVES and shifted is not None and job.solve is None and self.restarts < job.left:
+                    better = self._better(done=pairs is not None and not self.stagnated)
             job.solves += self.space.steps
             meter.end_solves(self.restarts - before, self.space.steps, self.space.work, history)
             if better is None:
@@ -257,13 +261,27 @@ class _Search:
             assert shifted is not None
             meter = Meter(job, "setup")
             start = self.space.vectors(min(self.k, self.space.theta.size)) if not self.stagnated else None
-            moved = beyond(shifted, o, better[0], better[1], ends.top - ends.bottom, first=False)
+            end, distance = better
+            if job.sigma is not None:
+                moved = near_sigma(shifted, end - distance, job.norm / self.mass_norm)
+            else:
+                moved = beyond(shifted, job.orientation, end, distance, ends.top - ends.bottom, first=False)
             meter.end_solves(0, 0, 0.0, [])
             if moved is None:
                 break
-            self.inverse, self.stagnated = moved, False
+            self.inverse, self.stagnated, self.ratio = moved, False, 1.0
             self.space = self._space(start, None)
         return pairs if pairs is not None else self._candidates(self.k)
+
+    def _better(self, *, done: bool) -> tuple[float, float] | None:
+        """Where a better shift lies, as an end of the spectrum (of o A) or sigma, and a distance; None for this one."""
+        job = self.job
+        least, target = 1e-12 * job.norm / self.mass_norm, job.tol * job.norm / self.mass_norm
+        lossy = self.stagnated or self.ratio > 1.0
+        if job.sigma is None:
+            s = job.orientation * self.inverse.sigma
+            return better_shift(self.space.theta, self.k, s, least, target, done=done, lossy=lossy)
+        return None if done else beside(self.space.theta, self.k, job.sigma, least, target, lossy=lossy)
 
     def nothing(self) -> RitzPairs:
         """No pairs."""
@@ -293,7 +311,7 @@ class _Search:
         job.solves += self.space.steps
         if found is None or self.stagnated:
             return None
-        return rayleigh_ritz(self.A, self.M, np.concatenate([known.vectors, found.vectors]))
+        return rayleigh_ritz(self._times, self._mass_or_none, np.concatenate([known.vectors, found.vectors]))
 
     def _fill(self, wanted: int, history: list[float]) -> RitzPairs | None:
         """One filling, or less of it; the wanted pairs if they have converged."""
@@ -305,19 +323,32 @@ class _Search:
         space.extend(lambda: self._near(wanted))
         worst = float(self._estimates(wanted).max(initial=0.0))
         history.append(self.ratio * worst)
+        # what converges at all converges by orders of magnitude in so many fillings
+        self.stagnated = len(history) > _STILL and history[-1] > 0.5 * history[-1 - _STILL]
         pairs = None
         if self._near(wanted):
             pairs = self._candidates(wanted)
-            bounds = self._targets(pairs.values, pairs.sizes)
-            if np.any(pairs.residuals > bounds):
+            if not self.meets(pairs):
+                pairs = self._polished(pairs)
+            if not self.meets(pairs):
                 # the estimate said less: the next one is believed as much less
-                share = float((pairs.residuals / bounds).max())
+                share = float((pairs.residuals / self._targets(pairs.values, pairs.sizes)).max())
                 floor = 8 * _EPS * float(np.abs(space.theta).max())
                 rounding = bool(np.all(space.residuals[:wanted] <= floor))
                 self.ratio = max(self.ratio * share, 2 * self.ratio)
                 self.stagnated = rounding or self.ratio > 1e12
                 pairs = pairs if self.stagnated else None
         return pairs
+
+    def _polished(self, pairs: RitzPairs) -> RitzPairs:
+        """The pairs after a step of subspace iteration: errors of solves in the Lanczos vectors are left behind."""
+        V = np.ascontiguousarray(pairs.vectors.T)
+        rows = self.inverse.solve(V if self.M is None else self._mass_times(V)).T
+        self.job.solves += V.shape[1]
+        if not np.all(np.isfinite(rows)) or not np.all(rows.any(axis=1)):
+            return pairs
+        better = rayleigh_ritz(self._times, self._mass_or_none, rows)
+        return better if better.values.size == pairs.values.size else pairs
 
     def _estimates(self, wanted: int) -> np.ndarray:
         """Residuals of the leading pairs after a step of inverse iteration, which costs nothing."""
@@ -355,4 +386,4 @@ class _Search:
             rows = space.images(count) / space.theta[:count, None]
         if not np.all(np.isfinite(rows)):
             rows = space.vectors(count)
-        return rayleigh_ritz(self.A, self.M, rows)
+        return rayleigh_ritz(self._times, self._mass_or_none, rows)

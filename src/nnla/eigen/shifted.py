@@ -116,6 +116,16 @@ class Shifted:
             return None
         return lu.solve
 
+    def singular(self, mu: float, solve: Callable[[np.ndarray], np.ndarray]) -> bool:
+        """Whether A - mu M is singular as far as rounding tells: solves with it do not find what they should.
+
+        Cost: a product and a solve.
+        """
+        z = self._rng.standard_normal(self._csr.shape[0])
+        with np.errstate(all="ignore"):
+            off = np.linalg.norm(solve(self._times(z, mu)) - z) / np.linalg.norm(z)
+        return not off < 0.1
+
     def below(self, mu: float) -> tuple[int, float] | None:
         """Eigenvalues below mu, and how far mu may be off for that count; None where nothing was factored.
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from nnla.errors import NonFiniteError
+from nnla.kernels import basis
 
 __all__ = ["ThickRestart"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_NEGLIGIBLE = 8 * _EPS  # of the largest image: what is left of one is rounding
 
 
 class ThickRestart:
@@ -151,19 +153,14 @@ class ThickRestart:
         j, end = self._filled, self._filled + self._pending
         W = self._product(j, width)
         self.steps += width
-        before = np.linalg.norm(W, axis=1)
-        Z = W if self._mass is None else self._times_mass(W)
-        h = np.zeros((end, width))
         # Lanczos: but after a restart it is the block before that counts, and the rest is a matter of rounding
-        lows = [0, 0] if self._fresh else [max(j - width, self.locked), 0]
+        low = 0 if self._fresh else max(j - width, self.locked)
         self._fresh = False
-        for low in lows:
-            basis = self._V[low:end]
-            part = basis @ Z.T
-            W -= part.T @ basis
-            h[low:] += part
-            self.work += 4.0 * self.n * width * (end - low)
-            Z = W if self._mass is None else self._times_mass(W)
+        self.work += 4.0 * self.n * width * (2 * end - low)
+        done = basis.extend(self._V, end, low, W, self._scale, _NEGLIGIBLE) if self._mass is None else None
+        Z, h, before = self._orthogonal(W, end, low) if done is None else (W, done.H, done.before)
+        if not np.all(np.isfinite(before)):
+            raise NonFiniteError("a product with A overflowed in the Lanczos process; rescale A")
         self._T[:end, j : j + width] = h
         own = h[j : j + width]
         self._T[j : j + width, j : j + width] = (own + own.T) / 2
@@ -172,13 +169,27 @@ class ThickRestart:
         self._scale = max(self._scale, float(np.abs(np.diag(own)).max()), float(before.max()))
         self._filled += width
         self._pending -= width
+        if done is not None and done.L is not None:
+            self._T[end : end + width, j : j + width] = done.L.T
+            self._pending += width
+            return
         self._image = self._image[width:]
         self._add(W, Z, before, j)
+
+    def _orthogonal(self, W: np.ndarray, end: int, low: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """W made orthogonal to the basis in place: M W, the products with the basis, and the norms before."""
+        before = np.linalg.norm(W, axis=1)
+        Z = W if self._mass is None else self._times_mass(W)
+        h = np.zeros((end, W.shape[0]))
+        for first in (low, 0):
+            h[first:] += basis.project(self._V[first:end], W, Z)
+            Z = W if self._mass is None else self._times_mass(W)
+        return Z, h, before
 
     def _add(self, W: np.ndarray, Z: np.ndarray, before: np.ndarray, j: int) -> None:
         """Orthonormal vectors for those that are left of the images of V[j:], as far as there is room."""
         first, images = self._filled + self._pending, []
-        negligible = 8 * _EPS * max(self._scale, np.finfo(np.float64).tiny)
+        negligible = _NEGLIGIBLE * max(self._scale, np.finfo(np.float64).tiny)
         for i in range(W.shape[0]):
             place = first + len(images)
             if place == self._V.shape[0]:  # the subspace is the whole space
@@ -213,7 +224,7 @@ class ThickRestart:
     def vectors(self, count: int) -> np.ndarray:
         """The leading Ritz vectors of the active part as rows, (count, n), a new array."""
         self.work += 2.0 * count * self._S.shape[0] * self.n
-        return self._S[:, :count].T @ self._V[self.locked : self._filled]
+        return basis.combine(self._V[self.locked : self._filled], self._S[:, :count])
 
     def vector(self, i: int) -> np.ndarray:
         """The i-th Ritz vector of the active part, (n,), a new array."""
@@ -222,10 +233,10 @@ class ThickRestart:
 
     def images(self, count: int) -> np.ndarray:
         """F times the leading Ritz vectors, as rows, (count, n): no product is needed for it."""
-        out = self.theta[:count, None] * self.vectors(count)
-        if self._pending:
-            out += (self._coupling @ self._S[:, :count]).T @ self._V[self._filled : self._filled + self._pending]
-        return out
+        S = self._S[:, :count]
+        C = np.concatenate([self.theta[:count] * S, self._coupling @ S])
+        self.work += 2.0 * C.size * self.n
+        return basis.combine(self._V[self.locked : self._filled + self._pending], C)
 
     def kept_vectors(self, count: int) -> np.ndarray:
         """The first ``count`` vectors of the active part after `restart`, as rows, a view."""
@@ -241,7 +252,8 @@ class ThickRestart:
         # where nothing is pending, the subspace is the whole space; else there must be room for a step
         keep = min(keep, m - q if pending == 0 else max(self.size - q - pending, 0), m - q)
         coupling = self._coupling @ self._S[:, :keep]
-        self._V[q : q + keep] = self.vectors(keep)
+        self.work += 2.0 * keep * (m - q) * self.n
+        basis.combine(self._V[q:m], self._S[:, :keep], self._V[q : q + keep])
         if pending:
             self._V[q + keep : q + keep + pending] = self._V[m : m + pending].copy()
         self._T[q:, :] = self._T[:, q:] = 0.0
@@ -324,8 +336,8 @@ class ThickRestart:
         V = self._V[j : j + width] if self._mass is None else self._image[:width]
         if self._block == 1:
             return np.array(self._apply(V[0]), dtype=np.float64)[None]
-        return np.array(self._apply(np.ascontiguousarray(V.T)).T, dtype=np.float64, order="C")
+        return basis.transposed(self._apply(basis.transposed(V)))
 
     def _times_mass(self, W: np.ndarray) -> np.ndarray:
         assert self._mass is not None
-        return np.ascontiguousarray(self._mass(np.ascontiguousarray(W.T)).T)
+        return basis.transposed(self._mass(basis.transposed(W)))

@@ -1,0 +1,321 @@
+// Sweeps over the columns of a Lanczos basis, and the orthonormal basis of what a step leaves.
+#include "basis.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "interruption.hpp"
+#include "steps.hpp"
+
+namespace nnla {
+namespace {
+
+using Long = std::int64_t;
+
+constexpr Long kFold = 32;                // chunks whose sums are added up before they go to the others
+constexpr Long kOperationsPerTick = 8;
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+constexpr double kDependent = 1e-6;       // sine^2 of the angle below which rounding tells too much of a vector
+constexpr double kCancelled = 1.0 / 32;   // of its length: what is left is not orthogonal to working precision
+constexpr double kOrthonormal = 16 * kEps;
+
+Long chunk_of(Long rows) { return rows > 96 ? kBasisChunk / 2 : kBasisChunk; }
+
+// m x b sums over the columns, on three levels: long vectors of one sign lose no digits.
+class Sums {
+  public:
+    Sums(Long entries, int lanes)
+        : lanes_(lanes), part_(static_cast<std::size_t>(entries * lanes)), total_(part_.size()) {}
+
+    double* part() { return part_.data(); }
+
+    void end_chunk() {
+        if (++chunks_ % kFold == 0) fold();
+    }
+
+    void write(double* out) {
+        fold();
+        for (std::size_t i = 0; i * static_cast<std::size_t>(lanes_) < total_.size(); ++i) {
+            double* x = total_.data() + i * static_cast<std::size_t>(lanes_);
+            for (int width = lanes_ / 2; width > 0; width /= 2)
+                for (int l = 0; l < width; ++l) x[l] += x[l + width];
+            out[i] = x[0];
+        }
+    }
+
+  private:
+    void fold() {
+        for (std::size_t i = 0; i < part_.size(); ++i) total_[i] += part_[i];
+        std::fill(part_.begin(), part_.end(), 0.0);
+    }
+
+    int lanes_;
+    Long chunks_ = 0;
+    std::vector<double> part_, total_;
+};
+
+// W -= H' V[from:to], then P = V[first:last] W' and G = W W'; each part may be left out.
+struct Sweep {
+    Long from = 0, to = 0;
+    const double* H = nullptr;
+    Long first = 0, last = 0;
+    double* P = nullptr;
+    double* G = nullptr;
+
+    void run(const Rows& V, double* W, int b) const {
+        const BasisKernels& kernels = basis_kernels();
+        const Long n = V.n, chunk = chunk_of(std::max(to - from, last - first));
+        Sums products((last - first) * b, kernels.lanes), gram(G == nullptr ? 0 : b * b, kernels.lanes);
+        for (Long j = 0; j < n; j += chunk) {
+            const Long columns = std::min(chunk, n - j);
+            tick((to - from + last - first + b) * b * columns / kOperationsPerTick);
+            double* w = W + j;
+            if (to > from) kernels.subtract(V.data + from * n + j, n, to - from, H, w, n, b, columns);
+            if (last > first) {
+                kernels.dots(V.data + first * n + j, n, last - first, w, n, b, columns, products.part());
+                products.end_chunk();
+            }
+            if (G != nullptr) {
+                kernels.dots(w, n, b, w, n, b, columns, gram.part());
+                gram.end_chunk();
+            }
+        }
+        if (last > first) products.write(P);
+        if (G != nullptr) gram.write(G);
+    }
+};
+
+// A small lower triangular matrix.
+struct Triangle {
+    int b = 0;
+    double x[kBasisBlock][kBasisBlock] = {};
+
+    // The factor of G (b, b); false where it is no Gram matrix of vectors well apart from each other.
+    bool factor(const double* G, int size) {
+        b = size;
+        double length[kBasisBlock];
+        for (int i = 0; i < b; ++i) {
+            length[i] = std::sqrt(G[i * b + i]);
+            if (!(length[i] > 0)) return false;
+        }
+        for (int j = 0; j < b; ++j)
+            for (int i = j; i < b; ++i) {
+                double sum = G[i * b + j] / length[i] / length[j];
+                for (int k = 0; k < j; ++k) sum -= x[i][k] * x[j][k];
+                if (i == j && !(sum > kDependent)) return false;
+                x[i][j] = i == j ? std::sqrt(sum) : sum / x[j][j];
+            }
+        for (int i = 0; i < b; ++i)
+            for (int j = 0; j <= i; ++j) x[i][j] *= length[i];
+        return true;
+    }
+
+    Triangle times(const Triangle& other) const {
+        Triangle out;
+        out.b = b;
+        for (int i = 0; i < b; ++i)
+            for (int j = 0; j <= i; ++j)
+                for (int k = j; k <= i; ++k) out.x[i][j] += x[i][k] * other.x[k][j];
+        return out;
+    }
+
+    // C[r][i] of its inverse's rows i, for basis_combine.
+    void inverse(double* C) const {
+        std::fill(C, C + b * b, 0.0);
+        for (int j = 0; j < b; ++j) {
+            double column[kBasisBlock] = {};
+            for (int i = j; i < b; ++i) {
+                double sum = i == j ? 1.0 : 0.0;
+                for (int k = j; k < i; ++k) sum -= x[i][k] * column[k];
+                column[i] = sum / x[i][i];
+                C[j * b + i] = column[i];
+            }
+        }
+    }
+};
+
+// out = C' V, and G = out out' if that is asked for.
+void combine(const Rows& V, const double* C, Long p, double* out, double* G) {
+    const BasisKernels& kernels = basis_kernels();
+    const Long n = V.n, m = V.count, chunk = chunk_of(m), groups = (p + 3) / 4;
+    std::vector<double> packed(static_cast<std::size_t>(groups * m * 4));
+    for (Long r = 0; r < m; ++r)
+        for (Long i = 0; i < p; ++i) packed[static_cast<std::size_t>(((i / 4) * m + r) * 4 + i % 4)] = C[r * p + i];
+    std::vector<double> work(static_cast<std::size_t>(m * (std::min(chunk, n) + kernels.tile)));
+    Sums gram(G == nullptr ? 0 : p * p, kernels.lanes);
+    for (Long j = 0; j < n; j += chunk) {
+        const Long columns = std::min(chunk, n - j);
+        tick(m * (p + 1) * columns / kOperationsPerTick);
+        kernels.combine(V.data + j, n, m, packed.data(), p, out + j, n, columns, work.data());
+        if (G != nullptr) {
+            kernels.dots(out + j, n, p, out + j, n, static_cast<int>(p), columns, gram.part());
+            gram.end_chunk();
+        }
+    }
+    if (G != nullptr) gram.write(G);
+}
+
+bool finite(const double* x, Long count) {
+    double sum = 0;
+    for (Long i = 0; i < count; ++i) sum += x[i] * 0.0;
+    return sum == 0;
+}
+
+double deviation(const double* G, int b) {
+    double worst = 0;
+    for (int i = 0; i < b; ++i)
+        for (int j = 0; j < b; ++j) worst = std::max(worst, std::fabs(G[i * b + j] - (i == j ? 1.0 : 0.0)));
+    return worst;
+}
+
+}  // namespace
+
+const BasisKernels& basis_kernels() { return *isa().basis; }
+
+void basis_products(const Rows& V, const Rows& W, double* H) {
+    const BasisKernels& kernels = basis_kernels();
+    const Long n = V.n, b = W.count, chunk = chunk_of(V.count);
+    Sums sums(V.count * b, kernels.lanes);
+    for (Long j = 0; j < n; j += chunk) {
+        const Long columns = std::min(chunk, n - j);
+        tick(V.count * b * columns / kOperationsPerTick);
+        kernels.dots(V.data + j, n, V.count, W.data + j, n, static_cast<int>(b), columns, sums.part());
+        sums.end_chunk();
+    }
+    sums.write(H);
+}
+
+void basis_subtract(const Rows& V, const double* H, double* W, int b) {
+    Sweep sweep;
+    sweep.to = V.count;
+    sweep.H = H;
+    sweep.run(V, W, b);
+}
+
+void basis_combine(const Rows& V, const double* C, Long p, double* out) { combine(V, C, p, out, nullptr); }
+
+Extended basis_extend(const Rows& V, Long low, double* W, int b, double scale, double negligible, double* added,
+                      double* H, double* L, double* before) {
+    constexpr int kMost = kBasisBlock;
+    const Long m = V.count;
+    double G[kMost * kMost], inverse[kMost * kMost], length[kMost];
+    std::vector<double> first(static_cast<std::size_t>((m - low) * b)), again;
+
+    Sweep sweep;
+    sweep.first = low;
+    sweep.last = m;
+    sweep.P = first.data();
+    sweep.G = G;
+    sweep.run(V, W, b);
+    for (int c = 0; c < b; ++c) {
+        before[c] = std::sqrt(G[c * b + c]);
+        scale = std::max(scale, before[c]);
+    }
+    sweep.from = low;
+    sweep.to = m;
+    sweep.H = first.data();
+    sweep.first = 0;
+    sweep.P = H;
+    sweep.run(V, W, b);
+    for (int c = 0; c < b; ++c) length[c] = std::sqrt(G[c * b + c]);
+    sweep = Sweep();
+    sweep.to = m;
+    sweep.H = H;
+    sweep.G = G;
+    sweep.run(V, W, b);
+    if (!finite(G, b * b) || !finite(H, m * b)) return Extended::not_finite;
+    for (Long i = 0; i < (m - low) * b; ++i) H[low * b + i] += first[static_cast<std::size_t>(i)];
+
+    const auto nothing = [&](const Triangle& t) {
+        for (int c = 0; c < b; ++c)
+            if (!(t.x[c][c] > negligible * scale)) return true;
+        return false;
+    };
+    Triangle total, next;
+    const Rows left{W, b, V.n}, placed{added, b, V.n};
+    if (!total.factor(G, b) || nothing(total)) return Extended::dependent;
+    total.inverse(inverse);
+    combine(left, inverse, b, added, G);
+    if (deviation(G, b) > kOrthonormal) {
+        if (!next.factor(G, b)) return Extended::dependent;
+        next.inverse(inverse);
+        combine(placed, inverse, b, added, nullptr);
+        total = total.times(next);
+    }
+    double worst = 1;
+    for (int c = 0; c < b; ++c) worst = std::min(worst, total.x[c][c] / length[c]);
+    for (int turn = 0; worst < kCancelled; ++turn) {
+        if (turn == 3) return Extended::dependent;
+        again.resize(static_cast<std::size_t>(m * b));
+        sweep = Sweep();
+        sweep.last = m;
+        sweep.P = again.data();
+        sweep.run(V, added, b);
+        sweep = Sweep();
+        sweep.to = m;
+        sweep.H = again.data();
+        sweep.G = G;
+        sweep.run(V, added, b);
+        if (!next.factor(G, b)) return Extended::dependent;
+        worst = 1;
+        for (int c = 0; c < b; ++c) worst = std::min(worst, next.x[c][c]);
+        next.inverse(inverse);
+        combine(placed, inverse, b, added, nullptr);
+        for (Long r = 0; r < m; ++r)
+            for (int c = 0; c < b; ++c)
+                for (int k = 0; k <= c; ++k) H[r * b + c] += again[static_cast<std::size_t>(r * b + k)] * total.x[c][k];
+        total = total.times(next);
+    }
+    if (nothing(total)) return Extended::dependent;
+    for (int i = 0; i < b; ++i)
+        for (int j = 0; j < b; ++j) L[i * b + j] = j <= i ? total.x[i][j] : 0.0;
+    return Extended::done;
+}
+
+void basis_squares(const Rows& X, const double* f, const Rows& Y, double* out) {
+    constexpr int kParts = 8;
+    for (Long i = 0; i < X.count; ++i) {
+        const double *x = X.data + i * X.n, *y = Y.data + i * X.n, factor = f[i];
+        Sums sums(1, kParts);
+        for (Long j = 0; j < X.n; j += kBasisChunk) {
+            const Long columns = std::min(kBasisChunk, X.n - j), whole = columns / kParts * kParts;
+            tick(columns / 4);
+            double part[kParts] = {};
+            for (Long k = j; k < j + whole; k += kParts)
+                for (int l = 0; l < kParts; ++l) {
+                    const double r = factor != 0 ? x[k + l] - factor * y[k + l] : x[k + l];
+                    part[l] += r * r;
+                }
+            for (Long k = j + whole; k < j + columns; ++k) {
+                const double r = factor != 0 ? x[k] - factor * y[k] : x[k];
+                part[0] += r * r;
+            }
+            for (int l = 0; l < kParts; ++l) sums.part()[l] += part[l];
+            sums.end_chunk();
+        }
+        sums.write(out + i);
+    }
+}
+
+void transpose(const double* in, Long rows, Long columns, double* out) {
+    constexpr Long wide = 64;  // columns at a time: as many lines of what is written stay at hand
+    for (Long j = 0; j < columns; j += wide) {
+        const Long end = std::min(columns, j + wide);
+        tick(rows * (end - j));
+        for (Long i = 0; i < rows; i += kBasisBlock) {
+            const Long last = std::min(rows, i + kBasisBlock);
+            if (last - i == 4) {  // the usual block
+                const double* x = in + i * columns;
+                for (Long k = j; k < end; ++k)
+                    for (Long q = 0; q < 4; ++q) out[k * rows + i + q] = x[q * columns + k];
+            } else {
+                for (Long k = j; k < end; ++k)
+                    for (Long q = i; q < last; ++q) out[k * rows + q] = in[q * columns + k];
+            }
+        }
+    }
+}
+
+}  // namespace nnla
