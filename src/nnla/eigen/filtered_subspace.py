@@ -235,20 +235,24 @@ class _Iteration:
         if basis.size == n:  # the subspace can hold everything
             basis.extend(self.rng.standard_normal((n, n)))
             return
-        edge = self._ends()
-        if start is not None and len(start):
-            basis.extend(np.array(start[: self.sizes.keep], dtype=np.float64))
-            edge = float(basis.theta[-1])
-        width = max(self.far - edge, 0.0)
-        if not width > 0:  # of one point: every vector will do
-            basis.extend(self.rng.standard_normal((min(self.k + _RESERVE, basis.size - basis.filled), n)))
-            return
-        count = min(self.k + _RESERVE, basis.size - basis.filled)
+        count = min(self.k + _RESERVE, basis.size)
+        if start is not None and len(start) and basis.size > count:
+            basis.extend(np.array(start[: basis.size - count], dtype=np.float64))
+        if basis.filled and not math.isnan(self.far):
+            first, cut = float(basis.theta[0]), float(basis.theta[-1])
+        else:
+            first, cut = self._ends()
         X = self.rng.standard_normal((count, n))
-        self._filter(X, np.ones(count), filter_coefficients(_FIRST_DEGREE, count), edge, self.products.single)
+        if self.far > cut:
+            half = (self.far - cut) / 2
+            spread = math.acosh(1 + max(cut - first, 0.0) / half)
+            degree, single = self._precise(_FIRST_DEGREE, spread)
+            self._filter(X, np.ones(count), filter_coefficients(degree, count), cut, single)
+        while basis.filled <= min(self.k, n - 1):  # an eigenvalue far from all others may leave but its own vector
+            basis.extend(self.rng.standard_normal((count, n))[: basis.size - basis.filled])
 
-    def _ends(self) -> float:
-        """A first cut; sets `far`."""
+    def _ends(self) -> tuple[float, float]:
+        """The first Ritz value of some Lanczos steps, and a first cut; sets `far` where it is not known."""
         steps = min(_PROBE, self.op.n)
         x = np.empty((1, self.op.n))
 
@@ -260,7 +264,7 @@ class _Iteration:
         top, bottom = float(probe.theta[0]), float(probe.theta[-1])
         if math.isnan(self.far):
             self.far = top + float(probe.residuals[0]) + 0.01 * (top - bottom)
-        return float(probe.theta[::-1][steps // 3])
+        return bottom, float(probe.theta[::-1][steps // 3])
 
     # -- a turn ----------------------------------------------------------------------------------------
 
