@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "interruption.hpp"
@@ -20,6 +21,7 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 constexpr double kDependent = 1e-6;       // sine^2 of the angle below which rounding tells too much of a vector
 constexpr double kCancelled = 1.0 / 32;   // of its length: what is left is not orthogonal to working precision
 constexpr double kOrthonormal = 16 * kEps;  // of entries of a Gram matrix from those of the identity
+constexpr Long kGroup = 8;  // rows that are taken away or left together
 constexpr double kNearly = 0.1;  // from here Cholesky's factor makes it so
 
 Long chunk_of(Long rows) { return rows > 96 ? kBasisChunk / 2 : kBasisChunk; }
@@ -71,6 +73,7 @@ struct Sweep {
     const double* X = nullptr;
     Long from = 0, to = 0;
     const double* H = nullptr;
+    const bool* needed = nullptr;  // of each kGroup rows, by default all
     Long first = 0, last = 0;
     double* P = nullptr;
     const double* C = nullptr;
@@ -102,7 +105,11 @@ struct Sweep {
                 w = own.data();
                 ldw = chunk;
             }
-            if (to > from) kernels.subtract(V.data + from * n + j, n, to - from, H, w, ldw, b, columns);
+            for (Long r = from, end; r < to; r = end) {
+                end = run_of(r);
+                if (needed == nullptr || needed[(r - from) / kGroup])
+                    kernels.subtract(V.data + r * n + j, n, end - r, H + (r - from) * b, w, ldw, b, columns);
+            }
             if (last > first) {
                 kernels.dots(V.data + first * n + j, n, last - first, w, ldw, b, columns, products.part());
                 products.end_chunk();
@@ -119,6 +126,15 @@ struct Sweep {
         }
         if (last > first) products.write(P);
         if (G != nullptr) gram.write(G);
+    }
+
+    // End of the rows from r on that are all needed, or all not.
+    Long run_of(Long r) const {
+        if (needed == nullptr) return to;
+        Long g = (r - from) / kGroup;
+        const bool kind = needed[g];
+        while (from + g * kGroup < to && needed[g] == kind) ++g;
+        return std::min(to, from + g * kGroup);
     }
 };
 
@@ -247,21 +263,31 @@ Extended basis_extend(const Rows& V, Long low, const double* X, double* W, int b
     sweep.run(V, W, b);
     if (!finite(G, b * b) || !finite(second.data(), m * b)) return Extended::not_finite;
     for (int c = 0; c < b; ++c) length[c] = std::sqrt(G[c * b + c]);
+
+    // What comes off now is rounding as a rule: the Gram matrix from before makes the rows nearly orthonormal, and rows
+    // of V that they are orthogonal to already, to working precision, are not read again.
+    Triangle total;
+    const bool apart = total.factor(G, b);
+    double least = apart ? total.x[0][0] : 0;
+    for (int c = 1; apart && c < b; ++c) least = std::min(least, total.x[c][c]);
+    const std::unique_ptr<bool[]> needed(new bool[static_cast<std::size_t>(m / kGroup + 1)]());
+    for (Long i = 0; i < m * b; ++i)
+        if (std::fabs(second[static_cast<std::size_t>(i)]) > kOrthonormal * least) needed[i / b / kGroup] = true;
+    for (Long i = 0; i < m * b; ++i)
+        if (!needed[i / b / kGroup]) second[static_cast<std::size_t>(i)] = 0;
     std::copy(second.begin(), second.end(), H);
     for (Long i = 0; i < (m - low) * b; ++i) H[low * b + i] += first[static_cast<std::size_t>(i)];
-
-    // What this takes away is rounding as a rule: the Gram matrix from before it makes the rows nearly orthonormal.
     sweep = Sweep();
     sweep.to = m;
     sweep.H = second.data();
-    Triangle total;
+    sweep.needed = needed.get();
     const auto dependent = [&] {
         sweep.C = nullptr;
         sweep.into = sweep.G = nullptr;
         sweep.run(V, W, b);
         return Extended::dependent;
     };
-    if (!total.factor(G, b)) return dependent();
+    if (!apart) return dependent();
     total.inverse(C);
     sweep.C = C;
     sweep.into = added;

@@ -122,14 +122,16 @@ class ThickRestart:
         """Vectors of the subspace that are not locked."""
         return self.size - self.locked
 
-    def extend(self, enough: Callable[[], bool] | None = None) -> None:
+    def extend(self, enough: Callable[[], bool] | None = None, least: int = 0) -> None:
         """Fill the subspace, then solve the projected problem: sets `theta` and `residuals`.
 
-        ``enough``, if given, is asked after each block, with those two set: filling ends where it says so.
+        ``enough``, if given, is asked after each block, with those two set: filling ends where it says so. With fewer
+        than ``least`` active vectors it is not asked, unless their span is invariant: a small problem costs as much as
+        a block of a matrix of some thousand rows.
         """
         while self._pending > 0 and self._filled < self.size:
             self._step(min(self._pending, self.size - self._filled))
-            if enough is not None:
+            if enough is not None and (self._filled - self.locked >= least or not self._coupling.any()):
                 self._project()
                 if enough():
                     return
@@ -217,8 +219,10 @@ class ThickRestart:
             else:
                 w /= beta
                 z = w if self._mass is None else z / beta
-                if beta < 1e-3 * before[i]:  # what is left of a cancellation is not orthogonal to working precision
-                    w -= (self._V[:place] @ z) @ self._V[:place]
+                if beta < before[i] / 32:  # what is left of a cancellation is not orthogonal to working precision
+                    for _ in range(2):
+                        z = self._unit(w)[1]
+                        w -= (self._V[:place] @ z) @ self._V[:place]
                     z = self._unit(w)[1]
                 self._V[place] = w
             self._T[place, j + i] = beta
