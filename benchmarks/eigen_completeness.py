@@ -176,6 +176,8 @@ def main(words: list[str] | None = None) -> int:
         rows = []
         for index in indices:
             rows.append(job(index))
+            if rows[-1]["outcome"] in BAD:  # at once: the rest may take long
+                print(f"{rows[-1]['outcome']} case {index}: {rows[-1]['text']}", file=sys.stderr, flush=True)
             if sys.stderr.isatty():
                 print(f"\r{len(rows)} of {args.cases}", end="", file=sys.stderr)
     print(summary(rows))
