@@ -19,6 +19,7 @@ from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter
+from nnla.eigen.subspace_cost import predict_subspace, seconds_of_a_product
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.verification import conclude
 from nnla.errors import NonFiniteError, WeightsError
@@ -32,6 +33,7 @@ _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
 _PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
+_VERIFY = 1.4  # the search with its verification, by the search alone
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -113,9 +115,9 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
 
 def _choose_before_probe(op: Operator, job: Job) -> None:
     """The choice of "auto" where it is clear without a probe."""
-    job.predicted, job.analysed = before_probe(op, job.ncv)
+    job.predicted, job.analysed = before_probe(op, job.k)
     # what a probe costs at least, at the speed of memory
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv * job.probe_restarts
+    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
     if best is not None and job.predicted[best] < max(3 * probe, 0.02):
         job.method, job.reason = best, _reason(job.predicted, best)
@@ -138,6 +140,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         product = min(product, time.perf_counter() - clock)
     window = search.window(far)
     job.predicted |= predict(window, engine, product, op.native is not None)
+    job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
     best = min(job.predicted, key=job.predicted.__getitem__)
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
@@ -162,7 +165,8 @@ def _iterate(
     far, width = _far(job, space), float(space.theta[0] - space.theta[-1])
     search = Search(op, space, job.k, o, job.target, floor=job.floor, noise=job.noise)
     unfiltered = _why_unfiltered(op, job, width)
-    search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
+    fillings = 1 if job.method == "auto" else job.probe_restarts
+    search.run(_patience(op, job) if unfiltered is not None else min(fillings, job.left))
     if unfiltered is None and search.done:
         unfiltered = "the probe's restarts were enough"
     if unfiltered is not None:
