@@ -21,7 +21,7 @@ _FACTOR = 1.2e-8, 5e-11  # seconds of a factorisation: per entry of A, per opera
 _SOLVE = 5e-10  # seconds of a solve in a block, per entry of the factor
 _SOLVES = 3.0, 30.0  # of shift and invert: for each pair, and besides
 _STEP = 3e-10  # seconds of its orthogonality, per unknown and squared number of solves
-_FUSED = 0.6  # a product inside a native filter, by one of its own
+_UNFUSED = 1.2  # a step of a filter in Python, by a product
 _FLOP = 2.5e-10  # seconds of an operation on the basis: it is memory that limits it
 _VERIFY = 1.35  # all steps, with those of the verification, by those to the last pair
 _FLOPS_LIMIT = 1e12  # of a factorisation that is worth analysing
@@ -47,7 +47,7 @@ def before_probe(op: Operator, k: int) -> tuple[dict[str, float], Cholesky | Non
     return predicted, analysed
 
 
-def predict(window: Window, engine: Any, product: float, native: bool) -> dict[str, float]:
+def predict(window: Window, engine: Any, product: float, *, native: bool) -> dict[str, float]:
     """Seconds that are left after the probe: "plain", and "autospec/d" for each degree d.
 
     Parameters
@@ -55,7 +55,8 @@ def predict(window: Window, engine: Any, product: float, native: bool) -> dict[s
     window : what the probe has seen
     engine : predicts steps from it
     product : seconds of a product with A
-    native : whether filters run in the fused kernels
+    native : whether blocks run in the native kernels: their products take a fraction of the time of those of a vector,
+        so that a filter on one vector at a time is not worth a prediction
 
     Notes
     -----
@@ -64,9 +65,8 @@ def predict(window: Window, engine: Any, product: float, native: bool) -> dict[s
     n, ncv = window.n, window.ncv
     keep = window.k + 5
     orthogonality = _FLOP * n * (4 * (ncv + keep) + 2 * keep * ncv / max(ncv - keep, 1))
-    fused = _FUSED if native else 1.2
     predicted: dict[str, float] = {"plain": _VERIFY * engine.choose(window, degree=1).steps * (product + orthogonality)}
-    for degree in DEGREES:
+    for degree in () if native else DEGREES:
         steps = _VERIFY * engine.choose(window, degree=degree).steps
-        predicted[f"autospec/{degree}"] = steps * (degree * fused * product + orthogonality)
+        predicted[f"autospec/{degree}"] = steps * (degree * _UNFUSED * product + orthogonality)
     return predicted

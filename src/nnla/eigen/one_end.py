@@ -139,7 +139,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         multiply(op, v)
         product = min(product, time.perf_counter() - clock)
     window = search.window(far)
-    job.predicted |= predict(window, engine, product, op.native is not None)
+    job.predicted |= predict(window, engine, product, native=op.native is not None)
     job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
     best = min(job.predicted, key=job.predicted.__getitem__)
     job.reason = _reason(job.predicted, best)
