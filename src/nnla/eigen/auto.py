@@ -20,6 +20,7 @@ _DENSE = (1.2e-10, 2e-3)  # seconds of LAPACK per n^3, and at least
 _FACTOR = 1.2e-8, 5e-11  # seconds of a factorisation: per entry of A, per operation
 _SOLVE = 5e-10  # seconds of a solve in a block, per entry of the factor
 _SOLVES = 3.0, 30.0  # of shift and invert: for each pair, and besides
+_CALL = 5e-5  # besides, of Python
 _STEP = 3e-10  # seconds of its orthogonality, per unknown and squared number of solves
 _UNFUSED = 1.2  # a step of a filter in Python, by a product
 _FLOP = 2.5e-10  # seconds of an operation on the basis: it is memory that limits it
@@ -42,8 +43,9 @@ def before_probe(op: Operator, k: int) -> tuple[dict[str, float], Cholesky | Non
         if analysed is not None and analysed.complete:
             factor = _FACTOR[0] * op.csr.nnz + _FACTOR[1] * analysed.flops
             solves = _SOLVES[0] * k + _SOLVES[1]
+            each = _SOLVE * analysed.nnz + _CALL
             # the second factorisation counts eigenvalues
-            predicted["direct"] = 2 * factor + solves * _SOLVE * analysed.nnz + _STEP * n * solves**2
+            predicted["direct"] = 2 * factor + solves * each + _STEP * n * solves**2
     return predicted, analysed
 
 

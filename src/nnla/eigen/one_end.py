@@ -119,7 +119,7 @@ def _choose_before_probe(op: Operator, job: Job) -> None:
     # what a probe costs at least, at the speed of memory
     probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
-    if best is not None and job.predicted[best] < max(3 * probe, 0.02):
+    if best is not None and job.predicted[best] < max(3 * probe, 0.01):
         job.method, job.reason = best, _reason(job.predicted, best)
 
 
@@ -246,9 +246,10 @@ def _patience(op: Operator, job: Job) -> int:
 
 
 def _factor_flops(op: Operator, job: Job) -> float:
-    """`factor_flops` of A, looked up once."""
+    """Operations of a factorisation of A: from its analysis if there is one, else from its graph, looked up once."""
     if not job.factor_flops:
-        job.factor_flops = max(factor_flops(op.csr), 1.0)
+        known = job.analysed is not None and job.analysed.complete
+        job.factor_flops = max(job.analysed.flops if known else factor_flops(op.csr), 1.0)
     return job.factor_flops
 
 
@@ -263,11 +264,11 @@ def _affordable(op: Operator, job: Job) -> Shifted | None:
     if op.csr is None or not Cholesky.available():
         return None
     factor = _factor_flops(op, job)
-    spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
-    # a factorisation works in the cache, and takes less time for its operations
-    if factor >= max(spent, 1e7):
+    # of a factorisation, which works in the cache, four operations take the time of one of these
+    spent = 4 * max(2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops"), 1e7)
+    if factor >= spent:
         return None
-    return Shifted(op.csr, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
+    return Shifted(op.csr, max_flops=3 * spent, analysed=job.analysed)
 
 
 def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:

@@ -46,6 +46,10 @@ class Ends(NamedTuple):
     bottom: float
     near: float
 
+    def definite(self, o: float) -> bool:
+        """Whether A is positive (semi)definite, as far as one can see, and its smallest eigenvalues are wanted."""
+        return o < 0 and -0.2 * (self.top - self.bottom) < self.top < 0
+
 
 def first_shift(shifted: Shifted, o: float, ends: Ends, scale: float | None) -> Inverse | None:
     """An inverse at a shift beyond the wanted end: the largest eigenvalues for o = 1, the least for o = -1.
@@ -55,9 +59,9 @@ def first_shift(shifted: Shifted, o: float, ends: Ends, scale: float | None) -> 
     scale : ||A|| / ||M|| where there is an M, whose eigenvalues the ends of A do not bound; None without
     """
     width = ends.top - ends.bottom
-    definite = o < 0 and -0.2 * width < ends.top < 0  # as far as one can see: no shift is best
     if scale is None:
-        inverse = _first(shifted, o, [0.0, 1e-7 * width, 1e-5 * width, 1e-3 * width]) if definite else None
+        near_zero = [0.0, 1e-7 * width, 1e-5 * width, 1e-3 * width]  # no shift is best
+        inverse = _first(shifted, o, near_zero) if ends.definite(o) else None
         return inverse or beyond(shifted, o, ends.top, min(ends.near, 0.1 * width), width, first=True)
     if o < 0 and ends.top < 1e-10 * width:  # semidefinite, as far as one can see
         shifts = [0.0, *(1e-7 * scale * 4.0**j for j in range(_FAR_SHIFTS))]
