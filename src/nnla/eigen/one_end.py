@@ -34,6 +34,7 @@ _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library:
 _PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
 _VERIFY = 1.4  # the search with its verification, by the search alone
+_WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -126,25 +127,28 @@ def _choose_before_probe(op: Operator, job: Job) -> None:
 def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
-    try:
-        engine = engine_for(job.engine, FIELD, "auto")
-    except WeightsError as error:
-        job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
-        job.reason = f"auto: {job.method} without a prediction for the others: {error}"
-        return
-    v = search.space.kept_vectors(1)[0]
-    product = np.inf
-    for _ in range(3):  # the quickest: another program may have had the processor
-        clock = time.perf_counter()
-        multiply(op, v)
-        product = min(product, time.perf_counter() - clock)
     window = search.window(far)
-    job.predicted |= predict(window, engine, product, native=op.native is not None)
     job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
+    if op.native is None or min(job.predicted.values()) > _WORTH_ASKING:
+        try:
+            job.predicted |= predict(window, engine_for(job.engine, FIELD, "auto"), _seconds(op, search),
+                                     native=op.native is not None)  # fmt: skip
+        except WeightsError as error:
+            job.fallback = f"auto without a prediction for Lanczos: {error}"
     best = min(job.predicted, key=job.predicted.__getitem__)
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree
+
+
+def _seconds(op: Operator, search: Search) -> float:
+    """Seconds of a product: the quickest of three, for another program may have had the processor."""
+    v, best = search.space.kept_vectors(1)[0], math.inf
+    for _ in range(3):
+        clock = time.perf_counter()
+        multiply(op, v)
+        best = min(best, time.perf_counter() - clock)
+    return best
 
 
 def _reason(predicted: dict[str, float], best: str) -> str:

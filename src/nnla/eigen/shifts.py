@@ -99,7 +99,7 @@ def near_sigma(shifted: Shifted, sigma: float, scale: float) -> Inverse | None:
     ----------
     scale : of the eigenvalues, ||A|| / ||M||
     """
-    for off in (0.0, -1e-10, 1e-9, -1e-7, 1e-6):
+    for off in (0.0, -1e-13, 1e-12, -1e-10, 1e-9, -1e-7, 1e-6):
         s = sigma + off * scale
         solve = shifted.definite(s, 1.0)
         if solve is None:
@@ -148,7 +148,7 @@ def beside(
 ) -> tuple[float, float] | None:
     """sigma, and a distance from it of a shift whose factors lose less; None where they do not lose too much.
 
-    The distance is small beside those of the wanted eigenvalues, whose order it hardly changes.
+    The distance is small beside that of the last wanted eigenvalue: the order of all hardly changes.
 
     Parameters
     ----------
@@ -160,4 +160,4 @@ def beside(
     last = 1.0 / float(theta[min(k, theta.size) - 1])
     if not _EPS * last**2 * theta.max() > (target / _LOSS if lossy else target):
         return None
-    return sigma, min(max(10 * _LOSS * _EPS * last**2 / target, least), 0.1 * last)
+    return sigma, min(max(10 * _LOSS * _EPS * last**2 / target, 1e-3 * last, least), 0.1 * last)
