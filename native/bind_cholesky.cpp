@@ -93,6 +93,13 @@ void bind_cholesky(nb::module_& m) {
                  h.analysis->pivots(*mine, out);
                  return array;
              })
+        .def("growth",
+             [](const Held& h) {
+                 const std::shared_ptr<Cholesky::Factor> mine = h.current;
+                 if (!mine) throw std::runtime_error("not factored");
+                 LongCall call;
+                 return h.analysis->growth(*mine);
+             })
         .def("factor", &Held::factor, "data"_a, "indefinite"_a = false, "in_place"_a = false)
         .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -147,26 +148,9 @@ class Fronts {
     // C -= A D A^T, D = 1 without signs.
     void take_away(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k, bool assign,
                    const double* signs) {
-        take_away_squares(C, ldc, A, lda, rows, columns, k, assign);
-        if (signs == nullptr) return;
-        // Few pivots are negative where eigenvalues are counted: theirs is put right column by column.
-        for (Long p = 0; p < k; ++p) {
-            if (signs[p] > 0) continue;
-            const double* a = A + p * lda;
-            ticker_(columns * rows / 4);
-            for (Long j = 0; j < columns; ++j) {
-                const double twice = 2 * a[j];
-                double* column = C + j * ldc;
-                for (Long i = j; i < rows; ++i) column[i] += twice * a[i];
-            }
-        }
-    }
-
-    void take_away_squares(double* C, Long ldc, const double* A, Long lda, Long rows, Long columns, Long k,
-                           bool assign) {
         const double operations = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
         if (threads_ == 1 || operations < kParallelFront) {
-            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, work_.data());
+            kernels_.update(C, ldc, A, lda, rows, columns, k, 0, rows, assign, signs, work_.data());
             return;
         }
         // Strips of about the same work; one workspace each.
@@ -185,7 +169,7 @@ class Fronts {
         const Long share = panel_work(s_.longest);
         parallel(threads_, [&](int t) {
             if (bounds[t] < bounds[t + 1])
-                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign,
+                kernels_.update(C, ldc, A, lda, rows, columns, k, bounds[t], bounds[t + 1], assign, signs,
                                 work_.data() + t * share);
         });
     }
@@ -262,6 +246,8 @@ std::int64_t Cholesky::Factor::negative() const { return std::count(signs.begin(
 std::int64_t Cholesky::factor(const double* data, bool indefinite, Factor& factor) const {
     const Symbolic& s = symbolic_;
     factor.signs.assign(indefinite ? s.n : 0, 1.0);
+    factor.largest = 0;
+    for (Int p = 0; p < a_.indptr[s.n]; ++p) factor.largest = std::max(factor.largest, std::fabs(data[p]));
     double* signs = indefinite ? factor.signs.data() : nullptr;
     const Int nodes = s.nodes();
     if (factor.panels.size() == 0) factor.panels = Array<double>(s.panel[nodes]);
@@ -325,47 +311,6 @@ std::int64_t Cholesky::factor(const double* data, bool indefinite, Factor& facto
     return -1;
 }
 
-void Cholesky::solve_with(const Factor& factor, double* work, const double* b, double* x, Long stride) const {
-    const Symbolic& s = symbolic_;
-    const PanelKernels& kernels = panel_kernels();
-    const double* panels = factor.panels.data();
-    double *y = work, *t = y + s.n;
-    Ticker ticker;
-    for (Int i = 0; i < s.n; ++i) y[i] = b[s.order[i] * stride];
-    for (Int node = 0; node < s.nodes(); ++node) {
-        const Int first = s.first[node], k = s.width(node), m = s.below(node);
-        const Int* rows = s.rows.data() + s.row_start[node];
-        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
-        for (Int i = 0; i < k; ++i) t[i] = y[first + i];
-        for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.forward(panels + s.panel[node], k + m, k, t);
-        for (Int i = 0; i < k; ++i) y[first + i] = t[i];
-        for (Int i = 0; i < m; ++i) y[rows[i]] = t[k + i];
-    }
-    for (std::size_t i = 0; i < factor.signs.size(); ++i) y[i] *= factor.signs[i];
-    for (Int node = s.nodes() - 1; node >= 0; --node) {
-        const Int first = s.first[node], k = s.width(node), m = s.below(node);
-        const Int* rows = s.rows.data() + s.row_start[node];
-        ticker(static_cast<Long>(k) * (k + m) / 4 + 2 * (k + m));
-        for (Int i = 0; i < k; ++i) t[i] = y[first + i];
-        for (Int i = 0; i < m; ++i) t[k + i] = y[rows[i]];
-        kernels.backward(panels + s.panel[node], k + m, k, t);
-        for (Int i = 0; i < k; ++i) y[first + i] = t[i];
-    }
-    for (Int i = 0; i < s.n; ++i) x[s.order[i] * stride] = y[i];
-}
-
-void Cholesky::solve(const Factor& factor, const double* b, double* x, Long count) const {
-    const Long size = a_.n + symbolic_.longest;
-    const int parts = nnz_ * static_cast<double>(count) > 1e6
-                          ? static_cast<int>(std::min<Long>(count, max_threads()))
-                          : 1;
-    Array<double> work(size * parts);
-    parallel(parts, [&](int part) {
-        for (Long j = part; j < count; j += parts) solve_with(factor, work.data() + part * size, b + j, x + j, count);
-    });
-}
-
 void Cholesky::pivots(const Factor& factor, double* out) const {
     const Symbolic& s = symbolic_;
     for (Int node = 0; node < s.nodes(); ++node) {
@@ -377,6 +322,28 @@ void Cholesky::pivots(const Factor& factor, double* out) const {
             out[s.order[first + j]] = root * root * (factor.signs.empty() ? 1.0 : factor.signs[first + j]);
         }
     }
+}
+
+double Cholesky::growth(const Factor& factor) const {
+    const Symbolic& s = symbolic_;
+    std::vector<double> sums(s.n, 0.0), panel_sums(s.longest);
+    for (Int node = 0; node < s.nodes(); ++node) {
+        const Int first = s.first[node], k = s.width(node), m = s.below(node);
+        const Long r = k + m;
+        const Int* rows = s.rows.data() + s.row_start[node];
+        tick(r * (k + 4));
+        std::fill(panel_sums.begin(), panel_sums.begin() + r, 0.0);
+        for (Int j = 0; j < k; ++j) {
+            const double* column = factor.panels.data() + s.panel[node] + j * r;
+            panel_sums[j] += 1 / (column[j] * column[j]);  // the diagonal of L is kept as its reciprocal
+            for (Long i = j + 1; i < r; ++i) panel_sums[i] += column[i] * column[i];
+        }
+        for (Int j = 0; j < k; ++j) sums[first + j] += panel_sums[j];
+        for (Int i = 0; i < m; ++i) sums[rows[i]] += panel_sums[k + i];
+    }
+    double most = 0;
+    for (const double sum : sums) most = std::max(most, sum);
+    return s.n > 0 ? most / factor.largest : 1.0;
 }
 
 }  // namespace nnla

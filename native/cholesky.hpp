@@ -28,6 +28,7 @@ class Cholesky {
     struct Factor {
         Array<double> panels;
         std::vector<double> signs;
+        double largest = 0;  // |entry| of the matrix
         std::int64_t negative() const;  // pivots
     };
 
@@ -37,16 +38,16 @@ class Cholesky {
     // those of the eigenvalues of A (Sylvester). Nothing is exchanged for stability: the caller checks what it got.
     std::int64_t factor(const double* data, bool indefinite, Factor& factor) const;
 
-    // X = A^-1 B for the columns of n x count row-major blocks; x may be b.
+    // X = A^-1 B for the columns of n x count row-major blocks; x may be b. A column comes out as it would alone.
     void solve(const Factor& factor, const double* b, double* x, std::int64_t count) const;
 
     // The pivots, at the rows of A that they are of.
     void pivots(const Factor& factor, double* out) const;
 
-  private:
-    // Entries are `stride` apart; work holds the order of A and `longest` of the analysis together.
-    void solve_with(const Factor& factor, double* work, const double* b, double* x, std::int64_t stride) const;
+    // The largest diagonal entry of |L| |D| |L|^T by the largest entry of the matrix: 1 where that is definite.
+    double growth(const Factor& factor) const;
 
+  private:
     Pattern a_;
     Symbolic symbolic_;
     double nnz_ = 0, flops_ = 0;

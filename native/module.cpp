@@ -10,6 +10,7 @@ using namespace nb::literals;
 
 namespace nnla {
 void bind_bandwidth(nb::module_& m);
+void bind_basis(nb::module_& m);
 void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
@@ -31,6 +32,7 @@ NB_MODULE(_native, m) {
     m.def("max_threads", &nnla::max_threads, "Threads that kernels use at most.");
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
     nnla::bind_bandwidth(m);
+    nnla::bind_basis(m);
     nnla::bind_block_filter(m);
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);

@@ -3,7 +3,7 @@
 
 #include "interruption.hpp"
 
-#include "panel_impl.hpp"
+#include "panel_solve_impl.hpp"
 #include "steps.hpp"
 
 namespace nnla {
@@ -27,6 +27,12 @@ struct Generic {
     }
     static void store_part(double* p, const type& x, int count) {
         for (int i = 0; i < count; ++i) p[i] = x.x[i];
+    }
+    static double first(const type& x) { return x.x[0]; }
+    static type add(const type& a, const type& b) {
+        type out;
+        for (int i = 0; i < 4; ++i) out.x[i] = a.x[i] + b.x[i];
+        return out;
     }
     static type multiply(const type& a, const type& b) {
         type out;

@@ -2,7 +2,7 @@
 #ifdef NNLA_X86
 #include <immintrin.h>
 
-#include "panel_impl.hpp"
+#include "panel_solve_impl.hpp"
 
 namespace nnla {
 namespace {
@@ -25,6 +25,8 @@ struct Avx2 {
         _mm256_store_pd(part, x);
         for (int i = 0; i < count; ++i) p[i] = part[i];
     }
+    static double first(type x) { return _mm_cvtsd_f64(_mm256_castpd256_pd128(x)); }
+    static type add(type a, type b) { return _mm256_add_pd(a, b); }
     static type multiply(type a, type b) { return _mm256_mul_pd(a, b); }
     static type subtract(type a, type b) { return _mm256_sub_pd(a, b); }
     static type fmadd(type a, type b, type c) { return _mm256_fmadd_pd(a, b, c); }

@@ -1,4 +1,4 @@
-// The dense kernels over a vector type V; included by one file for each instruction set. No templates of the
+// The dense kernels of factoring over a vector type V; included by one file for each instruction set. No templates of the
 // standard library here: the linker could pick an instance of a foreign instruction set.
 #pragma once
 #include <cmath>
@@ -188,12 +188,36 @@ void update_rows(double* C_, Long ldc, const double* a, Long lda, const double* 
     else update_columns<V, 3, V::columns>(C_, ldc, a, lda, b, ldb, k, columns, tail, assign, padded);
 }
 
-// Strips of three vectors of rows; packed, where the panel is large, so that they are read in order.
+// to[p][q] = signs[p] from[p][q]: `count` columns of `height` rows.
+inline void flip(const double* from, Long ldf, double* to, Long ldt, Long height, Long count, const double* signs) {
+    for (Long p = 0; p < count; ++p, from += ldf, to += ldt)
+        for (Long q = 0; q < height; ++q) to[q] = signs[p] * from[q];
+}
+
+inline bool any_negative(const double* signs, Long count) {
+    bool any = false;
+    for (Long p = 0; p < count; ++p) any |= signs[p] < 0;
+    return any;
+}
+
+// Strips of three vectors of rows; packed, where the panel is large, so that they are read in order. Where D has
+// negative entries one of the two operands is A D: a strip of rows at a time, or the columns' side as a whole where
+// nothing is packed. Without any, nothing differs from D = 1.
 template <class V>
 void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long cols, Long k, Long begin, Long end,
-            bool assign, double* work) {
+            bool assign, const double* signs, double* work) {
     constexpr Long strip = 3 * V::lanes, wide = V::columns, depth = 192;
-    const bool pack = k >= 24 && rows >= 3 * strip, counts = rows * cols * k > kFewOperations;
+    if (signs != nullptr && !any_negative(signs, k)) signs = nullptr;
+    const bool pack = (k >= 24 && rows >= 3 * strip) || (signs != nullptr && k > depth);
+    const bool counts = rows * cols * k > kFewOperations;
+    const double* top = a;
+    Long ldt = lda;
+    if (signs != nullptr && !pack) {
+        flip(a, lda, work, cols, cols, k, signs);
+        top = work;
+        ldt = cols;
+    }
+    double* flipped = work + (rows + strip - 1) / strip * strip * depth;
     for (Long p0 = 0; p0 < k; p0 += depth) {
         const Long deep = pack ? least(depth, k - p0) : k;
         if (pack) {
@@ -212,9 +236,15 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
                 }
             }
         }
+        const bool flips = pack && signs != nullptr && any_negative(signs + p0, deep);
         for (Long i = begin; i < end; i += strip) {
             const Long height = least(strip, rows - i);
             if (counts) tick_from_panel(height * least(cols, i + height) * deep / kOperationsPerTick);
+            const double* left = pack ? work + (i / strip) * strip * deep : a + i;
+            if (flips) {
+                flip(left, strip, flipped, strip, strip, deep, signs + p0);
+                left = flipped;
+            }
             for (Long j = 0; j < least(cols, i + height); j += wide) {
                 const Long from = j > i ? j - i : 0;  // the tile starts at the diagonal
                 const Long lines = height - from;
@@ -223,11 +253,10 @@ void update(double* C_, Long ldc, const double* a, Long lda, Long rows, Long col
                 const int columns = static_cast<int>(least(wide, cols - j));
                 double* tile = C_ + i + from + j * ldc;
                 if (pack)
-                    update_rows<V>(tile, ldc, work + (i / strip) * strip * deep + from, strip,
-                                   work + (j / strip) * strip * deep + j % strip, strip, deep, vectors, columns, tail,
-                                   assign && p0 == 0, true);
+                    update_rows<V>(tile, ldc, left + from, strip, work + (j / strip) * strip * deep + j % strip, strip,
+                                   deep, vectors, columns, tail, assign && p0 == 0, true);
                 else
-                    update_rows<V>(tile, ldc, a + i + from, lda, a + j, lda, deep, vectors, columns, tail, assign,
+                    update_rows<V>(tile, ldc, left + from, lda, top + j, ldt, deep, vectors, columns, tail, assign,
                                    false);
             }
         }
@@ -244,73 +273,6 @@ template <class V> int factor(double* panel, Long rows, Long j0, Long j1, double
         if (failed >= 0) return static_cast<int>(j) + failed;
     }
     return -1;
-}
-
-// -- solution --------------------------------------------------------------------------------------------
-
-template <class V, int C> void forward_block(const double* corner, Long ld, Long height, double* t) {
-    double y[C];
-    for (int c = 0; c < C; ++c) {
-        double value = t[c];
-        for (int d = 0; d < c; ++d) value -= corner[c + d * ld] * y[d];
-        t[c] = y[c] = value * corner[c + c * ld];
-    }
-    typename V::type x[C];
-    for (int c = 0; c < C; ++c) x[c] = V::broadcast(y[c]);
-    Long i = C;
-    for (; i + V::lanes <= height; i += V::lanes) {
-        typename V::type sum = V::load(t + i);
-        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load(corner + i + c * ld), x[c], sum);
-        V::store(t + i, sum);
-    }
-    if (i < height) {
-        const int tail = static_cast<int>(height - i);
-        typename V::type sum = V::load_part(t + i, tail);
-        for (int c = 0; c < C; ++c) sum = V::fnmadd(V::load_part(corner + i + c * ld, tail), x[c], sum);
-        V::store_part(t + i, sum, tail);
-    }
-}
-
-template <class V, int C> void backward_block(const double* corner, Long ld, Long height, double* t) {
-    typename V::type sum[C];
-    for (int c = 0; c < C; ++c) sum[c] = V::zero();
-    Long i = C;
-    for (; i + V::lanes <= height; i += V::lanes) {
-        const typename V::type y = V::load(t + i);
-        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load(corner + i + c * ld), y, sum[c]);
-    }
-    if (i < height) {
-        const int tail = static_cast<int>(height - i);
-        const typename V::type y = V::load_part(t + i, tail);
-        for (int c = 0; c < C; ++c) sum[c] = V::fnmadd(V::load_part(corner + i + c * ld, tail), y, sum[c]);
-    }
-    for (int c = C - 1; c >= 0; --c) {
-        double value = t[c] + V::total(sum[c]);
-        for (int d = c + 1; d < C; ++d) value -= corner[d + c * ld] * t[d];
-        t[c] = value * corner[c + c * ld];
-    }
-}
-
-template <class V> void forward(const double* panel, Long rows, Long k, double* t) {
-    Long j = 0;
-    for (; j + 4 <= k; j += 4) forward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
-    const double* corner = panel + j + j * rows;
-    if (k - j == 3) forward_block<V, 3>(corner, rows, rows - j, t + j);
-    else if (k - j == 2) forward_block<V, 2>(corner, rows, rows - j, t + j);
-    else if (k - j == 1) forward_block<V, 1>(corner, rows, rows - j, t + j);
-}
-
-template <class V> void backward(const double* panel, Long rows, Long k, double* t) {
-    Long j = k - k % 4;
-    const double* corner = panel + j + j * rows;
-    if (k - j == 3) backward_block<V, 3>(corner, rows, rows - j, t + j);
-    else if (k - j == 2) backward_block<V, 2>(corner, rows, rows - j, t + j);
-    else if (k - j == 1) backward_block<V, 1>(corner, rows, rows - j, t + j);
-    for (j -= 4; j >= 0; j -= 4) backward_block<V, 4>(panel + j + j * rows, rows, rows - j, t + j);
-}
-
-template <class V> constexpr PanelKernels kernels_of() {
-    return PanelKernels{factor<V>, update<V>, forward<V>, backward<V>, 3 * V::lanes};
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ struct VectorKernels {
     void (*triad)(std::size_t lo, std::size_t hi, double q, const double* b, const double* c, double* a);
 };
 
+struct BasisKernels;
 struct BlockKernels;
 struct PanelKernels;
 
@@ -56,6 +57,7 @@ struct InstructionSet {
     Kernels<float> f32;
     Kernels<bfloat16> bf16;
     const PanelKernels* panel;
+    const BasisKernels* basis;
     const BlockKernels* block;
 };
 

@@ -182,3 +182,133 @@ def test_kernels_of_one_small_system(order):
     meta = {"command": "x", "date": "d", "hardware": "h", "isa": "i", "load": None, "rounds": 2, "degree": 11}
     page = markdown(rows, meta, "kernels")
     assert all(f"| {row['kernel']} |" in page for row in rows)
+
+
+# -- eigsh ---------------------------------------------------------------------------------------------------------
+
+
+def test_known_spectra_are_those_of_lapack():
+    from eigen.spectra_known import KNOWN
+
+    for index, (name, make) in enumerate(KNOWN.items()):
+        for n in (1, 3, 40):
+            A, exact = make(np.random.default_rng([index, n]), n)
+            assert abs(A - A.T).max() == 0, name
+            assert np.allclose(np.sort(exact), np.linalg.eigvalsh(A.toarray()), rtol=0, atol=1e-12 * max(1, n)), name
+
+
+def test_pencils_have_a_definite_mass_and_the_spectrum_they_say():
+    from eigen.structures import PENCILS, STRUCTURES
+    from scipy.linalg import eigvalsh
+
+    for index, (name, make) in enumerate(PENCILS.items()):
+        K, M, exact = make(np.random.default_rng(index), 60)
+        values = eigvalsh(K.toarray(), M.toarray())
+        assert exact is None or np.allclose(np.sort(exact), values, rtol=0, atol=1e-11 * abs(values).max()), name
+    for index, (name, make) in enumerate(STRUCTURES.items()):
+        A, _ = make(np.random.default_rng(index), 60)
+        assert abs(A - A.T).max() == 0, name
+
+
+def test_completeness_runs_and_writes_every_case(tmp_path, capsys):
+    from eigen_completeness import main
+
+    main(["--cases", "8", "--out", str(tmp_path / "rows.json")])
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["case"] for row in rows] == list(range(8))
+    assert "not vouched for" in capsys.readouterr().out
+    main(["--case", str(rows[0]["case"])])
+    assert rows[0]["outcome"] in capsys.readouterr().out
+
+
+def test_a_missing_copy_is_told_from_a_wrong_pair_and_from_a_right_answer():
+    from types import SimpleNamespace
+
+    from eigen.completeness_cases import EigenCase
+    from eigen_completeness import judge
+
+    A = sparse.csr_array(sparse.diags_array([1.0, 1.0, 2.0, 5.0]))
+    case = EigenCase(0, "toy", 2, A, None, np.array([1.0, 1.0, 2.0, 5.0]), 0, 0, "csr", {"which": "SA", "tol": 1e-10})
+    sure, unsure = (SimpleNamespace(converged=c, verified=c, status="?") for c in (True, False))
+    E = np.eye(4)
+    assert judge(case, np.array([1.0, 1.0]), E[:, :2], sure)[0] == "right"
+    assert judge(case, np.array([1.0, 2.0]), E[:, [0, 2]], sure)[0] == "MISSING"
+    assert judge(case, np.array([1.0, 2.0]), E[:, [0, 2]], unsure)[0] == "honest"
+    assert judge(case, np.array([1.0, 1.0]), E[:, :2], unsure)[0] == "unverified"
+    assert judge(case, np.array([1.0, 1.1]), E[:, :2], sure)[0] == "WRONG"
+    assert judge(case, np.array([1.0, 1.0]), E[:, [0, 0]], sure)[0] == "WRONG"
+    assert judge(case, np.array([1.0]), E[:, :1], sure)[0] == "WRONG"
+
+
+def test_a_case_is_wanted_by_what_which_says():
+    from eigen.completeness_cases import EigenCase
+
+    exact = np.array([-3.0, -1.0, 0.5, 2.0, 4.0])
+    case = EigenCase(0, "toy", 3, sparse.csr_array(np.diag(exact)), None, exact, 0, 0, "csr")
+    for which, wanted in (("SA", [-3, -1, 0.5]), ("LA", [-4, -2, -0.5]), ("LM", [-4, -3, -2]), ("SM", [0.5, 1, 2]),
+                          ("BE", [-3, 2, 4])):  # fmt: skip
+        case.options = {"which": which}
+        assert np.array_equal(case.wanted(), wanted), which
+    case.options = {"which": "LM", "sigma": 1.0}
+    assert np.array_equal(case.wanted(), [0.5, 1.0, 2.0])
+
+
+@pytest.mark.skipif(not nnla.kernels.native, reason="the reference counts with the native factor")
+def test_peers_on_a_tiny_grid(tmp_path, monkeypatch):
+    from eigsh_peers import main
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(nnla.__file__).parents[1]))
+    words = ["--quick", "--only", "tiny", "--k", "4", "--solvers", "auto,arpack"]
+    main([*words, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "peers.md")])
+    data = json.loads((tmp_path / "peers.json").read_text())
+    verdicts = {row["solver"]: row["verdict"] for row in data["rows"]}
+    assert verdicts["auto"] == "right"
+    assert verdicts["arpack"] == "right" or verdicts["arpack"].startswith("missing")
+    assert "below" in data["facts"]["references"]["tiny grid"]
+    page = (tmp_path / "peers.md").read_text()
+    assert "tiny grid" in page
+    assert str(tmp_path) not in page
+
+
+@pytest.mark.skipif(not nnla.kernels.native, reason="the reference counts with the native factor")
+def test_a_reference_counts_copies_in_a_gap_and_in_a_cluster():
+    from eigen.peer_reference import establish
+
+    A = sparse.csr_array(sparse.diags_array(np.concatenate([np.repeat([1.0, 2.0], 3), np.arange(3.0, 60.0)])))
+    found = establish(A, None, 4)
+    assert found.counted
+    assert np.allclose(found.values[:4], [1, 1, 1, 2], rtol=0, atol=1e-10)
+    searched = establish(A, None, 4, most=1.0)
+    assert searched.counted.startswith("not counted")
+    assert np.allclose(searched.values, [1, 1, 1, 2], rtol=0, atol=1e-10)
+    many = sparse.csr_array(sparse.diags_array(np.concatenate([np.full(40, 1.0), np.arange(2.0, 60.0)])))
+    found = establish(many, None, 4)
+    assert "at it" in found.counted
+    assert np.allclose(found.values[:4], 1, rtol=0, atol=1e-10)
+
+
+def test_peers_are_judged_by_copies_residuals_and_what_they_say():
+    from eigen.peer_report import judge, verdicts
+
+    known = {"values": [1.0, 1.0, 2.0], "error": 0.0, "norm": 10.0, "mass": 1.0}
+    row = {"values": [1.0, 1.0], "residuals": [1e-12, 1e-12], "angle": 0.0, "note": "", "cpu": 1.0}
+    assert judge(row, known, 2, 1e-10) == "right"
+    assert judge(row | {"values": [1.0, 2.0]}, known, 2, 1e-10).startswith("missing: value 2")
+    assert judge(row | {"values": [1.0]}, known, 2, 1e-10) == "1 of 2 pairs"
+    assert judge(row | {"residuals": [1e-12, 1e-7]}, known, 2, 1e-10).startswith("residual")
+    assert judge(row | {"note": "direct: unverified"}, known, 2, 1e-10).startswith("not verified")
+    assert judge({"failed": "stopped"}, known, 2, 1e-10) == "stopped"
+    base = {"problem": "p", "group": "g", "k": 2, "note": ""}
+    seconds = {"auto": (1.0, "right"), "a": (0.5, "missing"), "b": (2.0, "right"), "c": (4.0, "right")}
+    (one,) = verdicts([base | {"solver": s, "cpu": t, "verdict": v} for s, (t, v) in seconds.items()])
+    assert (one["best"], one["ratio"]) == ("b", 0.5)
+
+
+def test_float32_operators_beside_scipy(capsys, monkeypatch):
+    import eigsh_float32
+
+    monkeypatch.setattr(eigsh_float32, "problems", lambda quick: {"grid": nnla.problems.poisson2d(18)})
+    eigsh_float32.main(["--k", "3", "--methods", "auto"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[3].strip() for line in lines[2:]] == ["scipy", "auto"]
+    assert float(lines[-1].split("|")[5]) < 1e-5

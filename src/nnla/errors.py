@@ -17,6 +17,7 @@ __all__ = [
     "MissingDependencyError",
     "NNLAError",
     "NonFiniteError",
+    "NotConvergedError",
     "NotConvergedWarning",
     "NotPositiveDefiniteError",
     "NotSymmetricError",
@@ -39,6 +40,20 @@ class NotConvergedWarning(UserWarning):
 
     ``warnings.simplefilter("error", nnla.errors.NotConvergedWarning)`` makes it an exception.
     """
+
+
+class NotConvergedError(NNLAError, RuntimeError):
+    """``eigsh(..., on_failure="raise")`` has not found all that was asked for.
+
+    Attributes
+    ----------
+    eigenvalues, eigenvectors : the pairs that have converged, (j,) and (n, j)
+    report : `nnla.EigenReport` of all pairs
+    """
+
+    def __init__(self, message: str, eigenvalues: Any = None, eigenvectors: Any = None, report: Any = None) -> None:
+        super().__init__(message)
+        self.eigenvalues, self.eigenvectors, self.report = eigenvalues, eigenvectors, report
 
 
 class ShapeError(NNLAError, ValueError):

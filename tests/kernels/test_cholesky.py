@@ -36,6 +36,13 @@ def laplacian(pattern):
     return canonical(W + sp.diags_array(np.abs(W).sum(axis=1) + 1.0))
 
 
+def quasidefinite(A, every=3):
+    """[F, B; B', -G] in a mixed order, F and G definite: it has L D L' in any order of elimination."""
+    i, j = A.nonzero()
+    negative = np.arange(A.shape[0]) % every == 0
+    return canonical(sp.csr_array((np.where(negative[i] & negative[j], -1, 1) * A.data, (i, j)), shape=A.shape))
+
+
 def random_pattern(n, density, seed):
     return sp.random_array((n, n), density=density, rng=np.random.default_rng(seed), format="csr")
 
@@ -166,6 +173,19 @@ def test_another_matrix_of_the_same_pattern():
     assert backward_error(A, factor.factor().solve(b), b) < 2e-15
 
 
+def test_matrices_within_a_union_of_patterns():
+    K, M = poisson2d(15), canonical(sp.diags_array([4.0, 1, 1], offsets=[0, 30, -30], shape=(225, 225)))
+    union = canonical(abs(K) + abs(M))
+    rows, columns = np.repeat(np.arange(225), np.diff(union.indptr)), union.indices
+    factor = Cholesky(union)
+    b = np.arange(450.0).reshape(225, 2)
+    for shift, negative in ((0.0, 0), (-1.0, 0), (100.0, 225)):
+        A = canonical(K - shift * M)
+        factor.factor(A.toarray()[rows, columns], indefinite=True)  # many of them zero
+        assert factor.negative == negative
+        assert backward_error(A, factor.solve(b), b) < 1e-14
+
+
 @pytest.mark.parametrize("row", [0, 57, 399])
 def test_an_indefinite_matrix_is_refused_by_name(row):
     A = poisson2d(20).tolil()
@@ -221,6 +241,78 @@ def test_bitwise_the_same_in_every_run_and_for_any_number_of_threads():
     finally:
         native.set_threads(0)
     assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
+
+
+# -- blocks of right-hand sides -------------------------------------------------------------------------------
+
+
+def against_lapack(A, columns, *, indefinite=False):
+    """Solve for so many columns at once; each of them is as LAPACK's, and bitwise as it is alone."""
+    n = A.shape[0]
+    b = np.random.default_rng(columns).standard_normal((n, columns))
+    factor = Cholesky(A).factor(indefinite=indefinite)
+    x = factor.solve(b)
+    assert x.shape == (n, columns)
+    for j in range(columns):
+        assert np.array_equal(factor.solve(b[:, j]), x[:, j])
+    if columns:
+        assert backward_error(A, x, b) < (1e-12 if indefinite else 1e-14)
+        dense = scipy.linalg.solve(A.toarray(), b, assume_a="sym" if indefinite else "pos")
+        np.testing.assert_allclose(x, dense, rtol=0, atol=1e-10 * np.abs(dense).max())
+    return factor
+
+
+@pytest.mark.parametrize("columns", range(18))
+@pytest.mark.parametrize(
+    "A",
+    [np.array([[4.0]]), poisson2d(7), poisson3d(5), laplacian(random_pattern(203, 0.01, 1)), np.eye(5) + 1.0],
+    ids=["one", "grid", "box", "random", "dense"],
+)
+def test_blocks_of_right_hand_sides(A, columns):
+    against_lapack(canonical(A), columns)
+
+
+@pytest.mark.parametrize("width", [*range(1, 24), 97, 131])
+@pytest.mark.parametrize("columns", [1, 3, 8, 13])
+def test_blocks_with_panels_of_any_width(width, columns):
+    A = canonical(sp.block_diag([np.eye(width) + 0.5, poisson2d(3)]))
+    A = canonical(A + sp.diags_array(np.full(width + 8, -0.1), offsets=1, shape=A.shape))
+    A = canonical(A + A.T)
+    against_lapack(A, columns)
+
+
+@pytest.mark.parametrize("columns", [*range(1, 10), 16, 17])
+@pytest.mark.parametrize("n", [1, 2, 19, 150])
+def test_blocks_of_right_hand_sides_with_signs(n, columns):
+    against_lapack(quasidefinite(laplacian(random_pattern(n, min(1.0, 4 / n), 0))), columns, indefinite=True)
+
+
+@pytest.mark.parametrize("columns", [2, 5, 9, 40])
+def test_blocks_are_the_same_for_any_number_of_threads(columns):
+    A = poisson3d(14)
+    b = np.random.default_rng(0).standard_normal((A.shape[0], columns))
+    factor = Cholesky(A).factor()
+    try:
+        solutions = []
+        for threads in (1, 2, 3, 8):
+            native.set_threads(threads)
+            solutions.append(factor.solve(b))
+    finally:
+        native.set_threads(0)
+    assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
+    assert np.array_equal(factor.solve(b[:, -1]), solutions[0][:, -1])
+
+
+def test_a_bad_column_spoils_no_other():
+    A = poisson2d(9)
+    b = np.ones((81, 7))
+    factor = Cholesky(A).factor()
+    good = factor.solve(b)
+    b[3, 2], b[0, 5] = np.nan, np.inf
+    x = factor.solve(b)
+    assert not np.isfinite(x[:, [2, 5]]).all(axis=0).any()
+    others = [0, 1, 3, 4, 6]
+    assert np.array_equal(x[:, others], good[:, others])
 
 
 @pytest.mark.parametrize(
@@ -328,7 +420,65 @@ def test_a_definite_matrix_has_the_same_factor_either_way():
     plain = Cholesky(A).factor()
     assert plain.negative == 0
     signed = Cholesky(A).factor(indefinite=True)
-    np.testing.assert_allclose(signed.solve(b), plain.solve(b), rtol=1e-12)
+    assert np.array_equal(signed.solve(b), plain.solve(b))
+    assert np.array_equal(signed.pivots, plain.pivots)
+
+
+def cliques(*sizes, shared=3):
+    """Dense blocks in a chain, neighbours with a few unknowns in common: wide panels with few rows below."""
+    n = sum(sizes) - shared * (len(sizes) - 1)
+    D, start = sp.lil_array((n, n)), 0
+    for size in sizes:
+        D[start : start + size, start : start + size] = 1
+        start += size - shared
+    return D.tocsr()
+
+
+SIGNED = {
+    "grid": poisson2d(40),
+    "box": poisson3d(9),
+    "dense": laplacian(np.ones((333, 333))),
+    "cliques": laplacian(cliques(230, 40, 250, 30)),
+    "touching": laplacian(cliques(220, 250, shared=1)),
+    "arrow": laplacian(arrow(300, 3)),
+    "random": laplacian(random_pattern(400, 0.01, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_the_opposite_matrix_has_the_opposite_factor(name):
+    A = canonical(SIGNED[name])
+    b = np.random.default_rng(0).standard_normal((A.shape[0], 3))
+    factor = Cholesky(A).factor()
+    x, pivots = factor.solve(b), factor.pivots
+    assert factor.factor(-A.data, indefinite=True).negative == A.shape[0]
+    # Sums over many columns for few rows may be cut in two in one of them: else bitwise.
+    np.testing.assert_allclose(factor.solve(b), -x, rtol=0, atol=1e-13 * np.abs(x).max())
+    np.testing.assert_allclose(factor.pivots, -pivots, rtol=1e-13)
+
+
+@pytest.mark.parametrize("every", [2, 5, 100])
+@pytest.mark.parametrize("name", SIGNED)
+def test_mixed_signs_are_factored_to_rounding_error(name, every):
+    A = quasidefinite(canonical(SIGNED[name]), every)
+    n = A.shape[0]
+    b = np.random.default_rng(0).standard_normal((n, 2))
+    factor = Cholesky(A).factor(indefinite=True)
+    assert factor.negative == np.count_nonzero(np.arange(n) % every == 0)
+    assert backward_error(A, factor.solve(b), b) < 1e-14
+
+
+def test_mixed_signs_are_the_same_for_any_number_of_threads():
+    A = quasidefinite(poisson3d(22))
+    b = np.random.default_rng(0).standard_normal(A.shape[0])
+    try:
+        solutions = []
+        for threads in (1, 2, 3):
+            native.set_threads(threads)
+            solutions.append(Cholesky(A).factor(indefinite=True).solve(b))
+    finally:
+        native.set_threads(0)
+    assert all(np.array_equal(solutions[0], x) for x in solutions[1:])
 
 
 def test_a_zero_pivot_is_named():
@@ -353,3 +503,53 @@ def test_pivots_are_those_of_the_rows(rng):
     order = kept.order
     L = np.linalg.cholesky(A.toarray()[np.ix_(order, order)])
     assert np.allclose(kept.pivots[order], L.diagonal() ** 2, rtol=1e-12)
+
+
+# -- growth ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("unit", [1.0, 1e250, -1e-250])
+def test_a_definite_factor_does_not_grow(name, unit):
+    A = canonical(SIGNED[name])
+    kept = Cholesky(A)
+    with pytest.raises(OptionError, match="no factor yet"):
+        _ = kept.growth
+    assert kept.factor(unit * A.data, indefinite=unit < 0).growth == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("tiny", [1e-3, 1e-8, 1e-14, 1e-200, 1e-305])
+def test_a_tiny_pivot_grows(tiny):
+    A = canonical(np.array([[tiny, 1.0], [1.0, 2.0]]))
+    kept = Cholesky(A).factor(indefinite=True)
+    assert list(kept.order) == [0, 1]
+    assert kept.growth == pytest.approx(1 / tiny - 1, rel=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_growth_bounds_what_the_factor_is_off_by(seed):
+    rng = np.random.default_rng(seed)
+    n = 60
+    B = sp.random_array((n, n), density=0.1, rng=rng)
+    A = canonical(B + B.T + sp.diags_array(10.0 ** rng.uniform(-12, 0, n) * rng.choice([-1.0, 1.0], n)))
+    factor = Cholesky(A).factor(indefinite=True)
+    order, largest = factor.order, np.abs(A.data).max()
+    dense = A.toarray()[np.ix_(order, order)]
+    L, D = unpivoted(dense)
+    growth = np.max((L**2) @ np.abs(D)) / largest
+    assert 1.0 <= factor.growth == pytest.approx(growth, rel=0.5)  # of the very factor only to its own accuracy
+    b = rng.standard_normal(n)
+    x = factor.solve(b)
+    off = np.linalg.norm(A @ x - b) / np.linalg.norm(x)
+    assert off <= n * np.finfo(float).eps * factor.growth * largest
+
+
+def unpivoted(A):
+    """L and D of L D L', L with a unit diagonal."""
+    A, n = A.copy(), A.shape[0]
+    L, D = np.eye(n), np.empty(n)
+    for k in range(n):
+        D[k] = A[k, k]
+        L[k + 1 :, k] = A[k + 1 :, k] / D[k]
+        A[k + 1 :, k + 1 :] -= D[k] * np.outer(L[k + 1 :, k], L[k + 1 :, k])
+    return L, D

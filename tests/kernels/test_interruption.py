@@ -13,6 +13,7 @@ import pytest
 import nnla
 from nnla.errors import NNLAError, OptionError, TimeLimitError
 from nnla.kernels import native
+from nnla.kernels.basis import combine, extend, products, project, squares, transposed
 from nnla.kernels.cholesky import Cholesky, level_structure
 from nnla.kernels.interruption import check, remaining, time_limit
 from nnla.kernels.reordering import locality, permute, reverse_cuthill_mckee
@@ -100,6 +101,8 @@ def long_calls():
     P = np.arange(n + 1, dtype=np.int32), thirds, np.ones(n)
     coarse = native.galerkin(*parts, *P, n // 3)
     rows = np.ones(2)
+    V, W = np.zeros((20, n)), np.random.default_rng(0).standard_normal((4, n))
+    V[np.arange(16), np.arange(16)] = 1.0
 
     def level(multigrid):
         multigrid.add_level(*parts, 1 / np.sqrt(A.diagonal()), *P, np.ones(n // 3))
@@ -146,6 +149,12 @@ def long_calls():
         "Lanczos": lambda: cycle.lanczos(0, 10),
         "cycle": lambda: cycle.apply(x, np.empty(n)),
         "inverse": dense.invert,
+        "products with a basis": lambda: products(V, W),
+        "projection": lambda: project(V, W, np.zeros_like(W)),
+        "combination": lambda: combine(V[:16], np.eye(16), V[:16]),
+        "step of Lanczos": lambda: extend(V, 16, 0, W.T.copy(), np.empty_like(W), 0.0, 1e-15),
+        "norms": lambda: squares(V),
+        "transpose of a block": lambda: transposed(W),
         "dot": lambda: native.dot(np.ones(10**6), np.ones(10**6)),
         "system": lambda: system.product(sliced=True),
         "block matrix": lambda: native.BlockMatrix(*parts),
@@ -186,6 +195,12 @@ CALLS = [
     "Lanczos",
     "cycle",
     "inverse",
+    "products with a basis",
+    "projection",
+    "combination",
+    "step of Lanczos",
+    "norms",
+    "transpose of a block",
     "dot",
     "block matrix",
     "block product",

@@ -90,66 +90,20 @@ def eigsh(
     ncv: int | None = None, maxiter: int | None = None, tol: float = 0, return_eigenvectors: bool = True,
     Minv: Any = None, OPinv: Any = None, mode: str = "normal", rng: Any = None,
 ) -> Any:  # fmt: skip
-    """`scipy.sparse.linalg.eigsh`: mass matrix and shift are brought to standard form here, the ends are nnla's."""
+    """`scipy.sparse.linalg.eigsh`: the order of its arguments, its default for `which`, and its exception."""
     in_scope(A)
     if isinstance(A, LinearOperator):
         in_scope(_dense(A))
-    options = {"v0": v0, "ncv": ncv, "maxiter": maxiter, "tol": tol or 1e-14}
-    if M is None and sigma is None:
-        w, V = _selected(A, k, which, options)
-    else:
-        C, L = _dense(A).astype(float), None
-        if M is not None:
-            in_scope(M)
-            L = np.linalg.cholesky(_dense(M).astype(float))
-            C = _symmetric(np.linalg.solve(L, np.linalg.solve(L, C).T))
-        w, V = _selected(C if sigma is None else _transformed(C, sigma, mode), k, which, options)
-        w = np.array([v @ C @ v for v in V.T])
-        V = V if L is None else np.linalg.solve(L.T, V)
-    return (w, V) if return_eigenvectors else w
-
-
-def _symmetric(C: np.ndarray) -> np.ndarray:
-    return 0.5 * (C + C.T)
-
-
-def _transformed(C: np.ndarray, sigma: float, mode: str) -> np.ndarray:
-    """What ARPACK iterates with in its modes: 1 / (C - s), C / (C - s), (C + s) / (C - s)."""
-    identity = np.eye(C.shape[0])
-    over = {"normal": identity, "buckling": C, "cayley": C + sigma * identity}[mode]
-    return _symmetric(np.linalg.solve(C - sigma * identity, over))
-
-
-def _selected(A: Any, k: int, which: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """k pairs by SciPy's names: of the two ends, or of the inverse for the smallest in magnitude."""
-    n = A.shape[0]
-    if which == "SM":
-        D = _dense(A).astype(float)
-        w, V = _selected(_symmetric(np.linalg.inv(D)), k, "LM", options)
-        return np.array([v @ D @ v for v in V.T]), V
-    if which == "BE":
-        ends = [(k // 2, "SA"), (k - k // 2, "LA")]
-    elif which == "LM":
-        ends = [(n, "SA")] if 2 * k > n else [(k, "SA"), (k, "LA")]
-    else:
-        ends = [(k, which)]
-    parts = [_end(A, few, end, options) for few, end in ends if few]
-    w, V, done = (np.concatenate([part[field] for part in parts], axis=-1) for field in range(3))
-    if not done.all():
-        raise ArpackNoConvergence("ARPACK error %d: %s", w[done], V[:, done])
-    kept = np.sort(np.argsort(-np.abs(w), kind="stable")[:k]) if which == "LM" else np.arange(k)
-    return w[kept], V[:, kept]
-
-
-def _end(A: Any, k: int, which: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, vectors, and which of them have converged."""
-    ncv = options["ncv"]
-    options = options | {"ncv": None if ncv is None else max(ncv, k + 1)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # not converged: the report says it, too
-        w, V, report = nnla.eigsh(A, k, which=which, return_report=True, **options)
-    done = np.full(w.size, True) if report.converged else np.asarray(report.residuals) <= report.tol * report.norm
-    return w, V, done
+    if M is not None:
+        in_scope(M)
+    method = "auto" if maxiter is None or M is not None or sigma is not None else "plain"  # of Lanczos is the limit
+    try:
+        return nnla.eigsh(
+            A, k, M=M, sigma=sigma, which=which, v0=v0, ncv=ncv, maxiter=maxiter, tol=tol, Minv=Minv, OPinv=OPinv,
+            return_eigenvectors=return_eigenvectors, mode=mode, method=method, on_failure="raise",
+        )  # fmt: skip
+    except nnla.errors.NotConvergedError as error:
+        raise ArpackNoConvergence(str(error), error.eigenvalues, error.eigenvectors) from error
 
 
 def lobpcg(

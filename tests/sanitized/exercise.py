@@ -200,9 +200,10 @@ def cholesky(native, A, rng):
     from nnla.kernels.cholesky import Cholesky
 
     n = A.shape[0]
-    b = rng.standard_normal((n, 3))
     factor = Cholesky(A).factor()
-    assert np.linalg.norm(b - A @ factor.solve(b)) <= 1e-9 * np.linalg.norm(b)
+    for columns in (1, 3, 5, 9, 16):
+        b = rng.standard_normal((n, columns))
+        assert np.linalg.norm(b - A @ factor.solve(b)) <= 1e-9 * np.linalg.norm(b)
     factor.factor(2 * A.data)
     assert np.array_equal(np.sort(factor.order), np.arange(n))
     raw = native.Cholesky(A.indptr, A.indices, 0.0)
@@ -212,6 +213,7 @@ def cholesky(native, A, rng):
     signed = native.Cholesky(A.indptr, A.indices)
     assert signed.factor(-A.data, True) == -1
     assert signed.negative == A.shape[0]
+    assert 0.99 < signed.growth() < 1.01
     signed.solve(np.ones(A.shape[0]))
 
 
@@ -285,6 +287,36 @@ def measures(native, A, rng):
     native.coarsening_traits(A.indptr, A.indices, A.data, 0.25)
     assert 0 <= native.run_share(A.indptr, A.indices) <= 1
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
+
+
+@exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "basis_squares", "transpose")
+def basis(native, A, rng):
+    from nnla.kernels.basis import combine, extend, products, project, squares, transposed
+
+    n = A.shape[0]
+    for b, m in itertools.product((1, 2, 3, 4, 5, 8), (0, 1, 2, 7, 14, 29)):
+        if m + b > n:
+            continue
+        V = np.zeros((m + b, n))
+        V[:m] = np.linalg.qr(rng.standard_normal((n, m)))[0].T
+        W = rng.standard_normal((b, n))
+        assert np.allclose(products(V, W), V @ W.T)
+        assert np.allclose(squares(W, np.arange(b) + 0.0, 2 * W), ((1 - 2 * np.arange(b)) ** 2 * squares(W).T))
+        X = W.copy()
+        assert np.allclose(X + project(V[:m], X, X).T @ V[:m], W)
+        done = extend(V, m, m // 2, W.T.copy(), X, 0.0, 1e-15)
+        assert done is not None
+        if done.L is not None:
+            assert np.allclose(done.H.T @ V[:m] + done.L @ V[m:], W)
+            assert np.allclose(V @ V.T, np.eye(m + b), atol=1e-13)
+        dependent = extend(V, m, 0, (V[:m].T @ rng.standard_normal((m, b))).copy(), X, 1.0, 1e-13)
+        assert dependent is not None
+        assert m == 0 or dependent.L is None
+        C = rng.standard_normal((m + b, b))
+        expected = C.T @ V
+        assert np.allclose(combine(V, C), expected)
+        assert np.allclose(combine(V, C, V[m:]), expected)
+        assert np.array_equal(transposed(V), V.T)
 
 
 @exercise("isa", "max_threads", "set_threads", "set_deadline")

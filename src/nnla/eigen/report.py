@@ -17,16 +17,20 @@ class EigenReport(ReportBase):
     ----------
     status : "converged", "unverified" (every pair meets the tolerance, but others may be missing), "maxiter",
         "stagnation" or "rounding"
-    converged : every pair met ``||A v - lambda v|| <= tol ||A||``, recomputed in float64 with the operator given
+    converged : every pair met ``||A v - lambda v|| <= tol ||A||``, recomputed in float64 with the operator given; with
+        a mass matrix ``||A v - lambda M v|| <= tol (||A|| + |lambda| ||M||) ||v||``
     verified : a search from a fresh random vector, long enough to show a copy of the last eigenvalue, found no
         further pair that belongs among the k; exact for methods that see the whole spectrum
     method : what ran in the end, e.g. "autospec", "plain", "direct", "dense"
-    which : "SA" or "LA"
+    which : "SA", "LA", "LM", "SM" or "BE"
     n, nnz, k, ncv : sizes; ncv vectors were kept
     tol : the tolerance asked for
     norm : the estimate of ||A||_2 that the tolerance refers to: the largest Ritz value in magnitude
-    residuals : ||A v - lambda v|| of each pair, absolute
+    residuals : ||A v - lambda M v|| / ||v|| of each pair, absolute
     converged_pairs : how many pairs met the tolerance
+    sigma : the shift that eigenvalues were wanted near, None without one
+    mode : what `which` referred to with a shift: "normal", "buckling" or "cayley"
+    mass_norm : the estimate of ||M||_2, None without a mass matrix
     restarts : fillings of the subspace, without those of the probe and of the verification
     probe_restarts, verify_restarts : fillings of the subspace by the probe and by the verification
     steps : applications of the filter (or of A, or of the inverse), verification included
@@ -72,6 +76,9 @@ class EigenReport(ReportBase):
     norm: float
     residuals: list[float]
     converged_pairs: int
+    sigma: float | None = None
+    mode: str = "normal"
+    mass_norm: float | None = None
     restarts: int = 0
     probe_restarts: int = 0
     verify_restarts: int = 0

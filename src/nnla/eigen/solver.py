@@ -1,40 +1,23 @@
-"""`nnla.eigsh`: a few extremal eigenpairs, by a learned filter or classically, each one verified."""
+"""`nnla.eigsh`: a few eigenpairs of a symmetric matrix or pencil, each one verified."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
 import warnings
 from typing import Any
 
 import numpy as np
 
-from nnla.eigen.answer import Pairs, converged, make_report, meets, warning_of
-from nnla.eigen.auto import before_probe, predict
-from nnla.eigen.factorised import solve_dense, solve_inverse
-from nnla.eigen.filter_choice import FIELD, choose_filter
-from nnla.eigen.filters import BoundFilter
-from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.shifted import Shifted, factor_flops
-from nnla.eigen.state import Job, Meter, make_job
-from nnla.eigen.thick_restart import ThickRestart
-from nnla.eigen.units import in_good_units, unscaled_values
-from nnla.eigen.verification import conclude
-from nnla.errors import NonFiniteError, NotConvergedWarning, OptionError, ShapeError, WeightsError
-from nnla.kernels.cholesky import Cholesky
+from nnla.eigen.answer import good, make_report, warning_of
+from nnla.eigen.options import check_options
+from nnla.eigen.pencil import make_pencil, mass_operator
+from nnla.eigen.routes import wanted_pairs
+from nnla.errors import NotConvergedError, NotConvergedWarning, ShapeError
 from nnla.operators.arrays import to_numpy
 from nnla.operators.gradients import vectors_without_derivative
 from nnla.operators.operator import Operator, as_operator
-from nnla.tasks import engine_for
 
 __all__ = ["eigsh"]
-
-_FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
-_LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
-_PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
-_RESCUE_FLOPS = 1e12
-_RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
 
 @vectors_without_derivative
@@ -42,12 +25,18 @@ def eigsh(
     A: Any,
     k: int = 6,
     *,
-    which: str = "SA",
+    M: Any = None,
+    sigma: float | None = None,
+    which: str | None = None,
     tol: float = 1e-10,
     ncv: int | None = None,
     v0: Any = None,
     maxiter: int | None = None,
-    method: str = "autospec",
+    return_eigenvectors: bool = True,
+    Minv: Any = None,
+    OPinv: Any = None,
+    mode: str = "normal",
+    method: str = "auto",
     degree: int | None = None,
     cut: float | None = None,
     probe_restarts: int | None = None,
@@ -55,44 +44,65 @@ def eigsh(
     seed: int = 0,
     verify: bool = True,
     return_report: bool = False,
+    on_failure: str = "warn",
 ) -> Any:
-    """k extremal eigenpairs of a symmetric operator, definite or not.
+    """k eigenpairs of a symmetric A, definite or not, or of ``A v = lambda M v``: at an end, or next to a number.
+
+    The options are those of ``scipy.sparse.linalg.eigsh``, by their names, and some more. What differs: ``which`` is
+    "SA" where there is no sigma, ``tol`` is relative to ||A||, eigenvalues always come increasing, every k up to n is
+    taken, and nothing that has not converged, or may lack copies, is returned in silence.
 
     Parameters
     ----------
     A : anything that `nnla.as_operator` takes, (n, n), symmetric
     k : pairs wanted, 1 to n
-    which : "SA" for the smallest eigenvalues, "LA" for the largest (algebraically)
+    M : (n, n) mass matrix of ``A v = lambda M v``, anything that A may be; positive definite. A singular one, without
+        negative eigenvalues, is taken with ``sigma``; an indefinite one in ``mode="buckling"``, where A is definite
+    sigma : a number near which eigenvalues are wanted: found by shift and invert
+    which : without sigma "SA" for the smallest eigenvalues (the default), "LA" for the largest, "LM" for the largest
+        in magnitude, "SM" for those nearest to zero, "BE" for k // 2 from the low end and the others from the high
+        end. With sigma, as in SciPy, it refers to ``1 / (lambda - sigma)``: "LM" (the default) for those nearest to
+        sigma, "LA" for the next above it, "SA" for the next below, "BE" for both sides, "SM" for the furthest
     tol : a pair is converged at ``||A v - lambda v||_2 <= tol ||A||_2``, if that tells the wanted eigenvalues from
         zero, too: the residual is also at most 1e-5 of the largest of them, or what rounding leaves (4e-15 ``||A||``;
-        more for products in float32, where the status is "rounding")
+        more for products in float32, where the status is "rounding"). With M:
+        ``||A v - lambda M v||_2 <= tol (||A||_2 + |lambda| ||M||_2) ||v||_2``. 0 asks for what rounding leaves
     ncv : vectors of the subspace, k + 1 to n; default max(4 k, 20), for k > 30 2 k + 60, for
         n <= 256 all n
-    v0 : (n,) start vector; a random one from ``seed`` by default
-    maxiter : fillings of the subspace at most, those of the verification included, default 1000
-    method : "autospec" (a filter that the learned engine chooses from a probe), or
-        "auto" (the cheapest of the others, by predicted cost),
+    v0 : (n,) start vector, or (n, j) several, as the vectors of a matrix like A; random ones from ``seed`` by default
+    maxiter : fillings of the subspace at most, those of the verification included, default 1000; of each end
+    return_eigenvectors : False returns the eigenvalues alone
+    Minv : M^-1 as a matrix or operator, used without sigma where M cannot be factored
+    OPinv : (A - sigma M)^-1 as a matrix or operator, in all modes; residuals are those of A and M themselves
+    mode : what ``which`` refers to with sigma: "normal"; "cayley", ``(lambda + sigma) / (lambda - sigma)``; "buckling",
+        ``lambda / (lambda - sigma)``, for a definite A and an M of any kind
+    method : "auto" (the cheapest of the others, by predicted cost),
+        "autospec" (a filter that the learned engine chooses from a probe),
         "autospec-paper" (the paper's network), "chebyshev" (damps from the (1.5 k + 1)-th Ritz value on),
         "power" (X^degree), "plain" (thick-restart Lanczos without a filter),
-        "direct" (shift and invert by Cholesky), "dense" (LAPACK)
+        "direct" (shift and invert by factorisation), "dense" (LAPACK). With M, with sigma and for "SM" one of "auto",
+        "direct" and "dense"
     degree : of the filter, default 21
     cut : for "chebyshev", another place of the cut, in units of k
     probe_restarts : fillings of the subspace by the probe, default 3
     engine : a trained engine (`nnla.load`) instead of the shipped one
     seed : of everything random
-    verify : look for further copies of multiple eigenvalues from fresh random vectors
+    verify : make sure that no eigenvalue is missing, copies of multiple ones included
     return_report : also return the `EigenReport`
+    on_failure : "warn", or "raise" for a `NotConvergedError` with the pairs found
 
     Returns
     -------
     w : (k,) float64, increasing
-    V : (n, k) float64 orthonormal columns (a tensor for a torch operator)
+    V : (n, k) float64 columns, orthonormal (a tensor for a torch operator); with M ``V.T @ M @ V`` is the identity, in
+        the mode "buckling" ``V.T @ A @ V``
     report : EigenReport, if asked for
 
     Raises
     ------
     The errors of `nnla.as_operator` but for definiteness; OptionError, ShapeError; NonFiniteError for an eigenvalue
-    beyond float64.
+    beyond float64; NotPositiveDefiniteError for an M, or an A in the mode "buckling", that is indefinite.
+    NotConvergedError, if asked for, where a pair has not converged or copies may be missing.
 
     Warns
     -----
@@ -102,8 +112,9 @@ def eigsh(
     Notes
     -----
     Values are Rayleigh quotients of A itself; every residual is recomputed with the operator given. What has not
-    converged is returned as it is, and the report or a warning says so: never an exception. "autospec" and "auto" have
-    a way back: where they do not converge (a stiff spectrum), a factorisation is tried, and LAPACK up to n = 4000.
+    converged is returned as it is, and the report or a warning says so, unless an exception is asked for. "autospec"
+    and "auto" have a way back: where they do not converge (a stiff spectrum), a factorisation is tried, and LAPACK up
+    to n = 4000.
 
     A Krylov space holds one copy of a multiple eigenvalue, and nothing that its start is orthogonal to. With `verify`
     the eigenvalues before the last one are counted, by the inertia of a factorisation, where that costs less than the
@@ -112,7 +123,8 @@ def eigsh(
 
     Cost: each filling of the subspace takes at most ``ncv - k`` applications of the filter, ``degree`` products
     with A each, and some 4 n ncv^2 operations for orthogonality; storage ``(ncv + 1) n``. A filter saves fillings
-    and with them orthogonality; it does not save products. `method="auto"` weighs the two.
+    and with them orthogonality; it does not save products. `method="auto"` weighs the two. With sigma, a factorisation
+    and some 2 k solves.
 
     Guaranteed: residuals, and the count where ``report.count_below`` is one. Very likely: that random vectors showed
     all there was. Learned: where the filter begins to damp; a filter that turns out to mislead (a
@@ -122,6 +134,8 @@ def eigsh(
     ----------
     AutoSpec (arXiv:2602.09530), sections 5.2 and appendix E; Wu, Simon (2000), thick-restart Lanczos.
     Parlett, The Symmetric Eigenvalue Problem (1998), section 3.3 (counting by inertia).
+    Ericsson, Ruhe, Math. Comp. 35 (1980) 1251-1268 (shift and invert); Grimes, Lewis, Simon, SIAM J. Matrix Anal.
+    Appl. 15 (1994) 228-272 (buckling).
 
     Examples
     --------
@@ -130,268 +144,45 @@ def eigsh(
     >>> w, V, report = nnla.eigsh(A, 3, return_report=True)
     >>> report.converged, report.verified, bool(abs(A @ V - V * w).max() < 1e-8)
     (True, True, True)
+
+    The vibrations of a chain with two kinds of masses that are nearest to 1:
+
+    >>> import scipy.sparse as sp
+    >>> K = sp.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(40, 40))
+    >>> w, V = nnla.eigsh(K, 2, M=sp.diags_array(np.tile([1.0, 2.0], 20)), sigma=1.0)
+    >>> np.round(w, 3).tolist()
+    [0.974, 0.997]
     """
     started = time.perf_counter()
     given = as_operator(A, definite=False)
-    job = make_job(given.n, k, which, tol, ncv, maxiter, method, degree, cut, probe_restarts, engine)
-    start = None
-    if v0 is not None:
-        start = to_numpy(given.as_vector(v0, "v0"))
-        if start.ndim != 1 or not np.any(start):
-            raise ShapeError("v0 must be one vector (n,) that is not zero")
-        start = start / np.abs(start).max()
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"seed must be an integer of at least 0, got {seed!r}")
-    op, unit = in_good_units(given)
-    job.seed, job.verify, job.started, job.before = None if v0 is not None else seed, verify, started, op.products
-    rng = np.random.default_rng(seed)
-    job.noise = _noise(op, rng)
-    pairs = _pairs(op, job, start, rng)
-    if not meets(job, pairs) and job.asked in _LEARNED and job.left > 0:
-        pairs = _rescue(op, job, pairs, rng)
-    w, V, residuals = pairs
-    answer = unscaled_values(w, unit)
-    if unit:  # what the values lose where float64 ends is missing from the pairs
-        residuals = residuals + np.abs(np.ldexp(answer, -unit) - w)
-    vectors = V if op.xp == "numpy" else op.as_vector(V)
-    report = make_report(op, job, w, residuals, unit, given.nnz)
-    if return_report:
-        return answer, vectors, report
+    options = check_options(
+        given.n, k, M, sigma, which, tol, ncv, maxiter, return_eigenvectors, Minv, OPinv, mode, method, degree, cut,
+        probe_restarts, engine, seed, verify, return_report, on_failure,
+    )  # fmt: skip
+    before = given.products
+    mass = None if M is None else mass_operator(M, given.n)
+    start = None if v0 is None else _start(given, v0)
+    pencil = make_pencil(given, mass, options.wanted, OPinv, Minv)
+    job, pairs = wanted_pairs(pencil, options, start, started)
+    w, V, residuals = pencil.as_given(*pairs)
+    order = np.argsort(1.0 / pairs[0], kind="stable") if pencil.exchanged else slice(None)
+    done = good(job, pairs)[order]
+    vectors = V if given.xp == "numpy" else given.as_vector(V)
+    report = make_report(pencil, job, done, residuals, options.wanted.sigma, given.nnz, given.products - before)
     if not report.converged:
-        warnings.warn(warning_of(report), NotConvergedWarning, stacklevel=2)
-    return answer, vectors
+        if options.raises:
+            raise NotConvergedError(warning_of(report), w[done], V[:, done], report)
+        if not options.return_report:
+            warnings.warn(warning_of(report), NotConvergedWarning, stacklevel=2)
+    answer = (w, vectors) if options.return_eigenvectors else (w,)
+    answer = (*answer, report) if options.return_report else answer
+    return answer if len(answer) > 1 else w
 
 
-def _noise(op: Operator, rng: np.random.Generator) -> float:
-    """How far products miss additivity, by their size, as those in float32 do; 0 where it is float64's rounding.
-
-    Cost: three products, of operators known only by these.
-    """
-    if op.nnz is not None:
-        return 0.0
-    u, v = rng.standard_normal((2, op.n)) / math.sqrt(op.n)
-    Au, Av, both = multiply(op, u), multiply(op, v), multiply(op, u + v)
-    size = float(np.linalg.norm(Au) + np.linalg.norm(Av))
-    noise = float(np.linalg.norm(both - Au - Av)) / size if size > 0 else 0.0
-    return noise if noise > 64 * np.finfo(np.float64).eps else 0.0
-
-
-def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
-    """The pairs by the method asked for."""
-    if job.method == "auto":
-        _choose_before_probe(op, job)
-    if job.method == "dense":
-        # the wanted eigenvalues alone do not tell how large A is: a few Lanczos steps do, from below
-        ends = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), None, rng)
-        ends.extend()
-        job.norm = float(np.abs(ends.theta[[0, -1]]).max())
-        return _dense(op, job)
-    if job.method == "direct":
-        pairs = solve_inverse(op, job, start, rng)
-        if pairs is not None:
-            return pairs
-        job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
-    return _iterate(op, job, start, rng)
-
-
-def _dense(op: Operator, job: Job) -> Pairs:
-    w, V, residuals = solve_dense(op, job.k, job.orientation)
-    job.norm = max(job.norm, float(np.abs(w).max()))
-    job.verified = True
-    return w, V, residuals
-
-
-def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> Pairs:
-    """Another way where the method chosen here, and not by the user, did not do: a factorisation, then LAPACK."""
-    tried = job.method
-    for method in ("direct", "dense"):
-        if method == tried or job.method == "dense":
-            continue
-        if method == "direct" and (op.csr is None or _factor_flops(op, job) > _RESCUE_FLOPS):
-            continue
-        if method == "dense" and op.n > _RESCUE_ROWS:
-            continue
-        why = "not converged" if not converged(job, pairs) else "perhaps not complete"
-        job.stagnated = job.verified = False
-        job.count_below = job.count_at = None
-        other = _dense(op, job) if method == "dense" else solve_inverse(op, job, None, rng)
-        if other is None:
-            continue
-        job.fallback = f"{method}: {job.method} was {why}"
-        job.method, job.filter, pairs = method, None, other
-        if meets(job, pairs):
-            break
-    return pairs
-
-
-def _choose_before_probe(op: Operator, job: Job) -> None:
-    """The choice of "auto" where it is clear without a probe."""
-    job.predicted, job.analysed = before_probe(op, job.ncv)
-    # what a probe costs at least, at the speed of memory
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv * job.probe_restarts
-    best = min(job.predicted, key=job.predicted.__getitem__, default=None)
-    if best is not None and job.predicted[best] < max(3 * probe, 0.02):
-        job.method, job.reason = best, _reason(job.predicted, best)
-
-
-def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
-    """The choice of "auto" among all methods, by what the probe has seen."""
-    assert job.predicted is not None
-    try:
-        engine = engine_for(job.engine, FIELD, "auto")
-    except WeightsError as error:
-        job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
-        job.reason = f"auto: {job.method} without a prediction for the others: {error}"
-        return
-    v = search.space.kept_vectors(1)[0]
-    product = np.inf
-    for _ in range(3):  # the quickest: another program may have had the processor
-        clock = time.perf_counter()
-        multiply(op, v)
-        product = min(product, time.perf_counter() - clock)
-    window = search.window(far)
-    job.predicted |= predict(window, engine, product, op.native is not None)
-    best = min(job.predicted, key=job.predicted.__getitem__)
-    job.reason = _reason(job.predicted, best)
-    job.method, _, degree = best.partition("/")
-    job.degree = int(degree) if degree else job.degree
-
-
-def _reason(predicted: dict[str, float], best: str) -> str:
-    others = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items() if name != best)
-    return f"auto: predicted {predicted[best]:.2g} s" + (f", against {others}" if others else "")
-
-
-# -- filtered Lanczos --------------------------------------------------------------------------------------
-
-
-def _iterate(
-    op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probe, filter, search, verify."""
-    o, meter = job.orientation, Meter(job, "probe")
-    space = ThickRestart(lambda v: o * multiply(op, v), op.n, job.ncv, start, rng)
-    space.extend()
-    top, bottom = float(space.theta[0]), float(space.theta[-1])
-    job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
-    far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
-    search = Search(op, space, job.k, o, job.target, floor=job.floor, noise=job.noise)
-    unfiltered = _why_unfiltered(op, job, width)
-    search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
-    if unfiltered is None and search.done:
-        unfiltered = "the probe's restarts were enough"
-    if unfiltered is not None:
-        if job.method != "plain":
-            job.method, job.fallback = "plain", f"no filter: {unfiltered}"
-        meter.end(search, "iterate")
-        return _conclude(op, job, search, rng)
-    meter.end(search, "probe")
-    if job.method == "auto":
-        _choose_after_probe(op, job, search, far)
-    job.products_probe = op.products - job.before
-    job.spare = search.space.kept_vectors(job.k).copy()
-    if job.method == "dense":
-        return _dense(op, job)
-    if job.method == "direct":
-        outcome = solve_inverse(op, job, search.space.kept_vectors(job.k).sum(axis=0), rng)
-        if outcome is not None:
-            return outcome
-        job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
-    if job.method == "plain":
-        return _conclude(op, job, _run(op, job, search), rng)
-    for attempt in range(_FILTERS_TRIED):
-        if job.left == 0:
-            return _conclude(op, job, search, rng)
-        with contextlib.suppress(NonFiniteError):  # the values of a filter may leave the range of float64
-            search = _filtered(op, job, search, far, rng)
-            if not search.misled:
-                return _conclude(op, job, search, rng)
-        far -= o * 0.05 * width  # the other end may reach further, too
-        job.fallback = f"filter {attempt + 2}: a pair lay on the wrong side of the cut before, or values overflowed"
-    if job.left == 0:
-        return _conclude(op, job, search, rng)
-    job.method, job.filter = "plain", None
-    job.fallback = "no filter: those tried misled"
-
-    def oriented(v: Any) -> Any:
-        return o * multiply(op, v)
-
-    space = _space(op, job, search, oriented, rng)
-    last = Search(op, space, job.k, o, search.target, floor=search.floor, noise=job.noise).inherit(search)
-    return _conclude(op, job, _run(op, job, last, new=True), rng)
-
-
-def _run(op: Operator, job: Job, search: Search, *, new: bool = False) -> Search:
-    """Restart until the pairs are there; ``new``: the making of its subspace is part of the cost."""
-    meter = Meter(job, "iterate", None if new else search)
-    search.run(search.restarts + _patience(op, job))
-    meter.end(search)
-    return search
-
-
-def _patience(op: Operator, job: Job) -> int:
-    """Fillings of the subspace before another way is tried, where there is one and the choice is the library's."""
-    other = math.inf
-    if job.asked in _LEARNED and op.csr is not None:
-        factor = _factor_flops(op, job)
-        other = factor if factor < _RESCUE_FLOPS else math.inf
-    if job.asked in _LEARNED and op.n <= _RESCUE_ROWS:
-        other = min(other, 9.0 * op.n**3)
-    if other == math.inf:
-        return job.left
-    # a product of unknown cost is taken for one of a dense matrix: LAPACK then needs n of them, too
-    product = 2.0 * (op.n**2 if op.nnz is None else op.nnz)
-    filling = max(job.ncv - job.k, 1) * (job.degree * product + 8.0 * op.n * job.ncv)
-    # the fillings before may have been the larger part of the way: some are always made
-    return min(job.left, max(_PATIENCE, math.ceil(3 * other / filling)))
-
-
-def _factor_flops(op: Operator, job: Job) -> float:
-    """`factor_flops` of A, looked up once."""
-    if not job.factor_flops:
-        job.factor_flops = max(factor_flops(op.csr), 1.0)
-    return job.factor_flops
-
-
-def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) -> Pairs:
-    """`conclude` with a factor to count with where that costs less than the search has."""
-    shifted = None
-    if op.csr is not None and Cholesky.available() and search.done and not search.complete:
-        factor = _factor_flops(op, job)
-        spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
-        # a factorisation works in the cache, and takes less time for its operations
-        if factor < max(spent, 1e7):
-            shifted = Shifted(op.csr, -job.orientation, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
-    return conclude(op, job, search, shifted, rng)
-
-
-def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:
-    if job.method == "plain":
-        return "none was asked for"
-    if job.ncv == op.n:
-        return "the subspace is the whole space"
-    if width <= 1e-14 * job.norm:
-        return "the spectrum is a single point"
-    return None
-
-
-def _filtered(op: Operator, job: Job, previous: Search, far: float, rng: np.random.Generator) -> Search:
-    """A search with the filter that suits what the previous one has seen."""
-    meter = Meter(job, "setup")
-    window = previous.window(far)
-    choice = choose_filter(window, job.method, job.degree, cut=job.cut, engine=job.engine)
-    job.filter, job.fallback = choice, choice.fallback or job.fallback
-    F = BoundFilter(op, choice.recurrence)
-    space = _space(op, job, previous, F, rng)
-    meter.end()
-    search = Search(
-        op, space, job.k, job.orientation, previous.target, choice, window.width, floor=previous.floor, noise=job.noise
-    )
-    return _run(op, job, search.inherit(previous), new=True)
-
-
-def _space(op: Operator, job: Job, previous: Search, apply: Any, rng: np.random.Generator) -> ThickRestart:
-    """A subspace for another operator that starts from what the previous search has found."""
-    old = previous.space
-    start = old.kept_vectors(job.k).sum(axis=0)
-    return ThickRestart(apply, op.n, job.ncv, start, rng, locked=old.locked_vectors())
+def _start(A: Operator, v0: Any) -> np.ndarray:
+    """Start vectors (n,) or (n, j), the largest entry of each about 1."""
+    start = to_numpy(A.as_vector(v0, "v0"))
+    sizes = np.abs(start).max(axis=0)
+    if not np.all(sizes):
+        raise ShapeError("v0 must be a vector (n,) that is not zero, or several (n, j)")
+    return start / sizes

@@ -1,29 +1,25 @@
-"""One request for eigenpairs: its options, checked, and what happened to it so far."""
+"""One request for eigenpairs, and what happened to it so far."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnla.eigen.filter_choice import CUT, FIELD, FilterChoice
-from nnla.errors import OptionError
-from nnla.tasks import engine_for
+from nnla.eigen.filter_choice import FilterChoice
+from nnla.operators.operator import Operator
 
 if TYPE_CHECKING:
     from nnla.eigen.iteration import Search
     from nnla.eigen.thick_restart import ThickRestart
 
-__all__ = ["METHODS", "EigenPhase", "Job", "Meter", "make_job"]
+__all__ = ["METHODS", "EigenPhase", "Job", "Meter"]
 
-METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "plain", "direct", "dense")
-DEFAULT_DEGREE = 21
-_PROBE_RESTARTS = 3
-_MAXITER = 1000
+METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "subspace", "plain", "direct", "dense")
 _EPS = float(np.finfo(np.float64).eps)
-_SMALL = 256  # rows up to which a subspace of all costs nothing worth saving
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,10 @@ class Meter:
         """Record one filling of a subspace, without a search."""
         self._record(self._role, 1, space.steps, space.work, ())
 
+    def end_solves(self, restarts: int, steps: int, flops: float, history: list[float]) -> None:
+        """Record fillings of a subspace of an inverse."""
+        self._record(self._role, restarts, steps, flops, tuple(history))
+
     def _record(self, role: str, restarts: int, steps: int, flops: float, history: tuple[float, ...]) -> None:
         seconds = time.perf_counter() - self._clock
         self._job.phases.append(EigenPhase(role, seconds, restarts, steps, flops, history))
@@ -102,7 +102,19 @@ class Meter:
 
 @dataclass
 class Job:
-    """One request to `eigsh`, checked, and what happened to it so far."""
+    """One request for k eigenpairs at an end of a spectrum or next to a shift, and what happened to it so far.
+
+    Attributes
+    ----------
+    k, tol, ncv, maxiter, ... : options of `nnla.eigsh`, checked
+    which : "SA" or "LA", the end that is meant, where there is no shift
+    asked, method : the method asked for, and the one that runs
+    mass : M of the pencil A v = lambda M v; None for the identity
+    norm, mass_norm : estimates of ||A||_2 and ||M||_2 (0 for the identity), to which the tolerance refers
+    sigma : the shift that eigenvalues are wanted near; None where one beyond an end of the spectrum is to be chosen
+    select, below, above : which of them, as in `nnla.eigen.wanted.Near`
+    solve : (n, p) -> (n, p), the inverse of A - sigma M as the user gave it; None to make one
+    """
 
     k: int
     which: str
@@ -126,6 +138,13 @@ class Job:
     fallback: str | None = None
     filter: FilterChoice | None = None
     norm: float = 0.0
+    mass: Operator | None = None
+    mass_norm: float = 0.0
+    sigma: float | None = None
+    select: str = "above"
+    below: int = 0
+    above: int = 0
+    solve: Callable[[np.ndarray], np.ndarray] | None = None
     noise: float = 0.0  # of a product, relative to the norm, beyond that of float64
     stagnated: bool = False
     verified: bool = False
@@ -153,6 +172,14 @@ class Job:
         """Residual that pairs are accepted at."""
         return max(self.tol * self.norm, self.floor)
 
+    def sizes(self, w: np.ndarray) -> np.ndarray:
+        """What a residual at each eigenvalue is compared with: ``||A||``, or ``||A|| + |lambda| ||M||``."""
+        return self.norm + np.abs(w) * self.mass_norm
+
+    def targets(self, w: np.ndarray) -> np.ndarray:
+        """`target` at each eigenvalue of a pencil."""
+        return max(self.tol, 16 * _EPS, 16 * self.noise) * self.sizes(w)
+
     @property
     def left(self) -> int:
         """Fillings of the subspace that may still be made."""
@@ -167,63 +194,3 @@ class Job:
     def seconds(self) -> dict[str, float]:
         """By role."""
         return {role: float(self.total("seconds", role)) for role in ("probe", "setup", "iterate", "verify")}
-
-
-def make_job(
-    n: int, k: Any, which: Any, tol: Any, ncv: Any, maxiter: Any, method: Any, degree: Any, cut: Any,
-    probe_restarts: Any, engine: Any,
-) -> Job:  # fmt: skip
-    """A `Job` from the options of `eigsh` for a matrix of order n; OptionError names what is wrong with them."""
-    if not isinstance(method, str) or method not in METHODS:
-        raise OptionError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    if not isinstance(which, str) or which not in ("SA", "LA"):
-        raise OptionError(
-            f"which must be 'SA' (smallest) or 'LA' (largest eigenvalues), got {which!r}; for those nearest to a "
-            "number use scipy.sparse.linalg.eigsh(A, sigma=...)"
-        )
-    _integer("k", k, 1, n)
-    if not 0 <= _number("tol", tol) < 1:
-        raise OptionError(f"tol must be at least 0 and less than 1, got {tol!r}")
-    usual = n if n <= _SMALL else max(4 * k, 20) if k <= 30 else 2 * k + 60
-    # one more than k at least: the last direction is where the subspace grows
-    ncv = min(n, usual) if ncv is None else _integer("ncv", ncv, min(k + 1, n), n)
-    if degree is not None and method in ("plain", "direct", "dense"):
-        raise OptionError(f"degree= is of a filter, and method={method!r} has none")
-    if cut is not None and method != "chebyshev":
-        raise OptionError("cut= is for method='chebyshev'")
-    if cut is not None and not 1.0 <= _number("cut", cut) < np.inf:
-        raise OptionError(f"cut must be at least 1 (in units of k), got {cut!r}")
-    if engine is not None:
-        if method not in ("autospec", "autospec-paper", "auto"):
-            raise OptionError(f"method={method!r} takes no engine")
-        engine = engine_for(engine, FIELD, method)
-    return Job(
-        k=int(k),
-        which=which,
-        tol=float(tol),
-        ncv=int(ncv),
-        maxiter=_MAXITER if maxiter is None else _integer("maxiter", maxiter, 1, 10**9),
-        asked=method,
-        method=method,
-        degree=DEFAULT_DEGREE if degree is None else _integer("degree", degree, 1, 512),
-        cut=CUT if cut is None else float(cut),
-        probe_restarts=_PROBE_RESTARTS
-        if probe_restarts is None
-        else _integer("probe_restarts", probe_restarts, 1, 10**6),
-        engine=engine,
-    )
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
-            raise ValueError
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"{name} must be a number, got {value!r}") from None
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise OptionError(f"{name} must be an integer from {low} to {high}, got {value!r}")
-    return int(value)

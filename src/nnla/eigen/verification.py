@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from nnla.eigen.counting import Selection, count_missing
 from nnla.eigen.filter_choice import FilterChoice
 from nnla.eigen.filters import BoundFilter, chebyshev_filter, cut_of_strength
 from nnla.eigen.iteration import EXTRA, Search
@@ -137,35 +138,25 @@ class Hunt:
 def _by_counting(job: Job, hunt: Hunt, shifted: Shifted) -> bool:
     """Count the eigenvalues before the last one found, and find those that are missing; True if none is.
 
-    Sets ``job.count_below`` and ``count_at``. What lies within ``2 delta`` of the last eigenvalue is not told from it,
-    delta being a few times what a residual may be: a copy more or less there does not change the k values.
+    Sets ``job.count_below`` and ``count_at``.
     """
     search = hunt.search
-    o, delta = search.orientation, max(4 * search.target_now, 8 * _EPS * job.norm)
+    selection = Selection("low" if search.orientation < 0 else "high")
+
+    def record(count: int, before: float) -> None:
+        job.count_below, job.count_at = count, before + 0.0
+
     for _ in range(_COUNTS):
-        # distances from the wanted end, increasing
-        found = np.sort([-o * value for value in search.values])
-        edge = float(found[search.k - 1])
-        for value in found[: search.k - 1][::-1]:
-            edge = float(value) if edge - value <= 2 * delta else edge
-        mu = edge - delta
-        counted = shifted.below(mu)
+        delta = max(4 * search.target_now, 8 * _EPS * job.norm)
+        counted = count_missing(
+            selection, shifted, search.op.n, search.k, np.array(search.values), delta, job.norm, record
+        )
         if counted is None:
-            delta *= 1.7  # a zero pivot: elsewhere
-            continue
-        count, error = counted
-        if not error <= 0.5 * delta:
-            delta = max(1.7 * delta, 3 * error if math.isfinite(error) else 0.0)
-            if delta > 1e-7 * job.norm:
-                return False
-            continue
-        job.count_below, job.count_at = count, -o * mu
-        have = int(np.count_nonzero(found < mu))
-        if count == have:
-            return True
-        if count < have:  # two of the pairs are one
             return False
-        if _find(hunt, mu, count - have):
+        missing, before = counted
+        if missing <= 0:
+            return missing == 0  # fewer: two of the pairs are one
+        if _find(hunt, before, missing):
             return True
     return False
 

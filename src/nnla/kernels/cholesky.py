@@ -119,6 +119,25 @@ class Cholesky:
             raise OptionError("there is no factor yet; call factor() first")
         return self._native.pivots()
 
+    @property
+    def growth(self) -> float:
+        """The largest diagonal entry of ``|L| |D| |L|^T`` by the largest one of ``|A|``: at least 1, and 1 if definite.
+
+        The factor is that of A + E with ``|E| <= c eps |L| |D| |L|^T``, c of the order of the entries in a row of L
+        and in practice a few: no entry of E is much beyond ``eps * growth`` times the largest one of A. Large where
+        a pivot was tiny beside what it eliminated, infinite where that overflowed. It is a bound: a large growth may do
+        no harm, and a residual says what it did.
+
+        Cost: a pass over L, a half of a solve.
+
+        References
+        ----------
+        Higham, Accuracy and Stability of Numerical Algorithms (2002), sections 10.1 and 11.1.
+        """
+        if not self._native.factored:
+            raise OptionError("there is no factor yet; call factor() first")
+        return self._native.growth()
+
     def factor(
         self, data: np.ndarray | None = None, *, max_bytes: float = math.inf, indefinite: bool = False
     ) -> Cholesky:
@@ -129,7 +148,8 @@ class Cholesky:
         data : (nnz,) entries in the order of A's; those of A by default
         max_bytes : limit of the memory to take
         indefinite : pivots may be negative, too: L D L^T with D of +1 and -1, see `negative`. Nothing is exchanged
-            for stability, so that the factor of an indefinite matrix may be far from exact: look at a residual
+            for stability, so that the factor of an indefinite matrix may be far from exact: look at a residual, and
+            at `growth`. It takes as long as a definite factor, whatever the signs
 
         Raises
         ------
@@ -167,7 +187,10 @@ class Cholesky:
     def solve(self, b: np.ndarray) -> np.ndarray:
         """A^-1 b for b of shape (n,) or (n, k), as a new float64 array.
 
-        Cost: 4 `nnz` operations a column.
+        A column is bitwise the same alone and in any block, whatever the others hold.
+
+        Cost: 4 `nnz` operations a column. L is read twice for up to eight columns together, which takes as long as
+        two or three columns do alone.
         """
         b = plain(b, np.float64)
         if b.ndim not in (1, 2) or b.shape[0] != self.n:

@@ -71,7 +71,7 @@ def solution_with_gradient(x: Any, A: Any, b: Any, solve: Callable[[Any, Any], A
 
 
 def vectors_without_derivative(function: Function) -> Function:
-    """``function(A, ...) -> (w, V, ...)`` whose V, where A requires a gradient, raises when torch asks for it.
+    """``function(A, ...) -> (w, V, ...)`` or w whose V, where A requires a gradient, raises when torch asks for it.
 
     Eigenvalues are numbers of NumPy, which nobody takes for a part of the graph; vectors are tensors. V is what it
     would be, and ``backward()`` through it raises `GradientError`, instead of leaving A out.
@@ -81,8 +81,10 @@ def vectors_without_derivative(function: Function) -> Function:
     def entry(A: Any, *args: Any, **options: Any) -> Any:
         if not wants_gradient(A):
             return function(A, *args, **options)
-        w, V, *report = function(A.detach(), *args, **options)
-        return w, _functions()[1].apply(A, V, function.__name__), *report
+        found = function(A.detach(), *args, **options)
+        if not isinstance(found, tuple):
+            return found
+        return tuple(_functions()[1].apply(A, x, function.__name__) if is_torch(x) else x for x in found)
 
     return cast(Function, entry)
 
