@@ -7,7 +7,7 @@ import numpy as np
 from nnla.eigen.answer import Pairs, good
 from nnla.eigen.iteration import multiply
 from nnla.eigen.pencil import Apply, Pencil
-from nnla.eigen.rayleigh_ritz import RitzPairs, rayleigh_ritz
+from nnla.eigen.ritz import RitzPairs, rayleigh_ritz
 from nnla.eigen.state import Job, Meter
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.kernels.cholesky import Cholesky
@@ -76,7 +76,7 @@ def _sampled(search: _Search, pairs: RitzPairs) -> RitzPairs:
             return pairs
         if not search.converged(found, 1):
             return pairs
-        more = rayleigh_ritz(search.A, search.M, np.concatenate([pairs.vectors, found.vectors[:1]]))
+        more = search.ritz(np.concatenate([pairs.vectors, found.vectors[:1]]))
         now = np.sort(-job.orientation * more.values)[job.k - 1]
         off = 2 * float((more.residuals / more.sizes).max())
         pairs = more
@@ -97,6 +97,10 @@ class _Search:
         self.work = 0.0
         self.history: list[float] = []
         self.stagnated = self.settled = False
+
+    def ritz(self, rows: np.ndarray) -> RitzPairs:
+        """The pairs that the span of the rows holds."""
+        return rayleigh_ritz(lambda V: multiply(self.A, V), lambda V: multiply(self.M, V), rows)
 
     def converged(self, pairs: RitzPairs, count: int | None = None) -> bool:
         """Whether the first so many pairs of those at the end have converged."""
@@ -137,7 +141,7 @@ class _Search:
             if beyond is not None:
                 behind = o * (beyond - float(space.theta[0]))
                 self.settled = float(space.residuals[0]) < _TOLD * behind
-            pairs = rayleigh_ritz(self.A, self.M, space.vectors(min(wanted, space.theta.size)))
+            pairs = self.ritz(space.vectors(min(wanted, space.theta.size)))
             pairs = pairs.take(np.argsort(-o * pairs.values, kind="stable"))
             worst = float((pairs.residuals / self.job.targets(pairs.values)).max())
             self.history.append(worst * self.job.tol * self.job.norm)
