@@ -67,7 +67,7 @@ def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None
     if pencil.mass is None:
         return one_end(pencil.op, job, start, rng)
     pairs = near(pencil, None, job, options, start, rng) if pencil.mass_solve is None else None
-    if pairs is None and options.method == "direct":
+    if pairs is None and options.method == "direct" and pencil.solve is None:
         raise OptionError(nothing_to_invert(pencil))
     if pairs is None:
         check_mass(pencil, Wanted(job.which, job.k))
