@@ -399,3 +399,16 @@ def test_a_pencil_known_by_products(which, given, monkeypatch):
     assert answer[2].method == "plain"
     with pytest.raises(OptionError, match="products alone"):
         nnla.eigsh(aslinearoperator(K), 4, M=aslinearoperator(M), which=which, method="direct")
+
+
+@pytest.mark.parametrize(("which", "mode"), [("LA", "normal"), ("BE", "normal"), ("SA", "cayley"), *itertools.product(
+    ["LM", "SM"], ["cayley"])])  # fmt: skip
+@pytest.mark.parametrize("with_mass", [False, True])
+def test_a_side_of_the_shift_with_too_few_eigenvalues(which, mode, with_mass):
+    """What ARPACK iterates with goes on beyond it, with those furthest on the other side."""
+    K, mass = rod(40)
+    M = mass if with_mass else None
+    w = every(K, M)
+    for sigma in (0.5 * (w[2] + w[3]), 0.5 * (w[-3] + w[-4])):
+        answer = nnla.eigsh(K, 9, M=M, sigma=sigma, which=which, mode=mode, method="direct", return_report=True)
+        check(K, M, answer, expected(w, 9, which, sigma, mode), mode)

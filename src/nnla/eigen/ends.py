@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
 
 from nnla.eigen.answer import Pairs
 from nnla.eigen.iteration import multiply
@@ -15,6 +14,7 @@ from nnla.eigen.mass_lanczos import by_mass_solves
 from nnla.eigen.near import check_mass, near, nothing_to_invert, spectral_size
 from nnla.eigen.one_end import one_end
 from nnla.eigen.pencil import Pencil
+from nnla.eigen.ritz import rayleigh_ritz
 from nnla.eigen.state import Job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.wanted import Ends, Wanted
@@ -67,7 +67,7 @@ def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None
     if pencil.mass is None:
         return one_end(pencil.op, job, start, rng)
     pairs = near(pencil, None, job, options, start, rng) if pencil.mass_solve is None else None
-    if pairs is None and options.method == "direct":
+    if pairs is None and options.method == "direct" and pencil.solve is None:
         raise OptionError(nothing_to_invert(pencil))
     if pairs is None:
         check_mass(pencil, Wanted(job.which, job.k))
@@ -135,18 +135,7 @@ def merged(pencil: Pencil, found: list[Pairs]) -> Pairs:
     if np.abs(W.T @ pencil.mass_times(W) - np.eye(chosen.size)).max(initial=0.0) <= _SHARED:
         return x[chosen], W, residuals[chosen]
     # an eigenvalue reaches from one end to the other: each search has taken vectors of its own
-    x, V, residuals = _rayleigh_ritz(pencil, V)
-    chosen = pencil.wanted.choose(x)
-    return x[chosen], np.ascontiguousarray(V[:, chosen]), residuals[chosen]
-
-
-def _rayleigh_ritz(pencil: Pencil, V: np.ndarray) -> Pairs:
-    """The pairs that the span of V holds. Cost: three products a vector."""
-    gram = V.T @ pencil.mass_times(np.ascontiguousarray(V))
-    size, Q = eigh(0.5 * (gram + gram.T))
-    kept = size > 1e-8 * size[-1]
-    V = V @ (Q[:, kept] / np.sqrt(size[kept]))
-    H = V.T @ multiply(pencil.op, np.ascontiguousarray(V))
-    x, S = eigh(0.5 * (H + H.T))
-    V = V @ S
-    return x, V, pencil.residuals(x, V)
+    mass = None if pencil.mass is None else pencil.mass_times
+    pairs = rayleigh_ritz(lambda Q: multiply(pencil.op, Q), mass, V.T)
+    pairs = pairs.take(pencil.wanted.choose(pairs.values))
+    return pairs.values, np.ascontiguousarray(pairs.vectors.T), pairs.residuals
