@@ -15,6 +15,7 @@ from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shifted import Shifted
 from nnla.eigen.state import Job, Meter
 from nnla.eigen.thick_restart import ThickRestart
+from nnla.eigen.unseen_pairs import unseen_pairs
 from nnla.eigen.verification import conclude
 from nnla.operators.operator import Operator
 
@@ -52,8 +53,35 @@ def subspace_pairs(
     pairs = found.values, found.vectors, found.residuals
     if not found.converged or not job.verify:
         return pairs
-    search = _beside(op, job, found, far, rng)
-    return conclude(op, job, search, affordable(), rng)
+    shifted = affordable()
+    if shifted is not None or found.interval is None:
+        search = _beside(op, job, found, far, rng)
+        return conclude(op, job, search, shifted, rng)
+    return _looked_at(op, job, found, rng)
+
+
+def _looked_at(
+    op: Operator, job: Job, found: SubspaceOutcome, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs, and better ones that blocks of random vectors show, until none does."""
+    meter, before, turns, history = Meter(job, "verify"), op.products, 0, list[float]()
+    pairs = found.values, found.vectors, found.residuals
+    assert found.interval is not None
+    cut, far = found.interval
+    while turns < max(job.left, 1) and op.n > job.k:
+        w, V, _ = pairs
+        level = float(w[0] if job.orientation > 0 else w[-1])
+        seen = unseen_pairs(
+            op, np.ascontiguousarray(V.T), level, job.orientation, job.target, rng, cut=cut, far=far, floor=job.floor,
+        )  # fmt: skip
+        turns += seen.filterings + 1
+        if seen.better:
+            pairs = seen.values, seen.vectors, seen.residuals
+            continue
+        job.verified = seen.settled
+        break
+    meter.end_solves(turns, op.products - before, 0.0, history)
+    return pairs
 
 
 def _beside(op: Operator, job: Job, found: SubspaceOutcome, far: float, rng: np.random.Generator) -> Search:

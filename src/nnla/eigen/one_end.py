@@ -35,6 +35,7 @@ _PATIENCE = 20  # fillings of the subspace before a factorisation is tried inste
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
 _VERIFY = 1.4  # the search with its verification, by the search alone
 _WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
+_BY_FAR = 4.0
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -135,7 +136,9 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
                                      native=op.native is not None)  # fmt: skip
         except WeightsError as error:
             job.fallback = f"auto without a prediction for Lanczos: {error}"
-    best = min(job.predicted, key=job.predicted.__getitem__)
+    predicted = job.predicted
+    # of Lanczos on one vector at a time less is known: where blocks run natively it has to win by far
+    best = min(job.predicted, key=lambda name: predicted[name] * (_BY_FAR if name == "plain" and op.native else 1))
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree
