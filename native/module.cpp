@@ -11,6 +11,7 @@ using namespace nb::literals;
 namespace nnla {
 void bind_bandwidth(nb::module_& m);
 void bind_basis(nb::module_& m);
+void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
@@ -32,6 +33,7 @@ NB_MODULE(_native, m) {
     m.def("set_threads", &nnla::set_threads, "count"_a, "Set the number of threads; 0 for the default.");
     nnla::bind_bandwidth(m);
     nnla::bind_basis(m);
+    nnla::bind_block_filter(m);
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
     nnla::bind_incomplete_cholesky(m);

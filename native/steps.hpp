@@ -45,6 +45,7 @@ struct VectorKernels {
 };
 
 struct BasisKernels;
+struct BlockKernels;
 struct PanelKernels;
 
 // The kernels of one instruction set. The functions that return them are compiled for it themselves: nobody but the
@@ -57,6 +58,7 @@ struct InstructionSet {
     Kernels<bfloat16> bf16;
     const PanelKernels* panel;
     const BasisKernels* basis;
+    const BlockKernels* block;
 };
 
 const InstructionSet& generic_kernels();

@@ -6,11 +6,12 @@
 namespace nnla {
 
 extern const BasisKernels basis_kernels_avx512;
+extern const BlockKernels block_kernels_avx512;
 extern const PanelKernels panel_kernels_avx512;
 
 const InstructionSet& avx512_kernels() {
     static const InstructionSet set{"avx512", vector_table(), table<double>(), table<float>(), table<bfloat16>(),
-                                    &panel_kernels_avx512, &basis_kernels_avx512};
+                                    &panel_kernels_avx512, &basis_kernels_avx512, &block_kernels_avx512};
     return set;
 }
 

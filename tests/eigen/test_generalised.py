@@ -378,3 +378,24 @@ def test_start_vectors_as_a_block(rng):
     np.testing.assert_allclose(again, w, rtol=1e-10)
     plain, _ = nnla.eigsh(nnla.problems.poisson2d(30), 3, v0=rng.standard_normal((900, 3)), method="plain")
     assert plain.shape == (3,)
+
+
+# -- pencils known by products -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("which", "given"),
+    [("SA", "nothing"), *itertools.product(["SA", "LA", "LM", "BE"], ["Minv", "entries of M"])],
+)
+def test_a_pencil_known_by_products(which, given, monkeypatch):
+    monkeypatch.setattr("nnla.eigen.near._RESCUE_ROWS", 0)  # of LAPACK
+    _, M = rod(300)
+    few = [-9.0, -9.0, -8.0, -7.0, 10.0, 12.0, 12.0, 13.0, 20.0, 20.0]
+    K = sp.csr_array(sp.diags_array(np.concatenate([np.linspace(1.0, 3.0, 290), few])))
+    Minv = aslinearoperator(np.linalg.inv(M.toarray())) if given == "Minv" else None
+    mass = M if given == "entries of M" else aslinearoperator(M)
+    answer = nnla.eigsh(aslinearoperator(K), 4, M=mass, which=which, Minv=Minv, return_report=True)
+    check(K, M, answer, expected(every(K, M), 4, which))
+    assert answer[2].method == "plain"
+    with pytest.raises(OptionError, match="products alone"):
+        nnla.eigsh(aslinearoperator(K), 4, M=aslinearoperator(M), which=which, method="direct")

@@ -93,7 +93,7 @@ def long_calls():
     parts = A.indptr, A.indices, A.data
     x, X = np.ones(n), np.ones((n, 5))
     order = np.random.default_rng(0).permutation(n)
-    system = NativeSystem(A, A.diagonal())
+    system, blocks, rows_of_five = NativeSystem(A, A.diagonal()), native.BlockMatrix(*parts), np.ones((5, n))
     M = nnla.preconditioner(A, method="chebyshev")
     incomplete, factor = ic0(A), Cholesky(A).factor()
     strong = native.classical_strength(*parts, 0.25)[:2]
@@ -152,11 +152,16 @@ def long_calls():
         "products with a basis": lambda: products(V, W),
         "projection": lambda: project(V, W, np.zeros_like(W)),
         "combination": lambda: combine(V[:16], np.eye(16), V[:16]),
-        "step of Lanczos": lambda: extend(V, 16, 0, W.copy(), 0.0, 1e-15),
+        "step of Lanczos": lambda: extend(V, 16, 0, W.T.copy(), np.empty_like(W), 0.0, 1e-15),
         "norms": lambda: squares(V),
         "transpose of a block": lambda: transposed(W),
         "dot": lambda: native.dot(np.ones(10**6), np.ones(10**6)),
         "system": lambda: system.product(sliced=True),
+        "block matrix": lambda: native.BlockMatrix(*parts),
+        "block product": lambda: blocks.product(rows_of_five, np.empty((5, n))),
+        "block filter": lambda: blocks.filter(
+            rows_of_five, np.ones(5), np.ones((3, 5)), 4.0, 4.0, np.empty((5, n)), True
+        ),
     }
 
 
@@ -197,6 +202,9 @@ CALLS = [
     "norms",
     "transpose of a block",
     "dot",
+    "block matrix",
+    "block product",
+    "block filter",
 ]
 
 

@@ -62,11 +62,11 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("basis_squares", W0, np.ones(3), W0[::-1].copy(), np.zeros(3))
     yield free("transpose", block, np.zeros((3, N)))
 
-    def extend(V: Any, W: Any, H: Any, L: Any, before: Any) -> None:
-        native.basis_extend(V, 8, 2, W, 1.0, 1e-15, H, L, before)
+    def extend(V: Any, X: Any, W: Any, H: Any, L: Any, before: Any) -> None:
+        native.basis_extend(V, 8, 2, X, W, 1.0, 1e-15, H, L, before)
 
     W = np.random.default_rng(0).standard_normal((4, N))
-    yield Victim("basis_extend", extend, (V, W, np.zeros((8, 4)), np.zeros((4, 4)), np.zeros(4)))
+    yield Victim("basis_extend", extend, (V, W.T.copy(), W, np.zeros((8, 4)), np.zeros((4, 4)), np.zeros(4)))
 
     layers = [[0.1, 0.2], [1.0, 0.5], [0.0, 0.5], [0.3, 0.1], [0.2, 0.1]]
     for bits in ("64", "32", "16"):
@@ -80,6 +80,17 @@ def victims(native: Any) -> Iterator[Victim]:
         P = polynomial(M, layers, 0.0, 1.0, x, 1 << 20, 1 << 22)
         yield Victim(f"Polynomial{bits}.apply", P.apply, (x, z))
         yield Victim(f"Polynomial{bits}.apply_block", P.apply_block, (block, np.empty_like(block)))
+
+    yield Victim("BlockMatrix", native.BlockMatrix, matrix)
+    vectors = block.T.copy()
+    blocks = native.BlockMatrix(*matrix)
+    yield Victim("BlockMatrix.product", blocks.product, (vectors, np.empty_like(vectors)))
+    for single in (False, True):
+        yield Victim(
+            "BlockMatrix.filter",
+            lambda R, scale, gamma, W, single=single: blocks.filter(R, scale, gamma, 4.0, 4.0, W, single),
+            (vectors, np.ones(3), np.ones((4, 3)), np.empty_like(vectors)),
+        )
 
     def product(*arrays: Any) -> None:
         A = native.Product.csr(*arrays)

@@ -160,6 +160,23 @@ def polynomials(native, A, rng):
                         assert np.linalg.norm(z - exact) <= digits * np.linalg.norm(exact)
 
 
+@exercise("BlockMatrix")
+def blocks(native, A, rng):
+    n = A.shape[0]
+    M = native.BlockMatrix(A.indptr, A.indices, A.data)
+    assert M.n == n
+    far = 2.0 * float(abs(A).sum(axis=1).max())
+    for vectors in (0, 1, 4, 5, 9, 16, 21):
+        X = rng.standard_normal((vectors, n))
+        Y, W = np.empty((2, vectors, n))
+        M.product(X, Y)
+        assert np.allclose(Y, (A @ X.T).T)
+        for single, digits in ((False, 1e-10), (True, 1e-3)):
+            # z = r, then 2 S r + 2 r with S = 1 - 2 A / far
+            M.filter(X, np.ones(vectors), np.array([[1.0], [2.0]]) * np.ones(vectors), far / 2, far / 2, W, single)
+            assert np.allclose(W, 4 * X - 4 / far * Y, rtol=digits, atol=digits)
+
+
 @exercise("Product", "ConjugateGradients")
 def conjugate_gradients(native, A, rng):
     n = A.shape[0]
@@ -287,12 +304,12 @@ def basis(native, A, rng):
         assert np.allclose(squares(W, np.arange(b) + 0.0, 2 * W), ((1 - 2 * np.arange(b)) ** 2 * squares(W).T))
         X = W.copy()
         assert np.allclose(X + project(V[:m], X, X).T @ V[:m], W)
-        done = extend(V, m, m // 2, W.copy(), 0.0, 1e-15)
+        done = extend(V, m, m // 2, W.T.copy(), X, 0.0, 1e-15)
         assert done is not None
         if done.L is not None:
             assert np.allclose(done.H.T @ V[:m] + done.L @ V[m:], W)
             assert np.allclose(V @ V.T, np.eye(m + b), atol=1e-13)
-        dependent = extend(V, m, 0, rng.standard_normal((b, m)) @ V[:m], 1.0, 1e-13)
+        dependent = extend(V, m, 0, (V[:m].T @ rng.standard_normal((m, b))).copy(), X, 1.0, 1e-13)
         assert dependent is not None
         assert m == 0 or dependent.L is None
         C = rng.standard_normal((m + b, b))

@@ -11,12 +11,13 @@ from scipy.linalg import eigh
 
 from nnla.eigen.answer import Pairs
 from nnla.eigen.iteration import multiply
-from nnla.eigen.near import near, nothing_to_invert
+from nnla.eigen.mass_lanczos import by_mass_solves
+from nnla.eigen.near import check_mass, near, nothing_to_invert, spectral_size
 from nnla.eigen.one_end import one_end
 from nnla.eigen.pencil import Pencil
 from nnla.eigen.state import Job
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.eigen.wanted import Ends
+from nnla.eigen.wanted import Ends, Wanted
 from nnla.errors import OptionError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def at_ends(
     Raises
     ------
     OptionError
-        There is a mass matrix, and nothing to invert with.
+        ``method="direct"``, a mass matrix, and nothing to factor.
     """
     largest = pencil.mass is None and pencil.wanted.which == "LM" and pencil.wanted.sigma is None and len(jobs) == 2
     seen = None
@@ -65,9 +66,13 @@ def at_ends(
 def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
     if pencil.mass is None:
         return one_end(pencil.op, job, start, rng)
-    pairs = near(pencil, None, job, options, start, rng)
-    if pairs is None:
+    pairs = near(pencil, None, job, options, start, rng) if pencil.mass_solve is None else None
+    if pairs is None and options.method == "direct":
         raise OptionError(nothing_to_invert(pencil))
+    if pairs is None:
+        check_mass(pencil, Wanted(job.which, job.k))
+        job.norm, job.mass_norm = spectral_size(pencil.op, rng), spectral_size(pencil.mass, rng)
+        pairs = by_mass_solves(pencil, job, start, rng)
     return pairs
 
 

@@ -21,7 +21,16 @@ from nnla.operators.operator import Operator
 if TYPE_CHECKING:
     from nnla.eigen.options import Options
 
-__all__ = ["by_lapack", "can_invert", "is_short", "near", "nothing_to_invert", "spectral_range", "spectral_size"]
+__all__ = [
+    "by_lapack",
+    "can_invert",
+    "check_mass",
+    "is_short",
+    "near",
+    "nothing_to_invert",
+    "spectral_range",
+    "spectral_size",
+]
 
 _RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did
 _AGREE = 1e-3  # of the user's inverse with what it has to be on the vectors found
@@ -106,7 +115,7 @@ def near(
         job.below, job.above = (job.k, 0) if job.which == "LA" else (0, job.k)
     else:
         job.sigma, job.select, job.below, job.above = look.shift, look.select, look.below, look.above
-    _check_mass(pencil, wanted)
+    check_mass(pencil, wanted)
     job.norm = max(job.norm, spectral_size(op, rng))
     job.mass_norm = 0.0 if mass is None else spectral_size(mass, rng)
     pairs = near_shift(op, job, rng, start) if can_invert(pencil) else None
@@ -128,7 +137,7 @@ def is_short(job: Job, pairs: Pairs) -> bool:
     return job.verified and pairs[0].size < job.k
 
 
-def _check_mass(pencil: Pencil, wanted: Wanted) -> None:
+def check_mass(pencil: Pencil, wanted: Wanted) -> None:
     """Refuse a mass matrix that is indefinite, or singular where the infinite eigenvalues are asked for."""
     if pencil.mass is None:
         return

@@ -320,7 +320,7 @@ class _Search:
         if self._full:
             space.restart(wanted + max(_EXTRA, min(wanted, space.active - wanted) // 2))
         self._full = True
-        space.extend(lambda: self._near(wanted))
+        space.extend(lambda: self._near(wanted), least=min(wanted + _BLOCK, self.n - space.locked))
         worst = float(self._estimates(wanted).max(initial=0.0))
         history.append(self.ratio * worst)
         # what converges at all converges by orders of magnitude in so many fillings

@@ -30,6 +30,7 @@ class NativeSystem:
         self._diagonal = plain(diagonal, np.float64)
         self._csr_product: Any = None
         self._sliced_product: Any = None
+        self._blocks: Any = None
         self._matrices: dict[tuple[str, bool], Any] = {}
         self._scale: np.ndarray | None = None
         self._runs: float | None = None
@@ -67,6 +68,12 @@ class NativeSystem:
         if self._csr_product is None:
             self._csr_product = native.Product.csr(*self._arrays)
         return self._csr_product
+
+    def blocks(self) -> Any:
+        """The matrix for blocks of vectors: products in float64 and Chebyshev filters in float32 or float64."""
+        if self._blocks is None:
+            self._blocks = native.BlockMatrix(*self._arrays)
+        return self._blocks
 
     def matrix(self, dtype: str, *, scaled: bool) -> Any:
         """A, or D^-1/2 A D^-1/2, in slices with values of "float64", "float32" or "bfloat16"."""
