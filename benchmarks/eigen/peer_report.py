@@ -107,9 +107,7 @@ def _bars(table: list[Row]) -> list[str]:
             ours = one["solvers"].get(OURS)
             for opponent in opponents:
                 other = one["solvers"].get(opponent)
-                least = (
-                    None if other is None else other["cpu"] or other["limit"]
-                )  # a stopped one takes longer than that
+                least = None if other is None else other["cpu"] or other["limit"]  # stopped: longer than that
                 if ours is None or other is None or least is None:
                     continue
                 ratio = ours["cpu"] / least if ours["cpu"] is not None else float("inf")
