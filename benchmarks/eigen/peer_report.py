@@ -120,7 +120,7 @@ def _bars(table: list[Row]) -> list[str]:
                 break
         met = "-" if not figures else "yes" if good else "no"
         lines.append(f"| {name} | {bar} | {met} | {'; '.join(figures)} |")
-    judged = [one for one in table if one["best"] is not None]
+    judged = [one for one in table if one["best"] is not None and OURS in one["solvers"]]
     if not judged:
         return lines
     ratios = [one["ratio"] if one["ratio"] is not None else float("inf") for one in judged]
