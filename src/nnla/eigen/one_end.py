@@ -118,8 +118,8 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
 def _choose_before_probe(op: Operator, job: Job) -> None:
     """The choice of "auto" where it is clear without a probe."""
     job.predicted, job.analysed = before_probe(op, job.k)
-    # what a probe costs at least, at the speed of memory
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv
+    # what a probe costs at least, at the speed of memory: products, and a basis that is read for each
+    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv + 6e-10 * op.n * job.ncv**2
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
     if best is not None and job.predicted[best] < max(3 * probe, 0.01):
         job.method, job.reason = best, _reason(job.predicted, best)
