@@ -87,7 +87,7 @@ def beyond(shifted: Shifted, o: float, top: float, near: float, width: float, *,
 def _first(shifted: Shifted, o: float, shifts: list[float]) -> Inverse | None:
     for s in shifts:
         solve = shifted.definite(o * s + 0.0, -o)
-        if solve is not None:
+        if solve is not None and (s != 0 or not shifted.singular(0.0, solve)):
             return Inverse(solve, o * s + 0.0, -o)  # no negative zero
     return None
 
