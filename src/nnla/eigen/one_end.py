@@ -117,6 +117,9 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
 
 def _choose_before_probe(op: Operator, job: Job) -> None:
     """The choice of "auto" where it is clear without a probe."""
+    if job.noise > 0:
+        job.method, job.reason = "plain", "auto: products are not of float64, and Lanczos takes the fewest of them"
+        return
     job.predicted, job.analysed = before_probe(op, job.k)
     # what a probe costs at least, at the speed of memory: products, and a basis that is read for each
     probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv + 6e-10 * op.n * job.ncv**2
