@@ -329,7 +329,7 @@ class _Search:
         worst = float(self._estimates(wanted).max(initial=0.0))
         history.append(self.ratio * worst)
         # what converges at all converges by orders of magnitude in so many fillings
-        self.stagnated = len(history) > _STILL and history[-1] > 0.5 * history[-1 - _STILL]
+        self.stagnated = len(history) > _STILL and not history[-1] <= 0.5 * history[-1 - _STILL]
         pairs = None
         if self._near(wanted):
             pairs = self._candidates(wanted)
