@@ -253,6 +253,19 @@ def test_what_cannot_be_ends():
     assert found.filterings == 2
 
 
+def test_it_gives_up_where_it_would_be_too_dear():
+    A = poisson2d(60)
+    tol = 1e-10 * norm_of(A)
+    whole = solve_subspace(as_operator(A), 5, -1.0, tol, np.random.default_rng(0))
+    assert whole.converged
+    early = solve_subspace(as_operator(A), 5, -1.0, tol, np.random.default_rng(0), products=0.2 * whole.products)
+    assert not early.converged
+    assert early.products < 0.8 * whole.products
+    assert 0.3 * whole.products < early.expected < 3 * whole.products
+    again = solve_subspace(as_operator(A), 5, -1.0, tol, np.random.default_rng(0), products=2 * whole.products)
+    assert again.products == whole.products
+
+
 def test_errors():
     A = poisson2d(5)
     for k in (0, 26):

@@ -30,10 +30,10 @@ _GAIN = math.log(2e3)  # of the last wanted pair against what is damped, in one 
 # the subspace that holds it, and may be some 10^4 times what is wanted before that loses its own digits.
 _RANGE = {"float32": math.log(1e4 / 6e-8), "float64": math.log(1e4 / 1.1e-16)}
 _FLOAT64 = 1.7  # time of a product in float64, by one in float32
-_DEGREES = (4, 150)
+_DEGREES = (4, 400)
 _LARGEST_BLOCK = 32
 _FURTHER = 6  # Ritz values beyond k that are told of
-_STILL = 6  # filterings without progress that end the iteration
+_STILL = 10  # filterings without progress that end the iteration
 _MAXITER = 100
 
 
@@ -71,6 +71,7 @@ class SubspaceOutcome:
     converged : every residual is within the bound that was asked for
     stagnated : the iteration ended because the residuals did not shrink any more
     products : products with A, every column of every step of a filter counted
+    expected : products that it would have taken, as far as the last turn could tell
     filterings : blocks of corrections
     history : the largest residual of the wanted pairs after each
     further_values : (j,) Ritz values beyond the wanted ones, the nearest first
@@ -86,6 +87,7 @@ class SubspaceOutcome:
     converged: bool
     stagnated: bool
     products: int
+    expected: float
     filterings: int
     history: tuple[float, ...]
     further_values: np.ndarray
@@ -106,6 +108,7 @@ def solve_subspace(
     start: np.ndarray | None = None,
     far: float | None = None,
     maxiter: int = _MAXITER,
+    products: float = math.inf,
 ) -> SubspaceOutcome:
     """k eigenpairs of A at one end of its spectrum by block Davidson with Chebyshev corrections.
 
@@ -120,6 +123,7 @@ def solve_subspace(
     start : (j, n) rows to begin with besides the random ones, which are always there
     far : a bound of the other end of the spectrum; from some steps of Lanczos where it is None
     maxiter : filterings at most
+    products : it gives up where it has spent so many, or, after two turns, expects to need twice as many
 
     Returns
     -------
@@ -167,7 +171,7 @@ def solve_subspace(
     """
     if not 1 <= k <= op.n:
         raise OptionError(f"a matrix of order {op.n} has no {k} eigenpairs")
-    return _Iteration(op, k, orientation, target, floor, rng, far).run(start, maxiter)
+    return _Iteration(op, k, orientation, target, floor, rng, far).run(start, maxiter, products)
 
 
 class _Iteration:
@@ -193,8 +197,11 @@ class _Iteration:
         self.history: list[float] = []
         self.filterings = 0
         self.interval: tuple[float, float] | None = None
+        self.cut = self.half = math.nan
+        self.t = self.rates = np.empty(0)  # of the pairs: as the filter sees them, and what a degree gains
+        self.expected = 0.0  # products in the end
 
-    def run(self, start: np.ndarray | None, maxiter: int) -> SubspaceOutcome:
+    def run(self, start: np.ndarray | None, maxiter: int, products: float) -> SubspaceOutcome:
         self._begin(start)
         basis, k = self.basis, self.k
         converged = stagnated = refreshed = False
@@ -204,7 +211,11 @@ class _Iteration:
             self.history.append(float(residuals[:k].max()))
             met = self.history[-1] <= bound
             stagnated = not met and self._stands_still()
-            if met or stagnated or self.filterings >= maxiter or basis.complete:
+            if not met:
+                self._plan(residuals, bound)
+            spent = self.op.products - self.before
+            dear = spent >= products or (self.filterings > 2 and self.expected > 2 * products)
+            if met or stagnated or dear or self.filterings >= maxiter or basis.complete:
                 values, true = self._true_residuals(X[:k])
                 converged = bool(true.max() <= bound)
                 if converged or refreshed or not met:
@@ -258,25 +269,33 @@ class _Iteration:
         largest = float(np.abs(self.basis.theta[: self.k]).max())
         return max(min(self.target, 0.5 * RESOLVED * largest), self.floor)
 
+    def _plan(self, residuals: np.ndarray, bound: float) -> None:
+        """Where to cut, what a degree of the filter gains for each pair, and the products in the end."""
+        theta, k = self.basis.theta, self.k
+        first, last = float(theta[0]), float(theta[-1])
+        # the other end was no bound if a Ritz value lies beyond it; a spectrum of one point is given some width
+        least = max(1e-13 * max(abs(first), abs(last)), 1e-290)
+        self.far = max(self.far, last + 0.01 * (last - first), first + least)
+        width = self.far - first
+        cut = float(theta[min(k + _CUT, theta.size) - 1])
+        self.cut = min(max(cut, float(theta[k - 1]) + 1e-9 * width), self.far - 0.01 * width)
+        self.half = (self.far - self.cut) / 2
+        self.t = np.maximum(((self.cut + self.far) / 2 - theta[: residuals.size]) / self.half, 1 + 1e-12)
+        self.rates = np.arccosh(self.t)
+        need = np.log(np.maximum(residuals[:k] / bound, 1.0)) if bound > 0 else np.full(k, math.inf)
+        self.expected = self.op.products - self.before + float((need / self.rates[:k]).sum())
+
     def _correct(self, R: np.ndarray, residuals: np.ndarray, bound: float) -> None:
         """Extend the subspace by the corrections of the pairs that have not converged, those nearest to the cut."""
-        basis, k = self.basis, self.k
-        theta = basis.theta
-        self.far = max(self.far, float(theta[-1]) + 0.01 * (float(theta[-1]) - float(theta[0])))
+        k, rates = self.k, self.rates
         chosen = np.flatnonzero(residuals > bound)[-self.sizes.block :]
-        width = self.far - float(theta[0])
-        cut = float(theta[min(k + _CUT, theta.size) - 1])
-        cut = min(max(cut, float(theta[k - 1]) + 1e-9 * width), self.far - 1e-3 * width)
-        centre, half = (cut + self.far) / 2, (self.far - cut) / 2
-        t = np.maximum((centre - theta[: residuals.size]) / half, 1 + 1e-12)
-        rates = np.arccosh(t)  # gain of a degree
         last = int(np.flatnonzero(residuals[:k] > bound)[-1])
-        gain = min(_GAIN, math.log(float(residuals[:k].max()) / bound) + 1.5)
-        degree = min(math.ceil(gain / float(rates[last])), _DEGREES[1])
-        spread = float(rates[0] - rates[last])
-        degree, single = self._precise(degree, spread)
-        scale = 1 / residuals[chosen]
-        self._filter(R[chosen], scale, correction_coefficients(t[chosen], half, degree), cut, single)
+        gain = _GAIN if bound == 0 else min(_GAIN, math.log(float(residuals[:k].max()) / bound) + 1.5)
+        degree, single = self._precise(
+            min(math.ceil(gain / float(rates[last])), _DEGREES[1]), float(rates[0] - rates[last])
+        )
+        gamma = correction_coefficients(self.t[chosen], self.half, degree)
+        self._filter(R[chosen], 1 / residuals[chosen], gamma, self.cut, single)
 
     def _precise(self, degree: int, spread: float) -> tuple[int, bool]:
         """A degree that the arithmetic resolves, and whether that is float32: what brings more for its time."""
@@ -300,7 +319,7 @@ class _Iteration:
 
     def _stands_still(self) -> bool:
         history = self.history
-        return len(history) > _STILL and min(history[-_STILL:]) > 0.5 * min(history[:-_STILL])
+        return len(history) > _STILL and min(history[-_STILL:]) > 0.7 * min(history[:-_STILL])
 
     # -- the answer ------------------------------------------------------------------------------------
 
@@ -324,6 +343,7 @@ class _Iteration:
             converged=converged,
             stagnated=stagnated,
             products=self.op.products - self.before,
+            expected=self.expected,
             filterings=self.filterings,
             history=tuple(self.history),
             further_values=s * basis.theta[k:end],
