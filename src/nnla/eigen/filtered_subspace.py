@@ -156,10 +156,10 @@ def solve_subspace(
     -----
     Each turn: Rayleigh-Ritz in float64, residuals of the k + 1 leading pairs, and for those not converged the change
     that T_d of the interval [cut, far] makes. The cut is a Ritz value some places beyond the k-th; the degree d is such
-    that the k-th pair gains the plan's factor against what is damped. Where the first pair would gain too much more than the k-th
-    for float32 to resolve the latter, the filter has a lower degree or runs in float64. The span of Ritz vector and
-    change holds the filtered vector, so that a turn is at least a step of subspace iteration with T_d; the vectors kept
-    make it more.
+    that the k-th pair gains the plan's factor against what is damped. Where the first pair would gain too much more
+    than the k-th for float32 to resolve the latter, the filter has a lower degree or runs in float64. The span of Ritz
+    vector and change holds the filtered vector, so that a turn is at least a step of subspace iteration with T_d; the
+    vectors kept make it more.
 
     Cost: a turn takes d - 1 products a vector in float32 and one in float64, and some ``8 n b m`` operations for b
     vectors and a subspace of m, in matrix products. Storage: ``3 m + 4 b`` vectors of float64, and ``3 b`` of float32.

@@ -12,7 +12,7 @@ from nnla.eigen.filtered_subspace import SubspaceSizes
 from nnla.eigen.window import Window
 from nnla.operators.operator import Operator
 
-__all__ = ["SubspaceCost", "predict_subspace", "seconds_of_a_product"]
+__all__ = ["SubspaceCost", "predict_subspace", "seconds_of_a_product", "subspace_cost"]
 
 # Fitted to 14 generated problems (Hamiltonians, grids, random media, solids) with k = 5, 10 and 20; see the notes.
 _LEVEL, _DEPTH = 0.17, -1.5
@@ -80,11 +80,27 @@ def predict_subspace(window: Window, product: float, *, digits: float = 10.0) ->
     share = max(digits, 1.0) / 10.0
     each = max(_LEVEL * n ** (1 / 3) * depth**_DEPTH * share, 12.0)  # products of a vector
     filterings = max(_TURNS * share, each / _LONGEST)
-    products = (k + 1) * each
-    doubles = (k + 6) + filterings * 0.8 * (k + 1) + 2 * k
     flops = _FLOPS * filterings * n * (k + 1) * sizes.basis
-    seconds = product * (products + _FLOAT64 * doubles) + _FLOP * flops + _TURN * filterings
-    return SubspaceCost(products + doubles, filterings, flops, seconds)
+    return subspace_cost(k, (k + 1) * each + _doubles(k, filterings), filterings, flops, product)
+
+
+def subspace_cost(k: int, products: float, filterings: float, flops: float, product: float) -> SubspaceCost:
+    """The seconds of what k pairs are expected to take.
+
+    Parameters
+    ----------
+    products, filterings, flops : as in `SubspaceCost`
+    product : seconds of a product in a filter, by vector
+
+    Cost: none.
+    """
+    seconds = product * (products + (_FLOAT64 - 1) * _doubles(k, filterings)) + _FLOP * flops + _TURN * filterings
+    return SubspaceCost(products, filterings, flops, seconds)
+
+
+def _doubles(k: int, filterings: float) -> float:
+    """Products in float64: of the start, of each turn, and of the residuals in the end."""
+    return (k + 6) + filterings * 0.8 * (k + 1) + 2 * k
 
 
 def seconds_of_a_product(op: Operator, k: int) -> float:

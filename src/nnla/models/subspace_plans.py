@@ -107,8 +107,9 @@ def plan_features(window: Window, digits: float, plans: tuple[SubspacePlan, ...]
     for plan in plans:
         cut = float(np.interp(min(k + plan.cut, count), places, depths))
         rate = np.arccosh(1 + max(2 * (cut - last) / max(1 - cut, 1e-3), _SMALLEST))
-        own = [np.log(plan.cut), np.log(plan.gain), np.log(plan.spare), np.log(rate), np.log(plan.gain) / 8 - np.log(rate)]
-        rows.append(np.concatenate([*common, own, [np.log((k + plan.cut) / k)]]))
+        beyond, gain, spare, rate = np.log([plan.cut, plan.gain, plan.spare, rate])
+        own = [beyond, gain, spare, rate, gain / 8 - rate, np.log(1 + plan.cut / k)]
+        rows.append(np.concatenate([*common, own]))
     return np.array(rows)
 
 

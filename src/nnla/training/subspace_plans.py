@@ -163,7 +163,9 @@ class SubspacePlanTask(EnsembleTask):
         }
         scale = self.held["n"][:: len(PLANS)], self.held["k"][:: len(PLANS)] + 1
         for product in (4.0, 30.0):
-            true, predicted = (_seconds(x.reshape(-1, len(PLANS), 3), *scale, product) for x in (self.held["labels"], out))
+            true, predicted = (
+                _seconds(x.reshape(-1, len(PLANS), 3), *scale, product) for x in (self.held["labels"], out)
+            )
             best = true.min(axis=1)
             chosen = np.take_along_axis(true, predicted.argmin(axis=1)[:, None], axis=1)[:, 0]
             fixed = np.exp(np.log(true / best[:, None]).mean(axis=0))
