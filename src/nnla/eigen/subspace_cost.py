@@ -76,7 +76,9 @@ def predict_subspace(window: Window, product: float, *, digits: float = 10.0) ->
     """
     n, k = window.n, window.k
     sizes = SubspaceSizes.of(n, k)
-    depth = max(float(np.interp(k, np.arange(1, window.depths.size + 1), window.depths)), 1e-12)
+    depth = 1.0  # of a spectrum of one point
+    if window.width > 0:
+        depth = max(float(np.interp(k, np.arange(1, window.depths.size + 1), window.depths)), 1e-12)
     share = max(digits, 1.0) / 10.0
     each = max(_LEVEL * n ** (1 / 3) * depth**_DEPTH * share, 12.0)  # products of a vector
     filterings = max(_TURNS * share, each / _LONGEST)

@@ -1,0 +1,77 @@
+"""The guarded choice of a plan: what the engine says, and where it is not asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nnla.eigen.filtered_subspace import SubspacePlan, solve_subspace
+from nnla.eigen.subspace_choice import choose_plan, digits_of
+from nnla.eigen.subspace_cost import predict_subspace
+from nnla.eigen.window import Window
+from nnla.operators.operator import as_operator
+from nnla.problems import poisson2d
+
+WINDOW = Window(np.linspace(0.1, 4.0, 40), np.full(40, 0.1), 12.0, 20000, 10, 40, 40)
+OTHER = SubspacePlan(20, 300.0, 40)
+
+
+class Engine:
+    """One that knows two plans."""
+
+    def __init__(self, products, inside=True):
+        self.found = SimpleNamespace(
+            plans=(SubspacePlan(), OTHER),
+            products=np.array(products),
+            filterings=np.array([6.0, 9.0]),
+            flops=np.array([1e8, 2e8]),
+            inside=inside,
+        )
+
+    def counts(self, window, *, digits):
+        assert digits > 0
+        return self.found
+
+
+def test_the_plan_of_the_fewest_seconds_is_taken_if_it_gains_enough():
+    choice = choose_plan(WINDOW, 1e-3, digits=9.0, engine=Engine([3000.0, 2400.0]))
+    assert choice.learned
+    assert choice.plan == OTHER
+    assert choice.cost.products == 2400
+    assert choice.cost.seconds < choice.usual.seconds
+    near = choose_plan(WINDOW, 1e-3, digits=9.0, engine=Engine([3000.0, 2900.0]))
+    assert near.plan == SubspacePlan()
+    cheap = choose_plan(WINDOW, 1e-7, digits=9.0, engine=Engine([3000.0, 2400.0]))
+    assert cheap.plan == SubspacePlan()  # more operations and turns than products are worth
+
+
+def test_the_formula_holds_outside_of_the_envelope():
+    for engine in (None, Engine([3000.0, 10.0], inside=False)):
+        choice = choose_plan(WINDOW, 1e-4, digits=9.0, engine=engine)
+        assert not choice.learned
+        assert choice.plan == SubspacePlan()
+        assert choice.cost == choice.usual == predict_subspace(WINDOW, 1e-4, digits=9.0)
+
+
+def test_a_window_of_nothing_is_no_error():
+    nothing = Window(np.zeros(3), np.zeros(3), 0.0, 100, 2, 20, 20)
+    assert digits_of(nothing, 0.0) == 16
+    assert not choose_plan(nothing, 1e-5, digits=16.0, engine=Engine([1.0, 1.0])).learned
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1.0, 1e250])
+def test_digits_do_not_depend_on_units(unit):
+    scaled = Window(unit * WINDOW.values, unit * WINDOW.residuals, unit * WINDOW.far, 20000, 10, 40, 40)
+    assert digits_of(scaled, unit * 1e-9) == pytest.approx(digits_of(WINDOW, 1e-9))
+    assert digits_of(scaled, unit * 1e-3, unit * 1e-2) == pytest.approx(np.log10(11.9 / 1e-2))
+
+
+@pytest.mark.parametrize("plan", [SubspacePlan(4, 30.0, 16), SubspacePlan(20, 3e4, 40), SubspacePlan(300, 2.0, 0)])
+def test_every_plan_finds_the_pairs(plan):
+    op = as_operator(poisson2d(23))
+    found = solve_subspace(op, 5, -1.0, 1e-9, np.random.default_rng(0), plan=plan)
+    usual = solve_subspace(op, 5, -1.0, 1e-9, np.random.default_rng(0))
+    assert found.converged
+    np.testing.assert_allclose(found.values, usual.values, atol=1e-9)
