@@ -25,6 +25,7 @@ PLANS = tuple(
 _SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of k: places of the features
 _BEYOND = (4, 8, 12, 20)  # and places beyond k
 _SMALLEST = 1e-12
+_LIMITS = np.log([[1.0, 1.0, 10.0], [6e4, 100.0, 1e7]])  # of products, filterings, operations: no run had more
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class SubspacePlanEngine(EngineBase):
         Cost: a small matrix product for each network. Learned: all of it; nothing is guaranteed.
         """
         x = plan_features(window, digits)
-        out = np.exp(np.clip(ensemble(self.parameters, x).mean(axis=0), -2.0, 25.0))
+        out = np.exp(np.clip(ensemble(self.parameters, x).mean(axis=0), *_LIMITS))
         # a plan's own features vary within the training's by construction: the window decides
         inside = envelope_distance(self.parameters, x[0]) <= float(self.card.get("envelope_limit", 0.05))
         scale = window.k + 1

@@ -24,6 +24,7 @@ __all__ = ["SubspacePlanTask", "plan_counts", "plan_examples"]
 _FILLINGS = (1, 1, 1, 2, 3)  # of the probe
 _MAXITER = 40  # filterings after which a run is given up
 _LONG = 2.0  # what a run that was given up takes, by what it had taken
+_FURTHER = 5  # probes of a spectrum in training, besides the first
 _OTHERS = 4  # plans that are tried of a spectrum in training, besides the first
 _FIRST = PLANS.index(SubspacePlan())
 _NAMES = ("features", "first", "labels", "first_labels", "n", "k")
@@ -71,8 +72,12 @@ def plan_examples(seed: int, index: int, count: int, every: bool) -> dict[str, n
 
     Returns
     -------
-    dict of arrays, a row for each plan: features (rows, F), first (rows, F) those of the usual plan, labels (rows, 3)
-    as `plan_counts` has them, first_labels, n, k
+    dict of arrays, a row for each plan and probe: features (rows, F), first (rows, F) of the usual plan, labels
+    (rows, 3) as `plan_counts` has them, first_labels, n, k
+
+    Notes
+    -----
+    Spectra of every other chunk have a wide upper part.
     """
     rng = np.random.default_rng([seed, index])
     rows: list[tuple[Any, ...]] = []
@@ -80,6 +85,8 @@ def plan_examples(seed: int, index: int, count: int, every: bool) -> dict[str, n
     while left:
         own = np.random.default_rng(int(rng.integers(2**63)))
         lam, weight, n = virtual_window(own)
+        if index % 2:
+            lam = _stretched(lam, weight, own)
         k = int(np.exp(own.uniform(np.log(2), np.log(31))))
         digits = float(own.uniform(5.0, 12.0))
         window = _probe(lam, weight, n, k, digits, own)
@@ -94,11 +101,23 @@ def plan_examples(seed: int, index: int, count: int, every: bool) -> dict[str, n
             tried = np.arange(len(PLANS))
         else:
             tried = np.concatenate([[_FIRST], own.choice(others, _OTHERS, replace=False) if ended else []]).astype(int)
-        for i in tried:
-            run = ended and i != _FIRST
-            labels = plan_counts(lam, weight, k, residual, PLANS[i], start)[0] if run else first
-            rows.append((x[i], x[_FIRST], labels, first, n, k))
+        labels = [
+            plan_counts(lam, weight, k, residual, PLANS[i], start)[0] if ended and i != _FIRST else first for i in tried
+        ]
+        seen = [x]
+        if not every:  # other probes of the same problem cost little, and teach how far one is to be believed
+            further = (_probe(lam, weight, n, k, digits, own) for _ in range(_FURTHER))
+            seen += [plan_features(other, digits) for other in further if other is not None]
+        for x in seen:
+            rows += [(x[i], x[_FIRST], label, first, n, k) for i, label in zip(tried, labels, strict=True)]
     return {name: np.array([row[i] for row in rows], dtype=np.float32) for i, name in enumerate(_NAMES)}
+
+
+def _stretched(lam: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A spectrum whose upper part is spread widely, as that of a medium with contrast."""
+    share = np.cumsum(weight) / weight.sum()
+    lam = lam * np.exp(rng.uniform(0.5, 5.0) * share ** np.exp(rng.uniform(0.0, np.log(20.0))))
+    return lam / lam[-1]
 
 
 def _probe(
