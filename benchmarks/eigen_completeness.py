@@ -58,9 +58,10 @@ def judge(case: EigenCase, w: np.ndarray, V: np.ndarray, report: Any) -> tuple[s
     norm = float(np.abs(case.exact).max())
     spread = 1.0  # by which a mass that is nearly singular enlarges rounding
     if case.M is not None:
-        L = np.linalg.cholesky(case.M.toarray())
-        spread = float(np.linalg.norm(case.A.toarray(), 2) / np.linalg.svd(L, compute_uv=False)[-1] ** 2)
-        R = sl.solve_triangular(L, R, lower=True)
+        mass = case.M.toarray()
+        least = float(sl.eigvalsh(mass, subset_by_index=[0, 0])[0])
+        spread = float(abs(case.A).sum(axis=1).max()) / least
+        R = sl.solve_triangular(np.linalg.cholesky(mass), R, lower=True)
         spread = max(1.0, spread / norm) if norm else 1.0
     slack = 8 * _EPS * norm * spread * (n**0.5 + 4)
     rho = float(np.linalg.norm(R, 2))
@@ -176,6 +177,8 @@ def main(words: list[str] | None = None) -> int:
         rows = []
         for index in indices:
             rows.append(job(index))
+            if rows[-1]["outcome"] in BAD:  # at once: the rest may take long
+                print(f"{rows[-1]['outcome']} case {index}: {rows[-1]['text']}", file=sys.stderr, flush=True)
             if sys.stderr.isatty():
                 print(f"\r{len(rows)} of {args.cases}", end="", file=sys.stderr)
     print(summary(rows))

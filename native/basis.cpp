@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "interruption.hpp"
@@ -19,7 +20,9 @@ constexpr Long kOperationsPerTick = 8;
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 constexpr double kDependent = 1e-6;       // sine^2 of the angle below which rounding tells too much of a vector
 constexpr double kCancelled = 1.0 / 32;   // of its length: what is left is not orthogonal to working precision
-constexpr double kOrthonormal = 16 * kEps;
+constexpr double kOrthonormal = 16 * kEps;  // of entries of a Gram matrix from those of the identity
+constexpr Long kGroup = 8;  // rows that are taken away or left together
+constexpr double kNearly = 0.1;  // from here Cholesky's factor makes it so
 
 Long chunk_of(Long rows) { return rows > 96 ? kBasisChunk / 2 : kBasisChunk; }
 
@@ -56,34 +59,82 @@ class Sums {
     std::vector<double> part_, total_;
 };
 
-// W -= H' V[from:to], then P = V[first:last] W' and G = W W'; each part may be left out.
+// C (m, p) as the kernels read it.
+std::vector<double> pack(const double* C, Long m, Long p) {
+    std::vector<double> packed(static_cast<std::size_t>((p + 3) / 4 * m * 4));
+    for (Long r = 0; r < m; ++r)
+        for (Long i = 0; i < p; ++i) packed[static_cast<std::size_t>(((i / 4) * m + r) * 4 + i % 4)] = C[r * p + i];
+    return packed;
+}
+
+// One pass over the columns: W is read, from columns X (n, b) if they are given; W -= H' V[from:to]; P = V[first:last] W';
+// then, if `into` is given, those rows become C' W, and W stays as it was; G is the Gram matrix of the last result.
 struct Sweep {
+    const double* X = nullptr;
     Long from = 0, to = 0;
     const double* H = nullptr;
+    const bool* needed = nullptr;  // of each kGroup rows, by default all
     Long first = 0, last = 0;
     double* P = nullptr;
+    const double* C = nullptr;
+    double* into = nullptr;
     double* G = nullptr;
 
     void run(const Rows& V, double* W, int b) const {
         const BasisKernels& kernels = basis_kernels();
         const Long n = V.n, chunk = chunk_of(std::max(to - from, last - first));
         Sums products((last - first) * b, kernels.lanes), gram(G == nullptr ? 0 : b * b, kernels.lanes);
+        std::vector<double> packed, own, work;
+        if (into != nullptr) {
+            packed = pack(C, b, b);
+            own.resize(static_cast<std::size_t>(b * chunk));
+            work.resize(static_cast<std::size_t>(b * (chunk + kernels.tile)));
+        }
         for (Long j = 0; j < n; j += chunk) {
             const Long columns = std::min(chunk, n - j);
             tick((to - from + last - first + b) * b * columns / kOperationsPerTick);
             double* w = W + j;
-            if (to > from) kernels.subtract(V.data + from * n + j, n, to - from, H, w, n, b, columns);
+            Long ldw = n;
+            if (X != nullptr) {
+                const double* x = X + j * b;
+                for (Long k = 0; k < columns; ++k)
+                    for (Long c = 0; c < b; ++c) w[c * n + k] = x[k * b + c];
+            }
+            if (into != nullptr) {
+                for (Long c = 0; c < b; ++c) std::copy(w + c * n, w + c * n + columns, own.data() + c * chunk);
+                w = own.data();
+                ldw = chunk;
+            }
+            for (Long r = from, end; r < to; r = end) {
+                end = run_of(r);
+                if (needed == nullptr || needed[(r - from) / kGroup])
+                    kernels.subtract(V.data + r * n + j, n, end - r, H + (r - from) * b, w, ldw, b, columns);
+            }
             if (last > first) {
-                kernels.dots(V.data + first * n + j, n, last - first, w, n, b, columns, products.part());
+                kernels.dots(V.data + first * n + j, n, last - first, w, ldw, b, columns, products.part());
                 products.end_chunk();
             }
+            if (into != nullptr) {
+                kernels.combine(w, ldw, b, packed.data(), b, into + j, n, columns, work.data());
+                w = into + j;
+                ldw = n;
+            }
             if (G != nullptr) {
-                kernels.dots(w, n, b, w, n, b, columns, gram.part());
+                kernels.dots(w, ldw, b, w, ldw, b, columns, gram.part());
                 gram.end_chunk();
             }
         }
         if (last > first) products.write(P);
         if (G != nullptr) gram.write(G);
+    }
+
+    // End of the rows from r on that are all needed, or all not.
+    Long run_of(Long r) const {
+        if (needed == nullptr) return to;
+        Long g = (r - from) / kGroup;
+        const bool kind = needed[g];
+        while (from + g * kGroup < to && needed[g] == kind) ++g;
+        return std::min(to, from + g * kGroup);
     }
 };
 
@@ -136,27 +187,6 @@ struct Triangle {
     }
 };
 
-// out = C' V, and G = out out' if that is asked for.
-void combine(const Rows& V, const double* C, Long p, double* out, double* G) {
-    const BasisKernels& kernels = basis_kernels();
-    const Long n = V.n, m = V.count, chunk = chunk_of(m), groups = (p + 3) / 4;
-    std::vector<double> packed(static_cast<std::size_t>(groups * m * 4));
-    for (Long r = 0; r < m; ++r)
-        for (Long i = 0; i < p; ++i) packed[static_cast<std::size_t>(((i / 4) * m + r) * 4 + i % 4)] = C[r * p + i];
-    std::vector<double> work(static_cast<std::size_t>(m * (std::min(chunk, n) + kernels.tile)));
-    Sums gram(G == nullptr ? 0 : p * p, kernels.lanes);
-    for (Long j = 0; j < n; j += chunk) {
-        const Long columns = std::min(chunk, n - j);
-        tick(m * (p + 1) * columns / kOperationsPerTick);
-        kernels.combine(V.data + j, n, m, packed.data(), p, out + j, n, columns, work.data());
-        if (G != nullptr) {
-            kernels.dots(out + j, n, p, out + j, n, static_cast<int>(p), columns, gram.part());
-            gram.end_chunk();
-        }
-    }
-    if (G != nullptr) gram.write(G);
-}
-
 bool finite(const double* x, Long count) {
     double sum = 0;
     for (Long i = 0; i < count; ++i) sum += x[i] * 0.0;
@@ -194,16 +224,27 @@ void basis_subtract(const Rows& V, const double* H, double* W, int b) {
     sweep.run(V, W, b);
 }
 
-void basis_combine(const Rows& V, const double* C, Long p, double* out) { combine(V, C, p, out, nullptr); }
+void basis_combine(const Rows& V, const double* C, Long p, double* out) {
+    const BasisKernels& kernels = basis_kernels();
+    const Long n = V.n, m = V.count, chunk = chunk_of(m);
+    const std::vector<double> packed = pack(C, m, p);
+    std::vector<double> work(static_cast<std::size_t>(m * (std::min(chunk, n) + kernels.tile)));
+    for (Long j = 0; j < n; j += chunk) {
+        const Long columns = std::min(chunk, n - j);
+        tick(m * (p + 1) * columns / kOperationsPerTick);
+        kernels.combine(V.data + j, n, m, packed.data(), p, out + j, n, columns, work.data());
+    }
+}
 
-Extended basis_extend(const Rows& V, Long low, double* W, int b, double scale, double negligible, double* added,
-                      double* H, double* L, double* before) {
-    constexpr int kMost = kBasisBlock;
+Extended basis_extend(const Rows& V, Long low, const double* X, double* W, int b, double scale, double negligible,
+                      double* added, double* H, double* L, double* before) {
+    constexpr int kEntries = static_cast<int>(kBasisBlock * kBasisBlock);
     const Long m = V.count;
-    double G[kMost * kMost], inverse[kMost * kMost], length[kMost];
-    std::vector<double> first(static_cast<std::size_t>((m - low) * b)), again;
+    double G[kEntries], C[kEntries], length[kBasisBlock];
+    std::vector<double> first(static_cast<std::size_t>((m - low) * b)), second(static_cast<std::size_t>(m * b));
 
     Sweep sweep;
+    sweep.X = X;
     sweep.first = low;
     sweep.last = m;
     sweep.P = first.data();
@@ -213,62 +254,94 @@ Extended basis_extend(const Rows& V, Long low, double* W, int b, double scale, d
         before[c] = std::sqrt(G[c * b + c]);
         scale = std::max(scale, before[c]);
     }
+    sweep.X = nullptr;
     sweep.from = low;
     sweep.to = m;
     sweep.H = first.data();
     sweep.first = 0;
-    sweep.P = H;
+    sweep.P = second.data();
     sweep.run(V, W, b);
+    if (!finite(G, b * b) || !finite(second.data(), m * b)) return Extended::not_finite;
     for (int c = 0; c < b; ++c) length[c] = std::sqrt(G[c * b + c]);
+
+    // What comes off now is rounding as a rule: the Gram matrix from before makes the rows nearly orthonormal, and rows
+    // of V that they are orthogonal to already, to working precision, are not read again.
+    Triangle total;
+    const bool apart = total.factor(G, b);
+    double least = apart ? total.x[0][0] : 0;
+    for (int c = 1; apart && c < b; ++c) least = std::min(least, total.x[c][c]);
+    const std::unique_ptr<bool[]> needed(new bool[static_cast<std::size_t>(m / kGroup + 1)]());
+    for (Long i = 0; i < m * b; ++i)
+        if (std::fabs(second[static_cast<std::size_t>(i)]) > kOrthonormal * least) needed[i / b / kGroup] = true;
+    for (Long i = 0; i < m * b; ++i)
+        if (!needed[i / b / kGroup]) second[static_cast<std::size_t>(i)] = 0;
+    std::copy(second.begin(), second.end(), H);
+    for (Long i = 0; i < (m - low) * b; ++i) H[low * b + i] += first[static_cast<std::size_t>(i)];
     sweep = Sweep();
     sweep.to = m;
-    sweep.H = H;
+    sweep.H = second.data();
+    sweep.needed = needed.get();
+    const auto dependent = [&] {
+        sweep.C = nullptr;
+        sweep.into = sweep.G = nullptr;
+        sweep.run(V, W, b);
+        return Extended::dependent;
+    };
+    if (!apart) return dependent();
+    total.inverse(C);
+    sweep.C = C;
+    sweep.into = added;
     sweep.G = G;
     sweep.run(V, W, b);
-    if (!finite(G, b * b) || !finite(H, m * b)) return Extended::not_finite;
-    for (Long i = 0; i < (m - low) * b; ++i) H[low * b + i] += first[static_cast<std::size_t>(i)];
-
-    const auto nothing = [&](const Triangle& t) {
-        for (int c = 0; c < b; ++c)
-            if (!(t.x[c][c] > negligible * scale)) return true;
-        return false;
+    const auto orthonormalise = [&] {
+        double off = deviation(G, b);
+        for (int turn = 0; off > kOrthonormal && turn < 3; ++turn) {
+            Triangle next;
+            if (!next.factor(G, b)) return false;
+            next.inverse(C);
+            total = total.times(next);
+            Sweep turned;
+            turned.C = C;
+            turned.into = added;
+            turned.G = off > kNearly ? G : nullptr;
+            turned.run(Rows{nullptr, 0, V.n}, added, b);
+            off = turned.G == nullptr ? 0 : deviation(G, b);
+        }
+        return true;
     };
-    Triangle total, next;
-    const Rows left{W, b, V.n}, placed{added, b, V.n};
-    if (!total.factor(G, b) || nothing(total)) return Extended::dependent;
-    total.inverse(inverse);
-    combine(left, inverse, b, added, G);
-    if (deviation(G, b) > kOrthonormal) {
-        if (!next.factor(G, b)) return Extended::dependent;
-        next.inverse(inverse);
-        combine(placed, inverse, b, added, nullptr);
-        total = total.times(next);
-    }
-    double worst = 1;
-    for (int c = 0; c < b; ++c) worst = std::min(worst, total.x[c][c] / length[c]);
-    for (int turn = 0; worst < kCancelled; ++turn) {
-        if (turn == 3) return Extended::dependent;
-        again.resize(static_cast<std::size_t>(m * b));
-        sweep = Sweep();
-        sweep.last = m;
-        sweep.P = again.data();
-        sweep.run(V, added, b);
-        sweep = Sweep();
-        sweep.to = m;
-        sweep.H = again.data();
-        sweep.G = G;
-        sweep.run(V, added, b);
-        if (!next.factor(G, b)) return Extended::dependent;
-        worst = 1;
-        for (int c = 0; c < b; ++c) worst = std::min(worst, next.x[c][c]);
-        next.inverse(inverse);
-        combine(placed, inverse, b, added, nullptr);
+    if (!orthonormalise()) return dependent();
+
+    // Once more where most of the rows was in the span of the basis, or of each other.
+    std::vector<double> rest, more;
+    for (int turn = 0;; ++turn) {
+        double worst = 1;
+        for (int c = 0; c < b; ++c) {
+            worst = std::min(worst, total.x[c][c] / length[c]);
+            length[c] = total.x[c][c];
+        }
+        if (worst >= kCancelled) break;
+        if (turn == 3) return dependent();
+        rest.resize(static_cast<std::size_t>(m * b));
+        more.resize(rest.size());
+        Sweep project;
+        project.last = m;
+        project.P = rest.data();
+        project.run(V, added, b);
         for (Long r = 0; r < m; ++r)
             for (int c = 0; c < b; ++c)
-                for (int k = 0; k <= c; ++k) H[r * b + c] += again[static_cast<std::size_t>(r * b + k)] * total.x[c][k];
-        total = total.times(next);
+                for (int k = 0; k <= c; ++k)
+                    more[static_cast<std::size_t>(r * b + c)] +=
+                        rest[static_cast<std::size_t>(r * b + k)] * total.x[c][k];
+        project = Sweep();
+        project.to = m;
+        project.H = rest.data();
+        project.G = G;
+        project.run(V, added, b);
+        if (!orthonormalise()) return dependent();
     }
-    if (nothing(total)) return Extended::dependent;
+    for (int c = 0; c < b; ++c)
+        if (!(total.x[c][c] > negligible * scale)) return dependent();
+    for (std::size_t i = 0; i < more.size(); ++i) H[i] += more[i];
     for (int i = 0; i < b; ++i)
         for (int j = 0; j < b; ++j) L[i * b + j] = j <= i ? total.x[i][j] : 0.0;
     return Extended::done;

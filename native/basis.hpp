@@ -59,7 +59,8 @@ enum class Extended { done, dependent, not_finite };
 //   W = H' V + L Q,   L lower triangular.
 // before[c]: the norms of the rows of W. Where what is left is (nearly) dependent, or shorter than `negligible` times
 // the larger of `scale` and before, nothing is added, and W is what is left.
-Extended basis_extend(const Rows& V, std::int64_t low, double* W, int b, double scale, double negligible, double* added,
-                      double* H, double* L, double* before);
+// The rows are taken from the columns X (n, b) at first, if that is given.
+Extended basis_extend(const Rows& V, std::int64_t low, const double* X, double* W, int b, double scale,
+                      double negligible, double* added, double* H, double* L, double* before);
 
 }  // namespace nnla

@@ -60,21 +60,22 @@ void bind_basis(nb::module_& m) {
         "V"_a, "C"_a, "out"_a, "out = C' V; rows of V may be written to.");
     m.def(
         "basis_extend",
-        [](OutputBlock<double> V, std::int64_t end, std::int64_t low, OutputBlock<double> W, double scale,
-           double negligible, OutputBlock<double> H, OutputBlock<double> L, Output<double> before) {
+        [](OutputBlock<double> V, std::int64_t end, std::int64_t low, InputBlock<double> X, OutputBlock<double> W,
+           double scale, double negligible, OutputBlock<double> H, OutputBlock<double> L, Output<double> before) {
             const int b = width_of(rows(W).count);
             require(V.shape(1) == W.shape(1), "rows of different lengths");
+            require(X.shape(0) == W.shape(1) && X.shape(1) == W.shape(0), "the columns do not fit the rows");
             require(0 <= low && low <= end && end <= rows(V).count - b, "no room behind the basis");
             require(rows(H).count == end && H.shape(1) == W.shape(0), "H has another shape than V W'");
             require(rows(L).count == b && L.shape(1) == W.shape(0), "L is not square");
             require(before.size() == W.shape(0), "a norm for each vector");
             LongCall call;
             const Rows basis{V.data(), end, rows(V).n};
-            return static_cast<int>(basis_extend(basis, low, W.data(), b, scale, negligible,
+            return static_cast<int>(basis_extend(basis, low, X.data(), W.data(), b, scale, negligible,
                                                  V.data() + end * basis.n, H.data(), L.data(), before.data()));
         },
-        "V"_a, "end"_a, "low"_a, "W"_a, "scale"_a, "negligible"_a, "H"_a, "L"_a, "before"_a,
-        "W = H' V[:end] + L Q, Q behind V[:end]: 0 for done, 1 where W has no such basis, 2 for NaN or Inf.");
+        "V"_a, "end"_a, "low"_a, "X"_a, "W"_a, "scale"_a, "negligible"_a, "H"_a, "L"_a, "before"_a,
+        "X' = H' V[:end] + L Q, Q behind V[:end]: 0 for done, 1 where W has no such basis, 2 for NaN or Inf.");
     m.def(
         "basis_squares",
         [](InputBlock<double> X, Values f, InputBlock<double> Y, Output<double> out) {

@@ -173,8 +173,16 @@ for _name in ("degree", "scaling", "probe_steps", "engine", "dtype"):
     ENTRIES[f"autospec {_name}"] = lambda x, _name=_name: nnla.solve(A, b, **{"method": "autospec", _name: x})
 for _name in ("warm_start",):
     ENTRIES[f"solve {_name}"] = lambda x, _name=_name: nnla.solve(A, b, **{_name: x})
-for _name in ("which", "tol", "ncv", "v0", "maxiter", "method"):
+for _name in (
+    "which", "tol", "ncv", "v0", "maxiter", "method", "M", "sigma", "mode", "return_eigenvectors", "return_report",
+    "verify", "seed", "degree", "cut", "probe_restarts", "engine", "on_failure", "Minv", "OPinv",
+):  # fmt: skip
     ENTRIES[f"eigsh {_name}"] = lambda x, _name=_name: nnla.eigsh(A, 1, **{_name: x})
+for _name in ("M", "OPinv", "mode", "which", "ncv", "v0", "method"):
+    ENTRIES[f"eigsh beside sigma {_name}"] = lambda x, _name=_name: nnla.eigsh(A, 1, **{"sigma": 0.3, _name: x})
+for _name in ("Minv", "which", "sigma", "v0"):
+    ENTRIES[f"eigsh with M {_name}"] = lambda x, _name=_name: nnla.eigsh(A, 1, **{"M": np.eye(N), _name: x})
+ENTRIES["eigsh buckling M"] = lambda x: nnla.eigsh(A, 1, M=x, sigma=0.3, mode="buckling")
 for _name in ("rtol", "method", "degree", "probe_steps", "seed", "maxiter", "engine"):
     ENTRIES[f"funm {_name}"] = lambda x, _name=_name: nnla.funm_multiply(A, b, **{_name: x})
 for _name in ("degree", "probe", "dtype", "method"):

@@ -378,3 +378,37 @@ def test_start_vectors_as_a_block(rng):
     np.testing.assert_allclose(again, w, rtol=1e-10)
     plain, _ = nnla.eigsh(nnla.problems.poisson2d(30), 3, v0=rng.standard_normal((900, 3)), method="plain")
     assert plain.shape == (3,)
+
+
+# -- pencils known by products -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("which", "given"),
+    [("SA", "nothing"), *itertools.product(["SA", "LA", "LM", "BE"], ["Minv", "entries of M"])],
+)
+def test_a_pencil_known_by_products(which, given, monkeypatch):
+    monkeypatch.setattr("nnla.eigen.near._RESCUE_ROWS", 0)  # of LAPACK
+    _, M = rod(300)
+    few = [-9.0, -9.0, -8.0, -7.0, 10.0, 12.0, 12.0, 13.0, 20.0, 20.0]
+    K = sp.csr_array(sp.diags_array(np.concatenate([np.linspace(1.0, 3.0, 290), few])))
+    Minv = aslinearoperator(np.linalg.inv(M.toarray())) if given == "Minv" else None
+    mass = M if given == "entries of M" else aslinearoperator(M)
+    answer = nnla.eigsh(aslinearoperator(K), 4, M=mass, which=which, Minv=Minv, return_report=True)
+    check(K, M, answer, expected(every(K, M), 4, which))
+    assert answer[2].method == "plain"
+    with pytest.raises(OptionError, match="products alone"):
+        nnla.eigsh(aslinearoperator(K), 4, M=aslinearoperator(M), which=which, method="direct")
+
+
+@pytest.mark.parametrize(("which", "mode"), [("LA", "normal"), ("BE", "normal"), ("SA", "cayley"), *itertools.product(
+    ["LM", "SM"], ["cayley"])])  # fmt: skip
+@pytest.mark.parametrize("with_mass", [False, True])
+def test_a_side_of_the_shift_with_too_few_eigenvalues(which, mode, with_mass):
+    """What ARPACK iterates with goes on beyond it, with those furthest on the other side."""
+    K, mass = rod(40)
+    M = mass if with_mass else None
+    w = every(K, M)
+    for sigma in (0.5 * (w[2] + w[3]), 0.5 * (w[-3] + w[-4])):
+        answer = nnla.eigsh(K, 9, M=M, sigma=sigma, which=which, mode=mode, method="direct", return_report=True)
+        check(K, M, answer, expected(w, 9, which, sigma, mode), mode)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.eigen.missing import best_known, count_missing
+from nnla.eigen.missing import best_known, count_lacking
 from nnla.eigen.wanted import Wanted
 
 
 def test_copies_are_counted():
-    assert count_missing([0.0, 1.0, 1.0], [0.0, 1.0, 1.0], 1e-9) == 0
-    assert count_missing([0.0, 1.0, 2.0], [0.0, 1.0, 1.0], 1e-9) == 1
-    assert count_missing([1.0, 0.0], [0.0, 1.0, 1.0], 1e-9) == 1
-    assert count_missing([], [0.0, 0.0], 1e-9) == 2
-    assert count_missing([5.0], [], 1e-9) == 0
-    assert count_missing([1.0 + 1e-10, 1.0 - 1e-10], [1.0, 1.0], 1e-9) == 0
+    assert count_lacking([0.0, 1.0, 1.0], [0.0, 1.0, 1.0], 1e-9) == 0
+    assert count_lacking([0.0, 1.0, 2.0], [0.0, 1.0, 1.0], 1e-9) == 1
+    assert count_lacking([1.0, 0.0], [0.0, 1.0, 1.0], 1e-9) == 1
+    assert count_lacking([], [0.0, 0.0], 1e-9) == 2
+    assert count_lacking([5.0], [], 1e-9) == 0
+    assert count_lacking([1.0 + 1e-10, 1.0 - 1e-10], [1.0, 1.0], 1e-9) == 0
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_best_of_all_answers(question):
     for value in values[copies == 2]:
         rest = np.delete(spectrum, np.flatnonzero(spectrum == value)[0])  # what one sees who misses a copy
         lacking = rest[wanted.choose(1 / rest if wanted.exchanged else rest)]
-        assert count_missing(lacking, complete, 1e-6) == 1
+        assert count_lacking(lacking, complete, 1e-6) == 1
         noise = 1e-12 * rng.standard_normal(6)
         for answers in ([lacking, complete], [complete, lacking], [complete, complete + noise, lacking]):
             np.testing.assert_allclose(best_known(answers, wanted, 1e-9), np.sort(complete), atol=1e-10)

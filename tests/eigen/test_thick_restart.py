@@ -7,6 +7,7 @@ import pytest
 
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NonFiniteError
+from nnla.kernels import basis as basis_kernels
 
 
 def diagonal(d, size, start=None, seed=0, locked=None):
@@ -118,3 +119,44 @@ def test_overflow_has_a_name():
     space = ThickRestart(lambda v: v * np.inf, 5, 3, None, np.random.default_rng(0))
     with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="rescale"):
         space.extend()
+
+
+SPECTRA = {
+    "separated": lambda n: np.r_[10.0 ** np.arange(12), np.linspace(0, 1, n - 12)],
+    "inverse": lambda n: 1 / np.arange(1.0, n + 1) ** 2,
+    "multiples": lambda n: np.repeat(np.arange(1.0, n // 8 + 2), 8)[:n],
+    "zero": np.zeros,
+    "rank 5": lambda n: np.r_[np.arange(1.0, 6), np.zeros(n - 5)],
+    "huge range": lambda n: 10.0 ** np.linspace(-200, 100, n),
+    "tiny": lambda n: 1e-130 * np.linspace(0, 1, n) ** 2,
+    "two ends": lambda n: np.r_[-1e8, 1e8, np.linspace(-1, 1, n - 2)],
+    "cluster": lambda n: np.r_[5 + 1e-12 * np.arange(20), np.linspace(0, 1, n - 20)],
+}
+
+
+@pytest.mark.parametrize("mass", [False, True])
+@pytest.mark.parametrize("kernels", ["native", "NumPy"])
+@pytest.mark.parametrize("block", [1, 4, 8])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_basis_stays_orthogonal_to_working_precision(name, block, kernels, mass, monkeypatch, rng):
+    if kernels == "NumPy":
+        monkeypatch.setattr(basis_kernels, "native", None)
+    n, size = 1000, 60
+    d = SPECTRA[name](n)
+    m = rng.uniform(0.5, 2, n) if mass else np.ones(n)
+
+    def times(x):  # F M^-1 where there is an M: F = diag(d) then, too
+        return lambda V: (x if V.ndim == 1 else x[:, None]) * V
+
+    space = ThickRestart(
+        times(d / m), n, size, None, np.random.default_rng(1), block=block, mass=times(m) if mass else None
+    )
+    for step in range(9):
+        if step % 2 == 0:
+            space.extend()
+        else:
+            space.restart(20)
+        V = space._V[: space._filled + space._pending]
+        assert np.abs((V * m) @ V.T - np.eye(len(V))).max() <= 1e-14 * len(V) ** 0.5
+    y = space.vectors(3)
+    np.testing.assert_allclose(space.images(3), d * y, atol=4 * space.residuals[:3].max() + 1e-13 * np.abs(d).max())

@@ -13,7 +13,7 @@ import pytest
 import nnla
 from nnla.errors import ShapeError
 from nnla.kernels import basis, native
-from nnla.kernels.basis import combine, extend, products, project, squares, transposed
+from nnla.kernels.basis import Extension, combine, products, project, squares, transposed
 
 EPS = float(np.finfo(np.float64).eps)
 LENGTHS = (1, 2, 3, 15, 100, 511, 512, 513, 1000, 20000)
@@ -24,6 +24,13 @@ def orthonormal(rng, n, m, rows):
     V = np.full((rows, n), np.nan)
     V[:m] = np.linalg.qr(rng.standard_normal((n, m)))[0].T
     return V
+
+
+def extend(V, end, low, W, scale, negligible):
+    """W = H' V + L Q; in place of W what is left where there is no Q."""
+    done = basis.extend(V, end, low, W.T.copy(), W, scale, negligible)
+    assert isinstance(done, Extension)
+    return done
 
 
 def off(V):
@@ -76,7 +83,6 @@ def test_a_step_is_a_factorisation(n, rng):
         for low in {0, m // 2}:
             V, W = orthonormal(rng, n, m, m + b), rng.standard_normal((b, n))
             done = extend(V, m, low, W.copy(), 0.0, EPS)
-            assert done is not None
             np.testing.assert_allclose(done.before, np.linalg.norm(W, axis=1), rtol=1e-13)
             if done.L is None:
                 assert m + b > 0.5 * n  # little room: what is left may be dependent
@@ -116,7 +122,6 @@ def test_steps_are_orthogonal_in_hard_cases(n, b, rng):
         for name, W in hard_blocks(rng, orthonormal(rng, n, m, m), n, b).items():
             V = orthonormal(np.random.default_rng(n), n, m, m + b)
             done = extend(V, m, low, W.copy(), 0.0, EPS)
-            assert done is not None, name
             if done.L is None:
                 continue
             made += 1
@@ -142,7 +147,6 @@ def test_what_is_dependent_is_left_to_the_caller(fault, rng):
         W[3] = W[0] + (0.0 if fault == "twice" else 1e-9) * W[3]
     X = W.copy()
     done = extend(V, m, 0, X, scale, 8 * EPS)
-    assert done is not None
     assert done.L is None
     np.testing.assert_allclose(X + done.H.T @ V[:m], W, atol=1e-13 * n**0.5)
     assert np.abs(V[:m] @ X.T).max() <= 1e-13
@@ -154,18 +158,23 @@ def test_what_is_not_finite_is_told(bad, rng):
     V, W = orthonormal(rng, 100, 5, 9), rng.standard_normal((4, 100))
     W[1, 50] = bad
     done = extend(V, 5, 0, W, 0.0, EPS)
-    assert done is not None
     assert done.L is None
     assert not np.all(np.isfinite(done.before))
 
 
 @pytest.mark.usefixtures("native_kernels")
 def test_without_room_or_kernels_there_is_no_step(rng, monkeypatch):
-    V = orthonormal(rng, 50, 5, 8)
-    assert extend(V, 5, 0, rng.standard_normal((4, 50)), 0.0, EPS) is None
-    assert extend(np.zeros((30, 50)), 5, 0, rng.standard_normal((9, 50)), 0.0, EPS) is None
+    def extend(b, rows, X=None):
+        X = rng.standard_normal((50, b)) if X is None else X
+        return basis.extend(orthonormal(rng, 50, 5, rows), 5, 0, X, np.empty((b, 50)), 0.0, EPS)
+
+    assert extend(3, 8) is not None
+    assert extend(4, 8) is None
+    assert extend(9, 30) is None
+    assert extend(2, 8, np.zeros((50, 4))[:, ::2]) is None
+    assert extend(2, 8, np.zeros((50, 2), np.float32)) is None
     monkeypatch.setattr(basis, "native", None)
-    assert extend(V, 5, 0, rng.standard_normal((2, 50)), 0.0, EPS) is None
+    assert extend(2, 8) is None
 
 
 @pytest.mark.usefixtures("native_kernels")
@@ -176,9 +185,11 @@ def test_shapes_are_checked():
     with pytest.raises(ShapeError, match="shape"):
         native.basis_subtract(V, np.zeros((4, 2)), W)
     with pytest.raises(ShapeError, match="1 to 8"):
-        native.basis_extend(V, 1, 0, np.zeros((0, 10)), 0.0, 0.0, np.zeros((1, 0)), np.zeros((0, 0)), np.zeros(0))
+        native.basis_extend(
+            V, 1, 0, np.zeros((10, 0)), np.zeros((0, 10)), 0.0, 0.0, np.zeros((1, 0)), np.zeros((0, 0)), np.zeros(0)
+        )
     with pytest.raises(ShapeError, match="room"):
-        native.basis_extend(V, 4, 0, W, 0.0, 0.0, np.zeros((4, 2)), np.zeros((2, 2)), np.zeros(2))
+        native.basis_extend(V, 4, 0, W.T.copy(), W, 0.0, 0.0, np.zeros((4, 2)), np.zeros((2, 2)), np.zeros(2))
     line = np.zeros(100)
     with pytest.raises(ShapeError, match="overlaps"):
         native.basis_combine(line[:50].reshape(5, 10), np.zeros((5, 2)), line[25:45].reshape(2, 10))
@@ -187,11 +198,11 @@ def test_shapes_are_checked():
 CODE = """
 import hashlib, numpy as np
 from nnla.kernels import native
-from nnla.kernels.basis import combine, extend, products
+from nnla.kernels.basis import combine, extend
 rng = np.random.default_rng(0)
 V = np.zeros((30, 5001)); V[:26] = np.linalg.qr(rng.standard_normal((5001, 26)))[0].T
 W = rng.standard_normal((4, 5001))
-done = extend(V, 26, 18, W, 0.0, 1e-15)
+done = extend(V, 26, 18, W.T.copy(), W, 0.0, 1e-15)
 V = combine(V, rng.standard_normal((30, 30)), V)
 assert np.abs(done.L).min(initial=1, where=np.tri(4, dtype=bool)) > 0
 parts = [V, done.H, done.L, done.before]

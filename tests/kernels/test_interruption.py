@@ -152,7 +152,7 @@ def long_calls():
         "products with a basis": lambda: products(V, W),
         "projection": lambda: project(V, W, np.zeros_like(W)),
         "combination": lambda: combine(V[:16], np.eye(16), V[:16]),
-        "step of Lanczos": lambda: extend(V, 16, 0, W.copy(), 0.0, 1e-15),
+        "step of Lanczos": lambda: extend(V, 16, 0, W.T.copy(), np.empty_like(W), 0.0, 1e-15),
         "norms": lambda: squares(V),
         "transpose of a block": lambda: transposed(W),
         "dot": lambda: native.dot(np.ones(10**6), np.ones(10**6)),

@@ -110,11 +110,13 @@ def lobpcg(
     A: Any, X: Any, B: Any = None, M: Any = None, Y: Any = None, tol: float | None = None, maxiter: int | None = None,
     largest: bool = True, verbosityLevel: int = 0, **histories: Any,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """`scipy.sparse.linalg.lobpcg` for the standard problem; X says how many pairs."""
+    """`scipy.sparse.linalg.lobpcg` without constraints; X says how many pairs."""
     in_scope(A, X)
-    if B is not None or Y is not None:
-        raise NotImplementedError("nnla has no mass matrix and no constraints")
-    w, V, report = nnla.eigsh(A, X.shape[1], which="LA" if largest else "SA", return_report=True)
+    if B is not None:
+        in_scope(B)
+    if Y is not None:
+        raise NotImplementedError("nnla has no constraints")
+    w, V, report = nnla.eigsh(A, X.shape[1], M=B, which="LA" if largest else "SA", return_report=True)
     assert report.converged
     return (w[::-1], V[:, ::-1]) if largest else (w, V)
 

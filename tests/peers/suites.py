@@ -40,6 +40,8 @@ SUITES = {
         30,
         {"test_precond_inverse*": _CHECKS},
     ),
+    # All tests of eigsh. They skip themselves for complex matrices, and where k > n goes on to LAPACK for a matrix
+    # that is not symmetric. Left out are the tests of eigs, and of the memory of SciPy's own inverses.
     "scipy.sparse.linalg._eigen.arpack.tests.test_arpack": Suite(
         {"eigsh": "eigsh"},
         ("test_symmetric_modes", "test_hermitian_modes", "test_symmetric_starting_vector",

@@ -62,11 +62,11 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("basis_squares", W0, np.ones(3), W0[::-1].copy(), np.zeros(3))
     yield free("transpose", block, np.zeros((3, N)))
 
-    def extend(V: Any, W: Any, H: Any, L: Any, before: Any) -> None:
-        native.basis_extend(V, 8, 2, W, 1.0, 1e-15, H, L, before)
+    def extend(V: Any, X: Any, W: Any, H: Any, L: Any, before: Any) -> None:
+        native.basis_extend(V, 8, 2, X, W, 1.0, 1e-15, H, L, before)
 
     W = np.random.default_rng(0).standard_normal((4, N))
-    yield Victim("basis_extend", extend, (V, W, np.zeros((8, 4)), np.zeros((4, 4)), np.zeros(4)))
+    yield Victim("basis_extend", extend, (V, W.T.copy(), W, np.zeros((8, 4)), np.zeros((4, 4)), np.zeros(4)))
 
     layers = [[0.1, 0.2], [1.0, 0.5], [0.0, 0.5], [0.3, 0.1], [0.2, 0.1]]
     for bits in ("64", "32", "16"):

@@ -304,12 +304,12 @@ def basis(native, A, rng):
         assert np.allclose(squares(W, np.arange(b) + 0.0, 2 * W), ((1 - 2 * np.arange(b)) ** 2 * squares(W).T))
         X = W.copy()
         assert np.allclose(X + project(V[:m], X, X).T @ V[:m], W)
-        done = extend(V, m, m // 2, W.copy(), 0.0, 1e-15)
+        done = extend(V, m, m // 2, W.T.copy(), X, 0.0, 1e-15)
         assert done is not None
         if done.L is not None:
             assert np.allclose(done.H.T @ V[:m] + done.L @ V[m:], W)
             assert np.allclose(V @ V.T, np.eye(m + b), atol=1e-13)
-        dependent = extend(V, m, 0, rng.standard_normal((b, m)) @ V[:m], 1.0, 1e-13)
+        dependent = extend(V, m, 0, (V[:m].T @ rng.standard_normal((m, b))).copy(), X, 1.0, 1e-13)
         assert dependent is not None
         assert m == 0 or dependent.L is None
         C = rng.standard_normal((m + b, b))

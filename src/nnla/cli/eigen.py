@@ -216,7 +216,8 @@ def _show_report(matrix: str, report: Any, files: dict[str, str | None]) -> None
             ("products", f"{report.products} with A (probe {report.products_probe})"),
             (
                 "counted",
-                f"{report.count_below} eigenvalues before {report.count_at:.6g}, by inertia"
+                f"{report.count_below} eigenvalues before {report.count_at:.6g}"
+                + (", by inertia" if report.sigma is None else ", as seen from the shift, by inertia")
                 if report.count_at is not None
                 else "",
             ),

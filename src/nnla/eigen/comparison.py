@@ -15,7 +15,7 @@ from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.linalg import eigsh as arpack
 
 from nnla.eigen.iteration import multiply
-from nnla.eigen.missing import best_known, count_missing
+from nnla.eigen.missing import best_known, count_lacking
 from nnla.eigen.peer_packages import package_peers
 from nnla.eigen.peers import Answer, Question, Watch, refuse_dear, scipy_peers
 from nnla.eigen.pencil import mass_operator
@@ -303,7 +303,7 @@ def _question(
     norm = known.norm if known is not None else math.nan
     if not norm > 0:
         norm = float(np.abs(arpack(_plain(op), k=1, which="LM", return_eigenvectors=False)[0])) or 1.0
-    shift, definite = _shift(op, M, wanted, w, norm, patience)
+    shift, definite = _shift(op, M, wanted, w, norm)
     return Question(
         op=op,
         M=M,
@@ -331,35 +331,33 @@ def _plain(op: Operator) -> Any:
     return make(op.shape, matvec=lambda v: multiply(op, np.ascontiguousarray(v).ravel()), dtype=np.dtype(np.float64))
 
 
-def _shift(
-    op: Operator, M: Any, wanted: Wanted, w: np.ndarray, norm: float, patience: float
-) -> tuple[float | None, bool]:
+def _shift(op: Operator, M: Any, wanted: Wanted, w: np.ndarray, norm: float) -> tuple[float | None, bool]:
     """Where others may shift and invert, and whether the matrix is definite there and the wanted end next to it."""
     if op.csr is None:
         return None, False
     if wanted.sigma is not None:
         next_to = wanted.mode == "normal" and wanted.which in ("LM", "LA")
-        return wanted.sigma, next_to and _definite(op, M, wanted.sigma, patience)
+        return wanted.sigma, next_to and _definite(op, M, wanted.sigma)
     if wanted.which not in ("SA", "SM") or not w.size:
         return None, False
     if np.abs(w).min() > 1e-12 * norm:
-        definite = w[0] > 0 and _definite(op, M, 0.0, patience)
+        definite = w[0] > 0 and _definite(op, M, 0.0)
         # that of an indefinite matrix lies inside; nobody knows one below it beforehand
         return (0.0, definite) if definite or wanted.which == "SM" else (None, False)
     if w[0] < -1e-10 * norm:
         return None, False
     below = min(-0.05 * float(np.ptp(w)), -1e-8 * norm)
-    return (below, True) if _definite(op, M, below, patience) else (None, False)
+    return (below, True) if _definite(op, M, below) else (None, False)
 
 
-def _definite(op: Operator, M: Any, shift: float, patience: float) -> bool:
+def _definite(op: Operator, M: Any, shift: float) -> bool:
     """Whether A - shift M is positive definite, by a factorisation."""
     if not Cholesky.available():
         return False
     B = eye_array(op.n, format="csr") if M is None else M
     S = csr_array(op.csr - shift * B) if shift else op.csr
     try:
-        refuse_dear(csc_array(S), patience)
+        refuse_dear(csc_array(S), _SECONDS)
         Cholesky(S).factor()
     except Exception:  # whatever the reason, it is not known to be definite
         return False
@@ -370,6 +368,6 @@ def _judged(run: _Run, reference: np.ndarray, within: float) -> EigenRow:
     """The row with what it lacks of the best answer."""
     if not run.w.size:
         return run.row
-    missing = count_missing(run.w, reference, within)
+    missing = count_lacking(run.w, reference, within)
     # what has not converged may lack nothing but digits
     return dataclasses.replace(run.row, missing=missing) if missing == 0 or run.row.converged else run.row

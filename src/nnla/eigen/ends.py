@@ -7,16 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
 
 from nnla.eigen.answer import Pairs
 from nnla.eigen.iteration import multiply
-from nnla.eigen.near import near, nothing_to_invert
+from nnla.eigen.mass_lanczos import by_mass_solves
+from nnla.eigen.near import check_mass, near, nothing_to_invert, spectral_size
 from nnla.eigen.one_end import one_end
 from nnla.eigen.pencil import Pencil
+from nnla.eigen.ritz import rayleigh_ritz
 from nnla.eigen.state import Job
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.eigen.wanted import Ends
+from nnla.eigen.wanted import Ends, Wanted
 from nnla.errors import OptionError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def at_ends(
     Raises
     ------
     OptionError
-        There is a mass matrix, and nothing to invert with.
+        ``method="direct"``, a mass matrix, and nothing to factor.
     """
     largest = pencil.mass is None and pencil.wanted.which == "LM" and pencil.wanted.sigma is None and len(jobs) == 2
     seen = None
@@ -65,9 +66,13 @@ def at_ends(
 def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
     if pencil.mass is None:
         return one_end(pencil.op, job, start, rng)
-    pairs = near(pencil, None, job, options, start, rng)
-    if pairs is None:
+    pairs = near(pencil, None, job, options, start, rng) if pencil.mass_solve is None else None
+    if pairs is None and options.method == "direct" and pencil.solve is None:
         raise OptionError(nothing_to_invert(pencil))
+    if pairs is None:
+        check_mass(pencil, Wanted(job.which, job.k))
+        job.norm, job.mass_norm = spectral_size(pencil.op, rng), spectral_size(pencil.mass, rng)
+        pairs = by_mass_solves(pencil, job, start, rng)
     return pairs
 
 
@@ -130,18 +135,7 @@ def merged(pencil: Pencil, found: list[Pairs]) -> Pairs:
     if np.abs(W.T @ pencil.mass_times(W) - np.eye(chosen.size)).max(initial=0.0) <= _SHARED:
         return x[chosen], W, residuals[chosen]
     # an eigenvalue reaches from one end to the other: each search has taken vectors of its own
-    x, V, residuals = _rayleigh_ritz(pencil, V)
-    chosen = pencil.wanted.choose(x)
-    return x[chosen], np.ascontiguousarray(V[:, chosen]), residuals[chosen]
-
-
-def _rayleigh_ritz(pencil: Pencil, V: np.ndarray) -> Pairs:
-    """The pairs that the span of V holds. Cost: three products a vector."""
-    gram = V.T @ pencil.mass_times(np.ascontiguousarray(V))
-    size, Q = eigh(0.5 * (gram + gram.T))
-    kept = size > 1e-8 * size[-1]
-    V = V @ (Q[:, kept] / np.sqrt(size[kept]))
-    H = V.T @ multiply(pencil.op, np.ascontiguousarray(V))
-    x, S = eigh(0.5 * (H + H.T))
-    V = V @ S
-    return x, V, pencil.residuals(x, V)
+    mass = None if pencil.mass is None else pencil.mass_times
+    pairs = rayleigh_ritz(lambda Q: multiply(pencil.op, Q), mass, V.T)
+    pairs = pairs.take(pencil.wanted.choose(pairs.values))
+    return pairs.values, np.ascontiguousarray(pairs.vectors.T), pairs.residuals

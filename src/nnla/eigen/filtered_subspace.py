@@ -19,7 +19,7 @@ from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NonFiniteError, OptionError
 from nnla.operators.operator import Operator
 
-__all__ = ["SubspaceOutcome", "SubspacePlan", "SubspaceSizes", "solve_subspace"]
+__all__ = ["SubspaceOutcome", "SubspacePlan", "SubspaceSizes", "resolved_degree", "solve_subspace"]
 
 _PROBE = 12  # Lanczos steps that show where the spectrum ends
 _FIRST_DEGREE = 12  # of the filter that the random start goes through
@@ -190,6 +190,26 @@ def solve_subspace(
     return _Iteration(op, k, orientation, target, floor, rng, far, plan).run(start, maxiter, products)
 
 
+def resolved_degree(degree: int, spread: float, single: bool) -> tuple[int, bool]:
+    """A degree of a filter that the arithmetic resolves, and whether that is float32: what brings more for its time.
+
+    Parameters
+    ----------
+    degree : wanted
+    spread : between what a degree gains for the first and for the last pair, in logarithms
+    single : whether float32 is possible
+
+    Examples
+    --------
+    >>> resolved_degree(60, 0.1, True), resolved_degree(60, 0.9, True)
+    ((60, True), (51, False))
+    """
+    low, high = (
+        max(min(degree, int(room / spread)) if spread > 0 else degree, _DEGREES[0]) for room in _RANGE.values()
+    )
+    return (low, True) if single and low >= high / _FLOAT64 else (high, False)
+
+
 class _Iteration:
     """The state of `solve_subspace`, for the smallest eigenvalues of s A."""
 
@@ -252,20 +272,24 @@ class _Iteration:
         if basis.size == n:  # the subspace can hold everything
             basis.extend(self.rng.standard_normal((n, n)))
             return
-        edge = self._ends()
-        if start is not None and len(start):
-            basis.extend(np.array(start[: self.sizes.keep], dtype=np.float64))
-            edge = float(basis.theta[-1])
-        width = max(self.far - edge, 0.0)
-        if not width > 0:  # of one point: every vector will do
-            basis.extend(self.rng.standard_normal((min(self.k + _RESERVE, basis.size - basis.filled), n)))
-            return
-        count = min(self.k + _RESERVE, basis.size - basis.filled)
+        count = min(self.k + _RESERVE, basis.size)
+        if start is not None and len(start) and basis.size > count:
+            basis.extend(np.array(start[: basis.size - count], dtype=np.float64))
+        if basis.filled and not math.isnan(self.far):
+            first, cut = float(basis.theta[0]), float(basis.theta[-1])
+        else:
+            first, cut = self._ends()
         X = self.rng.standard_normal((count, n))
-        self._filter(X, np.ones(count), filter_coefficients(_FIRST_DEGREE, count), edge, self.products.single)
+        if self.far > cut:
+            half = (self.far - cut) / 2
+            spread = math.acosh(1 + max(cut - first, 0.0) / half)
+            degree, single = resolved_degree(_FIRST_DEGREE, spread, self.products.single)
+            self._filter(X, np.ones(count), filter_coefficients(degree, count), cut, single)
+        while basis.filled <= min(self.k, n - 1):  # an eigenvalue far from all others may leave but its own vector
+            basis.extend(self.rng.standard_normal((count, n))[: basis.size - basis.filled])
 
-    def _ends(self) -> float:
-        """A first cut; sets `far`."""
+    def _ends(self) -> tuple[float, float]:
+        """The first Ritz value of some Lanczos steps, and a first cut; sets `far` where it is not known."""
         steps = min(_PROBE, self.op.n)
         x = np.empty((1, self.op.n))
 
@@ -277,7 +301,7 @@ class _Iteration:
         top, bottom = float(probe.theta[0]), float(probe.theta[-1])
         if math.isnan(self.far):
             self.far = top + float(probe.residuals[0]) + 0.01 * (top - bottom)
-        return float(probe.theta[::-1][steps // 3])
+        return bottom, float(probe.theta[::-1][steps // 3])
 
     # -- a turn ----------------------------------------------------------------------------------------
 
@@ -310,20 +334,10 @@ class _Iteration:
         gain = math.log(self.plan.gain)
         if bound > 0:
             gain = min(gain, math.log(float(residuals[:k].max()) / bound) + 1.5)
-        degree, single = self._precise(
-            min(math.ceil(gain / float(rates[last])), _DEGREES[1]), float(rates[0] - rates[last])
-        )
+        wanted = min(math.ceil(gain / float(rates[last])), _DEGREES[1])
+        degree, single = resolved_degree(wanted, float(rates[0] - rates[last]), self.products.single)
         gamma = correction_coefficients(self.t[chosen], self.half, degree)
         self._filter(R[chosen], 1 / residuals[chosen], gamma, self.cut, single)
-
-    def _precise(self, degree: int, spread: float) -> tuple[int, bool]:
-        """A degree that the arithmetic resolves, and whether that is float32: what brings more for its time."""
-        single, double = (
-            max(min(degree, int(room / spread)) if spread > 0 else degree, _DEGREES[0]) for room in _RANGE.values()
-        )
-        if self.products.single and single >= double / _FLOAT64:
-            return single, True
-        return double, False
 
     def _filter(self, R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, cut: float, single: bool) -> None:
         self.filterings += 1

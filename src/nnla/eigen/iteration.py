@@ -87,10 +87,10 @@ class Search:
     def inherit(self, other: Search) -> Search:
         """Take over the pairs that another search has locked, whose vectors are locked in this one's space."""
         self.values = list(other.values)
-        self.thetas = [self._filtered(value) for value in self.values]
+        self.thetas = [self.filtered(value) for value in self.values]
         return self
 
-    def _filtered(self, value: float) -> float:
+    def filtered(self, value: float) -> float:
         """F at an eigenvalue of A."""
         if self._inverse_of is not None:
             return 1.0 / (self._inverse_of - self.orientation * value)

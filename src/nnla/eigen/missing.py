@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from nnla.eigen.wanted import Wanted
 
-__all__ = ["best_known", "count_missing"]
+__all__ = ["best_known", "count_lacking"]
 
 
 def best_known(answers: Sequence[np.ndarray], wanted: Wanted, within: float) -> np.ndarray:
@@ -54,7 +54,7 @@ def best_known(answers: Sequence[np.ndarray], wanted: Wanted, within: float) -> 
         return np.sort(found[wanted.choose(1.0 / found if wanted.exchanged else found)])
 
 
-def count_missing(w: ArrayLike, reference: ArrayLike, within: float) -> int:
+def count_lacking(w: ArrayLike, reference: ArrayLike, within: float) -> int:
     """How many of the reference's eigenvalues w lacks, copies counted.
 
     Parameters
@@ -73,7 +73,7 @@ def count_missing(w: ArrayLike, reference: ArrayLike, within: float) -> int:
 
     Examples
     --------
-    >>> count_missing([0.0, 1.0, 2.0], [0.0, 1.0, 1.0], 1e-9)
+    >>> count_lacking([0.0, 1.0, 2.0], [0.0, 1.0, 1.0], 1e-9)
     1
     """
     have, want = np.sort(np.asarray(w, dtype=np.float64)), np.sort(np.asarray(reference, dtype=np.float64))

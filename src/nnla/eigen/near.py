@@ -21,7 +21,16 @@ from nnla.operators.operator import Operator
 if TYPE_CHECKING:
     from nnla.eigen.options import Options
 
-__all__ = ["by_lapack", "can_invert", "is_short", "near", "nothing_to_invert", "spectral_range", "spectral_size"]
+__all__ = [
+    "by_lapack",
+    "can_invert",
+    "check_mass",
+    "is_short",
+    "near",
+    "nothing_to_invert",
+    "spectral_range",
+    "spectral_size",
+]
 
 _RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did
 _AGREE = 1e-3  # of the user's inverse with what it has to be on the vectors found
@@ -99,23 +108,26 @@ def near(
         The mass matrix is not what is needed.
     """
     op, mass = pencil.op, pencil.mass
-    job.method, job.mass, job.solve = "direct", mass, pencil.solve
+    job.method, job.mass, job.solve = "direct", mass, None if look is None else pencil.solve
     wanted = pencil.wanted if look is not None else Wanted(job.which, job.k)
     if look is None:
         job.sigma, job.select = None, "below" if job.which == "LA" else "above"
         job.below, job.above = (job.k, 0) if job.which == "LA" else (0, job.k)
     else:
         job.sigma, job.select, job.below, job.above = look.shift, look.select, look.below, look.above
-    _check_mass(pencil, wanted)
+    check_mass(pencil, wanted)
     job.norm = max(job.norm, spectral_size(op, rng))
     job.mass_norm = 0.0 if mass is None else spectral_size(mass, rng)
-    pairs = near_shift(op, job, rng, start) if can_invert(pencil) else None
+    stored = op.csr is not None and (mass is None or mass.csr is not None)
+    pairs = near_shift(op, job, rng, start) if stored or job.solve is not None else None
     if pairs is not None:
-        if pencil.solve is not None:
+        if job.solve is not None:
             _check_inverse(pencil, job, pairs)
+        if look is not None and is_short(look, job, pairs, op.n):
+            return pairs
         chosen = wanted.choose(pairs[0])
         job.k, pairs = wanted.k, (pairs[0][chosen], pairs[1][:, chosen], pairs[2][chosen])
-        if meets(job, pairs) or is_short(job, pairs):
+        if meets(job, pairs):
             return pairs
     if options.method != "auto" or op.n > _RESCUE_ROWS:
         return pairs
@@ -123,12 +135,12 @@ def near(
     return by_lapack(pencil, wanted, job, rng)
 
 
-def is_short(job: Job, pairs: Pairs) -> bool:
-    """Whether these are all the eigenvalues that lie on the wanted side of a shift, and fewer than k."""
-    return job.verified and pairs[0].size < job.k
+def is_short(look: Near, job: Job, pairs: Pairs, n: int) -> bool:
+    """Whether fewer eigenvalues lie on a side of the shift, all of them found, than were looked for there."""
+    return job.verified and pairs[0].size < min(look.count, n)
 
 
-def _check_mass(pencil: Pencil, wanted: Wanted) -> None:
+def check_mass(pencil: Pencil, wanted: Wanted) -> None:
     """Refuse a mass matrix that is indefinite, or singular where the infinite eigenvalues are asked for."""
     if pencil.mass is None:
         return

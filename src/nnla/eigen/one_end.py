@@ -11,6 +11,7 @@ import numpy as np
 
 from nnla.eigen.answer import Pairs, converged, meets
 from nnla.eigen.auto import before_probe, predict
+from nnla.eigen.by_subspace import subspace_pairs
 from nnla.eigen.dense import solve_dense
 from nnla.eigen.filter_choice import FIELD, choose_filter
 from nnla.eigen.filters import BoundFilter
@@ -18,6 +19,7 @@ from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter
+from nnla.eigen.subspace_cost import predict_subspace, seconds_of_a_product
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.verification import conclude
 from nnla.errors import NonFiniteError, WeightsError
@@ -30,6 +32,10 @@ __all__ = ["one_end"]
 _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
 _PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
+_PROBE = 20  # steps of Lanczos that show where the spectrum ends
+_VERIFY = 1.4  # the search with its verification, by the search alone
+_WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
+_BY_FAR = 4.0
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -66,6 +72,14 @@ def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gene
         if pairs is not None:
             return pairs
         job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
+    if job.method == "subspace":
+        meter = Meter(job, "probe")
+        space = ThickRestart(lambda v: job.orientation * multiply(op, v), op.n, min(_PROBE, op.n), None, rng)
+        space.extend()
+        job.products_probe = op.products - job.before
+        meter.end_filling(space)
+        rows = None if start is None else np.atleast_2d(start.T)
+        return subspace_pairs(op, job, rng, rows, _far(job, space), lambda: _affordable(op, job))
     if start is not None and start.ndim == 2:
         start = (start / np.linalg.norm(start, axis=0)).sum(axis=1)
     return _iterate(op, job, start, rng)
@@ -103,35 +117,41 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
 
 def _choose_before_probe(op: Operator, job: Job) -> None:
     """The choice of "auto" where it is clear without a probe."""
-    job.predicted, job.analysed = before_probe(op, job.ncv)
+    job.predicted, job.analysed = before_probe(op, job.k)
     # what a probe costs at least, at the speed of memory
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv * job.probe_restarts
+    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
-    if best is not None and job.predicted[best] < max(3 * probe, 0.02):
+    if best is not None and job.predicted[best] < max(3 * probe, 0.01):
         job.method, job.reason = best, _reason(job.predicted, best)
 
 
 def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
-    try:
-        engine = engine_for(job.engine, FIELD, "auto")
-    except WeightsError as error:
-        job.method = min(job.predicted, key=job.predicted.__getitem__, default="autospec")
-        job.reason = f"auto: {job.method} without a prediction for the others: {error}"
-        return
-    v = search.space.kept_vectors(1)[0]
-    product = np.inf
-    for _ in range(3):  # the quickest: another program may have had the processor
-        clock = time.perf_counter()
-        multiply(op, v)
-        product = min(product, time.perf_counter() - clock)
     window = search.window(far)
-    job.predicted |= predict(window, engine, product, op.native is not None)
-    best = min(job.predicted, key=job.predicted.__getitem__)
+    job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
+    if op.native is None or min(job.predicted.values()) > _WORTH_ASKING:
+        try:
+            job.predicted |= predict(window, engine_for(job.engine, FIELD, "auto"), _seconds(op, search),
+                                     native=op.native is not None)  # fmt: skip
+        except WeightsError as error:
+            job.fallback = f"auto without a prediction for Lanczos: {error}"
+    predicted = job.predicted
+    # of Lanczos on one vector at a time less is known: where blocks run natively it has to win by far
+    best = min(job.predicted, key=lambda name: predicted[name] * (_BY_FAR if name == "plain" and op.native else 1))
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree
+
+
+def _seconds(op: Operator, search: Search) -> float:
+    """Seconds of a product: the quickest of three, for another program may have had the processor."""
+    v, best = search.space.kept_vectors(1)[0], math.inf
+    for _ in range(3):
+        clock = time.perf_counter()
+        multiply(op, v)
+        best = min(best, time.perf_counter() - clock)
+    return best
 
 
 def _reason(predicted: dict[str, float], best: str) -> str:
@@ -149,12 +169,11 @@ def _iterate(
     o, meter = job.orientation, Meter(job, "probe")
     space = ThickRestart(lambda v: o * multiply(op, v), op.n, job.ncv, start, rng)
     space.extend()
-    top, bottom = float(space.theta[0]), float(space.theta[-1])
-    job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
-    far = o * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
+    far, width = _far(job, space), float(space.theta[0] - space.theta[-1])
     search = Search(op, space, job.k, o, job.target, floor=job.floor, noise=job.noise)
     unfiltered = _why_unfiltered(op, job, width)
-    search.run(_patience(op, job) if unfiltered is not None else min(job.probe_restarts, job.left))
+    fillings = 1 if job.method == "auto" else job.probe_restarts
+    search.run(_patience(op, job) if unfiltered is not None else min(fillings, job.left))
     if unfiltered is None and search.done:
         unfiltered = "the probe's restarts were enough"
     if unfiltered is not None:
@@ -174,6 +193,9 @@ def _iterate(
         if outcome is not None:
             return outcome
         job.method, job.fallback = "autospec", "a filter: no shifted matrix could be factorised"
+    if job.method == "subspace":
+        seen = np.concatenate([search.space.locked_vectors(), search.space.kept_vectors(job.k)])
+        return subspace_pairs(op, job, rng, seen, far, lambda: _affordable(op, job))
     if job.method == "plain":
         return _conclude(op, job, _run(op, job, search), rng)
     for attempt in range(_FILTERS_TRIED):
@@ -196,6 +218,13 @@ def _iterate(
     space = _space(op, job, search, oriented, rng)
     last = Search(op, space, job.k, o, search.target, floor=search.floor, noise=job.noise).inherit(search)
     return _conclude(op, job, _run(op, job, last, new=True), rng)
+
+
+def _far(job: Job, space: ThickRestart) -> float:
+    """A bound of the unwanted end of the spectrum, as one filling of a space of o A tells it; and the norm of A."""
+    top, bottom = float(space.theta[0]), float(space.theta[-1])
+    job.norm, width = max(job.norm, abs(top), abs(bottom)), top - bottom
+    return job.orientation * (bottom - min(float(space.residuals[-1]), 0.05 * width) - 0.005 * width)
 
 
 def _run(op: Operator, job: Job, search: Search, *, new: bool = False) -> Search:
@@ -224,22 +253,29 @@ def _patience(op: Operator, job: Job) -> int:
 
 
 def _factor_flops(op: Operator, job: Job) -> float:
-    """`factor_flops` of A, looked up once."""
+    """Operations of a factorisation of A: from its analysis if there is one, else from its graph, looked up once."""
     if not job.factor_flops:
-        job.factor_flops = max(factor_flops(op.csr), 1.0)
+        known = job.analysed is not None and job.analysed.complete
+        job.factor_flops = max(job.analysed.flops if known else factor_flops(op.csr), 1.0)
     return job.factor_flops
 
 
 def _conclude(op: Operator, job: Job, search: Search, rng: np.random.Generator) -> Pairs:
     """`conclude` with a factor to count with where that costs less than the search has."""
-    shifted = None
-    if op.csr is not None and Cholesky.available() and search.done and not search.complete:
-        factor = _factor_flops(op, job)
-        spent = 2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops")
-        # a factorisation works in the cache, and takes less time for its operations
-        if factor < max(spent, 1e7):
-            shifted = Shifted(op.csr, max_flops=10 * max(spent, 1e7), analysed=job.analysed)
+    shifted = None if not search.done or search.complete else _affordable(op, job)
     return conclude(op, job, search, shifted, rng)
+
+
+def _affordable(op: Operator, job: Job) -> Shifted | None:
+    """Factors to count with, once the search will have cost about as much."""
+    if op.csr is None or not Cholesky.available():
+        return None
+    factor = _factor_flops(op, job)
+    # of a factorisation, which works in the cache, four operations take the time of one of these
+    spent = 4 * max(2.0 * op.csr.nnz * (op.products - job.before) + job.total("flops"), 1e7)
+    if factor >= spent:
+        return None
+    return Shifted(op.csr, max_flops=3 * spent, analysed=job.analysed)
 
 
 def _why_unfiltered(op: Operator, job: Job, width: float) -> str | None:

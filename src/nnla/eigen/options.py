@@ -143,7 +143,7 @@ def _together(generalised: bool, shifted: bool, Minv: Any, OPinv: Any, mode: str
 
 
 def _shift(sigma: Any) -> float:
-    if np.iscomplexobj(sigma):
+    if isinstance(sigma, (complex, np.complexfloating)):
         raise OptionError(f"sigma must be real, got {sigma!r}: the eigenvalues of a symmetric A are")
     sigma = _number("sigma", sigma)
     if not math.isfinite(sigma):

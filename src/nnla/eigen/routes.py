@@ -64,12 +64,18 @@ def wanted_pairs(pencil: Pencil, options: Options, start: np.ndarray | None, sta
         jobs = [begin(which, count) for which, count in (("SA", look.low), ("LA", look.high)) if count]
         pairs = at_ends(pencil, look, jobs, options, start, rng)
         return joined(jobs, wanted.k), pairs
+    if pencil.solve is not None and look.shift != wanted.shift:
+        raise OptionError(
+            "which='SM' in mode='cayley' asks for those nearest to -sigma: pass sigma=-sigma with its OPinv and "
+            "which='LM', which is the same"
+        )
     job = begin(wanted.which, look.count)
     pairs = near(pencil, look, job, options, start, rng)
-    if pairs is not None and is_short(job, pairs):
+    if pairs is not None and is_short(look, job, pairs, op.n):
         # 1 / (x - shift) goes on through zero, with those furthest from the shift on its other side
         above = int(np.count_nonzero(pairs[0] > look.shift))
-        rest = Ends(max(look.above - above, 0), max(look.below - (pairs[0].size - above), 0))
+        left = op.n - pairs[0].size
+        rest = Ends(min(max(look.above - above, 0), left), min(max(look.below - (pairs[0].size - above), 0), left))
         if pencil.mass is not None and definiteness(pencil.mass) is Definiteness.SINGULAR:
             raise OptionError(
                 f"only {pairs[0].size} of the eigenvalues asked for are finite: M is singular; ask for no more, "

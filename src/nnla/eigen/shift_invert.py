@@ -26,6 +26,7 @@ _EXTRA = 4  # Ritz vectors kept beyond the wanted ones
 _MOVES = 4  # of the shift
 _FLOPS_LIMIT = 1e13  # minutes
 _NORM_STEPS = 12  # of Lanczos for a norm
+_END_STEPS = 40  # the same for an end of a spectrum to put a shift beyond
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -63,7 +64,7 @@ def near_shift(
     meter = Meter(job, "probe")
     ends = _norms(op, job, rng)
     job.products_probe = op.products - job.before
-    meter.end_solves(0, _NORM_STEPS, 0.0, [])
+    meter.end_solves(0, op.products - job.before, 0.0, [])
     if job.sigma is None and job.mass is None and ends.top - ends.bottom <= 1e-12 * job.norm:
         return None  # a single point: nothing to invert near it
     meter = Meter(job, "setup")
@@ -186,10 +187,14 @@ def _first(shifted: Shifted | None, job: Job, ends: Ends) -> Inverse | None:
 def _norms(A: Operator, job: Job, rng: np.random.Generator) -> Ends:
     """The norm of A as a few steps of Lanczos tell it, and the ends of o A."""
     o = job.orientation
-    probe = ThickRestart(lambda v: o * multiply(A, v), A.n, min(_NORM_STEPS, A.n), None, rng)
-    probe.extend()
-    top, bottom = float(probe.theta[0]), float(probe.theta[-1])
-    job.norm = max(job.norm, abs(top), abs(bottom))
+    for steps in (_NORM_STEPS, _END_STEPS):
+        probe = ThickRestart(lambda v: o * multiply(A, v), A.n, min(steps, A.n), None, rng)
+        probe.extend()
+        top, bottom = float(probe.theta[0]), float(probe.theta[-1])
+        job.norm = max(job.norm, abs(top), abs(bottom))
+        # where 0 does for a shift, or no end is wanted, there is no need to know the end
+        if job.sigma is not None or job.mass is not None or Ends(top, bottom, 0.0).definite(o):
+            break
     # as near to the wanted eigenvalues as these are to each other: nearer would cost the last ones their digits
     last = float(probe.theta[min(job.k, probe.theta.size) - 1])
     return Ends(top, bottom, max(float(probe.residuals[0]), 0.1 * (top - last)))
@@ -320,7 +325,7 @@ class _Search:
         if self._full:
             space.restart(wanted + max(_EXTRA, min(wanted, space.active - wanted) // 2))
         self._full = True
-        space.extend(lambda: self._near(wanted))
+        space.extend(lambda: self._near(wanted), least=min(wanted + _BLOCK, self.n - space.locked))
         worst = float(self._estimates(wanted).max(initial=0.0))
         history.append(self.ratio * worst)
         # what converges at all converges by orders of magnitude in so many fillings

@@ -15,6 +15,7 @@ from nnla.kernels.machine import memory_limit
 
 __all__ = ["Shifted", "factor_flops"]
 
+_EPS = float(np.finfo(np.float64).eps)
 _SOUND = 1e-10  # of a solve with L D L^T, relative: what one step of refinement then leaves is rounding
 
 
@@ -117,14 +118,16 @@ class Shifted:
         return lu.solve
 
     def singular(self, mu: float, solve: Callable[[np.ndarray], np.ndarray]) -> bool:
-        """Whether A - mu M is singular as far as rounding tells: solves with it do not find what they should.
+        """Whether A - mu M is singular as far as rounding tells.
 
         Cost: a product and a solve.
         """
-        z = self._rng.standard_normal(self._csr.shape[0])
+        n = self._csr.shape[0]
+        z = self._rng.standard_normal(n)
         with np.errstate(all="ignore"):
-            off = np.linalg.norm(solve(self._times(z, mu)) - z) / np.linalg.norm(z)
-        return not off < 0.1
+            # a random vector holds about 1 / sqrt n of the one that the inverse makes largest
+            condition = np.linalg.norm(self._times(z, mu)) * np.linalg.norm(solve(z)) / (z @ z) * math.sqrt(n)
+        return not condition * _EPS < 1e-3
 
     def below(self, mu: float) -> tuple[int, float] | None:
         """Eigenvalues below mu, and how far mu may be off for that count; None where nothing was factored.

@@ -46,6 +46,10 @@ class Ends(NamedTuple):
     bottom: float
     near: float
 
+    def definite(self, o: float) -> bool:
+        """Whether A is positive (semi)definite, as far as one can see, and its smallest eigenvalues are wanted."""
+        return o < 0 and -0.2 * (self.top - self.bottom) < self.top < 0
+
 
 def first_shift(shifted: Shifted, o: float, ends: Ends, scale: float | None) -> Inverse | None:
     """An inverse at a shift beyond the wanted end: the largest eigenvalues for o = 1, the least for o = -1.
@@ -55,9 +59,9 @@ def first_shift(shifted: Shifted, o: float, ends: Ends, scale: float | None) -> 
     scale : ||A|| / ||M|| where there is an M, whose eigenvalues the ends of A do not bound; None without
     """
     width = ends.top - ends.bottom
-    definite = o < 0 and -0.2 * width < ends.top < 0  # as far as one can see: no shift is best
     if scale is None:
-        inverse = _first(shifted, o, [0.0, 1e-7 * width, 1e-5 * width, 1e-3 * width]) if definite else None
+        near_zero = [0.0, 1e-7 * width, 1e-5 * width, 1e-3 * width]  # no shift is best
+        inverse = _first(shifted, o, near_zero) if ends.definite(o) else None
         return inverse or beyond(shifted, o, ends.top, min(ends.near, 0.1 * width), width, first=True)
     if o < 0 and ends.top < 1e-10 * width:  # semidefinite, as far as one can see
         shifts = [0.0, *(1e-7 * scale * 4.0**j for j in range(_FAR_SHIFTS))]
@@ -95,7 +99,7 @@ def near_sigma(shifted: Shifted, sigma: float, scale: float) -> Inverse | None:
     ----------
     scale : of the eigenvalues, ||A|| / ||M||
     """
-    for off in (0.0, -1e-10, 1e-9, -1e-7, 1e-6):
+    for off in (0.0, -1e-13, 1e-12, -1e-10, 1e-9, -1e-7, 1e-6):
         s = sigma + off * scale
         solve = shifted.definite(s, 1.0)
         if solve is None:
@@ -144,7 +148,7 @@ def beside(
 ) -> tuple[float, float] | None:
     """sigma, and a distance from it of a shift whose factors lose less; None where they do not lose too much.
 
-    The distance is small beside those of the wanted eigenvalues, whose order it hardly changes.
+    The distance is small beside that of the last wanted eigenvalue: the order of all hardly changes.
 
     Parameters
     ----------
@@ -156,4 +160,4 @@ def beside(
     last = 1.0 / float(theta[min(k, theta.size) - 1])
     if not _EPS * last**2 * theta.max() > (target / _LOSS if lossy else target):
         return None
-    return sigma, min(max(10 * _LOSS * _EPS * last**2 / target, least), 0.1 * last)
+    return sigma, min(max(10 * _LOSS * _EPS * last**2 / target, 1e-3 * last, least), 0.1 * last)

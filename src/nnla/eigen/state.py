@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "EigenPhase", "Job", "Meter"]
 
-METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "plain", "direct", "dense")
+METHODS = ("auto", "autospec", "autospec-paper", "chebyshev", "power", "subspace", "plain", "direct", "dense")
 _EPS = float(np.finfo(np.float64).eps)
 
 

@@ -55,7 +55,7 @@ class ThickRestart:
     vectors always holds every eigenpair. In exact arithmetic a Krylov space from b random vectors holds at most b
     copies of a multiple eigenvalue; the caller has to look for further ones from fresh vectors (`renew`).
 
-    Storage: (size + block) n numbers. Cost of a restart with p kept vectors: size - p products with F, some
+    Storage: (size + 2 block) n numbers. Cost of a restart with p kept vectors: size - p products with F, some
     2 n size (size - p) operations for orthogonality, 2 n size p for the Ritz vectors; blocks read the basis once for
     all their vectors.
 
@@ -91,6 +91,7 @@ class ThickRestart:
         self.size, self._block = size, block
         rows = min(size + block, n)
         self._V = np.empty((rows, n))
+        self._W = np.empty((min(block, n), n))  # the images of a block
         self._T = np.zeros((rows, rows))  # F on the vectors whose image is known, its rows to the others included
         self.locked = 0 if locked is None else locked.shape[0]
         if locked is not None:
@@ -121,14 +122,16 @@ class ThickRestart:
         """Vectors of the subspace that are not locked."""
         return self.size - self.locked
 
-    def extend(self, enough: Callable[[], bool] | None = None) -> None:
+    def extend(self, enough: Callable[[], bool] | None = None, least: int = 0) -> None:
         """Fill the subspace, then solve the projected problem: sets `theta` and `residuals`.
 
-        ``enough``, if given, is asked after each block, with those two set: filling ends where it says so.
+        ``enough``, if given, is asked after each block, with those two set: filling ends where it says so. With fewer
+        than ``least`` active vectors it is not asked, unless their span is invariant: a small problem costs as much as
+        a block of a matrix of some thousand rows.
         """
         while self._pending > 0 and self._filled < self.size:
             self._step(min(self._pending, self.size - self._filled))
-            if enough is not None:
+            if enough is not None and (self._filled - self.locked >= least or not self._coupling.any()):
                 self._project()
                 if enough():
                     return
@@ -151,14 +154,19 @@ class ThickRestart:
     def _step(self, width: int) -> None:
         """The images of the next ``width`` vectors, made orthogonal to the basis, and what is left of them added."""
         j, end = self._filled, self._filled + self._pending
-        W = self._product(j, width)
+        X = self._product(j, width)
         self.steps += width
         # Lanczos: but after a restart it is the block before that counts, and the rest is a matter of rounding
         low = 0 if self._fresh else max(j - width, self.locked)
         self._fresh = False
         self.work += 4.0 * self.n * width * (2 * end - low)
-        done = basis.extend(self._V, end, low, W, self._scale, _NEGLIGIBLE) if self._mass is None else None
-        Z, h, before = self._orthogonal(W, end, low) if done is None else (W, done.H, done.before)
+        Z = W = self._W[:width]
+        done = basis.extend(self._V, end, low, X, W, self._scale, _NEGLIGIBLE) if self._mass is None else None
+        if done is None:
+            W[:] = X.T
+            Z, h, before = self._orthogonal(W, end, low)
+        else:
+            h, before = done.H, done.before
         if not np.all(np.isfinite(before)):
             raise NonFiniteError("a product with A overflowed in the Lanczos process; rescale A")
         self._T[:end, j : j + width] = h
@@ -211,8 +219,10 @@ class ThickRestart:
             else:
                 w /= beta
                 z = w if self._mass is None else z / beta
-                if beta < 1e-3 * before[i]:  # what is left of a cancellation is not orthogonal to working precision
-                    w -= (self._V[:place] @ z) @ self._V[:place]
+                if beta < before[i] / 32:  # what is left of a cancellation is not orthogonal to working precision
+                    for _ in range(2):
+                        z = self._unit(w)[1]
+                        w -= (self._V[:place] @ z) @ self._V[:place]
                     z = self._unit(w)[1]
                 self._V[place] = w
             self._T[place, j + i] = beta
@@ -332,11 +342,10 @@ class ThickRestart:
     # -- products ----------------------------------------------------------------------------------------------
 
     def _product(self, j: int, width: int) -> np.ndarray:
-        """F V[j : j + width], as new rows."""
+        """F V[j : j + width], as columns."""
         V = self._V[j : j + width] if self._mass is None else self._image[:width]
-        if self._block == 1:
-            return np.array(self._apply(V[0]), dtype=np.float64)[None]
-        return basis.transposed(self._apply(basis.transposed(V)))
+        X = self._apply(V[0])[:, None] if self._block == 1 else self._apply(basis.transposed(V))
+        return np.asarray(X, dtype=np.float64)
 
     def _times_mass(self, W: np.ndarray) -> np.ndarray:
         assert self._mass is not None

@@ -16,9 +16,7 @@ __all__ = ["multiplets", "plot_eigenvalues"]
 
 _GREY, _FAINT, _SHIFT = "#666666", "#E4E4E4", "#D55E00"  # the last of Okabe and Ito's palette
 _CLOSE = 1e-6  # of what is drawn: eigenvalues that no picture can tell from each other
-_ONE = (
-    1e-9  # of the largest: eigenvalues that are a single multiple one, drawn on an axis that has a width all the same
-)
+_ONE = 1e-9  # of the largest: a single multiple eigenvalue, which is drawn on an axis that has a width all the same
 _REACH = 1.5  # times the spread of the eigenvalues: shifts further away are named, not drawn
 _DECADES = 1e3  # between the first and the last eigenvalue: from there on the axis is logarithmic
 
@@ -161,15 +159,19 @@ def _shifts(axis: Any, near: list[float], r: EigenReport) -> None:
 
 
 def _counted(axis: Any, r: EigenReport) -> None:
-    """The side of the axis on which the inertia of a factor has counted all eigenvalues."""
+    """The part of the axis in which the inertia of a factor has counted all eigenvalues."""
     assert r.count_at is not None
-    if r.sigma is not None or r.which not in ("SA", "LA"):  # the count is of neighbours, not of a side
+    left, right = axis.get_xlim()
+    if r.sigma is not None and r.which == "LM" and r.mode == "normal":
+        away = abs(r.count_at - r.sigma)
+        side, where = (max(left, r.sigma - away), min(right, r.sigma + away)), f"within {away:.4g} of the shift"
+    elif r.sigma is None and r.which in ("SA", "LA"):
+        side = (left, r.count_at) if r.which == "SA" else (r.count_at, right)
+        where = f"{'below' if r.which == 'SA' else 'above'} {r.count_at:.6g}"
+    else:
         axis.plot([], [], color=_FAINT, linewidth=7, label=f"{r.count_below} counted by inertia")
         return
-    left, right = axis.get_xlim()
-    side = (left, r.count_at) if r.which == "SA" else (r.count_at, right)
-    where = "below" if r.which == "SA" else "above"
-    label = f"{r.count_below} counted {where} {r.count_at:.6g}, by inertia"
+    label = f"{r.count_below} counted {where}, by inertia"
     axis.axvspan(*side, facecolor=_FAINT, edgecolor="none", zorder=0, label=label)
     axis.set_xlim(left, right)
 

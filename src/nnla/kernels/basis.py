@@ -18,14 +18,14 @@ _WIDEST = 8  # vectors of a native block
 
 
 class Extension(NamedTuple):
-    """W = H' V + L Q: how a block lies to the basis, and what is left of it.
+    """X' = H' V + L Q: how the columns X of a block lie to the basis, and what is left of them.
 
     Attributes
     ----------
-    H : (m, b), V W'
+    H : (m, b), V X
     L : (b, b) lower triangular; None where the vectors that are left are (nearly) dependent, or nothing is left: no Q
-        has been made then, and W is what is left
-    before : (b,) norms of the rows of W as it was
+        has been made then, and W is what is left, as rows
+    before : (b,) norms of the columns of X; NaN where something is not finite
     """
 
     H: np.ndarray
@@ -93,20 +93,23 @@ def combine(V: np.ndarray, C: np.ndarray, out: np.ndarray | None = None) -> np.n
     return out
 
 
-def extend(V: np.ndarray, end: int, low: int, W: np.ndarray, scale: float, negligible: float) -> Extension | None:
-    """Make W orthogonal to ``V[:end]`` and put an orthonormal basis of what is left behind it, in ``V[end:]``.
+def extend(
+    V: np.ndarray, end: int, low: int, X: np.ndarray, W: np.ndarray, scale: float, negligible: float
+) -> Extension | None:
+    """Make the columns of X orthogonal to ``V[:end]``; an orthonormal basis of what is left goes into ``V[end:]``.
 
     Parameters
     ----------
     V : (rows, n), the first ``end`` of them orthonormal
-    low : the first of the rows that W has something to do with but for rounding: it is made orthogonal to those from
+    low : the first of the rows that X has something to do with but for rounding: it is made orthogonal to those from
         here on first, and to all then
-    W : (b, n), is overwritten
-    scale, negligible : vectors shorter than ``negligible`` times the larger of ``scale`` and the norms of W are nothing
+    X, W : (n, b), and room for its columns as rows, (b, n)
+    scale, negligible : vectors shorter than ``negligible`` times the larger of ``scale`` and the norms of X are nothing
 
     Returns
     -------
-    None where it is not for these kernels: there are none, b is not 1 to 8, or there is no room.
+    Extension of the rows X'; None where it is not for these kernels: there are none, b is not 1 to 8, X is no
+    contiguous float64 array, or there is no room.
 
     Notes
     -----
@@ -123,15 +126,15 @@ def extend(V: np.ndarray, end: int, low: int, W: np.ndarray, scale: float, negli
     Examples
     --------
     >>> V = np.eye(3)
-    >>> extension = extend(V, 1, 0, np.array([[3.0, 4.0, 0.0]]), 0.0, 1e-15)
+    >>> extension = extend(V, 1, 0, np.array([[3.0], [4.0], [0.0]]), np.empty((1, 3)), 0.0, 1e-15)
     >>> extension is None or (extension.H.tolist(), extension.L.tolist())  # None without the native kernels
     ([[3.0]], [[4.0]])
     """
     b = W.shape[0]
-    if native is None or not 0 < b <= _WIDEST or end + b > V.shape[0]:
+    if native is None or not 0 < b <= _WIDEST or end + b > V.shape[0] or not _plain(X):
         return None
     H, L, before = np.empty((end, b)), np.empty((b, b)), np.empty(b)
-    state = native.basis_extend(V, end, low, W, scale, negligible, H, L, before)
+    state = native.basis_extend(V, end, low, X, W, scale, negligible, H, L, before)
     if state == 2:
         before[:] = np.nan
     return Extension(H, L if state == 0 else None, before)
@@ -163,9 +166,12 @@ def transposed(X: np.ndarray) -> np.ndarray:
     >>> transposed(np.array([[1.0, 2.0]])).tolist()
     [[1.0], [2.0]]
     """
-    X = np.asarray(X)
-    if native is None or X.dtype != np.float64 or not (X.flags.c_contiguous and X.flags.aligned):
+    if native is None or not _plain(X):
         return np.array(X.T, dtype=np.float64, order="C")
     out = np.empty(X.shape[::-1])
     native.transpose(X, out)
     return out
+
+
+def _plain(X: np.ndarray) -> bool:
+    return X.dtype == np.float64 and X.dtype.isnative and X.flags.c_contiguous and X.flags.aligned
