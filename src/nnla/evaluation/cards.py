@@ -187,7 +187,7 @@ def _plan_lines(card: Card) -> list[str]:
         figures = " | ".join(f"{f[f'{name}_{size}']:.3f}" for name in ("chosen", "usual", "fixed"))
         lines += [f"| {size[:-2]} | {figures} |"]
     lines += ["", "**Use**: `nnla.eigen.subspace_choice.choose_plan`, which keeps the usual plan where less than a"]
-    return [*lines, "fifteenth is gained, and asks a formula outside of the training range."]
+    return [*lines, "sixth is gained, and asks a formula outside of the training range."]
 
 
 def _margin_lines(card: Card) -> list[str]:

@@ -38,7 +38,7 @@ class SubspacePlanConfig:
     members : networks that are averaged
     """
 
-    hidden: int = 64
+    hidden: int = 128
     members: int = 3
 
     @property
