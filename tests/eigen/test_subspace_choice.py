@@ -7,12 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import nnla
 from nnla.eigen.filtered_subspace import SubspacePlan, solve_subspace
+from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.subspace_choice import choose_plan, digits_of
 from nnla.eigen.subspace_cost import predict_subspace
+from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
 from nnla.operators.operator import as_operator
-from nnla.problems import poisson2d
+from nnla.problems import diffusion2d, elasticity3d, hamiltonian, lognormal_field, poisson2d, poisson3d
+from nnla.problems.hamiltonians import Atom
 
 WINDOW = Window(np.linspace(0.1, 4.0, 40), np.full(40, 0.1), 12.0, 20000, 10, 40, 40)
 OTHER = SubspacePlan(20, 300.0, 40)
@@ -75,3 +79,30 @@ def test_every_plan_finds_the_pairs(plan):
     usual = solve_subspace(op, 5, -1.0, 1e-9, np.random.default_rng(0))
     assert found.converged
     np.testing.assert_allclose(found.values, usual.values, atol=1e-9)
+
+
+PROBLEMS = {
+    "grid": lambda: poisson3d(11, 13, 16),
+    "solid": lambda: elasticity3d(9, 7, 8),
+    "medium with contrast": lambda: diffusion2d(lognormal_field((50, 55), seed=2)),
+    "molecule": lambda: hamiltonian([Atom((0.4, 0.1, 0.0), 3.0, 2.0, 1.7, ((0, 0.5),))], 5.5, 0.7),
+}
+
+
+@pytest.mark.parametrize("k", [6, 12])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_one_filling_of_a_probe_predicts_the_counts(name, k):
+    op = as_operator(PROBLEMS[name](), definite=False)
+    space = ThickRestart(lambda v: -multiply(op, v), op.n, max(4 * k, 20), None, np.random.default_rng(0))
+    space.extend()
+    far = -(float(space.theta[-1]) - 0.05 * float(space.theta[0] - space.theta[-1]))
+    tol = 1e-10 * far
+    probe = Search(op, space, k, -1.0, tol)
+    probe.run(1)
+    window = probe.window(far)
+    choice = choose_plan(window, 1e-5, digits=digits_of(window, tol), engine=nnla.load("subspace-plans"))
+    found = solve_subspace(op, k, -1.0, tol, np.random.default_rng(0))
+    assert choice.learned
+    assert found.products / 2.5 < choice.usual.products < 2.5 * found.products
+    assert found.filterings / 1.7 < choice.usual.filterings < 1.7 * found.filterings
+    assert found.flops / 2 < choice.usual.flops < 2 * found.flops
