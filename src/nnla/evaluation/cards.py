@@ -186,8 +186,14 @@ def _plan_lines(card: Card) -> list[str]:
     for size in ("4ns", "30ns"):
         figures = " | ".join(f"{f[f'{name}_{size}']:.3f}" for name in ("chosen", "usual", "fixed"))
         lines += [f"| {size[:-2]} | {figures} |"]
-    lines += ["", "**Use**: `nnla.eigen.subspace_choice.choose_plan`, which keeps the usual plan where less than a"]
-    return [*lines, "sixth is gained, and asks a formula outside of the training range."]
+    lines += ["", "**Use**: `nnla.eigen.subspace_cost.expected_cost` takes the prediction for the usual plan, and a"]
+    lines += [
+        "formula outside of the training range. No other plan is followed: what a choice gains on virtual spectra"
+    ]
+    lines += [
+        "it does not gain on operators. On 15 of these, generated and real, where less than .85 of the seconds was"
+    ]
+    return [*lines, "predicted (7 of 43 cases), it took 1.00 of the time as a mean, and 1.56 in the worst case."]
 
 
 def _margin_lines(card: Card) -> list[str]:
@@ -288,7 +294,7 @@ def _by_training(model: Any, count: int | None, quick: bool) -> dict[str, Any]:
 PRECONDITIONERS = Section(_measure_preconditioners, _preconditioner_lines)
 OUTLIER_ROOTS = Section(_by_training, _outlier_lines)
 FILTER_CUTS = Section(_held_out(256), _cut_lines)
-PLANS = Section(_by_training, _plan_lines, " (outside of them a formula predicts, and the usual plan holds)")
+PLANS = Section(_by_training, _plan_lines, " (outside of them a formula predicts)")
 IMPROVEMENTS = Section(_held_out(500), _improvement_lines)
 MARGINS = Section(_held_out(400), _margin_lines)
 GUESSES = Section(

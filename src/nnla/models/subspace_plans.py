@@ -2,7 +2,8 @@
 
 A short probe shows the wanted end of a spectrum from above, and where the eigenvalues beyond it lie only roughly. From
 there the products that blocks of Chebyshev corrections take follow by no formula; the networks have learned them from
-runs on virtual spectra.
+runs on virtual spectra. The prediction for the usual plan is used; a choice among plans was found to gain nothing on
+operators (`docs/models/subspace-plans.md`).
 """
 
 from __future__ import annotations

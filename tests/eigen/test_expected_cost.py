@@ -1,4 +1,4 @@
-"""The guarded choice of a plan: what the engine says, and where it is not asked."""
+"""The learned prediction of what the subspace method takes, and where it is not asked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import nnla
 from nnla.eigen.filtered_subspace import SubspacePlan, solve_subspace
 from nnla.eigen.iteration import Search, multiply
-from nnla.eigen.subspace_choice import choose_plan, digits_of
-from nnla.eigen.subspace_cost import predict_subspace
+from nnla.eigen.subspace_cost import digits_of, expected_cost, predict_subspace
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.window import Window
 from nnla.operators.operator import as_operator
@@ -19,18 +18,17 @@ from nnla.problems import diffusion2d, elasticity3d, hamiltonian, lognormal_fiel
 from nnla.problems.hamiltonians import Atom
 
 WINDOW = Window(np.linspace(0.1, 4.0, 40), np.full(40, 0.1), 12.0, 20000, 10, 40, 40)
-OTHER = SubspacePlan(20, 300.0, 40)
 
 
 class Engine:
     """One that knows two plans."""
 
-    def __init__(self, products, inside=True):
+    def __init__(self, inside=True):
         self.found = SimpleNamespace(
-            plans=(SubspacePlan(), OTHER),
-            products=np.array(products),
-            filterings=np.array([6.0, 9.0]),
-            flops=np.array([1e8, 2e8]),
+            plans=(SubspacePlan(20, 300.0, 40), SubspacePlan()),
+            products=np.array([2400.0, 3000.0]),
+            filterings=np.array([9.0, 6.0]),
+            flops=np.array([2e8, 1e8]),
             inside=inside,
         )
 
@@ -39,30 +37,26 @@ class Engine:
         return self.found
 
 
-def test_the_plan_of_the_fewest_seconds_is_taken_if_it_gains_enough():
-    choice = choose_plan(WINDOW, 1e-3, digits=9.0, engine=Engine([3000.0, 2400.0]))
-    assert choice.learned
-    assert choice.plan == OTHER
-    assert choice.cost.products == 2400
-    assert choice.cost.seconds < choice.usual.seconds
-    near = choose_plan(WINDOW, 1e-3, digits=9.0, engine=Engine([3000.0, 2900.0]))
-    assert near.plan == SubspacePlan()
-    cheap = choose_plan(WINDOW, 1e-7, digits=9.0, engine=Engine([3000.0, 2400.0]))
-    assert cheap.plan == SubspacePlan()  # more operations and turns than products are worth
+def test_the_usual_plan_is_what_is_priced():
+    cost, learned = expected_cost(WINDOW, 1e-3, digits=9.0, engine=Engine())
+    assert learned
+    assert (cost.products, cost.filterings, cost.flops) == (3000, 6, 1e8)
+    assert 3.0 < cost.seconds < 3.3
+    assert expected_cost(WINDOW, 2e-3, digits=9.0, engine=Engine())[0].seconds > 1.9 * cost.seconds
 
 
 def test_the_formula_holds_outside_of_the_envelope():
-    for engine in (None, Engine([3000.0, 10.0], inside=False)):
-        choice = choose_plan(WINDOW, 1e-4, digits=9.0, engine=engine)
-        assert not choice.learned
-        assert choice.plan == SubspacePlan()
-        assert choice.cost == choice.usual == predict_subspace(WINDOW, 1e-4, digits=9.0)
+    cost, learned = expected_cost(WINDOW, 1e-4, digits=9.0, engine=Engine(inside=False))
+    assert not learned
+    assert cost == predict_subspace(WINDOW, 1e-4, digits=9.0)
 
 
 def test_a_window_of_nothing_is_no_error():
     nothing = Window(np.zeros(3), np.zeros(3), 0.0, 100, 2, 20, 20)
     assert digits_of(nothing, 0.0) == 16
-    assert not choose_plan(nothing, 1e-5, digits=16.0, engine=Engine([1.0, 1.0])).learned
+    cost, learned = expected_cost(nothing, 1e-5, digits=16.0, engine=Engine())
+    assert np.isfinite(cost.seconds)
+    assert not learned
 
 
 @pytest.mark.parametrize("unit", [1e-250, 1.0, 1e250])
@@ -100,9 +94,9 @@ def test_one_filling_of_a_probe_predicts_the_counts(name, k):
     probe = Search(op, space, k, -1.0, tol)
     probe.run(1)
     window = probe.window(far)
-    choice = choose_plan(window, 1e-5, digits=digits_of(window, tol), engine=nnla.load("subspace-plans"))
+    cost, learned = expected_cost(window, 1e-5, digits=digits_of(window, tol), engine=nnla.load("subspace-plans"))
     found = solve_subspace(op, k, -1.0, tol, np.random.default_rng(0))
-    assert choice.learned
-    assert found.products / 2.5 < choice.usual.products < 2.5 * found.products
-    assert found.filterings / 1.7 < choice.usual.filterings < 1.7 * found.filterings
-    assert found.flops / 2 < choice.usual.flops < 2 * found.flops
+    assert learned
+    assert found.products / 2.5 < cost.products < 2.5 * found.products
+    assert found.filterings / 1.7 < cost.filterings < 1.7 * found.filterings
+    assert found.flops / 2 < cost.flops < 2 * found.flops
