@@ -66,6 +66,13 @@ class Filters(Model, Protocol):
     def recurrence(self, values: Any, residuals: Any, k: int, *, degree: int) -> Any: ...
 
 
+class SubspacePlans(Model, Protocol):
+    """What `nnla.eigen.filtered_subspace.solve_subspace` takes by each plan, for an `nnla.eigen.window.Window`:
+    ``plans``, ``products``, ``filterings``, ``flops``, ``inside``."""
+
+    def counts(self, window: Any, *, digits: float) -> Any: ...
+
+
 class FunctionMargins(Model, Protocol):
     """How far a polynomial for f(A) trusts a probe: ``margins``, ``inside``, ``reason``."""
 
@@ -195,6 +202,14 @@ TASKS: dict[str, Task] = {
         evaluate=_HELD_OUT + "filters_held_out",
         card=_CARDS + "IMPROVEMENTS",
         **_EIGEN,
+    ),
+    "subspace plans": Task(
+        SubspacePlans,
+        "eigenproblems",
+        ("nnla.eigsh",),
+        weights="subspace-plans",
+        check=_CHECKS + "check_plans",
+        card=_CARDS + "PLANS",
     ),
     "margins": Task(
         FunctionMargins,

@@ -19,13 +19,11 @@ from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import NonFiniteError, OptionError
 from nnla.operators.operator import Operator
 
-__all__ = ["SubspaceOutcome", "SubspaceSizes", "resolved_degree", "solve_subspace"]
+__all__ = ["SubspaceOutcome", "SubspacePlan", "SubspaceSizes", "resolved_degree", "solve_subspace"]
 
 _PROBE = 12  # Lanczos steps that show where the spectrum ends
 _FIRST_DEGREE = 12  # of the filter that the random start goes through
 _RESERVE = 6  # random vectors beyond k at the start: copies of the last eigenvalues, and a rank to lose
-_CUT = 12  # Ritz values beyond k that are left undamped
-_GAIN = math.log(2e3)  # of the last wanted pair against what is damped, in one filtering
 # Between the gains of the first and of the last pair: rounding errors along the first grow by as much, are taken out by
 # the subspace that holds it, and may be some 10^4 times what is wanted before that loses its own digits.
 _RANGE = {"float32": math.log(1e4 / 6e-8), "float64": math.log(1e4 / 1.1e-16)}
@@ -38,6 +36,22 @@ _MAXITER = 100
 
 
 @dataclass(frozen=True)
+class SubspacePlan:
+    """What `solve_subspace` may choose as it likes: the pairs are the same, the time is not.
+
+    Attributes
+    ----------
+    cut : Ritz values beyond k that are left undamped
+    gain : of the last wanted pair against what is damped, in one filtering
+    spare : Ritz vectors beyond k that are kept at a restart
+    """
+
+    cut: int = 12
+    gain: float = 2e3
+    spare: int = 16
+
+
+@dataclass(frozen=True)
 class SubspaceSizes:
     """Vectors of `solve_subspace`: corrected at a time, kept at a restart, and in the subspace at most."""
 
@@ -46,7 +60,7 @@ class SubspaceSizes:
     basis: int
 
     @classmethod
-    def of(cls, n: int, k: int) -> SubspaceSizes:
+    def of(cls, n: int, k: int, spare: int = SubspacePlan.spare) -> SubspaceSizes:
         """As they suit k pairs of an operator of order n.
 
         Examples
@@ -55,7 +69,7 @@ class SubspaceSizes:
         SubspaceSizes(block=16, keep=26, basis=42)
         """
         block = min(8 * math.ceil((k + 1) / 8), _LARGEST_BLOCK)
-        keep = min(k + 16, n)
+        keep = min(k + spare, n)
         return cls(block, keep, min(keep + block, n))
 
 
@@ -109,6 +123,7 @@ def solve_subspace(
     far: float | None = None,
     maxiter: int = _MAXITER,
     products: float = math.inf,
+    plan: SubspacePlan = SubspacePlan(),
 ) -> SubspaceOutcome:
     """k eigenpairs of A at one end of its spectrum by block Davidson with Chebyshev corrections.
 
@@ -124,6 +139,7 @@ def solve_subspace(
     far : a bound of the other end of the spectrum; from some steps of Lanczos where it is None
     maxiter : filterings at most
     products : it gives up where it has spent so many, or, after two turns, expects to need twice as many
+    plan : where to cut, and what a filtering shall gain
 
     Returns
     -------
@@ -140,10 +156,10 @@ def solve_subspace(
     -----
     Each turn: Rayleigh-Ritz in float64, residuals of the k + 1 leading pairs, and for those not converged the change
     that T_d of the interval [cut, far] makes. The cut is a Ritz value some places beyond the k-th; the degree d is such
-    that the k-th pair gains 2000 against what is damped. Where the first pair would gain too much more than the k-th
-    for float32 to resolve the latter, the filter has a lower degree or runs in float64. The span of Ritz vector and
-    change holds the filtered vector, so that a turn is at least a step of subspace iteration with T_d; the vectors kept
-    make it more.
+    that the k-th pair gains the plan's factor against what is damped. Where the first pair would gain too much more
+    than the k-th for float32 to resolve the latter, the filter has a lower degree or runs in float64. The span of Ritz
+    vector and change holds the filtered vector, so that a turn is at least a step of subspace iteration with T_d; the
+    vectors kept make it more.
 
     Cost: a turn takes d - 1 products a vector in float32 and one in float64, and some ``8 n b m`` operations for b
     vectors and a subspace of m, in matrix products. Storage: ``3 m + 4 b`` vectors of float64, and ``3 b`` of float32.
@@ -171,7 +187,7 @@ def solve_subspace(
     """
     if not 1 <= k <= op.n:
         raise OptionError(f"a matrix of order {op.n} has no {k} eigenpairs")
-    return _Iteration(op, k, orientation, target, floor, rng, far).run(start, maxiter, products)
+    return _Iteration(op, k, orientation, target, floor, rng, far, plan).run(start, maxiter, products)
 
 
 def resolved_degree(degree: int, spread: float, single: bool) -> tuple[int, bool]:
@@ -206,12 +222,13 @@ class _Iteration:
         floor: float,
         rng: np.random.Generator,
         far: float | None,
+        plan: SubspacePlan,
     ) -> None:
         self.op, self.k, self.sign, self.rng = op, k, -orientation, rng
-        self.target, self.floor = target, floor
+        self.target, self.floor, self.plan = target, floor, plan
         self.before = op.products
         self.products = BlockProducts(op, self.sign)
-        self.sizes = SubspaceSizes.of(op.n, k)
+        self.sizes = SubspaceSizes.of(op.n, k, plan.spare)
         self.basis = RitzBasis(self.products, op.n, self.sizes.basis)
         self.far = math.nan if far is None else self.sign * far
         self.history: list[float] = []
@@ -301,7 +318,7 @@ class _Iteration:
         least = max(1e-13 * max(abs(first), abs(last)), 1e-290)
         self.far = max(self.far, last + 0.01 * (last - first), first + least)
         width = self.far - first
-        cut = float(theta[min(k + _CUT, theta.size) - 1])
+        cut = float(theta[min(k + self.plan.cut, theta.size) - 1])
         self.cut = min(max(cut, float(theta[k - 1]) + 1e-9 * width), self.far - 0.01 * width)
         self.half = (self.far - self.cut) / 2
         self.t = np.maximum(((self.cut + self.far) / 2 - theta[: residuals.size]) / self.half, 1 + 1e-12)
@@ -314,7 +331,9 @@ class _Iteration:
         k, rates = self.k, self.rates
         chosen = np.flatnonzero(residuals > bound)[-self.sizes.block :]
         last = int(np.flatnonzero(residuals[:k] > bound)[-1])
-        gain = _GAIN if bound == 0 else min(_GAIN, math.log(float(residuals[:k].max()) / bound) + 1.5)
+        gain = math.log(self.plan.gain)
+        if bound > 0:
+            gain = min(gain, math.log(float(residuals[:k].max()) / bound) + 1.5)
         wanted = min(math.ceil(gain / float(rates[last])), _DEGREES[1])
         degree, single = resolved_degree(wanted, float(rates[0] - rates[last]), self.products.single)
         gamma = correction_coefficients(self.t[chosen], self.half, degree)

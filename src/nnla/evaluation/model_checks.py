@@ -16,6 +16,7 @@ __all__ = [
     "check_guesses",
     "check_inverse_square_roots",
     "check_margins",
+    "check_plans",
     "check_polynomials",
     "check_schedules",
     "check_transitions",
@@ -79,6 +80,29 @@ def check_filters(engine: Any, trials: int, seed: int) -> list[str]:
         say(messages, not np.all(np.isfinite(p)), "a filter is not finite on the spectrum")
         say(messages, not np.allclose(p, q, rtol=1e-5, atol=1e-8), "the answer depends on the scale of A")
         say(messages, not p[0] > 0, "a filter is not positive at the wanted end")
+    return messages
+
+
+def check_plans(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for plans of the subspace method: windows of random spectra, the same in other units."""
+    from nnla.eigen.window import Window
+    from nnla.problems.eigen_spectra import eigen_spectrum
+
+    k, ncv = 5, 20
+    messages: list[str] = []
+    for trial in range(trials):
+        lam = eigen_spectrum(seed + trial)
+        residual = 1e-4 * (lam[-1] - lam[0]) * np.ones(ncv)
+
+        def counts(unit: float, lam: np.ndarray = lam, residual: np.ndarray = residual) -> np.ndarray:
+            window = Window(unit * lam[:ncv], unit * residual, unit * float(lam[-1]), lam.size, k, ncv, ncv)
+            found = engine.counts(window, digits=8.0)
+            return np.array([found.products, found.filterings, found.flops])
+
+        one, again, other = counts(1.0), counts(1.0), counts(_UNIT)
+        say(messages, not np.array_equal(one, again), "two calls differ")
+        say(messages, not (np.all(np.isfinite(one)) and np.all(one > 0)), "a count is not positive")
+        say(messages, not np.allclose(one, other, rtol=1e-6), "the answer depends on the scale of A")
     return messages
 
 
