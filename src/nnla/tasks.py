@@ -207,6 +207,7 @@ TASKS: dict[str, Task] = {
         SubspacePlans,
         "eigenproblems",
         ("nnla.eigsh",),
+        method="subspace",
         weights="subspace-plans",
         check=_CHECKS + "check_plans",
         card=_CARDS + "PLANS",

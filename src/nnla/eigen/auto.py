@@ -17,11 +17,11 @@ __all__ = ["DEGREES", "before_probe", "predict"]
 
 DEGREES = (11, 21, 31, 51)  # of the filters that are weighed
 _DENSE = (1.2e-10, 2e-3)  # seconds of LAPACK per n^3, and at least
-_FACTOR = 1.2e-8, 5e-11  # seconds of a factorisation: per entry of A, per operation
-_SOLVE = 5e-10  # seconds of a solve in a block, per entry of the factor
+_FACTOR = 1.5e-8, 7e-11  # seconds of a factorisation: per entry of A, per operation
+_SOLVE = 8e-10  # seconds of a solve in a block, per entry of the factor
 _SOLVES = 3.0, 30.0  # of shift and invert: for each pair, and besides
 _CALL = 2e-4  # besides, of Python
-_STEP = 3e-10  # seconds of its orthogonality, per unknown and squared number of solves
+_STEP = 6e-10  # seconds of its orthogonality, per unknown and squared number of solves
 _UNFUSED = 1.2  # a step of a filter in Python, by a product
 _FLOP = 2.5e-10  # seconds of an operation on the basis: it is memory that limits it
 _VERIFY = 1.35  # all steps, with those of the verification, by those to the last pair

@@ -19,9 +19,10 @@ from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
 from nnla.eigen.state import Job, Meter
-from nnla.eigen.subspace_cost import predict_subspace, seconds_of_a_product
+from nnla.eigen.subspace_cost import digits_of, expected_cost, predict_subspace, seconds_of_a_product
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.verification import conclude
+from nnla.eigen.window import Window
 from nnla.errors import NonFiniteError, WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.operator import Operator
@@ -35,7 +36,8 @@ _PATIENCE = 20  # fillings of the subspace before a factorisation is tried inste
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
 _VERIFY = 1.4  # the search with its verification, by the search alone
 _WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
-_DOUBT = 2.0  # of a prediction, by those of factorisations
+_DOUBT = 1.3  # of a prediction, by those of factorisations
+_ONE_FILLING = 3.8  # products of subspace by the formula's, which is made for probes of three
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -134,7 +136,7 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     window = search.window(far)
     if "direct" in job.predicted and (job.orientation > 0 or window.edge < 0):
         job.predicted["direct"] *= 2  # no shift is known to be beyond the end: more factorisations, and slower ones
-    job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
+    job.predicted["subspace"] = _VERIFY * _seconds_of_subspace(op, job, window)
     if op.native is None or min(job.predicted.values()) > _WORTH_ASKING:
         try:
             job.predicted |= predict(window, engine_for(job.engine, FIELD, "auto"), _seconds(op, search),
@@ -149,6 +151,21 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree
+
+
+def _seconds_of_subspace(op: Operator, job: Job, window: Window) -> float:
+    """What blocks of corrections will take: by a formula where that is little, else by the model."""
+    product, digits = seconds_of_a_product(op, job.k), digits_of(window, job.target, job.floor)
+    seconds = predict_subspace(window, product, digits=digits).seconds
+    if seconds * _ONE_FILLING < _WORTH_ASKING:
+        return seconds
+    try:
+        engine = engine_for(None, FIELD, "subspace")
+    except WeightsError as error:
+        job.fallback = f"the cost of subspace by a formula: {error}"
+        return _ONE_FILLING * seconds
+    cost, known = expected_cost(window, product, digits=digits, engine=engine)
+    return cost.seconds if known else _ONE_FILLING * seconds
 
 
 def _seconds(op: Operator, search: Search) -> float:
