@@ -57,12 +57,15 @@ def judge(case: EigenCase, w: np.ndarray, V: np.ndarray, report: Any) -> tuple[s
     G = V.T @ (V if case.M is None else case.M @ V) - np.eye(k)
     norm = float(np.abs(case.exact).max())
     spread = 1.0  # by which a mass that is nearly singular enlarges rounding
+    pencil = norm  # what a residual is relative to, in the norm of M^-1
     if case.M is not None:
         mass = case.M.toarray()
         least = float(sl.eigvalsh(mass, subset_by_index=[0, 0])[0])
-        spread = float(abs(case.A).sum(axis=1).max()) / least
+        size, weight = (float(abs(B).sum(axis=1).max()) for B in (case.A, case.M))
+        # ||A v - lambda M v|| <= tol (||A|| + |lambda| ||M||) ||v|| is what is claimed
+        pencil = (size + float(np.abs(values).max()) * weight) / least
         R = sl.solve_triangular(np.linalg.cholesky(mass), R, lower=True)
-        spread = max(1.0, spread / norm) if norm else 1.0
+        spread = max(1.0, size / least / norm) if norm else 1.0
     slack = 8 * _EPS * norm * spread * (n**0.5 + 4)
     rho = float(np.linalg.norm(R, 2))
     claim = max(min(case.options["tol"] * norm, _RESOLVED * float(np.abs(values).max())), 16 * _EPS * norm)
@@ -73,8 +76,8 @@ def judge(case: EigenCase, w: np.ndarray, V: np.ndarray, report: Any) -> tuple[s
     worst = float(np.linalg.norm(R, axis=0).max())
     if claimed and case.M is None and worst > 1.01 * claim + slack:
         return "WRONG", f"residual {worst:.1e}, claimed {claim:.1e}, norm {norm:.1e}"
-    if claimed and case.M is not None and worst > case.options["tol"] * norm * spread + slack:
-        return "WRONG", f"residual {worst:.1e} in the mass's norm, values up to {norm:.1e}"
+    if claimed and case.M is not None and worst > case.options["tol"] * pencil + slack:
+        return "WRONG", f"residual {worst:.1e} in the mass's norm, relative to {pencil:.1e}"
     off = float(np.abs(np.sort(case.keys(values)) - case.wanted()).max())
     complete = off <= max(rho, claim) + slack
     detail = f"values off by {off:.1e}, ||R|| {rho:.1e}, claim {claim:.1e}, norm {norm:.1e}"

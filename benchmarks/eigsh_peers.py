@@ -120,12 +120,14 @@ def run(python: str, asked: dict[str, Any], limit: float) -> Row:
             preexec_fn=_limited(limit + spare),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"failed": f"stopped at {limit:.3g} s"}
+        return {"failed": f"stopped at {limit:.3g} s", "limit": limit}
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         died = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1][:120]
-        return {"failed": f"stopped at {limit:.3g} s" if done.returncode in (-24, -9) else died}
+        if done.returncode in (-24, -9):  # by the limits set above
+            return {"failed": f"stopped at {limit:.3g} s", "limit": limit}
+        return {"failed": died}
 
 
 def _samples(path: Path) -> list[Row]:

@@ -150,6 +150,8 @@ def draw(index: int, seed: int) -> EigenCase:
         case.form = "csr"
     if options["which"] not in offered():
         options["which"] = "SA" if u[4] < 0.6 else "LA"
+    if (M is not None or options["which"] == "SM") and method in ("plain", "autospec"):
+        options["method"] = "auto"  # these need an inverse, which filters and plain Lanczos have not
     options["tol"] = float(rng.choice(_TOLS))
     if u[5] < 0.2:
         case.start = str(rng.choice(["random", "ones", "unit"]))

@@ -62,6 +62,7 @@ def verdicts(rows: list[Row]) -> list[Row]:
                 "cpu": statistics.median(seconds) if seconds else None,
                 "verdict": wrong[0] if wrong else "right",
                 "runs": len(runs),
+                "limit": max((row["limit"] for row in runs if "limit" in row), default=None),
                 "note": runs[0].get("note", ""),
             }
         peers = {n: s["cpu"] for n, s in solvers.items() if n != OURS and s["verdict"] == "right"}
@@ -106,18 +107,20 @@ def _bars(table: list[Row]) -> list[str]:
             ours = one["solvers"].get(OURS)
             for opponent in opponents:
                 other = one["solvers"].get(opponent)
-                if ours is None or other is None or other["cpu"] is None:
+                least = None if other is None else other["cpu"] or other["limit"]  # stopped: longer than that
+                if ours is None or other is None or least is None:
                     continue
-                ratio = ours["cpu"] / other["cpu"] if ours["cpu"] is not None else float("inf")
+                ratio = ours["cpu"] / least if ours["cpu"] is not None else float("inf")
                 right = ours["verdict"] == "right"
                 good &= right and ratio <= bar
                 mark = "" if right else "!" + ours["verdict"][:20]
-                mark += "" if other["verdict"] == "right" else " (it is not right)"
-                figures.append(f"{one['problem']} k={one['k']} {ratio:.2f}{mark}")
+                mark += "" if other["verdict"] == "right" or other["cpu"] is None else " (it is not right)"
+                less = "" if other["cpu"] is not None else "< "
+                figures.append(f"{one['problem']} k={one['k']} {less}{ratio:.2f}{mark}")
                 break
         met = "-" if not figures else "yes" if good else "no"
         lines.append(f"| {name} | {bar} | {met} | {'; '.join(figures)} |")
-    judged = [one for one in table if one["best"] is not None]
+    judged = [one for one in table if one["best"] is not None and OURS in one["solvers"]]
     if not judged:
         return lines
     ratios = [one["ratio"] if one["ratio"] is not None else float("inf") for one in judged]

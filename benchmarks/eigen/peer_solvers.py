@@ -129,7 +129,8 @@ def _slepc(invert: bool) -> Callable[[Request], Answer]:
 
         def convert(B: Any) -> Any:
             B = sp.csr_matrix(B)
-            return PETSc.Mat().createAIJ(size=B.shape, csr=(B.indptr, B.indices, B.data))
+            i, j = B.indptr.astype(PETSc.IntType), B.indices.astype(PETSc.IntType)
+            return PETSc.Mat().createAIJ(size=B.shape, csr=(i, j, B.data))
 
         A = convert(r.A)
         E = SLEPc.EPS().create()

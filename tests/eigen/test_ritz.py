@@ -39,7 +39,7 @@ def test_pairs_are_those_of_the_span(j, mass, rng):
     lengths = np.linalg.norm(V, axis=1)
     R = V @ A - pairs.values[:, None] * (V @ M)
     np.testing.assert_allclose(pairs.residuals, np.linalg.norm(R, axis=1) / lengths, rtol=1e-10)
-    np.testing.assert_allclose(pairs.sizes, np.linalg.norm(V @ M, axis=1) / lengths, rtol=1e-13)
+    np.testing.assert_allclose(pairs.sizes, np.sum((V @ M) * V, axis=1) / lengths**2, rtol=1e-12)
 
 
 @pytest.mark.usefixtures("kernels")

@@ -66,7 +66,7 @@ def at_ends(
 def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
     if pencil.mass is None:
         return one_end(pencil.op, job, start, rng)
-    pairs = near(pencil, None, job, options, start, rng) if pencil.mass_solve is None else None
+    pairs = near(pencil, None, job, options, start, rng)[0] if pencil.mass_solve is None else None
     if pairs is None and options.method == "direct" and pencil.solve is None:
         raise OptionError(nothing_to_invert(pencil))
     if pairs is None:

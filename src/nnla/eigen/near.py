@@ -25,7 +25,6 @@ __all__ = [
     "by_lapack",
     "can_invert",
     "check_mass",
-    "is_short",
     "near",
     "nothing_to_invert",
     "spectral_range",
@@ -95,10 +94,11 @@ def can_invert(pencil: Pencil) -> bool:
 
 def near(
     pencil: Pencil, look: Near | None, job: Job, options: Options, start: np.ndarray | None, rng: np.random.Generator
-) -> Pairs | None:
+) -> tuple[Pairs | None, bool]:
     """The pairs that a job is after, next to a shift or, with ``look`` None, at its end of the spectrum of a pencil.
 
-    None where there is nothing to invert with; see `is_short` for fewer than k.
+    None where there is nothing to invert with. And whether these are all that there are on a side of the shift, while
+    others matter: see `_is_short`.
 
     Raises
     ------
@@ -123,21 +123,32 @@ def near(
     if pairs is not None:
         if job.solve is not None:
             _check_inverse(pencil, job, pairs)
-        if look is not None and is_short(look, job, pairs, op.n):
-            return pairs
+        if look is not None and _is_short(wanted, look, job, pairs, op.n):
+            return pairs, True
         chosen = wanted.choose(pairs[0])
         job.k, pairs = wanted.k, (pairs[0][chosen], pairs[1][:, chosen], pairs[2][chosen])
         if meets(job, pairs):
-            return pairs
+            return pairs, False
     if options.method != "auto" or op.n > _RESCUE_ROWS:
-        return pairs
+        return pairs, False
     job.fallback = "dense: " + ("nothing could be factored" if pairs is None else "direct has not done")
-    return by_lapack(pencil, wanted, job, rng)
+    return by_lapack(pencil, wanted, job, rng), False
 
 
-def is_short(look: Near, job: Job, pairs: Pairs, n: int) -> bool:
-    """Whether fewer eigenvalues lie on a side of the shift, all of them found, than were looked for there."""
-    return job.verified and pairs[0].size < min(look.count, n)
+def _is_short(wanted: Wanted, look: Near, job: Job, pairs: Pairs, n: int) -> bool:
+    """Whether a side of the shift has fewer eigenvalues, all of them found, than were looked for, and others matter."""
+    x = pairs[0]
+    if not job.verified or x.size >= min(look.count, n):
+        return False
+    if x.size < wanted.k or look.count == wanted.k:
+        return True
+    # the mode "cayley": what is not found is further from the shift s than all that is, on the side that is full, where
+    # |x + s| / |x - s| lies between that of the furthest one and 1
+    s = look.shift
+    sizes = np.abs((x + s) / (x - s))
+    full = x > s if np.count_nonzero(x > s) >= look.above else x < s
+    furthest = float(sizes[np.argmax(np.where(full, np.abs(x - s), -1.0))])
+    return bool(np.sort(sizes)[-wanted.k] < max(1.0, furthest))
 
 
 def check_mass(pencil: Pencil, wanted: Wanted) -> None:

@@ -35,7 +35,7 @@ _PATIENCE = 20  # fillings of the subspace before a factorisation is tried inste
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
 _VERIFY = 1.4  # the search with its verification, by the search alone
 _WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
-_BY_FAR = 4.0
+_DOUBT = 2.0  # of a prediction, by those of factorisations
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -117,9 +117,12 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
 
 def _choose_before_probe(op: Operator, job: Job) -> None:
     """The choice of "auto" where it is clear without a probe."""
+    if job.noise > 0:
+        job.method, job.reason = "plain", "auto: products are not of float64, and Lanczos takes the fewest of them"
+        return
     job.predicted, job.analysed = before_probe(op, job.k)
-    # what a probe costs at least, at the speed of memory
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv
+    # what a probe costs at least, at the speed of memory: products, and a basis that is read for each
+    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv + 6e-10 * op.n * job.ncv**2
     best = min(job.predicted, key=job.predicted.__getitem__, default=None)
     if best is not None and job.predicted[best] < max(3 * probe, 0.01):
         job.method, job.reason = best, _reason(job.predicted, best)
@@ -129,6 +132,8 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
     """The choice of "auto" among all methods, by what the probe has seen."""
     assert job.predicted is not None
     window = search.window(far)
+    if "direct" in job.predicted and (job.orientation > 0 or window.edge < 0):
+        job.predicted["direct"] *= 2  # no shift is known to be beyond the end: more factorisations, and slower ones
     job.predicted["subspace"] = _VERIFY * predict_subspace(window, seconds_of_a_product(op, job.k)).seconds
     if op.native is None or min(job.predicted.values()) > _WORTH_ASKING:
         try:
@@ -137,8 +142,10 @@ def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> N
         except WeightsError as error:
             job.fallback = f"auto without a prediction for Lanczos: {error}"
     predicted = job.predicted
-    # of Lanczos on one vector at a time less is known: where blocks run natively it has to win by far
-    best = min(job.predicted, key=lambda name: predicted[name] * (_BY_FAR if name == "plain" and op.native else 1))
+    # What is known less well has to win by more: of a factorisation the operations are counted, of a spectrum a probe
+    # sees an end, and what it tells of Lanczos on one vector at a time is the least where blocks run natively.
+    doubt = {"subspace": _DOUBT} | ({"plain": 4 * _DOUBT} if op.native is not None else {})
+    best = min(predicted, key=lambda name: predicted[name] * doubt.get(name, 1.0))
     job.reason = _reason(job.predicted, best)
     job.method, _, degree = best.partition("/")
     job.degree = int(degree) if degree else job.degree

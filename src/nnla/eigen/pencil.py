@@ -20,6 +20,8 @@ from nnla.operators.validation import asarray
 
 __all__ = ["Apply", "Pencil", "inverse", "make_pencil", "mass_operator"]
 
+_NEAR = 40  # the largest entries of A and M are between 2 to this power and its inverse
+
 Apply = Callable[[np.ndarray], np.ndarray]
 
 
@@ -144,8 +146,10 @@ def make_pencil(A: Operator, M: Operator | None, wanted: Wanted, OPinv: Any, Min
     OptionError
         A sigma that these units cannot hold.
     """
-    op, e = in_good_units(A)
-    mass, f = (None, 0) if M is None else in_good_units(M)
+    if M is None:
+        (op, e), mass, f = in_good_units(A), None, 0
+    else:  # the eigenvalues have the unit of a quotient, and their inverses are squared
+        (op, e), (mass, f) = in_good_units(A, _NEAR), in_good_units(M, _NEAR)
     if wanted.exchanged and mass is None:
         mass = as_operator(sp.eye_array(A.n, format="csr"), definite=False)
     if e or f:

@@ -10,7 +10,7 @@ from nnla.eigen.answer import Pairs
 from nnla.eigen.definiteness import Definiteness, definiteness
 from nnla.eigen.ends import at_ends, joined, merged
 from nnla.eigen.iteration import multiply
-from nnla.eigen.near import by_lapack, is_short, near, nothing_to_invert, spectral_range
+from nnla.eigen.near import by_lapack, near, nothing_to_invert, spectral_range
 from nnla.eigen.one_end import one_end
 from nnla.eigen.options import Options
 from nnla.eigen.pencil import Pencil
@@ -70,8 +70,8 @@ def wanted_pairs(pencil: Pencil, options: Options, start: np.ndarray | None, sta
             "which='LM', which is the same"
         )
     job = begin(wanted.which, look.count)
-    pairs = near(pencil, look, job, options, start, rng)
-    if pairs is not None and is_short(look, job, pairs, op.n):
+    pairs, short = near(pencil, look, job, options, start, rng)
+    if pairs is not None and short:
         # 1 / (x - shift) goes on through zero, with those furthest from the shift on its other side
         above = int(np.count_nonzero(pairs[0] > look.shift))
         left = op.n - pairs[0].size

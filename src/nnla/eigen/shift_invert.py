@@ -92,6 +92,9 @@ def near_shift(
     distances = search.selection.distances(pairs.values)
     best = np.argsort(distances, kind="stable")[: search.k]
     pairs = pairs.take(np.sort(best[np.isfinite(distances[best])]))  # they came by increasing value
+    search.largest = 0.0
+    if pairs.values.size and not search.meets(pairs):  # the last ones found were nearer to zero than those before
+        pairs = search.polished(pairs)
     return pairs.values, np.ascontiguousarray(pairs.vectors.T), pairs.residuals
 
 
@@ -329,12 +332,12 @@ class _Search:
         worst = float(self._estimates(wanted).max(initial=0.0))
         history.append(self.ratio * worst)
         # what converges at all converges by orders of magnitude in so many fillings
-        self.stagnated = len(history) > _STILL and history[-1] > 0.5 * history[-1 - _STILL]
+        self.stagnated = len(history) > _STILL and not history[-1] <= 0.5 * history[-1 - _STILL]
         pairs = None
         if self._near(wanted):
             pairs = self._candidates(wanted)
             if not self.meets(pairs):
-                pairs = self._polished(pairs)
+                pairs = self.polished(pairs)
             if not self.meets(pairs):
                 # the estimate said less: the next one is believed as much less
                 share = float((pairs.residuals / self._targets(pairs.values, pairs.sizes)).max())
@@ -345,7 +348,7 @@ class _Search:
                 pairs = pairs if self.stagnated else None
         return pairs
 
-    def _polished(self, pairs: RitzPairs) -> RitzPairs:
+    def polished(self, pairs: RitzPairs) -> RitzPairs:
         """The pairs after a step of subspace iteration: errors of solves in the Lanczos vectors are left behind."""
         V = np.ascontiguousarray(pairs.vectors.T)
         rows = self.inverse.solve(V if self.M is None else self._mass_times(V)).T

@@ -87,7 +87,7 @@ def beyond(shifted: Shifted, o: float, top: float, near: float, width: float, *,
 def _first(shifted: Shifted, o: float, shifts: list[float]) -> Inverse | None:
     for s in shifts:
         solve = shifted.definite(o * s + 0.0, -o)
-        if solve is not None:
+        if solve is not None and (s != 0 or not shifted.singular(0.0, solve)):
             return Inverse(solve, o * s + 0.0, -o)  # no negative zero
     return None
 
@@ -134,7 +134,7 @@ def better_shift(
         return s + off, max(least, off)
     theta = np.sort(theta[theta > 0])[::-1]
     nearest, last, next_one = (1.0 / float(theta[min(i, theta.size - 1)]) for i in (0, k - 1, k))
-    rounding = _EPS * last**2 / nearest  # of F, as one of A
+    rounding = _EPS * last * (last / nearest)  # of F, as one of A; infinite rather than an error
     if (rounding > target and not done) or (lossy and (last > _TOO_NEAR * nearest or _LOSS * rounding > target)):
         return s - nearest, max(0.1 * (last - nearest), least)
     spread = next_one - nearest
@@ -158,6 +158,6 @@ def beside(
     if theta.size == 0 or not theta.max() > 0:
         return sigma, 1e3 * least
     last = 1.0 / float(theta[min(k, theta.size) - 1])
-    if not _EPS * last**2 * theta.max() > (target / _LOSS if lossy else target):
+    if not _EPS * last * (last * theta.max()) > (target / _LOSS if lossy else target):
         return None
-    return sigma, min(max(10 * _LOSS * _EPS * last**2 / target, 1e-3 * last, least), 0.1 * last)
+    return sigma, min(max(10 * _LOSS * _EPS * last * (last / target), 1e-3 * last, least), 0.1 * last)

@@ -182,7 +182,8 @@ class ThickRestart:
             self._pending += width
             return
         self._image = self._image[width:]
-        self._add(W, Z, before, j)
+        if self._mass is None or not self._add_together(W, Z, before, j):
+            self._add(W, Z, before, j)
 
     def _orthogonal(self, W: np.ndarray, end: int, low: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """W made orthogonal to the basis in place: M W, the products with the basis, and the norms before."""
@@ -193,6 +194,43 @@ class ThickRestart:
             h[first:] += basis.project(self._V[first:end], W, Z)
             Z = W if self._mass is None else self._times_mass(W)
         return Z, h, before
+
+    def _add_together(self, W: np.ndarray, Z: np.ndarray, before: np.ndarray, j: int) -> bool:
+        """Orthonormal vectors for what is left of the images of V[j:] by Cholesky factors of its Gram matrix.
+
+        False, and nothing is done, where the vectors are nearly dependent or there is no room for all.
+        """
+        first, width = self._filled + self._pending, W.shape[0]
+        if first + width > self._V.shape[0]:
+            return False
+        couplings = np.eye(width)
+        least = _NEGLIGIBLE * max(self._scale, np.finfo(np.float64).tiny)
+        for turn in range(3):
+            gram = basis.products(W, Z)
+            if not np.all(np.isfinite(gram)):
+                return False
+            try:
+                L = np.linalg.cholesky((gram + gram.T) / 2)
+            except np.linalg.LinAlgError:
+                return False
+            d = np.diag(L)
+            if turn == 0 and not d.min() > max(1e-4 * d.max(), least):
+                return False
+            couplings = couplings @ L
+            W[:] = basis.combine(W, np.linalg.inv(L).T)
+            Z = self._times_mass(W)
+            # what is left of a cancellation is not orthogonal to working precision, nor is a block that was nearly flat
+            if turn > 0 and np.abs(L - np.eye(width)).max() < 0.1:
+                break
+            if turn == 0 and d.min() > 0.3 * d.max() and np.all(d >= before / 4):
+                break
+            basis.project(self._V[:first], W, Z)
+            Z = self._times_mass(W)
+        self._V[first : first + width] = W
+        self._T[first : first + width, j : j + width] = couplings.T
+        self._pending += width
+        self._image = np.concatenate([self._image, Z])
+        return True
 
     def _add(self, W: np.ndarray, Z: np.ndarray, before: np.ndarray, j: int) -> None:
         """Orthonormal vectors for those that are left of the images of V[j:], as far as there is room."""

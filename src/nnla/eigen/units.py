@@ -12,11 +12,13 @@ from nnla.operators.operator import Operator
 
 __all__ = ["in_good_units", "unscaled", "unscaled_values"]
 
-_GOOD = 2.0**-300, 2.0**300  # a norm whose square, times any n, is no concern
+_GOOD = 300  # a norm of 2 to that power has a square that is no concern, times any n
 
 
-def in_good_units(op: Operator) -> tuple[Operator, int]:
+def in_good_units(op: Operator, good: int = _GOOD) -> tuple[Operator, int]:
     """The operator 2^-e A and an even e, so that its largest entry is about 1; A and 0 where that is needless.
+
+    It is where the largest entry lies between 2^-good and 2^good.
 
     Zeros that are stored are left out: they may be stored on one side of the diagonal only. Exact but for entries
     2^1022 times smaller than the largest. Both operators count into one number.
@@ -25,7 +27,7 @@ def in_good_units(op: Operator) -> tuple[Operator, int]:
     """
     op = op.without_stored_zeros()
     size = _largest(op)
-    if size == 0 or _GOOD[0] <= size <= _GOOD[1] or not math.isfinite(size):
+    if size == 0 or 2.0**-good <= size <= 2.0**good or not math.isfinite(size):
         return op, 0
     half = math.frexp(size)[1] // 2
     scaled = op.scaled(np.full(op.n, -half, dtype=np.int64))
