@@ -111,8 +111,8 @@ def expected_cost(window: Window, product: float, *, digits: float, engine: Any)
     if known is None or not known.inside:
         return predict_subspace(window, product, digits=digits), False
     usual = known.plans.index(SubspacePlan())
-    counts = (float(values[usual]) for values in (known.products, known.filterings, known.flops))
-    return _priced(window.k, *counts, product), True
+    products, filterings, flops = (float(x[usual]) for x in (known.products, known.filterings, known.flops))
+    return _priced(window.k, products, filterings, flops, product), True
 
 
 def digits_of(window: Window, target: float, floor: float = 0.0) -> float:
