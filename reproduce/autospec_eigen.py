@@ -7,9 +7,9 @@
 paper), the same start and the same solver: thick restarts, subspace 4 k, k + 5 Ritz vectors kept, no locking. Counted
 are fillings until the k-th eigenvalue has a relative error of 1e-10 against a reference (shift and invert to 1e-13, or
 LAPACK). *Steps* are applications of the filter in them, a finer measure. *Seconds*: `nnla.eigsh` and SciPy's `eigsh` on
-the same request, whole calls, CPU time of one thread: SciPy's with sigma=0 first, as people call it, then without a shift,
-with the same ncv. SciPy's tolerance is relative to the eigenvalue, ours to ||A||, so that without a shift it is asked
-both for 1e-10 and for residuals like ours.
+the same request, whole calls, CPU time of one thread: SciPy's with sigma=0 first, as people call it, then without a
+shift, with the same ncv. SciPy's tolerance is relative to the eigenvalue, ours to ||A||, so that without a shift it is
+asked both for 1e-10 and for residuals like ours.
 
 The real matrices of the paper are not here, but for relatives by recipe (NAME-like); the paper's figures stand beside
 them for orientation only. Writes docs/autospec_eigen.{md,json,png}.

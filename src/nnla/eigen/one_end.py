@@ -279,8 +279,9 @@ def _patience(op: Operator, job: Job) -> int:
 def _factor_flops(op: Operator, job: Job) -> float:
     """Operations of a factorisation of A: from its analysis if there is one, else from its graph, looked up once."""
     if not job.factor_flops:
-        known = job.analysed is not None and job.analysed.complete
-        job.factor_flops = max(job.analysed.flops if known else factor_flops(op.csr), 1.0)
+        analysed = job.analysed
+        flops = analysed.flops if analysed is not None and analysed.complete else factor_flops(op.csr)
+        job.factor_flops = max(flops, 1.0)
     return job.factor_flops
 
 
