@@ -20,6 +20,7 @@ from nnla.operators.operator import Operator
 __all__ = ["near_shift"]
 
 _BLOCK = 4
+_FINEST = 1e-9  # tolerance at most
 _STILL = 12  # fillings without progress that end a search
 _HUNTS = 20  # for pairs that are missing
 _EXTRA = 4  # Ritz vectors kept beyond the wanted ones
@@ -384,7 +385,9 @@ class _Search:
         job = self.job
         resolved = RESOLVED * float(np.abs(values).max(initial=self.largest)) * sizes
         rounding = max(16 * _EPS, 16 * job.noise) * job.sizes(values)
-        return np.maximum(np.minimum(job.targets(values), resolved), rounding)
+        # a count tells eigenvalues apart only where the residuals do, and a few solves more bring digits
+        asked = job.targets(values) * min(1.0, _FINEST / max(job.tol, _FINEST))
+        return np.maximum(np.minimum(asked, resolved), rounding)
 
     def _candidates(self, wanted: int) -> RitzPairs:
         """The leading Ritz vectors after a step of inverse iteration, and the pairs of A itself in their span."""
