@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from nnla.eigen.iteration import multiply
+from nnla.errors import NonFiniteError
 from nnla.kernels.arrays import plain
-from nnla.operators.arrays import to_numpy
 from nnla.operators.operator import Operator
 
 __all__ = ["BlockProducts", "correction_coefficients", "filter_coefficients"]
@@ -71,7 +72,13 @@ class BlockProducts:
         gamma : (d, b), a coefficient for each vector
         interval : (cut, far) of s A, mapped to 1 and -1 by S
         out : (b, n)
-        single : in float32, which operators without a native form leave out
+        single : in float32, which operators without a native form leave out; where that overflows, in float64, and
+            ``single`` is False from then on
+
+        Raises
+        ------
+        NonFiniteError
+            The values leave the range of float64.
 
         Notes
         -----
@@ -85,7 +92,18 @@ class BlockProducts:
             # S is (centre - s A) / half, and the kernels know A
             s = self._sign
             self._blocks.filter(R, plain(scale), plain(gamma), s * centre, s * half, out, single)
-            return out
+            if single and not np.isfinite(out).all():
+                self.single = False
+                return self.filtered(R, scale, gamma, interval, out)
+        else:
+            self._filtered_by_products(R, scale, gamma, centre, half, out)
+        if not np.isfinite(out).all():
+            raise NonFiniteError("a product with A overflowed in a filter; rescale A")
+        return out
+
+    def _filtered_by_products(
+        self, R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, centre: float, half: float, out: np.ndarray
+    ) -> None:
         for first in range(0, R.shape[0], _AT_A_TIME):
             rows = slice(first, first + _AT_A_TIME)
             r = np.ascontiguousarray((scale[rows, None] * R[rows]).T)
@@ -94,12 +112,9 @@ class BlockProducts:
                 after = (2 / half) * (centre * z - self._sign * self._times(z)) - before + g * r
                 before, z = z, after
             out[rows] = z.T
-        return out
 
     def _times(self, X: np.ndarray) -> np.ndarray:
-        X = np.ascontiguousarray(X)
-        op = self._op
-        return op.matvec(X) if op.xp == "numpy" else to_numpy(op.matvec(op.as_vector(X)))
+        return multiply(self._op, np.ascontiguousarray(X))
 
 
 def filter_coefficients(degree: int, vectors: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def _looked_at(
     op: Operator, job: Job, found: SubspaceOutcome, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pairs, and better ones that blocks of random vectors show, until none does."""
-    meter, before, turns, history = Meter(job, "verify"), op.products, 0, list[float]()
+    meter, before, turns = Meter(job, "verify"), op.products, 0
     pairs = found.values, found.vectors, found.residuals
     assert found.interval is not None
     cut, far = found.interval
@@ -80,7 +80,7 @@ def _looked_at(
             continue
         job.verified = seen.settled
         break
-    meter.end_solves(turns, op.products - before, 0.0, history)
+    meter.end_solves(turns, op.products - before, 0.0, [])
     return pairs
 
 

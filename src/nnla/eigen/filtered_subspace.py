@@ -16,7 +16,7 @@ from nnla.eigen.block_products import BlockProducts, correction_coefficients, fi
 from nnla.eigen.iteration import RESOLVED
 from nnla.eigen.ritz_basis import RitzBasis
 from nnla.eigen.thick_restart import ThickRestart
-from nnla.errors import NonFiniteError, OptionError
+from nnla.errors import OptionError
 from nnla.operators.operator import Operator
 
 __all__ = ["SubspaceOutcome", "SubspacePlan", "SubspaceSizes", "resolved_degree", "solve_subspace"]
@@ -343,11 +343,6 @@ class _Iteration:
         self.filterings += 1
         self.interval = cut, self.far
         W = self.products.filtered(R, scale, gamma, self.interval, np.empty_like(R), single=single)
-        if single and not np.isfinite(W).all():
-            self.products.single = False
-            self.products.filtered(R, scale, gamma, self.interval, W)
-        if not np.isfinite(W).all():
-            raise NonFiniteError("a product with A overflowed in a filter; rescale A")
         self.basis.extend(W, self.sizes.keep)
 
     def _stands_still(self) -> bool:

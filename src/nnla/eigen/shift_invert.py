@@ -74,7 +74,7 @@ def near_shift(
         mass = None if job.mass is None else job.mass.csr
         shifted = Shifted(op.csr, mass, max_flops=_FLOPS_LIMIT, analysed=job.analysed)
     inverse = _first(shifted, job, ends)
-    meter.end_solves(0, 0, 0.0, [])
+    meter.end()
     if inverse is None:
         return None
     search = _Search(op, job, inverse, rng, None if start is None else np.atleast_2d(start.T))
@@ -275,7 +275,7 @@ class _Search:
                 moved = near_sigma(shifted, end - distance, job.norm / self.mass_norm)
             else:
                 moved = beyond(shifted, job.orientation, end, distance, ends.top - ends.bottom, first=False)
-            meter.end_solves(0, 0, 0.0, [])
+            meter.end()
             if moved is None:
                 break
             self.inverse, self.stagnated, self.ratio = moved, False, 1.0

@@ -10,7 +10,7 @@ import numpy as np
 from nnla.eigen.block_products import BlockProducts, correction_coefficients, filter_coefficients
 from nnla.eigen.filtered_subspace import resolved_degree
 from nnla.eigen.ritz_basis import RitzBasis
-from nnla.errors import NonFiniteError, ShapeError
+from nnla.errors import ShapeError
 from nnla.operators.operator import Operator
 
 __all__ = ["Unseen", "unseen_pairs"]
@@ -148,13 +148,7 @@ def unseen_pairs(
         return np.arccosh(np.maximum(((cut + far) / 2 - values) / ((far - cut) / 2), 1 + 1e-12))
 
     def filtered(R: np.ndarray, scale: np.ndarray, gamma: np.ndarray, single: bool) -> None:
-        W = products.filtered(R, scale, gamma, (cut, far), np.empty_like(R), single=single)
-        if single and not np.isfinite(W).all():
-            products.single = False
-            products.filtered(R, scale, gamma, (cut, far), W)
-        if not np.isfinite(W).all():
-            raise NonFiniteError("a product with A overflowed in a filter; rescale A")
-        basis.extend(W, j + vectors)
+        basis.extend(products.filtered(R, scale, gamma, (cut, far), np.empty_like(R), single=single), j + vectors)
 
     at_first, at_level = (float(rate) for rate in rates(np.array([min(first, level), level])))
     degree, single = resolved_degree(min(math.ceil(_GAIN / at_level), _LONGEST), at_first - at_level, products.single)
