@@ -116,7 +116,6 @@ def near(
     else:
         job.sigma, job.select, job.below, job.above = look.shift, look.select, look.below, look.above
     check_mass(pencil, wanted)
-    job.norm = max(job.norm, spectral_size(op, rng))
     job.mass_norm = 0.0 if mass is None else spectral_size(mass, rng)
     stored = op.csr is not None and (mass is None or mass.csr is not None)
     pairs = near_shift(op, job, rng, start) if stored or job.solve is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -60,8 +60,6 @@ def near_shift(
     """
     if op.csr is None and job.solve is None:
         raise OptionError("shift and invert needs the stored entries of a sparse A; give OPinv=, or use method='auto'")
-    if job.sigma is not None and job.select == "ends":
-        return _both_sides(op, job, rng, start)
     meter = Meter(job, "probe")
     ends = _norms(op, job, rng)
     job.products_probe = op.products - job.before
@@ -77,6 +75,16 @@ def near_shift(
     meter.end()
     if inverse is None:
         return None
+    if job.sigma is not None and job.select == "ends":
+        return _both_sides(op, job, rng, start, shifted, inverse, ends)
+    return _one_side(op, job, rng, start, shifted, inverse, ends)
+
+
+def _one_side(
+    op: Operator, job: Job, rng: np.random.Generator, start: np.ndarray | None, shifted: Shifted | None,
+    inverse: Inverse, ends: Ends,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """The pairs that ``job.select`` or ``job.which`` names, by an inverse, counted with the factors there are."""
     search = _Search(op, job, inverse, rng, None if start is None else np.atleast_2d(start.T))
     if shifted is not None and job.sigma is not None and job.select in ("above", "below"):
         search.k = min(search.k, _available(shifted, job, op.n))
@@ -109,19 +117,17 @@ def _available(shifted: Shifted, job: Job, n: int) -> int:
 
 
 def _both_sides(
-    op: Operator, job: Job, rng: np.random.Generator, start: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    op: Operator, job: Job, rng: np.random.Generator, start: np.ndarray | None, shifted: Shifted | None,
+    inverse: Inverse, ends: Ends,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """The pairs next below sigma and next above it, so many of each as the job says."""
     found, sure, total = [], True, job.k
     for select, count in (("below", job.below), ("above", job.above)):
         if count == 0:
             continue
         job.select, job.k, job.verified = select, count, False
-        pairs = near_shift(op, job, rng, start)
-        if pairs is None:
-            return None
+        found.append(_one_side(op, job, rng, start, shifted, inverse, ends))
         sure = sure and job.verified
-        found.append(pairs)
     job.select, job.k, job.verified = "ends", total, sure
     job.count_below = job.count_at = None
     values, vectors, residuals = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))
@@ -210,7 +216,9 @@ class _Search:
     def __init__(
         self, A: Operator, job: Job, inverse: Inverse, rng: np.random.Generator, start: np.ndarray | None
     ) -> None:
-        self.A, self.M, self.job, self.inverse, self.rng = A, job.mass, job, inverse, rng
+        self.job, self.inverse, self.rng = job, inverse, rng
+        self._times = partial(multiply, A)
+        self._mass = None if job.mass is None else partial(multiply, job.mass)
         self.mass_norm = job.mass_norm or 1.0
         self.n, self.k, self.restarts = A.n, job.k, 0
         kinds = {"SA": "low", "LA": "high"}
@@ -227,24 +235,14 @@ class _Search:
         if start is not None and start.shape[0] > block:
             # a subspace that nearly holds what is wanted: its mixtures do, and leave the degree of the space high
             start = self.rng.standard_normal((block, start.shape[0])) @ start
-        mass = self._mass_or_none
         self._full = False  # a restart comes before the next filling
-        apply = self._apply if block > 1 else lambda v: self._apply(v[:, None])[:, 0]
-        return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=mass, key=self._key)
+        solve = self.inverse.solve
+        apply = solve if block > 1 else lambda v: solve(v[:, None])[:, 0]
+        return ThickRestart(apply, self.n, size, start, self.rng, locked, block=block, mass=self._mass, key=self._key)
 
-    @property
-    def _mass_or_none(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        return None if self.M is None else self._mass_times
-
-    def _times(self, V: np.ndarray) -> np.ndarray:
-        return multiply(self.A, V)
-
-    def _mass_times(self, V: np.ndarray) -> np.ndarray:
-        assert self.M is not None
-        return multiply(self.M, V)
-
-    def _apply(self, V: np.ndarray) -> np.ndarray:
-        return self.inverse.solve(V)
+    def ritz(self, rows: np.ndarray) -> RitzPairs:
+        """The pairs of the pencil in the span of the rows."""
+        return rayleigh_ritz(self._times, self._mass, rows)
 
     def _key(self, theta: np.ndarray) -> np.ndarray:
         if self.selection.kind in ("low", "high", "above"):
@@ -320,7 +318,7 @@ class _Search:
         job.solves += self.space.steps
         if found is None or self.stagnated:
             return None
-        return rayleigh_ritz(self._times, self._mass_or_none, np.concatenate([known.vectors, found.vectors]))
+        return self.ritz(np.concatenate([known.vectors, found.vectors]))
 
     def _fill(self, wanted: int, history: list[float]) -> RitzPairs | None:
         """One filling, or less of it; the wanted pairs if they have converged."""
@@ -352,11 +350,11 @@ class _Search:
     def polished(self, pairs: RitzPairs) -> RitzPairs:
         """The pairs after a step of subspace iteration: errors of solves in the Lanczos vectors are left behind."""
         V = np.ascontiguousarray(pairs.vectors.T)
-        rows = self.inverse.solve(V if self.M is None else self._mass_times(V)).T
+        rows = self.inverse.solve(V if self._mass is None else self._mass(V)).T
         self.job.solves += V.shape[1]
         if not np.all(np.isfinite(rows)) or not np.all(rows.any(axis=1)):
             return pairs
-        better = rayleigh_ritz(self._times, self._mass_or_none, rows)
+        better = self.ritz(rows)
         return better if better.values.size == pairs.values.size else pairs
 
     def _estimates(self, wanted: int) -> np.ndarray:
@@ -397,4 +395,4 @@ class _Search:
             rows = space.images(count) / space.theta[:count, None]
         if not np.all(np.isfinite(rows)):
             rows = space.vectors(count)
-        return rayleigh_ritz(self._times, self._mass_or_none, rows)
+        return self.ritz(rows)
