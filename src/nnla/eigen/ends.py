@@ -11,10 +11,11 @@ import numpy as np
 from nnla.eigen.answer import Pairs
 from nnla.eigen.iteration import multiply
 from nnla.eigen.mass_lanczos import by_mass_solves
-from nnla.eigen.near import check_mass, near, nothing_to_invert, spectral_size
+from nnla.eigen.near import check_mass, near, nothing_to_invert
 from nnla.eigen.one_end import one_end
 from nnla.eigen.pencil import Pencil
 from nnla.eigen.ritz import rayleigh_ritz
+from nnla.eigen.short_run import short_run, spectral_size
 from nnla.eigen.state import Job
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.wanted import Ends, Wanted
@@ -47,7 +48,7 @@ def at_ends(
     largest = pencil.mass is None and pencil.wanted.which == "LM" and pencil.wanted.sigma is None and len(jobs) == 2
     seen = None
     if largest:
-        seen = _short_run(pencil, jobs[0].ncv, rng)
+        seen = short_run(pencil.op, jobs[0].ncv, rng)
         if seen.theta[0] > -seen.theta[-1]:
             jobs.reverse()
     found: list[Pairs] = []
@@ -74,13 +75,6 @@ def _at_one(pencil: Pencil, job: Job, options: Options, start: np.ndarray | None
         job.norm, job.mass_norm = spectral_size(pencil.op, rng), spectral_size(pencil.mass, rng)
         pairs = by_mass_solves(pencil, job, start, rng)
     return pairs
-
-
-def _short_run(pencil: Pencil, size: int, rng: np.random.Generator) -> ThickRestart:
-    """One filling of a Krylov space of A from a random vector."""
-    space = ThickRestart(lambda v: multiply(pencil.op, v), pencil.op.n, size, None, rng)
-    space.extend()
-    return space
 
 
 def _none_beyond(seen: ThickRestart, level: float) -> bool:

@@ -12,11 +12,10 @@ from nnla.eigen.dense_pencil import all_pairs, refined
 from nnla.eigen.iteration import multiply
 from nnla.eigen.pencil import Pencil
 from nnla.eigen.shift_invert import near_shift
+from nnla.eigen.short_run import spectral_size
 from nnla.eigen.state import Job, Meter
-from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.wanted import Near, Wanted
 from nnla.errors import NotPositiveDefiniteError, OptionError
-from nnla.operators.operator import Operator
 
 if TYPE_CHECKING:
     from nnla.eigen.options import Options
@@ -27,25 +26,11 @@ __all__ = [
     "check_mass",
     "near",
     "nothing_to_invert",
-    "spectral_range",
-    "spectral_size",
 ]
 
 _RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did
 _AGREE = 1e-3  # of the user's inverse with what it has to be on the vectors found
 _EPS = float(np.finfo(np.float64).eps)
-
-
-def spectral_range(op: Operator, rng: np.random.Generator) -> tuple[float, float]:
-    """The smallest and the largest Ritz value of some Lanczos steps: within the spectrum. Cost: 20 products."""
-    space = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), None, rng)
-    space.extend()
-    return float(space.theta[-1]), float(space.theta[0])
-
-
-def spectral_size(op: Operator, rng: np.random.Generator) -> float:
-    """||A||_2 from below. Cost: 20 products."""
-    return max(map(abs, spectral_range(op, rng)))
 
 
 def by_lapack(pencil: Pencil, wanted: Wanted, job: Job, rng: np.random.Generator) -> Pairs:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from typing import Any
 
 import numpy as np
 
 from nnla.eigen.answer import Pairs, converged, meets
-from nnla.eigen.auto import before_probe, predict
+from nnla.eigen.auto import choose_after_probe, choose_before_probe
 from nnla.eigen.by_subspace import subspace_pairs
 from nnla.eigen.dense import solve_dense
-from nnla.eigen.filter_choice import FIELD, choose_filter
+from nnla.eigen.filter_choice import choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.shift_invert import near_shift
 from nnla.eigen.shifted import Shifted, factor_flops
+from nnla.eigen.short_run import short_run, spectral_size
 from nnla.eigen.state import Job, Meter
-from nnla.eigen.subspace_cost import digits_of, expected_cost, predict_subspace, seconds_of_a_product
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.eigen.verification import conclude
-from nnla.eigen.window import Window
-from nnla.errors import NonFiniteError, WeightsError
+from nnla.errors import NonFiniteError
 from nnla.kernels.cholesky import Cholesky
 from nnla.operators.operator import Operator
-from nnla.tasks import engine_for
 
 __all__ = ["one_end"]
 
@@ -34,10 +31,6 @@ _FILTERS_TRIED = 3  # before the rest is left to Lanczos without one
 _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library: it may choose again
 _PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
-_VERIFY = 1.4  # the search with its verification, by the search alone
-_WORTH_ASKING = 0.2  # seconds of another way from which a network is asked about Lanczos: to load it takes some 30 ms
-_DOUBT = 1.3  # of a prediction, by those of factorisations
-_ONE_FILLING = 3.8  # products of subspace by the formula's, which is made for probes of three
 _RESCUE_FLOPS = 1e12
 _RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
@@ -62,12 +55,10 @@ def one_end(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gen
 def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
     """The pairs by the method asked for."""
     if job.method == "auto":
-        _choose_before_probe(op, job)
+        choose_before_probe(op, job)
     if job.method == "dense":
         # the wanted eigenvalues alone do not tell how large A is: a few Lanczos steps do, from below
-        ends = ThickRestart(lambda v: multiply(op, v), op.n, min(20, op.n), None, rng)
-        ends.extend()
-        job.norm = float(np.abs(ends.theta[[0, -1]]).max())
+        job.norm = spectral_size(op, rng)
         return _dense(op, job)
     if job.method == "direct":
         pairs = near_shift(op, job, rng, start)
@@ -76,8 +67,7 @@ def _pairs(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Gene
         job.method, job.fallback = "plain", "Lanczos: no shifted matrix could be factorised"
     if job.method == "subspace":
         meter = Meter(job, "probe")
-        space = ThickRestart(lambda v: job.orientation * multiply(op, v), op.n, min(_PROBE, op.n), None, rng)
-        space.extend()
+        space = short_run(op, _PROBE, rng, job.orientation)
         job.products_probe = op.products - job.before
         meter.end_filling(space)
         rows = None if start is None else np.atleast_2d(start.T)
@@ -117,72 +107,6 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
     return pairs
 
 
-def _choose_before_probe(op: Operator, job: Job) -> None:
-    """The choice of "auto" where it is clear without a probe."""
-    if job.noise > 0:
-        job.method, job.reason = "plain", "auto: products are not of float64, and Lanczos takes the fewest of them"
-        return
-    job.predicted, job.analysed = before_probe(op, job.k)
-    # what a probe costs at least, at the speed of memory: products, and a basis that is read for each
-    probe = 2e-9 * (op.nnz or 10 * op.n) * job.ncv + 6e-10 * op.n * job.ncv**2
-    best = min(job.predicted, key=job.predicted.__getitem__, default=None)
-    if best is not None and job.predicted[best] < max(3 * probe, 0.01):
-        job.method, job.reason = best, _reason(job.predicted, best)
-
-
-def _choose_after_probe(op: Operator, job: Job, search: Search, far: float) -> None:
-    """The choice of "auto" among all methods, by what the probe has seen."""
-    assert job.predicted is not None
-    window = search.window(far)
-    if "direct" in job.predicted and (job.orientation > 0 or window.edge < 0):
-        job.predicted["direct"] *= 2  # no shift is known to be beyond the end: more factorisations, and slower ones
-    job.predicted["subspace"] = _VERIFY * _seconds_of_subspace(op, job, window)
-    if op.native is None or min(job.predicted.values()) > _WORTH_ASKING:
-        try:
-            job.predicted |= predict(window, engine_for(job.engine, FIELD, "auto"), _seconds(op, search),
-                                     native=op.native is not None)  # fmt: skip
-        except WeightsError as error:
-            job.fallback = f"auto without a prediction for Lanczos: {error}"
-    predicted = job.predicted
-    # What is known less well has to win by more: of a factorisation the operations are counted, of a spectrum a probe
-    # sees an end, and what it tells of Lanczos on one vector at a time is the least where blocks run natively.
-    doubt = {"subspace": _DOUBT} | ({"plain": 4 * _DOUBT} if op.native is not None else {})
-    best = min(predicted, key=lambda name: predicted[name] * doubt.get(name, 1.0))
-    job.reason = _reason(job.predicted, best)
-    job.method, _, degree = best.partition("/")
-    job.degree = int(degree) if degree else job.degree
-
-
-def _seconds_of_subspace(op: Operator, job: Job, window: Window) -> float:
-    """What blocks of corrections will take: by a formula where that is little, else by the model."""
-    product, digits = seconds_of_a_product(op, job.k), digits_of(window, job.target, job.floor)
-    seconds = predict_subspace(window, product, digits=digits).seconds
-    if seconds * _ONE_FILLING < _WORTH_ASKING:
-        return seconds
-    try:
-        engine = engine_for(None, FIELD, "subspace")
-    except WeightsError as error:
-        job.fallback = f"the cost of subspace by a formula: {error}"
-        return _ONE_FILLING * seconds
-    cost, known = expected_cost(window, product, digits=digits, engine=engine)
-    return cost.seconds if known else _ONE_FILLING * seconds
-
-
-def _seconds(op: Operator, search: Search) -> float:
-    """Seconds of a product: the quickest of three, for another program may have had the processor."""
-    v, best = search.space.kept_vectors(1)[0], math.inf
-    for _ in range(3):
-        clock = time.perf_counter()
-        multiply(op, v)
-        best = min(best, time.perf_counter() - clock)
-    return best
-
-
-def _reason(predicted: dict[str, float], best: str) -> str:
-    others = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items() if name != best)
-    return f"auto: predicted {predicted[best]:.2g} s" + (f", against {others}" if others else "")
-
-
 # -- filtered Lanczos --------------------------------------------------------------------------------------
 
 
@@ -207,7 +131,7 @@ def _iterate(
         return _conclude(op, job, search, rng)
     meter.end(search, "probe")
     if job.method == "auto":
-        _choose_after_probe(op, job, search, far)
+        choose_after_probe(op, job, search, far)
     job.products_probe = op.products - job.before
     job.spare = search.space.kept_vectors(job.k).copy()
     if job.method == "dense":

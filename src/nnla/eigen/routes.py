@@ -10,10 +10,11 @@ from nnla.eigen.answer import Pairs
 from nnla.eigen.definiteness import Definiteness, definiteness
 from nnla.eigen.ends import at_ends, joined, merged
 from nnla.eigen.iteration import multiply
-from nnla.eigen.near import by_lapack, near, nothing_to_invert, spectral_range
+from nnla.eigen.near import by_lapack, near, nothing_to_invert
 from nnla.eigen.one_end import one_end
 from nnla.eigen.options import Options
 from nnla.eigen.pencil import Pencil
+from nnla.eigen.short_run import spectral_range
 from nnla.eigen.state import Job
 from nnla.eigen.wanted import Ends, Near
 from nnla.errors import OptionError

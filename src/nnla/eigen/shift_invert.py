@@ -12,6 +12,7 @@ from nnla.eigen.iteration import RESOLVED, multiply
 from nnla.eigen.ritz import RitzPairs, rayleigh_ritz
 from nnla.eigen.shifted import Shifted
 from nnla.eigen.shifts import Ends, Inverse, beside, better_shift, beyond, first_shift, near_sigma
+from nnla.eigen.short_run import short_run
 from nnla.eigen.state import Job, Meter
 from nnla.eigen.thick_restart import ThickRestart
 from nnla.errors import OptionError
@@ -198,8 +199,7 @@ def _norms(A: Operator, job: Job, rng: np.random.Generator) -> Ends:
     """The norm of A as a few steps of Lanczos tell it, and the ends of o A."""
     o = job.orientation
     for steps in (_NORM_STEPS, _END_STEPS):
-        probe = ThickRestart(lambda v: o * multiply(A, v), A.n, min(steps, A.n), None, rng)
-        probe.extend()
+        probe = short_run(A, steps, rng, o)
         top, bottom = float(probe.theta[0]), float(probe.theta[-1])
         job.norm = max(job.norm, abs(top), abs(bottom))
         # where 0 does for a shift, or no end is wanted, there is no need to know the end
