@@ -388,7 +388,7 @@ def test_start_vectors_as_a_block(rng):
     [("SA", "nothing"), *itertools.product(["SA", "LA", "LM", "BE"], ["Minv", "entries of M"])],
 )
 def test_a_pencil_known_by_products(which, given, monkeypatch):
-    monkeypatch.setattr("nnla.eigen.near._RESCUE_ROWS", 0)  # of LAPACK
+    monkeypatch.setattr("nnla.eigen.near.RESCUE_ROWS", 0)  # of LAPACK
     _, M = rod(300)
     few = [-9.0, -9.0, -8.0, -7.0, 10.0, 12.0, 12.0, 13.0, 20.0, 20.0]
     K = sp.csr_array(sp.diags_array(np.concatenate([np.linspace(1.0, 3.0, 290), few])))

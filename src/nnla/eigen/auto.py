@@ -12,6 +12,7 @@ import math
 import time
 from typing import Any
 
+from nnla.eigen.dense import RESCUE_ROWS
 from nnla.eigen.filter_choice import FIELD
 from nnla.eigen.iteration import Search, multiply
 from nnla.eigen.state import Job
@@ -117,7 +118,7 @@ def before_probe(op: Operator, k: int) -> tuple[dict[str, float], Cholesky | Non
     """
     n, analysed = op.n, None
     predicted: dict[str, float] = {}
-    if n <= 4000:
+    if n <= RESCUE_ROWS:
         predicted["dense"] = max(_DENSE[0] * float(n) ** 3, _DENSE[1])
     if op.csr is not None and Cholesky.available():
         if FILL * level_structure(op.csr)[1] < _FLOPS_LIMIT:

@@ -10,9 +10,10 @@ from nnla.eigen.iteration import multiply
 from nnla.errors import OptionError
 from nnla.operators.operator import Operator
 
-__all__ = ["DENSE_LIMIT", "solve_dense"]
+__all__ = ["DENSE_LIMIT", "RESCUE_ROWS", "solve_dense"]
 
 DENSE_LIMIT = 20_000
+RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did: seconds
 
 
 def solve_dense(op: Operator, k: int, orientation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

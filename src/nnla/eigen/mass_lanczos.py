@@ -78,7 +78,7 @@ def _sampled(search: _Search, pairs: RitzPairs) -> RitzPairs:
             return pairs
         more = search.ritz(np.concatenate([pairs.vectors, found.vectors[:1]]))
         now = np.sort(-job.orientation * more.values)[job.k - 1]
-        off = 2 * float((more.residuals / more.sizes).max())
+        off = 2 * more.error
         pairs = more
         if last - now <= off:
             job.verified = True

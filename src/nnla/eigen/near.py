@@ -8,6 +8,7 @@ import numpy as np
 
 from nnla.eigen.answer import Pairs, good, meets
 from nnla.eigen.definiteness import Definiteness, definiteness
+from nnla.eigen.dense import RESCUE_ROWS
 from nnla.eigen.dense_pencil import all_pairs, refined
 from nnla.eigen.iteration import multiply
 from nnla.eigen.pencil import Pencil
@@ -28,7 +29,6 @@ __all__ = [
     "nothing_to_invert",
 ]
 
-_RESCUE_ROWS = 4000  # of a matrix that is left to LAPACK where nothing else did
 _AGREE = 1e-3  # of the user's inverse with what it has to be on the vectors found
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -73,8 +73,7 @@ def by_lapack(pencil: Pencil, wanted: Wanted, job: Job, rng: np.random.Generator
 
 def can_invert(pencil: Pencil) -> bool:
     """Whether there are entries to factor, or an inverse is given."""
-    stored = pencil.op.csr is not None and (pencil.mass is None or pencil.mass.csr is not None)
-    return stored or pencil.solve is not None
+    return pencil.stored or pencil.solve is not None
 
 
 def near(
@@ -102,8 +101,7 @@ def near(
         job.sigma, job.select, job.below, job.above = look.shift, look.select, look.below, look.above
     check_mass(pencil, wanted)
     job.mass_norm = 0.0 if mass is None else spectral_size(mass, rng)
-    stored = op.csr is not None and (mass is None or mass.csr is not None)
-    pairs = near_shift(op, job, rng, start) if stored or job.solve is not None else None
+    pairs = near_shift(op, job, rng, start) if pencil.stored or job.solve is not None else None
     if pairs is not None:
         if job.solve is not None:
             _check_inverse(pencil, job, pairs)
@@ -113,7 +111,7 @@ def near(
         job.k, pairs = wanted.k, (pairs[0][chosen], pairs[1][:, chosen], pairs[2][chosen])
         if meets(job, pairs):
             return pairs, False
-    if options.method != "auto" or op.n > _RESCUE_ROWS:
+    if options.method != "auto" or op.n > RESCUE_ROWS:
         return pairs, False
     job.fallback = "dense: " + ("nothing could be factored" if pairs is None else "direct has not done")
     return by_lapack(pencil, wanted, job, rng), False

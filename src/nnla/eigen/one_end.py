@@ -11,7 +11,7 @@ import numpy as np
 from nnla.eigen.answer import Pairs, converged, meets
 from nnla.eigen.auto import choose_after_probe, choose_before_probe
 from nnla.eigen.by_subspace import subspace_pairs
-from nnla.eigen.dense import solve_dense
+from nnla.eigen.dense import RESCUE_ROWS, solve_dense
 from nnla.eigen.filter_choice import choose_filter
 from nnla.eigen.filters import BoundFilter
 from nnla.eigen.iteration import Search, multiply
@@ -32,7 +32,6 @@ _LEARNED = ("auto", "autospec")  # methods that leave the choice to the library:
 _PATIENCE = 20  # fillings of the subspace before a factorisation is tried instead
 _PROBE = 20  # steps of Lanczos that show where the spectrum ends
 _RESCUE_FLOPS = 1e12
-_RESCUE_ROWS = 4000  # of a matrix that is then left to LAPACK
 
 
 def one_end(op: Operator, job: Job, start: np.ndarray | None, rng: np.random.Generator) -> Pairs:
@@ -92,7 +91,7 @@ def _rescue(op: Operator, job: Job, pairs: Pairs, rng: np.random.Generator) -> P
             continue
         if method == "direct" and (op.csr is None or _factor_flops(op, job) > _RESCUE_FLOPS):
             continue
-        if method == "dense" and op.n > _RESCUE_ROWS:
+        if method == "dense" and op.n > RESCUE_ROWS:
             continue
         why = "not converged" if not converged(job, pairs) else "perhaps not complete"
         job.stagnated = job.verified = False
@@ -189,7 +188,7 @@ def _patience(op: Operator, job: Job) -> int:
     if job.asked in _LEARNED and op.csr is not None:
         factor = _factor_flops(op, job)
         other = factor if factor < _RESCUE_FLOPS else math.inf
-    if job.asked in _LEARNED and op.n <= _RESCUE_ROWS:
+    if job.asked in _LEARNED and op.n <= RESCUE_ROWS:
         other = min(other, 9.0 * op.n**3)
     if other == math.inf:
         return job.left

@@ -50,6 +50,11 @@ class Pencil:
         return self.wanted.exchanged
 
     @property
+    def stored(self) -> bool:
+        """Whether the entries of both are there to be factored."""
+        return self.op.csr is not None and (self.mass is None or self.mass.csr is not None)
+
+    @property
     def indefinite(self) -> str:
         """What an indefinite ``mass`` is refused with."""
         if self.exchanged:

@@ -25,6 +25,11 @@ class RitzPairs(NamedTuple):
     residuals: np.ndarray
     sizes: np.ndarray
 
+    @property
+    def error(self) -> float:
+        """What a residual bounds, in units of M: how far a value is from an eigenvalue, the worst of them."""
+        return float((self.residuals / np.maximum(self.sizes, 1e-300)).max(initial=0.0))
+
     def take(self, places: np.ndarray) -> RitzPairs:
         """Some of them, in that order."""
         return RitzPairs(self.values[places], self.vectors[places], self.residuals[places], self.sizes[places])

@@ -145,13 +145,11 @@ def _verified(search: _Search, shifted: Shifted | None, pairs: RitzPairs) -> Rit
     def record(count: int, before: float) -> None:
         job.count_below, job.count_at = count, before + 0.0
 
-    scale = job.norm / (job.mass_norm or 1.0)
+    scale = job.scale
     for _ in range(_HUNTS):
         if shifted is None:
             return _sampled(search, pairs)
-        # a residual bounds the error of its value in units of M
-        off = float((pairs.residuals / np.maximum(pairs.sizes, 1e-300)).max(initial=0.0))
-        delta = max(4 * off, 8 * _EPS * max(scale, float(np.abs(pairs.values).max(initial=0.0))))
+        delta = max(4 * pairs.error, 8 * _EPS * max(scale, float(np.abs(pairs.values).max(initial=0.0))))
         counted = count_missing(search.selection, shifted, search.n, search.k, pairs.values, delta, scale, record)
         if counted is None:
             return _sampled(search, pairs)
@@ -174,7 +172,7 @@ def _sampled(search: _Search, pairs: RitzPairs) -> RitzPairs:
         more = search.hunt(pairs, 1)
         if more is None:
             return pairs
-        delta = 2 * float((more.residuals / np.maximum(more.sizes, 1e-300)).max())
+        delta = 2 * more.error
         last = float(distances[search.k - 1])
         pairs = more
         if last - float(np.sort(selection.distances(more.values))[search.k - 1]) <= delta:
@@ -189,10 +187,9 @@ def _first(shifted: Shifted | None, job: Job, ends: Ends) -> Inverse | None:
         return Inverse(job.solve, job.sigma, 1.0)
     if shifted is None:
         return None
-    scale = job.norm / (job.mass_norm or 1.0)
     if job.sigma is not None:
-        return near_sigma(shifted, job.sigma, scale)
-    return first_shift(shifted, job.orientation, ends, None if job.mass is None else scale)
+        return near_sigma(shifted, job.sigma, job.scale)
+    return first_shift(shifted, job.orientation, ends, None if job.mass is None else job.scale)
 
 
 def _norms(A: Operator, job: Job, rng: np.random.Generator) -> Ends:
@@ -270,7 +267,7 @@ class _Search:
             start = self.space.vectors(min(self.k, self.space.theta.size)) if not self.stagnated else None
             end, distance = better
             if job.sigma is not None:
-                moved = near_sigma(shifted, end - distance, job.norm / self.mass_norm)
+                moved = near_sigma(shifted, end - distance, job.scale)
             else:
                 moved = beyond(shifted, job.orientation, end, distance, ends.top - ends.bottom, first=False)
             meter.end()
@@ -283,7 +280,7 @@ class _Search:
     def _better(self, *, done: bool) -> tuple[float, float] | None:
         """Where a better shift lies, as an end of the spectrum (of o A) or sigma, and a distance; None for this one."""
         job = self.job
-        least, target = 1e-12 * job.norm / self.mass_norm, job.tol * job.norm / self.mass_norm
+        least, target = 1e-12 * job.scale, job.tol * job.scale
         lossy = self.stagnated or self.ratio > 1.0
         if job.sigma is None:
             s = job.orientation * self.inverse.sigma

@@ -172,6 +172,11 @@ class Job:
         """Residual that pairs are accepted at."""
         return max(self.tol * self.norm, self.floor)
 
+    @property
+    def scale(self) -> float:
+        """Of the eigenvalues: ``||A|| / ||M||``."""
+        return self.norm / (self.mass_norm or 1.0)
+
     def sizes(self, w: np.ndarray) -> np.ndarray:
         """What a residual at each eigenvalue is compared with: ``||A||``, or ``||A|| + |lambda| ||M||``."""
         return self.norm + np.abs(w) * self.mass_norm
