@@ -162,7 +162,7 @@ def solve_subspace(
     vectors kept make it more.
 
     Cost: a turn takes d - 1 products a vector in float32 and one in float64, and some ``8 n b m`` operations for b
-    vectors and a subspace of m, in matrix products. Storage: ``3 m + 4 b`` vectors of float64, and ``3 b`` of float32.
+    vectors and a subspace of m, in matrix products. Storage: ``2 m + 4 b`` vectors of float64, and ``3 b`` of float32.
 
     Validity: the residuals are those of A. Copies: the start spans k + 6 random vectors, so that with probability one
     it has a component in k + 6 - i directions of the eigenspace of an eigenvalue with i eigenvalues before it: all

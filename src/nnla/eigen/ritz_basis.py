@@ -6,6 +6,7 @@ import numpy as np
 
 from nnla.eigen.block_products import BlockProducts
 from nnla.errors import NonFiniteError
+from nnla.kernels.basis import combine, products
 
 __all__ = ["RitzBasis"]
 
@@ -30,12 +31,12 @@ class RitzBasis:
 
     Notes
     -----
-    Storage: ``3 size`` vectors and those of `pairs`. The basis is rotated to Ritz vectors only where it is full.
+    Storage: ``2 size`` vectors and those of `pairs`. The basis is rotated to Ritz vectors only where it is full.
     """
 
     def __init__(self, products: BlockProducts, n: int, size: int) -> None:
         self._products = products
-        self._V, self._BV, self._spare = (np.empty((size, n)) for _ in range(3))
+        self._V, self._BV = np.empty((size, n)), np.empty((size, n))
         self._H = np.zeros((size, size))
         self._S = np.empty((0, 0))
         self._work: dict[str, np.ndarray] = {}
@@ -100,7 +101,7 @@ class RitzBasis:
     def _project(self, first: int) -> None:
         """The projected problem, whose rows before ``first`` are known."""
         m = self.filled
-        new = self._BV[first:m] @ self._V[:m].T
+        new = products(self._BV[first:m], self._V[:m])
         self.flops += 2.0 * self.n * (m - first) * m
         self._H[first:m, :m] = new
         self._H[:first, first:m] = new[:, :first].T
@@ -111,12 +112,8 @@ class RitzBasis:
     def _restart(self, keep: int) -> None:
         m = self.filled
         keep = min(keep, m)
-        S = np.ascontiguousarray(self._S[:, :keep].T)
-        for name in ("_V", "_BV"):
-            old = getattr(self, name)
-            np.matmul(S, old[:m], out=self._spare[:keep])
-            setattr(self, name, self._spare)
-            self._spare = old
+        for rows in (self._V, self._BV):
+            combine(rows[:m], self._S[:, :keep], rows[:keep])
         self.flops += 4.0 * self.n * keep * m
         self.filled = keep
         self._H[:keep, :keep] = np.diag(self.theta[:keep])

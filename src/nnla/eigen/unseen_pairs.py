@@ -100,7 +100,7 @@ def unseen_pairs(
     size with a probability of about 0.8 e; those of all eight are with the eighth power of that.
 
     Cost: each turn some 8 d products, d the degree, in float32 where there are kernels: a third of what the search
-    took, as a rule. Storage: ``3 (j + 32)`` vectors.
+    took, as a rule. Storage: ``2 (j + 32)`` vectors.
 
     References
     ----------
