@@ -36,6 +36,9 @@ constexpr int kSpins = 400;
 
 // While it waits for workers, the caller looks for signals this often.
 constexpr std::chrono::milliseconds kLookWhileWaiting{10};
+// What the caller counts for a job besides its own parts: workers may have taken them all, and their ticks look at a
+// flag alone. At this rate the clock is looked at once in eight jobs, each of which takes some microseconds at least.
+constexpr std::int64_t kTicksOfJob = kTicks / 8;
 // Jobs between two attempts to start threads that the system refused.
 constexpr int kJobsBeforeNextTry = 1000;
 
@@ -81,6 +84,7 @@ class Pool {
             std::swap(failure, failure_);
             std::rethrow_exception(failure);
         }
+        tick(kTicksOfJob);
     }
 
   private:
