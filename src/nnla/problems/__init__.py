@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nnla._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nnla.problems.bvp import BVPSystems, bvp_systems
     from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from nnla.problems.suitesparse import fetch
 
 _HOME = {
+    "BVPSystems": "bvp",
+    "bvp_systems": "bvp",
     "Frame": "frames",
     "frame": "frames",
     "synthetic": "frames",
