@@ -104,8 +104,10 @@ _HOME = {
 
 __all__ = [
     "SUITE",
+    "BVPSystems",
     "Frame",
     "Problem",
+    "bvp_systems",
     "checkerboard_field",
     "co_like",
     "delaunay_mesh",
