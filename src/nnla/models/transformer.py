@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from nnla.operators.arrays import is_torch
 from nnla.models.engine_base import whole
+from nnla.operators.arrays import is_torch
 
 __all__ = ["TransformerConfig", "gelu", "initial_parameters", "layer_norm", "transform"]
 
@@ -50,20 +50,20 @@ class TransformerConfig:
         found: dict[str, tuple[int, ...]] = {}
         for i in range(self.blocks):
             found |= {
-                f"block{i}.norm1.scale": (W,),
-                f"block{i}.norm1.shift": (W,),
-                f"block{i}.qkv.W": (W, 3 * W),
-                f"block{i}.qkv.b": (3 * W,),
-                f"block{i}.out.W": (W, W),
-                f"block{i}.out.b": (W,),
-                f"block{i}.norm2.scale": (W,),
-                f"block{i}.norm2.shift": (W,),
-                f"block{i}.up.W": (W, H),
-                f"block{i}.up.b": (H,),
-                f"block{i}.down.W": (H, W),
-                f"block{i}.down.b": (W,),
+                f"block{i}_norm1_scale": (W,),
+                f"block{i}_norm1_shift": (W,),
+                f"block{i}_qkv_W": (W, 3 * W),
+                f"block{i}_qkv_b": (3 * W,),
+                f"block{i}_out_W": (W, W),
+                f"block{i}_out_b": (W,),
+                f"block{i}_norm2_scale": (W,),
+                f"block{i}_norm2_shift": (W,),
+                f"block{i}_up_W": (W, H),
+                f"block{i}_up_b": (H,),
+                f"block{i}_down_W": (H, W),
+                f"block{i}_down_b": (W,),
             }
-        return found | {"norm.scale": (W,), "norm.shift": (W,)}
+        return found | {"norm_scale": (W,), "norm_shift": (W,)}
 
 
 def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator, blocks: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Gen
 
     Parameters
     ----------
-    shapes : by name; names end in ``.W`` (weights), ``.b``, ``.shift`` (zeros), ``.scale`` (ones); all others are
+    shapes : by name; names end in ``_W`` (weights), ``_b``, ``_shift`` (zeros), ``_scale`` (ones); all others are
         embeddings, normal with deviation .02
     rng : NumPy generator
     blocks : how many add to a token
@@ -82,14 +82,14 @@ def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Gen
     """
     made = {}
     for name, shape in shapes.items():
-        kind = name.rpartition(".")[2]
+        kind = name.rpartition("_")[2]
         if kind in ("b", "shift"):
             made[name] = np.zeros(shape, dtype=np.float32)
         elif kind == "scale":
             made[name] = np.ones(shape, dtype=np.float32)
         else:
             deviation = 1 / math.sqrt(shape[0]) if kind == "W" else 0.02
-            if name.endswith(("out.W", "down.W")):
+            if name.endswith(("out_W", "down_W")):
                 deviation /= math.sqrt(2 * blocks)
             made[name] = (deviation * rng.standard_normal(shape)).astype(np.float32)
     return made
@@ -164,11 +164,11 @@ def transform(p: Mapping[str, Any], x: Any, config: TransformerConfig) -> Any:
     B, T, W = x.shape
     heads = config.heads
     for i in range(config.blocks):
-        name = f"block{i}."
-        z = layer_norm(x, p[name + "norm1.scale"], p[name + "norm1.shift"]) @ p[name + "qkv.W"] + p[name + "qkv.b"]
+        name = f"block{i}_"
+        z = layer_norm(x, p[name + "norm1_scale"], p[name + "norm1_shift"]) @ p[name + "qkv_W"] + p[name + "qkv_b"]
         z = z.reshape(B, T, 3, heads, W // heads).swapaxes(1, 3)  # (B, heads, 3, T, d)
         z = _attention(z[:, :, 0], z[:, :, 1], z[:, :, 2]).swapaxes(1, 2).reshape(B, T, W)
-        x = x + (z @ p[name + "out.W"] + p[name + "out.b"])
-        z = layer_norm(x, p[name + "norm2.scale"], p[name + "norm2.shift"]) @ p[name + "up.W"] + p[name + "up.b"]
-        x = x + (gelu(z) @ p[name + "down.W"] + p[name + "down.b"])
-    return layer_norm(x, p["norm.scale"], p["norm.shift"])
+        x = x + (z @ p[name + "out_W"] + p[name + "out_b"])
+        z = layer_norm(x, p[name + "norm2_scale"], p[name + "norm2_shift"]) @ p[name + "up_W"] + p[name + "up_b"]
+        x = x + (gelu(z) @ p[name + "down_W"] + p[name + "down_b"])
+    return layer_norm(x, p["norm_scale"], p["norm_shift"])
