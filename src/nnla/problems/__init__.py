@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         wathen,
     )
     from nnla.problems.hamiltonians import co_like, hamiltonian, si2_like, sih4_like, sio2_like
+    from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
     from nnla.problems.standins import (
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 _HOME = {
     "BVPSystems": "bvp",
     "bvp_systems": "bvp",
+    "noise_deviation": "perturbations",
+    "perturbed": "perturbations",
     "Frame": "frames",
     "frame": "frames",
     "synthetic": "frames",
@@ -104,8 +107,10 @@ _HOME = {
 
 __all__ = [
     "SUITE",
+    "BVPSystems",
     "Frame",
     "Problem",
+    "bvp_systems",
     "checkerboard_field",
     "co_like",
     "delaunay_mesh",
@@ -124,8 +129,10 @@ __all__ = [
     "grid_circuit",
     "hamiltonian",
     "lognormal_field",
+    "noise_deviation",
     "p1_mass",
     "p1_stiffness",
+    "perturbed",
     "poisson1d",
     "poisson2d",
     "poisson3d",

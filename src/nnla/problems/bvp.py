@@ -168,7 +168,8 @@ def bvp_systems(
     * f = (1 - s) + s g, s ~ U(0, 1), g = exp(h) / mean(exp(h)) with h a squared-exponential process of length
       U(.15, .6) and deviation U(.2, 1): unit mean over the points.
     * c = c0 ~ U(0, 20) between two uniform points, else 0. v ~ U(-10, 10).
-    * A = -D diag(kappa) D + diag(c) + v D, as the collocation method has it. At n = 64 the condition is 4e5 ("interior").
+    * A = -D diag(kappa) D + diag(c) + v D, as the collocation method has it. At n = 64 the condition is 4e5
+      ("interior").
 
     Cost: 3 n^3 operations a system: about 50 microseconds at n = 64.
 
