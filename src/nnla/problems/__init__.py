@@ -12,6 +12,7 @@ from nnla._lazy import lazy_names
 
 if TYPE_CHECKING:
     from nnla.problems.bvp import BVPSystems, bvp_systems
+    from nnla.problems.bvp_plots import bvp_figure
     from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BVPSystems": "bvp",
     "bvp_systems": "bvp",
+    "bvp_figure": "bvp_plots",
     "noise_deviation": "perturbations",
     "perturbed": "perturbations",
     "Frame": "frames",
@@ -110,6 +112,7 @@ __all__ = [
     "BVPSystems",
     "Frame",
     "Problem",
+    "bvp_figure",
     "bvp_systems",
     "checkerboard_field",
     "co_like",

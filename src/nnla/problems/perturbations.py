@@ -139,9 +139,7 @@ def _noisy(A: np.ndarray, law: str, level: np.ndarray, rng: np.random.Generator)
             out = _rounded(A, math.sqrt(12) * level * _root_mean_square(A))
         case "digits":
             exponent = np.floor(np.log10(np.abs(A, dtype=np.float64), where=A != 0, out=np.zeros(A.shape)))
-            # a mantissa is rounded, not A: powers of ten below the least normal number are not exact
-            unit = 10.0 ** np.maximum(exponent, -300)
-            out = _rounded(A / unit, math.sqrt(12) / MANTISSA * level) * unit
+            out = _rounded(A, math.sqrt(12) / MANTISSA * level * 10.0**exponent)
         case "normwise":
             out = A + level * _root_mean_square(A) * rng.standard_normal(A.shape)
         case "gain":
