@@ -99,19 +99,22 @@ def test_reaction_against_finite_differences():
         assert np.abs(np.interp(at, x, u) - ours).max() <= 0.03 * np.abs(u).max()
 
 
-def test_rough_solution_is_the_integral():
-    """kappa u' = C - F with F the integral of f: u in closed form, by quadrature on a fine grid."""
-    systems = bvp_systems(4, equation="rough", n=64, seed=3)
+@pytest.mark.parametrize("equation", ["rough", "mapped"])
+def test_rough_solution_is_the_integral(equation):
+    """kappa / g u' = C - F with F the integral of f g: u in closed form, by quadrature on a fine grid."""
+    systems = bvp_systems(4, equation=equation, n=64, seed=3)
     t = np.linspace(-1, 1, 20_001)
     for i in range(len(systems)):
-        # between the points the polynomial method knows log kappa only by its values there
-        kappa, f = polynomial(systems.kappa[i], systems.grid)(t), polynomial(systems.f[i], systems.grid)(t)
+        # between the points the polynomial method knows the fields only by their values there
+        kappa, f, g = (
+            polynomial(values[i], systems.grid)(t) for values in (systems.kappa / systems.g, systems.f, systems.g)
+        )
         assert kappa.min() > 0
 
         def integral(values, step=t[1] - t[0]):
             return np.concatenate([[0], np.cumsum((values[1:] + values[:-1]) / 2) * step])
 
-        F = integral(f)
+        F = integral(f * g)
         C = integral(F / kappa)[-1] / integral(1 / kappa)[-1]
         u = integral((C - F) / kappa)
         assert np.abs(np.interp(systems.points, t, u) - systems.x[i]).max() <= 0.02 * np.abs(u).max()
@@ -130,7 +133,7 @@ def test_every_family_solves_its_systems(equation, boundary, n):
     assert systems.grid.shape == (n + 2 if boundary == "interior" else n,)
     residual = np.linalg.norm(np.einsum("bij,bj->bi", systems.A, systems.x) - systems.b, axis=1)
     assert np.all(residual <= 1e-9 * np.linalg.norm(systems.b, axis=1))
-    assert all(np.isfinite(getattr(systems, name)).all() for name in ("A", "b", "x", "kappa", "f", "c", "v"))
+    assert all(np.isfinite(getattr(systems, name)).all() for name in ("A", "b", "x", "kappa", "f", "c", "v", "g"))
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)
@@ -170,6 +173,7 @@ def test_laws_of_the_parameters():
     np.testing.assert_allclose(many.f.mean(axis=1), 1, rtol=1e-12)
     assert not many.c.any()
     assert not many.v.any()
+    assert np.all(many.g == 1)
 
 
 def test_laws_of_reaction_and_velocity():
@@ -193,6 +197,17 @@ def test_the_rough_field_has_many_modes_and_its_deviation():
     # thirty modes and more above a thousandth of the first; the paper's family has a handful
     assert np.count_nonzero(variance > 1e-3 * variance[0]) >= 20
     assert 1 - variance[:12].sum() / variance.sum() > 0.01
+
+
+def test_mapped_matrices_are_linear_in_nothing():
+    """Those of "rough" span as many directions as kappa has values; those of "mapped" as many as there are."""
+    for equation, span in (("rough", 14), ("mapped", 144)):
+        A = bvp_systems(400, equation=equation, n=12, seed=0).A.reshape(400, -1)
+        assert np.linalg.matrix_rank(A / np.sqrt(np.mean(A**2, axis=0)), tol=1e-9) == span
+    g = bvp_systems(2000, equation="mapped", n=32, seed=0).g
+    assert g.min() > 0
+    np.testing.assert_allclose(g.mean(axis=1), 1, rtol=1e-12)
+    assert 0.3 < np.log(g).std() < 0.6
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)

@@ -15,7 +15,7 @@ DECADES = 8  # of the matrix's entries that are told apart
 
 
 def bvp_figure(systems: BVPSystems, index: int = 0, *, title: str | None = None) -> Any:
-    """kappa (and c, v), f, u, and the matrix of one system, as a Matplotlib figure.
+    """kappa (and c, v, g), f, u, and the matrix of one system, as a Matplotlib figure.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ def bvp_figure(systems: BVPSystems, index: int = 0, *, title: str | None = None)
     if systems.c[index].any():
         scale = systems.c[index].max()
         coefficients.plot(grid, systems.c[index] / scale, "C1-", drawstyle="steps-mid", label=f"c / {scale:.3g}")
+    if np.any(systems.g[index] != 1):
+        coefficients.plot(grid, systems.g[index], "C4.-", markersize=3, label="g")
     if v:
         coefficients.plot([], [], " ", label=f"v = {v:.3g}")
     coefficients.set_ylim(bottom=0.0)
@@ -70,7 +72,7 @@ def bvp_figure(systems: BVPSystems, index: int = 0, *, title: str | None = None)
     solution.axhline(0.0, color="0.7", linewidth=0.8)
     solution.set_title("solution u")
     for axes in (coefficients, source, solution):
-        axes.set_xlabel("x")
+        axes.set_xlabel("x" if np.all(systems.g[index] == 1) else "coordinate $\\xi$")
 
     largest = float(np.abs(A).max()) or 1.0
     size = np.maximum(np.abs(A), largest * 10.0**-DECADES)
