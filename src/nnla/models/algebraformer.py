@@ -21,7 +21,15 @@ from nnla.models.engine_base import EngineBase, whole
 from nnla.models.transformer import TransformerConfig, transform
 from nnla.operators.arrays import is_torch, namespace
 
-__all__ = ["AlgebraformerConfig", "AlgebraformerEngine", "operators", "scale_of", "solutions"]
+__all__ = [
+    "AlgebraformerConfig",
+    "AlgebraformerEngine",
+    "apply_operators",
+    "operators",
+    "scale_of",
+    "solutions",
+    "standardised",
+]
 
 OUTPUTS = ("solution", "operator")
 
@@ -104,14 +112,21 @@ def scale_of(p: Mapping[str, Any], A: Any) -> Any:
     return (A * weight).sum((-1, -2)) / (mean * weight).sum()
 
 
+def standardised(p: Mapping[str, Any], A: Any) -> Any:
+    """Entries of unit-free matrices (B, n, n) by those of the training: of mean 0 and deviation 1, about.
+
+    Notes
+    -----
+    Entries of many deviations, which are rare, must not drown the others: from one on they count by their logarithm.
+    """
+    n = A.shape[-1]
+    return namespace(A).arcsinh((A - p[f"size{n}_mean"]) / p[f"size{n}_deviation"])
+
+
 def _network(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any, b: Any = None) -> Any:
     """What the tokens end as, (B, n, outputs), for unit-free matrices (B, n, n) and right-hand sides (B, n)."""
-    n = A.shape[-1]
-    slots = config.slots(n)
-    xp = namespace(A)
-    standard = (A - p[f"size{n}_mean"]) / p[f"size{n}_deviation"]
-    # rare entries of ten deviations and more must not drown the others
-    tokens = xp.arcsinh(standard).swapaxes(-1, -2) @ p["encode_W"][slots]
+    slots = config.slots(A.shape[-1])
+    tokens = standardised(p, A).swapaxes(-1, -2) @ p["encode_W"][slots]
     tokens = tokens + p["encode_b"] + p["positions"][slots]
     if b is not None:
         tokens = tokens + b[..., None] * p["encode_W"][-1]
@@ -209,8 +224,7 @@ class AlgebraformerEngine(EngineBase):
         xp = namespace(A)
         scale = scale_of(p, A)
         with np.errstate(all="ignore"):
-            unit = A / scale[:, None, None]
-            standard = xp.arcsinh((unit - p[f"size{n}_mean"]) / p[f"size{n}_deviation"])
+            standard = standardised(p, A / scale[:, None, None])
         far = (standard * standard).mean((-1, -2)) ** 0.5 / p[f"size{n}_far"][0]
         return xp.where(xp.isfinite(far), far, xp.full_like(far, np.inf))
 
