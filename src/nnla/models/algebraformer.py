@@ -2,7 +2,7 @@
 
 Two outputs of one network: the paper's, the solution itself from columns with the right-hand side below; and an
 operator, G(A) with x = G(A) b, which is linear in b by construction, learns from many right-hand sides at once, and may
-correct itself by a second one on the residual.
+correct itself in a second pass on the residual.
 
 Matrices of several sizes take the same network: row and column j of n lie in the slot of the largest size that is at
 the same place, j / (n - 1). What standardises the entries is a table for each size.
@@ -42,7 +42,7 @@ class AlgebraformerConfig:
     ----------
     sizes : of matrices, the largest last
     output : "solution" (the paper's) or "operator"
-    passes : of an operator: 2 has a second one correct what the first leaves of the residual
+    passes : of an operator: 2 has it correct what it has left of the residual, and 3 once more
     width, blocks, heads, expansion : of the transformer
     """
 
@@ -85,7 +85,7 @@ class AlgebraformerConfig:
     def network_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of what is trained."""
         n, W = self.largest, self.width
-        outputs = n * self.passes if self.linear else 1
+        outputs = n if self.linear else 1
         ends = {"encode_W": (n if self.linear else n + 1, W), "encode_b": (W,), "positions": (n, W)}
         return ends | self.transformer.shapes() | {"head_W": (W, outputs), "head_b": (outputs,)}
 
@@ -153,27 +153,25 @@ def solutions(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any, b: Any)
     return (p[f"size{n}_answer_mean"] + p[f"size{n}_answer_deviation"] * out) * size[..., None]
 
 
-def operators(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any) -> list[Any]:
-    """G (B, n, n), one for each pass, for unit-free matrices (B, n, n), in the network's dtype."""
+def operators(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any) -> Any:
+    """G (B, n, n), about the inverses of unit-free matrices (B, n, n), in the network's dtype."""
     n = A.shape[-1]
-    slots = config.slots(n)
-    out = _network(p, config, A)
-    mean, deviation = p[f"size{n}_answer_mean"], p[f"size{n}_answer_deviation"]
-    return [mean + deviation * out[..., slots + config.largest * i] for i in range(config.passes)]
+    out = _network(p, config, A)[..., config.slots(n)]
+    return p[f"size{n}_answer_mean"] + p[f"size{n}_answer_deviation"] * out
 
 
-def apply_operators(G: list[Any], A: Any, b: Any) -> Any:
-    """x (B, n, k): the first operator's answer, each further one's correction of it.
+def apply_operators(G: Any, A: Any, b: Any, passes: int) -> Any:
+    """x (B, n, k): G b, and then so many passes less one of x + G (b - A x).
 
     Parameters
     ----------
-    G : of `operators`
-    A : (B, n, n) in float64, where there is a second pass: the residual is what rounding leaves of much larger numbers
+    G : (B, n, n) of `operators`
+    A : (B, n, n) in float64 where there is a second pass: the residual is what is left of much larger numbers
     b : (B, n, k)
     """
-    x = G[0] @ _as(b, G[0])
-    for correction in G[1:]:
-        x = x + correction @ _as(_as(b, A) - A @ _as(x, A), correction)
+    x = G @ _as(b, G)
+    for _ in range(passes - 1):
+        x = x + G @ _as(_as(b, A) - A @ _as(x, A), G)
     return x
 
 
@@ -195,7 +193,7 @@ class AlgebraformerEngine(EngineBase):
         """Whether the sizes make sense."""
         sizes = config.sizes
         rising = all(a < b for a, b in pairwise(sizes))
-        known = config.output in OUTPUTS and config.passes in ((1, 2) if config.linear else (1,))
+        known = config.output in OUTPUTS and config.passes in ((1, 2, 3) if config.linear else (1,))
         fits = len(sizes) > 0 and whole(*sizes) and rising and sizes[0] >= 3 and sizes[-1] <= 1024
         return fits and known and config.transformer.possible()
 
@@ -239,7 +237,7 @@ class AlgebraformerEngine(EngineBase):
         scale = scale_of(p, A)[:, None, None]
         unit = A / scale
         G = operators(p, self.config, _as(unit, p["encode_b"]))
-        return lambda b: apply_operators(G, unit, b) / scale
+        return lambda b: apply_operators(G, unit, b, self.config.passes) / scale
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""

@@ -108,7 +108,7 @@ class AlgebraformerTask(DenseSystemTask):
         unit = A / scale
         narrow = unit.to(p["encode_b"].dtype)
         if self.config.linear:
-            return apply_operators(operators(p, self.config, narrow), unit, b) / scale
+            return apply_operators(operators(p, self.config, narrow), unit, b, self.config.passes) / scale
         return solutions(p, self.config, narrow, b[..., 0].to(narrow.dtype))[..., None] / scale
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
