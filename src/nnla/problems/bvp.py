@@ -9,10 +9,12 @@ On (-1, 1) with u(-1) = u(1) = 0:
 ``reaction``    -(kappa u')' + c(x) u = f           and c, constant in an interval, else 0
 ``advection``   -(kappa u')' + v u' = f             and v, constant, of either sign
 ``rough``       -(kappa u')' = f                    kappa = exp of a Gaussian process of 30 modes and more
+``mapped``      -(kappa u')' = f                    the same, and the points: x = x(xi), dx/dxi = g > 0 random
 ==============  ==================================  ====================================================
 
 The first three are those of the Algebraformer paper, which gives the form of kappa and f but not the laws of their
-parameters; those here are stated in `bvp_systems`. In the last one a few principal components do not describe A.
+parameters; those here are stated in `bvp_systems`. In ``rough`` a few principal components do not describe A, but A is
+linear in kappa still: 66 numbers do. In ``mapped`` it is linear in nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from nnla.errors import OptionError
 
 __all__ = ["EQUATIONS", "BVPSystems", "bvp_systems", "chebyshev_points", "differentiation_matrix"]
 
-EQUATIONS = ("diffusion", "reaction", "advection", "rough")
+EQUATIONS = ("diffusion", "reaction", "advection", "rough", "mapped")
 BOUNDARIES = ("interior", "rows")
 LARGEST = 1024  # unknowns; conditions of 1e10 and more lie beyond
 
@@ -56,6 +58,7 @@ class BVPSystems:
     kappa : (B, p) on all points of the grid, ends included, `grid`
     f, c : (B, p) source and reaction coefficient there
     v : (B,) velocity
+    g : (B, p) derivative of the place with respect to the coordinate that the grid is one of; 1 but for "mapped"
     grid : (p,) points from 1 down to -1
     """
 
@@ -69,6 +72,7 @@ class BVPSystems:
     f: np.ndarray
     c: np.ndarray
     v: np.ndarray
+    g: np.ndarray
     grid: np.ndarray
 
     @property
@@ -81,7 +85,7 @@ class BVPSystems:
 
     def __getitem__(self, part: slice | np.ndarray) -> Self:
         """Some of the systems, as a batch."""
-        batched = {"A", "b", "x", "kappa", "f", "c", "v"}
+        batched = {"A", "b", "x", "kappa", "f", "c", "v", "g"}
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return type(self)(**{name: value[part] if name in batched else value for name, value in values.items()})
 
@@ -146,7 +150,7 @@ def bvp_systems(
     Parameters
     ----------
     count : systems
-    equation : "diffusion", "reaction", "advection" or "rough"
+    equation : "diffusion", "reaction", "advection", "rough" or "mapped"
     n : unknowns
     boundary : "interior": the n interior points of a grid of n + 2. "rows": all n points of the grid, the first and
         the last row of A replaced by those of the identity, b = 0 there; worse conditioned by an order of magnitude
@@ -164,11 +168,12 @@ def bvp_systems(
     Notes
     -----
     * kappa = 1 + a sin(omega pi x), a ~ U(0, .9), omega ~ U(.5, 5.5), real. "rough": log kappa is a Gaussian process of
-      mean 0, standard deviation .5, Matern 3/2 with length .15.
-    * f = (1 - s) + s g, s ~ U(0, 1), g = exp(h) / mean(exp(h)) with h a squared-exponential process of length
+      mean 0, standard deviation .5, Matern 3/2 with length .15. "mapped": log g as well, g scaled to mean 1.
+    * f = (1 - s) + s w, s ~ U(0, 1), w = exp(h) / mean(exp(h)) with h a squared-exponential process of length
       U(.15, .6) and deviation U(.2, 1): unit mean over the points.
     * c = c0 ~ U(0, 20) between two uniform points, else 0. v ~ U(-10, 10).
-    * A = -D diag(kappa) D + diag(c) + v D, as the collocation method has it. At n = 64 the condition is 4e5 ("interior").
+    * A = -diag(1 / g) D diag(kappa / g) D + diag(c) + v D, as the collocation method has it.
+      The condition is about 4e5 at n = 64 ("interior").
 
     Cost: 3 n^3 operations a system: about 50 microseconds at n = 64.
 
@@ -186,16 +191,19 @@ def bvp_systems(
     rng = np.random.default_rng(seed)
     N = n + 1 if boundary == "interior" else n - 1
     D, grid = differentiation_matrix(N), chebyshev_points(N)
-    if equation == "rough":
-        log_kappa = _field(rng, grid, np.full(count, ROUGH_LENGTH), matern=True)
-        kappa = np.exp(ROUGH_DEVIATION * log_kappa)
+    g = np.ones((count, N + 1))
+    if equation in ("rough", "mapped"):
+        kappa = _rough(rng, grid, count)
+        if equation == "mapped":
+            g = _rough(rng, grid, count)
+            g /= g.mean(axis=1, keepdims=True)
     else:
         a, omega = rng.uniform(*AMPLITUDE, (count, 1)), rng.uniform(*FREQUENCY, (count, 1))
         kappa = 1 + a * np.sin(omega * np.pi * grid)
     h = _field(rng, grid, rng.uniform(*SOURCE_LENGTH, count)) * rng.uniform(*SOURCE_DEVIATION, (count, 1))
-    g = np.exp(h)
+    field = np.exp(h)
     share = rng.random((count, 1))
-    f = (1 - share) + share * g / g.mean(axis=1, keepdims=True)
+    f = (1 - share) + share * field / field.mean(axis=1, keepdims=True)
     c, v = np.zeros_like(kappa), np.zeros(count)
     if equation == "reaction":
         ends = np.sort(rng.uniform(-1, 1, (count, 2, 1)), axis=1)
@@ -203,7 +211,7 @@ def bvp_systems(
     if equation == "advection":
         v = rng.uniform(*VELOCITY, count)
 
-    A = (D * -kappa[:, None, :]) @ D + v[:, None, None] * D
+    A = (D * (-kappa / g)[:, None, :]) @ D / g[:, :, None] + v[:, None, None] * D
     diagonal = np.arange(N + 1)
     A[:, diagonal, diagonal] += c
     if boundary == "interior":
@@ -215,7 +223,12 @@ def bvp_systems(
         b = f.copy()
         b[:, [0, -1]] = 0.0
     x = np.linalg.solve(A, b[..., None])[..., 0]
-    return BVPSystems(A, b, x, grid[inner], equation, boundary, kappa, f, c, v, grid)
+    return BVPSystems(A, b, x, grid[inner], equation, boundary, kappa, f, c, v, g, grid)
+
+
+def _rough(rng: np.random.Generator, grid: np.ndarray, count: int) -> np.ndarray:
+    """Positive random fields of many modes, (count, p)."""
+    return np.exp(ROUGH_DEVIATION * _field(rng, grid, np.full(count, ROUGH_LENGTH), matern=True))
 
 
 def _field(rng: np.random.Generator, grid: np.ndarray, length: np.ndarray, *, matern: bool = False) -> np.ndarray:
