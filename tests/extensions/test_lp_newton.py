@@ -223,8 +223,9 @@ def test_trajectories_are_the_steps():
     for problem, t in zip(given, newton_trajectories(given), strict=True):
         assert t.z.shape == t.gradients.shape == t.moves.shape
         np.testing.assert_allclose(t.z[0] + t.moves.sum(axis=0), t.z_end, atol=1e-12)
-        np.testing.assert_allclose(problem.unscaled(t.z_end), newton_lp(problem).x)
-        x = problem.unscaled(t.z[1])
-        scaled = t.gradients[1] * problem.design.norms * problem.design.largest * problem.unit**0.5
+        np.testing.assert_allclose(problem.unscaled(problem.coefficients(t.z_end)), newton_lp(problem).x)
+        x = problem.unscaled(problem.coefficients(t.z[1]))
+        d = problem.design
+        scaled = (d.triangle.T @ t.gradients[1]) * d.norms * d.largest * problem.unit**0.5
         np.testing.assert_allclose(problem.gradient(x), scaled, rtol=1e-6)
     assert newton_lp(given[0]).trajectory is None

@@ -54,7 +54,7 @@ def test_units_scale_value_and_derivatives(data, rng, c, d):
     x = rng.standard_normal(5)
     assert other.value(x / c * d) == pytest.approx(d**1.5 * one.value(x), rel=1e-9)
     np.testing.assert_allclose(other.gradient(x / c * d), d**0.5 * c * one.gradient(x), rtol=1e-9)
-    np.testing.assert_allclose(other.unscaled(other.scaled(x / c * d)), x / c * d, rtol=1e-12)
+    np.testing.assert_allclose(other.unscaled(other.coefficients(other.scaled(x / c * d))), x / c * d, rtol=1e-12)
 
 
 def test_units_of_columns(data, rng):
@@ -64,7 +64,7 @@ def test_units_of_columns(data, rng):
     x = rng.standard_normal(5)
     assert other.value(x / units) == pytest.approx(one.value(x), rel=1e-12)
     np.testing.assert_allclose(other.design.columns, one.design.columns, rtol=1e-14)
-    np.testing.assert_allclose(other.unscaled(one.scaled(x)), x / units, rtol=1e-12)
+    np.testing.assert_allclose(other.unscaled(one.coefficients(one.scaled(x))), x / units, rtol=1e-12)
     with pytest.raises(NonFiniteError, match="range of float64"):
         other.hessian(x / units)
 
@@ -147,11 +147,24 @@ def test_a_generator_refuses_at_once():
         lp_problems(-1)
 
 
-def test_dependent_columns_have_no_factor(data):
+@pytest.mark.parametrize("condition", [1.0, 1e4, 1e7, 1e12])
+def test_the_basis_is_orthonormal(rng, condition):
+    U, V = np.linalg.qr(rng.standard_normal((60, 5)))[0], np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    d = lp_regression((U * np.geomspace(1, 1 / condition, 5)) @ V, rng.random(60)).design
+    np.testing.assert_allclose(d.basis.T @ d.basis, np.eye(5), atol=1e-13)
+    np.testing.assert_allclose(d.basis @ d.triangle, d.columns, atol=1e-13)
+    np.testing.assert_array_equal(np.tril(d.triangle[:, d.kept], -1), 0.0)
+
+
+def test_dependent_columns_are_left_out(data):
     A, b = data
-    double = np.column_stack([A, A[:, 0]])
-    problem = lp_regression(double, b)
-    assert problem.design.factor is None
-    z = problem.design.least_squares(problem.target)
-    assert np.all(np.isfinite(z))
-    assert lp_regression(A, b).design.factor is not None
+    double = lp_regression(np.column_stack([A, A[:, 0], np.zeros(40)]), b)
+    assert double.design.basis.shape == (40, 5)
+    np.testing.assert_allclose(double.design.basis @ double.design.triangle, double.design.columns, atol=1e-14)
+    y = double.coefficients(double.start)
+    assert np.sum(y == 0) == 2
+    x, *_ = np.linalg.lstsq(A, b, rcond=None)
+    np.testing.assert_allclose(double.residual(y) * double.unit, A @ x - b, atol=1e-12)
+    zero = lp_regression(np.zeros((3, 2)), [1.0, 2.0, 3.0])
+    assert zero.design.basis.shape == (3, 0)
+    assert zero.unscaled(zero.coefficients(zero.start)).tolist() == [0.0, 0.0]

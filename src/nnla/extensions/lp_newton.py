@@ -44,7 +44,8 @@ class LpReport(ReportBase):
     p, eps : exponent, and smoothing in the units of b
     value : the smoothed objective at x; Inf or 0 where that has no number in float64
     norm : its p-th root, in the units of b
-    gradient_norm : ||A's|| / ||s||, columns of A scaled to unit norm, s the derivatives by the residuals
+    gradient_norm : ||Q's|| / ||s||, Q an orthonormal basis of the range of A, s the derivatives by the residuals: the
+        cosine of the angle between s and the range, which no unit changes
     gtol : what was asked for
     iterations : steps
     exact_steps, learned_steps : of these, Newton's own, and proposed ones
@@ -95,9 +96,9 @@ class Trajectory:
 
     Attributes
     ----------
-    z : (K, n) iterates before each step
-    gradients, moves : (K, n) there, and steps from there
-    z_end : (n,) the minimiser
+    z : (K, k) iterates before each step
+    gradients, moves : (K, k) there, and steps from there
+    z_end : (k,) the minimiser
     eps : (K,) smoothing
     """
 
@@ -137,9 +138,9 @@ def newton_lp(
     problem : from `nnla.problems.lp_regression.lp_regression`
     x0 : (n,) start; None for the least squares solution
     step : "exact"; "kept" (factor of the first Hessian), "partial" (a Hessian exact in n rows), "lbfgs"
-        (preconditioned by A'A); or a function of a `nnla.extensions.lp_steps.NewtonState` that returns a direction
-        (n,) in its coordinates, or None for the exact step
-    gtol : wanted ||A's|| / ||s||, see `LpReport`; 1e-12 at least
+        (preconditioned by the factor of A'A); or a function of a `nnla.extensions.lp_steps.NewtonState` that returns
+        a direction (k,) in its coordinates, or None for the exact step
+    gtol : wanted ||Q's|| / ||s||, see `LpReport`; 1e-12 at least
     maxiter : steps at most
     trajectory : whether to return what is needed to learn from the run
 
@@ -153,8 +154,8 @@ def newton_lp(
 
     Notes
     -----
-    Cost: a step takes a product with A and one with A', and where it is exact m n^2 multiplications more, see
-    `ExactHessian`; the start takes the factor of A'A, once a `Design`, and two products, the last check two more.
+    Cost: a step takes a product with Q and one with Q', and where it is exact m n^2 multiplications more, see
+    `ExactHessian`; start and last check take two products each. The basis is made once a `Design`.
 
     Validity: converged says that the gradient at x, computed anew, is within gtol (or that A x = b to rounding). The
     objective is convex: with A of full column rank that is the one minimum, whatever proposed the steps. A
@@ -182,10 +183,10 @@ def newton_lp(
         raise OptionError(f"maxiter must be an integer, not negative, got {str(maxiter)[:60]}")
     name, propose = _proposer(step)
     started = time.perf_counter()
-    start = problem.design.least_squares(problem.target) if x0 is None else problem.scaled(x0)
+    start = problem.start if x0 is None else problem.scaled(x0)
     run = _Run(problem, start, propose, float(gtol), int(maxiter), started, trajectory)
     run.minimise()
-    x = problem.unscaled(run.z)
+    x = problem.unscaled(run.y)
     visited, slopes, moves, smoothings = map(np.array, (run.visited, run.slopes, run.moves, run.smoothings))
     steps = Trajectory(visited, slopes, moves, run.z, smoothings) if trajectory else None
     return LpMinimum(x, run.report(name), steps)
@@ -248,7 +249,7 @@ class _Run:
         self.problem, self.propose, self.gtol, self.maxiter = problem, propose, gtol, maxiter
         self.started, self.keep = started, keep
         self.hessian = ExactHessian()
-        self.columns = problem.design.columns
+        self.basis = problem.design.basis
         self.z, self.eps = z, problem.eps
         self.exact = self.learned = self.rejected = self.evaluations = self.hessians = 0
         self.values: list[float] = []
@@ -274,11 +275,12 @@ class _Run:
         )  # fmt: skip
 
     def anew(self) -> None:
-        """Residuals, value and gradient from z alone."""
-        self.r = self.columns @ self.z - self.problem.target
+        """Residuals, value and gradient from what is returned: the coefficients of A's columns."""
+        self.y = self.problem.coefficients(self.z)
+        self.r = self.problem.residual(self.y)
         self.evaluations += 1
         self.value, self.s, self.w = lp_terms(self.r, self.problem.p, self.eps)
-        self.gradient = self.columns.T @ self.s
+        self.gradient = self.basis.T @ self.s
         self.fresh = True
         if not math.isfinite(self.value):
             raise NonFiniteError("the objective is not finite at x0; start nearer, or leave x0 out")
@@ -296,7 +298,7 @@ class _Run:
         smooth = self.r.size * self.eps**self.problem.p
         if self.value > 1.001 * smooth:
             return False
-        return float(np.abs(self.r).max()) <= _ROUNDING * (1 + float(np.abs(self.z).max(initial=0.0)))
+        return float(np.abs(self.r).max()) <= _ROUNDING * (1 + float(np.abs(self.y).max(initial=0.0)))
 
     def minimise(self) -> None:
         """Down to the smoothing asked for, in stages where p is near 1."""
@@ -304,7 +306,7 @@ class _Run:
         if self.problem.p < _HARD_P:
             eps = _STAGE * math.sqrt(float(self.r @ self.r) / self.r.size)
             while eps > final / math.sqrt(_STAGE):
-                self.eps = eps
+                self.eps, self.move, self.change = eps, None, None
                 self.anew()
                 self.stage(_STAGE_RTOL)
                 eps *= _STAGE
@@ -372,7 +374,7 @@ class _Run:
     def search(self, d: np.ndarray, slope: float, trials: int) -> bool:
         """Go along d as far as Armijo's rule allows; whether anywhere."""
         with np.errstate(over="ignore", invalid="ignore"):
-            along = self.columns @ d
+            along = self.basis @ d
         t, floor = 1.0, _ROUNDING * self.value
         for _ in range(trials):
             r = self.r + along if t == 1 else self.r + t * along
@@ -382,14 +384,14 @@ class _Run:
                 return self.go(t * d, r, value, s, w)
             # what is to be gained is below rounding: the gradient, which is more accurate, decides
             if -t * slope <= floor and abs(value - self.value) <= floor:
-                gradient = self.columns.T @ s
+                gradient = self.basis.T @ s
                 if float(gradient @ gradient) < 0.5 * float(self.gradient @ self.gradient):
                     return self.go(t * d, r, value, s, w)
             t *= 0.5
         return False
 
     def go(self, move: np.ndarray, r: np.ndarray, value: float, s: np.ndarray, w: np.ndarray) -> bool:
-        gradient = self.columns.T @ s
+        gradient = self.basis.T @ s
         if self.keep:
             self.visited.append(self.z)
             self.slopes.append(self.gradient)

@@ -1,8 +1,8 @@
 """Directions for Newton's method on l_p regression: the exact one, and cheaper ones that it is compared with.
 
-All of them work on the scaled problem (`nnla.problems.lp_regression.LpRegression`). Where A stays, the Cholesky factor
-of A'A does: with it G = (mean w A'A)^-1 is the Hessian's inverse but for the scatter of the weights w. Most of that
-scatter is in the few rows with the largest weights, which `PartialHessian` puts back.
+All of them work in an orthonormal basis Q of the range of A (`nnla.problems.lp_regression.Design`). There the Hessian
+is Q' diag(w) Q, and a multiple of the identity but for the scatter of the weights w. Most of that scatter is in the few
+rows with the largest weights, which `PartialHessian` puts back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from scipy.linalg import get_lapack_funcs
 from nnla.errors import OptionError
 from nnla.problems.lp_regression import LpRegression
 
-__all__ = ["STEPS", "ExactHessian", "KeptFactor", "NewtonState", "PartialHessian", "QuasiNewton", "Step"]
+__all__ = [
+    "STEPS",
+    "ExactHessian",
+    "KeptFactor",
+    "NewtonState",
+    "PartialHessian",
+    "QuasiNewton",
+    "Step",
+    "largest_weights",
+    "partial_direction",
+]
 
 
 _posv, _potrf, _potrs = get_lapack_funcs(("posv", "potrf", "potrs"), dtype=np.float64)
@@ -30,15 +40,15 @@ class NewtonState:
     Attributes
     ----------
     problem : LpRegression
-    z : (n,) coefficients of the columns of unit norm
-    r : (m,) residuals ``problem.design.columns @ z - problem.target``
+    z : (k,) coefficients of ``problem.design.basis``, Q
+    r : (m,) residuals Q z - ``problem.target``
     s, w : (m,) first and second derivatives of the objective by the residuals
-    gradient : (n,)
+    gradient : (k,) Q's
     value : of the objective
-    size : norm of the gradient over that of s: the sine of the angle by which s misses the normal equations, or so
+    size : ||Q's|| / ||s||, the cosine of the angle between s and the range of A
     eps : smoothing, above the problem's while that is still approached
     iteration : steps before this one
-    move, change : (n,) last step and what it changed of the gradient; None at the start
+    move, change : (k,) last step and what it changed of the gradient; None at the start
     """
 
     problem: LpRegression
@@ -59,24 +69,24 @@ Step = Callable[[NewtonState], Any]
 
 
 class ExactHessian:
-    """Newton's direction (n,): the Hessian by one product of matrices, solved by Cholesky.
+    """Newton's direction: the Hessian by one product of matrices, solved by Cholesky.
 
     Notes
     -----
     Cost: m n^2 multiplications, half of them where the BLAS sees the symmetry, as NumPy's products do; n^3 / 3 more.
-    Stored: m n numbers, kept from step to step. Where Cholesky's factorisation breaks down the direction is a least
-    squares solution, by the SVD.
+    Stored: m n numbers, kept from step to step. Where Cholesky's factorisation breaks down, as with weights that
+    differ by 1e16, the direction is a least squares solution, by the SVD.
     """
 
     def __init__(self) -> None:
         self.half = np.zeros((0, 0))
 
     def hessian(self, state: NewtonState) -> np.ndarray:
-        """A' diag(w) A of the scaled problem, (n, n)."""
-        columns = state.problem.design.columns
-        if self.half.shape != columns.shape:
-            self.half = np.empty(columns.shape)
-        np.multiply(columns, np.sqrt(state.w)[:, None], out=self.half)
+        """Q' diag(w) Q, (k, k)."""
+        basis = state.problem.design.basis
+        if self.half.shape != basis.shape:
+            self.half = np.empty(basis.shape)
+        np.multiply(basis, np.sqrt(state.w)[:, None], out=self.half)
         return self.half.T @ self.half
 
     def __call__(self, state: NewtonState) -> np.ndarray:
@@ -110,8 +120,8 @@ class KeptFactor:
 class PartialHessian:
     """Newton's direction for a Hessian that is exact in the rows with the largest weights only.
 
-    The rows left take the mean of their weights: a multiple of A'A, which is there once and for all. Symmetric positive
-    definite, so that the direction always descends.
+    The rows left take the mean of their weights, which gives a multiple of the identity. The last step corrects the
+    inverse (BFGS), as in quasi-Newton methods. Symmetric positive definite: the direction descends.
 
     Parameters
     ----------
@@ -119,31 +129,86 @@ class PartialHessian:
 
     Notes
     -----
-    Cost: rows n^2 + n^3 / 3 multiplications; A'A and its factor once a design.
+    Cost: see `partial_direction`.
     """
 
     def __init__(self, rows: int | None = None) -> None:
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 0):
+            raise OptionError(f"rows must be an integer, not negative, or None, got {rows!r}")
         self.rows = rows
 
     def __call__(self, state: NewtonState) -> np.ndarray | None:
-        columns, w = state.problem.design.columns, state.w
-        gram = state.problem.design.gram
-        m, n = columns.shape
-        k = min(self.rows or n, m - 1)
-        top = np.argpartition(w, m - k)[m - k :] if k else np.zeros(0, np.int64)
-        own = w[top]
-        rest = (float(w.sum()) - float(own.sum())) / (m - k)
-        if not rest > 0:
-            return None
-        half = np.sqrt(np.maximum(own - rest, 0.0))[:, None] * columns[top]
-        H = half.T @ half
-        H += rest * gram
-        _, d, info = _posv(H.T, -state.gradient, overwrite_a=True)
-        return d if info == 0 else None
+        m, n = state.problem.design.basis.shape
+        top, rest = largest_weights(state.w, min(n if self.rows is None else self.rows, m - 1))
+        return partial_direction(state, state.problem.design.basis[top], state.w[top], rest)
+
+
+def largest_weights(w: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+    """Indices (k,) of the largest weights, and the mean of the others.
+
+    Examples
+    --------
+    >>> top, rest = largest_weights(np.array([1.0, 7.0, 3.0, 2.0]), 1)
+    >>> top.tolist(), rest
+    ([1], 2.0)
+    """
+    m = w.size
+    top = np.argpartition(w, m - k)[m - k :] if k else np.zeros(0, np.int64)
+    return top, (float(w.sum()) - float(w[top].sum())) / (m - k)
+
+
+def partial_direction(state: NewtonState, rows: np.ndarray, weights: np.ndarray, rest: float) -> np.ndarray | None:
+    """Direction of the Hessian rest I + rows' diag(weights - rest) rows; None where there is none.
+
+    Parameters
+    ----------
+    rows : (k, n) some rows of the basis
+    weights : (k,) theirs; what is below ``rest`` counts as ``rest``
+    rest : weight of all others
+
+    Notes
+    -----
+    The last step corrects the inverse by BFGS.
+
+    Cost: k n^2 + n^3 / 3 multiplications, or k^2 n + k^3 / 3 for k < n.
+
+    References
+    ----------
+    Nocedal, Wright, Numerical Optimization (2006), section 6.1 (BFGS). The approximation is this package's.
+    """
+    if not rest > 0:
+        return None
+    move, change, q, share, curvature = state.move, state.change, -state.gradient, 0.0, 0.0
+    if move is not None and change is not None and (curvature := float(move @ change)) > 0:
+        share = float(move @ q) / curvature
+        q = q - share * change
+    d = _solve(rows * np.sqrt(np.maximum(weights - rest, 0.0) / rest)[:, None], q)
+    if d is None:
+        return None
+    d /= rest
+    if curvature > 0:
+        d += (share - float(change @ d) / curvature) * move
+    return d
+
+
+def _solve(rows: np.ndarray, q: np.ndarray) -> np.ndarray | None:
+    """(I + rows' rows)^-1 q, by Woodbury's formula where that is smaller."""
+    k, n = rows.shape
+    if k < n:
+        S = rows @ rows.T
+        S.ravel()[:: k + 1] += 1
+        _, y, info = _posv(S.T, rows @ q, overwrite_a=True)
+        return q - rows.T @ y if info == 0 else None
+    H = rows.T @ rows
+    H.ravel()[:: n + 1] += 1
+    _, d, info = _posv(H.T, q, overwrite_a=True)
+    return d if info == 0 else None
 
 
 class QuasiNewton:
-    """L-BFGS directions, from the inverse of mean w A'A as the first guess of the Hessian's.
+    """L-BFGS directions, from the mean of w as the first guess of the Hessian.
+
+    In the basis that is the factor of A'A, kept for all steps.
 
     Parameters
     ----------
@@ -151,7 +216,7 @@ class QuasiNewton:
 
     Notes
     -----
-    Cost: two triangular solves, and 4 n multiplications a pair.
+    Cost: 4 n multiplications a pair.
 
     References
     ----------
@@ -165,22 +230,18 @@ class QuasiNewton:
         self.kept: list[tuple[np.ndarray, np.ndarray, float]] = []
         self.eps = 0.0
 
-    def __call__(self, state: NewtonState) -> np.ndarray | None:
-        factor = state.problem.design.factor
-        if factor is None:
-            return None
+    def __call__(self, state: NewtonState) -> np.ndarray:
         if state.iteration == 0 or state.eps != self.eps:
             self.kept, self.eps = [], state.eps
         if state.move is not None and state.change is not None:
             curvature = float(state.move @ state.change)
             if curvature > 0:
-                self.kept = [*self.kept[1 - self.pairs :], (state.move, state.change, curvature)]
-                self.kept = self.kept[-self.pairs :]
+                self.kept = [*self.kept, (state.move, state.change, curvature)][-self.pairs :]
         d, shares = -state.gradient, []
         for move, change, curvature in reversed(self.kept):
             shares.append(float(move @ d) / curvature)
             d = d - shares[-1] * change
-        d = _potrs(factor, d)[0] / (float(state.w.sum()) / state.w.size)
+        d = d / (float(state.w.sum()) / state.w.size)
         for (move, change, curvature), share in zip(self.kept, reversed(shares), strict=True):
             d += (share - float(change @ d) / curvature) * move
         return d
