@@ -18,7 +18,9 @@ import numpy as np
 from nnla.errors import NonFiniteError, OptionError, ShapeError
 from nnla.extensions.lp_steps import STEPS, ExactHessian, NewtonState, Step
 from nnla.problems.lp_regression import LpRegression, lp_terms
+from nnla.registry import load
 from nnla.report import ReportBase, Status, library_versions
+from nnla.tasks import TASKS
 from nnla.types import real_number
 
 __all__ = ["LpMinimum", "LpReport", "Trajectory", "newton_lp", "newton_trajectories"]
@@ -40,7 +42,7 @@ class LpReport(ReportBase):
     ----------
     status : "converged", "maxiter" or "stagnation" (the accuracy limit of float64)
     converged : the gradient, computed anew from x, is within gtol
-    method : "exact", "kept", "partial", "lbfgs", or the name of the function that proposed directions
+    method : "exact", "kept", "partial", "lbfgs", or the name of the model or function that proposed directions
     p, eps : exponent, and smoothing in the units of b
     value : the smoothed objective at x; Inf or 0 where that has no number in float64
     norm : its p-th root, in the units of b
@@ -138,8 +140,9 @@ def newton_lp(
     problem : from `nnla.problems.lp_regression.lp_regression`
     x0 : (n,) start; None for the least squares solution
     step : "exact"; "kept" (factor of the first Hessian), "partial" (a Hessian exact in n rows), "lbfgs"
-        (preconditioned by the factor of A'A); or a function of a `nnla.extensions.lp_steps.NewtonState` that returns
-        a direction (k,) in its coordinates, or None for the exact step
+        (preconditioned by the factor of A'A); "learned" (the shipped model); or a function of a
+        `nnla.extensions.lp_steps.NewtonState` that returns a direction (k,) in its coordinates, or None for the exact
+        step. A loaded model is such a function
     gtol : wanted ||Q's|| / ||s||, see `LpReport`; 1e-12 at least
     maxiter : steps at most
     trajectory : whether to return what is needed to learn from the run
@@ -150,7 +153,7 @@ def newton_lp(
 
     Raises
     ------
-    OptionError, ShapeError, DTypeError, NonFiniteError
+    OptionError, ShapeError, DTypeError, NonFiniteError, WeightsError
 
     Notes
     -----
@@ -225,11 +228,14 @@ def _proposer(step: Any) -> tuple[str, Step | None]:
     if isinstance(step, str):
         if step == "exact":
             return step, None
+        if step == "learned":
+            model = load(str(TASKS["newton steps"].weights))
+            return model.title, model.direction
         if step in STEPS:
             return step, STEPS[step]()
     elif callable(step):
         return str(getattr(step, "title", getattr(step, "__name__", type(step).__name__))), step
-    names = ", ".join(("exact", *STEPS))
+    names = ", ".join(("exact", *STEPS, "learned"))
     raise OptionError(f"step must be one of {names}, or a function of a NewtonState, not {str(step)[:60]}")
 
 

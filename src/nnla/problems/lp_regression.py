@@ -21,8 +21,8 @@ from nnla.types import real_number
 
 __all__ = ["Design", "LpRegression", "lp_problems", "lp_regression", "lp_terms"]
 
-_potrf = get_lapack_funcs("potrf", dtype=np.float64)
-_trsm = get_blas_funcs("trsm", dtype=np.float64)
+(_potrf,) = get_lapack_funcs(("potrf",), dtype=np.float64)
+(_trsm,) = get_blas_funcs(("trsm",), dtype=np.float64)
 _LARGEST_P = 64.0
 LAWS = ("uniform", "normal", "outliers")
 
@@ -322,7 +322,8 @@ def _basis(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if info:
             break
         Q, R = _trsm(1.0, U, Q.T, trans_a=1).T, np.triu(U) @ R
-    Q, R, order = qr(columns, mode="economic", pivoting=True)
+    factors: Any = qr(columns, mode="economic", pivoting=True)
+    Q, R, order = factors
     size = np.abs(np.diag(R))
     rank = int(np.sum(size > 4 * np.finfo(float).eps * columns.shape[0] * size[0])) if size[0] > 0 else 0
     triangle = np.empty((rank, n))
