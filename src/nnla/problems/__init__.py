@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from nnla._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nnla.problems.bvp import BVPSystems, bvp_systems
+    from nnla.problems.bvp_plots import bvp_figure
     from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from nnla.problems.frame_plots import frame_figure
     from nnla.problems.frame_recovery import recover_frame
     from nnla.problems.frames import Frame, frame, synthetic
+    from nnla.problems.galerkin_problems import baart, deriv2, phillips
     from nnla.problems.gallery import (
         checkerboard_field,
         diffusion2d,
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
         wathen,
     )
     from nnla.problems.hamiltonians import co_like, hamiltonian, si2_like, sih4_like, sio2_like
+    from nnla.problems.integral_equations import InverseProblem
+    from nnla.problems.inverse_problems import INVERSE_PROBLEMS, foxgood, gravity, heat, inverse_problem, shaw
+    from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
     from nnla.problems.standins import (
@@ -52,6 +58,11 @@ if TYPE_CHECKING:
     from nnla.problems.suitesparse import fetch
 
 _HOME = {
+    "BVPSystems": "bvp",
+    "bvp_systems": "bvp",
+    "bvp_figure": "bvp_plots",
+    "noise_deviation": "perturbations",
+    "perturbed": "perturbations",
     "Frame": "frames",
     "frame": "frames",
     "synthetic": "frames",
@@ -65,6 +76,16 @@ _HOME = {
     "si2_like": "hamiltonians",
     "sih4_like": "hamiltonians",
     "sio2_like": "hamiltonians",
+    "INVERSE_PROBLEMS": "inverse_problems",
+    "InverseProblem": "integral_equations",
+    "baart": "galerkin_problems",
+    "deriv2": "galerkin_problems",
+    "foxgood": "inverse_problems",
+    "gravity": "inverse_problems",
+    "heat": "inverse_problems",
+    "inverse_problem": "inverse_problems",
+    "phillips": "galerkin_problems",
+    "shaw": "inverse_problems",
     "SUITE": "spd",
     "Problem": "spd",
     "problem": "spd",
@@ -100,12 +121,19 @@ _HOME = {
 }
 
 __all__ = [
+    "INVERSE_PROBLEMS",
     "SUITE",
+    "BVPSystems",
     "Frame",
+    "InverseProblem",
     "Problem",
+    "baart",
+    "bvp_figure",
+    "bvp_systems",
     "checkerboard_field",
     "co_like",
     "delaunay_mesh",
+    "deriv2",
     "diffusion2d",
     "diffusion3d",
     "dubcova2_like",
@@ -115,14 +143,21 @@ __all__ = [
     "eliminate",
     "fetch",
     "flan_like",
+    "foxgood",
     "frame",
     "frame_figure",
     "g3_circuit_like",
+    "gravity",
     "grid_circuit",
     "hamiltonian",
+    "heat",
+    "inverse_problem",
     "lognormal_field",
+    "noise_deviation",
     "p1_mass",
     "p1_stiffness",
+    "perturbed",
+    "phillips",
     "poisson1d",
     "poisson2d",
     "poisson3d",
@@ -134,6 +169,7 @@ __all__ = [
     "read_stand",
     "read_vector",
     "recover_frame",
+    "shaw",
     "si2_like",
     "sih4_like",
     "sio2_like",
