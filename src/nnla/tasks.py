@@ -118,9 +118,19 @@ class Transitions(Model, Protocol):
 
 
 class DenseSolutions(Model, Protocol):
-    """x (n,) for a dense matrix and a right-hand side, by a network alone."""
+    """x and a report for dense systems of the sizes that it was trained for: `nnla.models.dense_solutions`."""
 
-    def solution(self, A: Any, b: Any) -> Any: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether x is linear in b."""
+        ...
+
+    def solve(self, A: Any, b: Any, *, refine: Any, rtol: float, maxiter: int, batch: int) -> Any: ...
+
+    def guess(self, A: Any, b: Any) -> Any: ...
 
 
 class MatrixFunctions(Model, Protocol):
