@@ -196,7 +196,8 @@ class Ridge:
         Cost: B p^2 + p^3 operations twice, and q p^2 for each of fifteen ridges.
         """
         held = np.arange(len(x)) % HELD_OUT == 0
-        size = np.maximum(np.linalg.norm(x[held], axis=1, keepdims=True), np.finfo(float).tiny)
+        size = np.linalg.norm(x[held], axis=1, keepdims=True)
+        size = np.maximum(size, 1e-6 * size.max() or 1.0)
         mean, eigenvalues, vectors, moments, intercept = cls._moments(features[~held], x[~held])
         at = (features[held] - mean) @ vectors
         errors = []
@@ -213,7 +214,9 @@ class Ridge:
         mean, intercept = features.mean(axis=0), x.mean(axis=0)
         centred = features - mean
         eigenvalues, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-        eigenvalues = np.maximum(eigenvalues, 0.0) + np.finfo(float).tiny
+        if eigenvalues[-1] <= 0:
+            eigenvalues = np.ones_like(eigenvalues)  # features that do not vary: their moments are zero
+        eigenvalues = np.maximum(eigenvalues, np.finfo(float).eps * eigenvalues[-1])
         return mean, eigenvalues, vectors, vectors.T @ (centred.T @ (x - intercept)) / len(x), intercept
 
     def predict(self, features: np.ndarray) -> np.ndarray:
