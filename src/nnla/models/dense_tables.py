@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.models.engine_base import EngineBase
+from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.operators.arrays import is_torch, namespace
 
 __all__ = ["TabledEngine", "as_dtype_of", "scale_of", "standardised", "table_shapes", "unit_answers", "unit_rhs"]
@@ -83,24 +83,13 @@ def as_dtype_of(x: Any, like: Any) -> Any:
     return x.to(like.dtype) if is_torch(x) else x.astype(like.dtype, copy=False)
 
 
-class TabledEngine(EngineBase):
+class TabledEngine(DenseSystemEngine):
     """An engine with tables: scales, distances, and solutions one right-hand side at a time.
 
     A model brings ``sizes`` and `solutions`.
     """
 
-    task = "dense solutions"
     dtype = np.float32
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Matrices that it was trained on."""
-        raise NotImplementedError
-
-    @property
-    def linear(self) -> bool:
-        """Whether its answer is linear in the right-hand side."""
-        return False
 
     def solutions(self, p: Mapping[str, Any], A: Any, b: Any) -> Any:
         """x (B, n) for unit-free matrices (B, n, n) and right-hand sides (B, n), in the network's dtype."""
