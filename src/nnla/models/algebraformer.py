@@ -166,7 +166,7 @@ class AlgebraformerEngine(TabledEngine):
 
     def details(self) -> list[str]:
         """What `repr` says of the config."""
-        return [f"n = {', '.join(map(str, self.config.sizes))}", f"{self.config.output}s"]
+        return [*super().details(), f"{self.config.output}s"]
 
     @property
     def sizes(self) -> tuple[int, ...]:

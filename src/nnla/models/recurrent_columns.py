@@ -131,7 +131,7 @@ class RecurrentColumnsEngine(TabledEngine):
 
     def details(self) -> list[str]:
         """What `repr` says of the config."""
-        return [f"n = {self.config.n}", self.config.cell.upper()]
+        return [*super().details(), self.config.cell.upper()]
 
     @property
     def sizes(self) -> tuple[int, ...]:
