@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,54 @@ def make_engine():
         return AutoSpecEngine(config, parameters, {"name": f"random-{seed}", **card})
 
     return make
+
+
+@pytest.fixture
+def dense_engine():
+    """Toy models of dense systems: "linear", a stored inverse; "nonlinear"; "exact"; "nan"; "garbage"; "zero"."""
+    return _dense_engine
+
+
+def _dense_engine(kind: str = "linear", matrices: np.ndarray | None = None, n: int = 8, **card):
+    from nnla.models.dense_solutions import DenseSystemEngine
+    from nnla.operators.arrays import alike, namespace
+
+    @dataclass(frozen=True)
+    class Config:
+        n: int
+
+        def shapes(self):
+            return {"inverse": (self.n, self.n)}
+
+    class Toy(DenseSystemEngine):
+        name, config_type, asked = "toy", Config, 0
+        linear = kind in ("linear", "exact", "zero")
+
+        @property
+        def sizes(self):
+            return (self.config.n,)
+
+        def answer(self, A, b):
+            xp = namespace(b)
+            self.asked += 1
+            assert A.shape == (len(b), *self.config.shapes()["inverse"])
+            assert bool(((xp.amax(xp.abs(b), 1) == 0) | (xp.amax(xp.abs(b), 1) >= 1)).all())
+            if kind == "exact":
+                return xp.linalg.solve(A, b)
+            x = alike(self.parameters["inverse"], b) @ b
+            if kind == "nonlinear":
+                x = x * (1.2 + 0.3 * xp.sin(3.0 * xp.amax(xp.abs(b), 1)))[:, None, :]
+            if kind == "nan":
+                x = x * float("nan")
+            if kind == "garbage":
+                x = 1e9 * xp.cos(1e3 * x)
+            return x * 0.0 if kind == "zero" else x
+
+    if matrices is None:
+        matrices = 3.0 * np.eye(n)[None]
+    largest = np.abs(matrices).max((1, 2))
+    units = np.ldexp(matrices, 1 - np.frexp(largest)[1][:, None, None])
+    return Toy(Config(matrices.shape[-1]), {"inverse": np.linalg.inv(units.mean(axis=0))}, {"name": kind, **card})
 
 
 @pytest.fixture

@@ -117,10 +117,26 @@ class Transitions(Model, Protocol):
     def table(self) -> Any: ...
 
 
-class DenseSolutions(Model, Protocol):
-    """x (n,) for a dense matrix and a right-hand side, by a network alone."""
+class NewtonSteps(Model, Protocol):
+    """Direction of a step for a `nnla.extensions.lp_steps.NewtonState`, in its coordinates; None where it declines."""
 
-    def solution(self, A: Any, b: Any) -> Any: ...
+    def direction(self, state: Any) -> Any: ...
+
+
+class DenseSolutions(Model, Protocol):
+    """x and a report for dense systems of the sizes that it was trained for: `nnla.models.dense_solutions`."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether x is linear in b."""
+        ...
+
+    def solve(self, A: Any, b: Any, *, refine: Any, rtol: float, maxiter: int, batch: int) -> Any: ...
+
+    def guess(self, A: Any, b: Any) -> Any: ...
 
 
 class MatrixFunctions(Model, Protocol):
@@ -258,6 +274,14 @@ TASKS: dict[str, Task] = {
         weights="quadratic-transitions",
         check=_CHECKS + "check_transitions",
         card=_CARDS + "TRANSITIONS",
+    ),
+    "newton steps": Task(
+        NewtonSteps,
+        "regression in the p-norm",
+        ("nnla.extensions.newton_lp",),
+        weights="algebraformer-newton",
+        check=_CHECKS + "check_newton_steps",
+        card=_CARDS + "NEWTON_STEPS",
     ),
     # named for models to come: whoever brings the first one adds where it is measured, checked and described
     "dense solutions": Task(DenseSolutions, "dense linear systems", ()),

@@ -409,5 +409,5 @@ def test_where_lapack_fails_its_other_algorithm_is_tried(rng, monkeypatch):
 def test_a_large_batch_is_decomposed_in_parts(rng, monkeypatch):
     A, b = rng.standard_normal((7, 5, 5)), rng.standard_normal((7, 5))
     wanted = tikhonov(A, b, 0.1).x
-    monkeypatch.setattr("nnla.linear.dense_systems._WORK", 6000)
+    monkeypatch.setattr("nnla.linear.rectangular_systems._WORK", 6000)
     assert np.array_equal(tikhonov(A, b, 0.1).x, wanted)

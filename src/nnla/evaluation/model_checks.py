@@ -16,6 +16,7 @@ __all__ = [
     "check_guesses",
     "check_inverse_square_roots",
     "check_margins",
+    "check_newton_steps",
     "check_plans",
     "check_polynomials",
     "check_schedules",
@@ -198,4 +199,39 @@ def check_transitions(engine: Any, trials: int, seed: int) -> list[str]:
         x = np.linspace(ratio, 1.0, 4000)
         found = float(np.abs(Stage(row, error, 1 - error, 1 + error)(x) - 1).max())
         say(messages, not found <= 1.001 * error + 1e-14, f"the error for ratio {ratio:.3g} is {found:.3g}")
+    return messages
+
+
+def check_newton_steps(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for Newton steps: random regressions, the same in other units and with rows in another order."""
+    from nnla.extensions.lp_newton import newton_lp
+    from nnla.problems.lp_regression import lp_problems, lp_regression
+
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
+    for problem in lp_problems(trials, m=240, n=12, seed=seed, fixed=False):
+        A, b = problem.design.columns, problem.target
+        order = rng.permutation(len(b))
+
+        def step(state: Any) -> Any:
+            d = engine.direction(state)
+            if d is not None:
+                say(messages, not np.all(np.isfinite(d)), "a direction is not finite")
+                say(messages, not float(d @ state.gradient) < 0, "a direction does not descend")
+            return d
+
+        ends: list[np.ndarray] = []
+        counts: list[int] = []
+        for other in (problem, problem, lp_regression(_UNIT * A, b / _UNIT), lp_regression(A[order], b[order])):
+            x, report = newton_lp(other, step=step)
+            say(messages, not report.converged, "a run did not converge")
+            ends.append(x * problem.design.norms * problem.design.largest if other is problem else x)
+            counts.append(report.iterations)
+        size = float(np.abs(ends[0]).max())
+        say(messages, not np.array_equal(ends[0], ends[1]), "two calls differ")
+        scaled = ends[2] * _UNIT**2 * problem.unit
+        say(messages, counts[2] != counts[0], "the steps depend on the scale of A or b")
+        say(messages, not np.abs(scaled - ends[0]).max() <= 1e-4 * size, "the answer depends on the scale of A or b")
+        moved = ends[3] * problem.unit
+        say(messages, not np.abs(moved - ends[0]).max() <= 1e-4 * size, "the answer depends on the order of rows")
     return messages

@@ -1,233 +1,370 @@
-"""One dense system or a batch of them, checked and in units of moderate size: what the regularisers work on."""
+"""Batches of dense systems as users give them: checked, brought to one shape, and into units in which a model of such
+systems, and everything that checks its answers, can compute. NumPy arrays and torch tensors alike.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import DTypeError, NonFiniteError, NotConvergedError, OptionError, ShapeError
-from nnla.operators.validation import asarray, require_real
+from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from nnla.operators.arrays import is_torch, namespace, to_numpy
+from nnla.operators.gradients import refuse_gradient
+from nnla.operators.validation import asarray, dtype_error, require_square
 
-__all__ = [
-    "DenseSystems",
-    "Regularised",
-    "checked_solution",
-    "dense_systems",
-    "right_hand_sides",
-    "row_numbers",
-    "stacked_svd",
-]
-
-_WORK = 2**31  # operations of a chunk, about a second: between two chunks Ctrl-C is heard
+__all__ = ["DenseBatch", "DenseInput", "check_batch", "column_norms", "dense_input", "shifted"]
 
 
 @dataclass(frozen=True, eq=False)
-class Regularised:
-    """A regularised solution, or a batch of them, and the parameter that it was made with.
+class DenseInput:
+    """Systems as they were given, checked; nothing is copied that need not be.
 
     Attributes
     ----------
-    x : (n,) or (B, n) float64
-    parameter : lambda of Tikhonov's method (inf for x = 0), k of the truncated ones (integers), for total least squares
-        the smallest singular value of [A, weight b], in the units of A; a number, or (B,)
-    method : "tikhonov", "tsvd", "tls" or "ttls"
-    choice : "given" or a rule of `nnla.linear.parameter_choice.CHOICES`
-    residual_norm : ||b - A x|| of this x; a number, or (B,)
-    solution_norm : ||x||; a number, or (B,)
-    attained : the rule has found what it looks for; a bool, or (B,). False: the noise level is below what any x
-        reaches, the L-curve has no corner, or a solution of (truncated) total least squares does not exist and that
-        of the next problem which has one is given
+    A : (B, n, n) finite real floats, NumPy or torch; perhaps a broadcast view
+    b : (B, n, k) of the same library and device
+    shape : of x
+    dtype : name of the dtype of x: "float64", or "float32" where A and b have no more digits
     """
 
-    x: np.ndarray
-    parameter: Any
-    method: str
-    choice: str
-    residual_norm: Any
-    solution_norm: Any
-    attained: Any
+    A: Any
+    b: Any
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n(self) -> int:
+        """Unknowns of a system."""
+        return int(self.A.shape[-1])
+
+    def __len__(self) -> int:
+        return int(self.A.shape[0])
+
+    def answer(self, parts: list[Any]) -> Any:
+        """x in the user's shape from the (b, n, k) of consecutive systems.
+
+        Cost: one copy.
+        """
+        xp = namespace(parts[0])
+        x = parts[0] if len(parts) == 1 else xp.concatenate(parts)
+        return x.reshape(self.shape)
+
+
+def dense_input(A: Any, b: Any) -> DenseInput:
+    """The systems that a user means.
+
+    Parameters
+    ----------
+    A : (n, n), or (B, n, n), or a list of B matrices of one size: arrays or tensors of real numbers
+    b : what `numpy.linalg.solve` takes, (n,) and (n, k) for every system and (B, n, k); and (B, n), a vector for each
+        system. Where B = n = k it is not clear which of the two is meant, and refused
+
+    Returns
+    -------
+    DenseInput
+        On A's side: a tensor b goes to the host where A is an array, an array b to A's device where A is a tensor.
+
+    Raises
+    ------
+    ShapeError
+        A is not square, the shapes do not fit or could mean two things, sizes differ from matrix to matrix, or there
+        is nothing to solve.
+    DTypeError
+        Complex, boolean or other entries that are no real numbers; sparse matrices and operators.
+    NonFiniteError
+        NaN or Inf.
+    GradientError
+        A tensor that requires a gradient.
+
+    Notes
+    -----
+    Cost: a pass over A and b; integers are copied.
+
+    Examples
+    --------
+    >>> systems = dense_input([[2.0, 0.0], [0.0, 4.0]], [1, 2])
+    >>> systems.A.shape, systems.b.shape, systems.shape, systems.dtype
+    ((1, 2, 2), (1, 2, 1), (2,), 'float64')
+    """
+    A = _floats(_stacked(A, "A"), "A")
+    if A.ndim not in (2, 3):
+        hint = "; flatten the leading axes with A.reshape(-1, n, n)" if A.ndim > 3 else ""
+        raise ShapeError(f"A has shape {tuple(A.shape)}; (n, n) or a batch (B, n, n) is needed{hint}")
+    n = require_square(tuple(A.shape[-2:]))
+    if A.shape[0] == 0:
+        raise ShapeError(f"A has shape {tuple(A.shape)}: there is no system in the batch")
+    b = _stacked(b, "b")
+    if is_torch(A):
+        b = _floats(b if is_torch(b) else namespace(A).from_numpy(_plain(_floats(b, "b"))), "b").to(A.device)
+    else:
+        b = _floats(asarray(b, "b"), "b")
+    A, b, shape = _matched(A, b, n)
+    _require_finite(A, "A")
+    _require_finite(b, "b")
+    single = all("64" not in str(part.dtype) for part in (A, b))
+    return DenseInput(A, b, shape, "float32" if single else "float64")
+
+
+def _stacked(value: Any, name: str) -> Any:
+    """A list of arrays or tensors as one; the error by name for what is no dense array."""
+    several = isinstance(value, (list, tuple))
+    for one in value if several else (value,):
+        _refuse_sparse(one, name)
+    if not several:
+        return value
+    sizes = list(dict.fromkeys(tuple(one.shape) for one in value if hasattr(one, "shape")))
+    if len(sizes) > 1:
+        some = ", ".join(map(str, sizes[:3])) + (", ..." if len(sizes) > 3 else "")
+        raise ShapeError(f"{name} is a batch of mixed sizes ({some}): group it by size, one call for each")
+    tensors = [is_torch(one) for one in value]
+    if not any(tensors):
+        return value
+    if not all(tensors):
+        raise DTypeError(f"{name} is a list of tensors and other things; pass one tensor")
+    for one in value:
+        refuse_gradient(one, name)
+    try:
+        return namespace(value[0]).stack(list(value))
+    except RuntimeError as error:
+        raise ShapeError(f"{name} is a list of tensors that do not stack: {error}") from error
+
+
+def _refuse_sparse(value: Any, name: str) -> None:
+    torch = sys.modules.get("torch")
+    if sp.issparse(value) or (is_torch(value) and torch is not None and value.layout != torch.strided):
+        method = "to_dense" if is_torch(value) else "toarray"
+        raise DTypeError(
+            f"{name} is sparse and this model reads every entry: pass {name}.{method}(), or solve it with nnla.solve "
+            "or scipy.sparse.linalg.spsolve"
+        )
+    if isinstance(value, LinearOperator):
+        raise DTypeError(f"{name} is known by products only and this model reads its entries: pass a dense array")
+
+
+def _floats(value: Any, name: str) -> Any:
+    """An array or tensor of floats: integers become float64, long doubles are rounded to it."""
+    refuse_gradient(value, name)
+    if is_torch(value):
+        torch = namespace(value)
+        value = value.detach()
+        if value.is_complex() or (value.dtype == torch.bool and name == "A"):
+            raise _wrong_dtype(value.dtype, name)
+        return value if value.is_floating_point() else value.to(torch.float64)
+    array = asarray(value, name)
+    if array.dtype.kind not in ("iuf" if name == "A" else "biuf"):
+        raise _wrong_dtype(array.dtype, name)
+    if array.dtype.kind == "f" and array.dtype.itemsize <= 8 and array.dtype.isnative:
+        return array
+    with np.errstate(over="ignore"):
+        native = array.dtype.newbyteorder("=")
+        return array.astype(native if array.dtype.kind == "f" and native.itemsize <= 8 else np.float64)
+
+
+def _wrong_dtype(dtype: Any, name: str) -> DTypeError:
+    if name == "A":
+        return dtype_error(dtype)
+    return DTypeError(f"{name} has dtype {dtype}; nnla needs real numbers")
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Contiguous and writeable, as torch wants to have arrays that it shares memory with."""
+    return np.array(array, order="C") if not array.flags.writeable else np.ascontiguousarray(array)
+
+
+def _matched(A: Any, b: Any, n: int) -> tuple[Any, Any, tuple[int, ...]]:
+    """A as (B, n, n), b as (B, n, k) and the shape of x."""
+    xp, given = namespace(A), tuple(b.shape)
+    if A.ndim == 2:
+        if b.ndim not in (1, 2) or given[0] != n:
+            hint = "; pass b.T" if b.ndim == 2 and given[1] == n else ""
+            raise ShapeError(f"b has shape {given} but A is {n}x{n}: b must have shape ({n},) or ({n}, k){hint}")
+        _require_columns(given, b.ndim == 2)
+        return A[None], b.reshape(1, n, -1), given
+    B = int(A.shape[0])
+    vectors, shared = given == (B, n), b.ndim == 2 and given[0] == n
+    if vectors and shared and n == B:
+        raise ShapeError(
+            f"b has shape {given} and A is a batch of {B} {n}x{n} matrices: it could be a vector for each system or "
+            f"{n} columns for all; pass b[:, :, None] for the first, b[None] for the second"
+        )
+    if b.ndim == 1 and given[0] == n:
+        return A, xp.broadcast_to(b[None, :, None], (B, n, 1)), (B, n)
+    if vectors:
+        return A, b[:, :, None], given
+    if shared:
+        _require_columns(given, True)
+        return A, xp.broadcast_to(b[None], (B, *given)), (B, *given)
+    if (b.ndim == 3 and given[1] == n and 1 in (B, given[0])) or given[:2] == (B, n):
+        _require_columns(given, True)
+        if given[0] == 0:
+            raise ShapeError(f"b has shape {given}: there is no system in the batch")
+        B = max(B, given[0])
+        shape = (B, n, given[2])
+        return xp.broadcast_to(A, (B, n, n)), xp.broadcast_to(b, shape), shape
+    raise ShapeError(
+        f"b has shape {given} but A is a batch of {B} {n}x{n} matrices: b must have shape ({B}, {n}), ({B}, {n}, k), "
+        f"or ({n},) or ({n}, k) for all of them"
+    )
+
+
+def _require_columns(shape: tuple[int, ...], block: bool) -> None:
+    if block and shape[-1] == 0:
+        raise ShapeError(f"b has shape {shape}: there is no column in b")
+
+
+def _require_finite(value: Any, name: str) -> None:
+    finite = namespace(value).isfinite(value)
+    if bool(finite.all()):
+        return
+    system, row, column = (int(i) for i in np.argwhere(~to_numpy(finite))[0])
+    found = float(value[system, row, column])
+    raise NonFiniteError(
+        f"{name} contains {found} in system {system}, row {row}, column {column} (from 0); repair it before solving"
+    )
+
+
+# -- units ------------------------------------------------------------------------------------------------------------
+
+
+def shifted(x: Any, exponents: Any) -> Any:
+    """x 2^exponents, exact unless it leaves the range of float64; both of one library, shapes that broadcast.
+
+    Cost: a pass over x.
+
+    >>> shifted(np.array([3.0]), np.array([-1]))
+    array([1.5])
+    """
+    xp = namespace(x)
+    if xp is np:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.ldexp(x, exponents)
+    half = exponents // 2  # torch makes 2^exponents first, which overflows where the result need not
+    return xp.ldexp(xp.ldexp(x, half), exponents - half)
+
+
+def column_norms(x: Any) -> Any:
+    """(B, k) 2-norms of the columns of x, (B, n, k); squares neither over- nor underflow. NaN and Inf stay.
+
+    Cost: three passes over x.
+
+    >>> column_norms(np.array([[[3e200], [4e200]]]))
+    array([[5.e+200]])
+    """
+    xp = namespace(x)
+    largest = xp.amax(xp.abs(x), 1)
+    unit = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
+    return unit * xp.sqrt(((x / unit[:, None, :]) ** 2).sum(1))
 
 
 @dataclass(frozen=True, eq=False)
-class DenseSystems:
-    """Matrices in units in which their largest entry lies in [1/2, 1).
+class DenseBatch:
+    """Systems in the units of a run: x = 2^(columns - size) y solves the user's A x = b where y solves them.
+
+    Everything is float64. ``A`` and ``b`` have their rows scaled besides, by powers of two: no row is lost, whatever
+    the rows' units are. Zero rows and columns keep the exponent 0.
 
     Attributes
     ----------
-    A : (B, m, n)
-    exponents : (B,) of the powers of two that A was divided by; 0 for a zero matrix
-    single : one system, not a batch
+    A : (B, n, n), the largest |entry| of each row in [1, 2)
+    b : (B, n, k)
+    rows : (B, n) exponents <= 0: the rows of A times 2^rows have the largest |entry| of a matrix in [1, 2)
+    size : (B,) exponents of the matrices
+    columns : (B, k) exponents of the right-hand sides, whose largest |entry| is in [1, 2) then
     """
 
-    A: np.ndarray
-    exponents: np.ndarray
-    single: bool
+    A: Any
+    b: Any
+    rows: Any
+    size: Any
+    columns: Any
 
-    def answer(
-        self,
-        b: np.ndarray,
-        b_exponents: np.ndarray,
-        x: np.ndarray,
-        parameter: np.ndarray,
-        attained: np.ndarray,
-        method: str,
-        choice: str,
-    ) -> Regularised:
-        """The result in the user's units; `parameter` is so already.
+    @classmethod
+    def of(cls, A: Any, b: Any) -> DenseBatch:
+        """The units for some systems of a `DenseInput`.
+
+        Cost: four passes over A, two copies of it for a moment.
+        """
+        xp = namespace(A)
+        A, b = (x.to(xp.float64) if xp is not np else x.astype(np.float64) for x in (A, b))
+        row = xp.amax(xp.abs(A), 2)
+        size = xp.frexp(xp.amax(row, 1))[1] - 1
+        size = xp.where(xp.amax(row, 1) > 0, size, size * 0)
+        rows = xp.frexp(row)[1] - 1 - size[:, None]
+        rows = xp.where(row > 0, rows, rows * 0)
+        largest = xp.amax(xp.abs(b), 1)
+        columns = xp.frexp(largest)[1] - 1
+        columns = xp.where(largest > 0, columns, columns * 0)
+        A = shifted(A, -(rows + size[:, None])[:, :, None])
+        b = shifted(b, -(rows[:, :, None] + columns[:, None, :]))
+        return cls(A, b, rows, size, columns)
+
+    def __len__(self) -> int:
+        return int(self.A.shape[0])
+
+    def __getitem__(self, which: Any) -> DenseBatch:
+        """Some of the systems, by their numbers."""
+        return DenseBatch(*(part[which] for part in (self.A, self.b, self.rows, self.size, self.columns)))
+
+    def matrices(self) -> Any:
+        """(B, n, n) A of the run with its rows as they are to one another: 2^-size times the user's.
+
+        Cost: a copy.
+        """
+        return shifted(self.A, self.rows[:, :, None])
+
+    def in_user_rows(self, r: Any) -> Any:
+        """A right-hand side or residual with its rows as they are to one another: 2^-columns times the user's.
+
+        Cost: a pass over r.
+        """
+        return shifted(r, self.rows[:, :, None])
+
+    def residual(self, y: Any) -> Any:
+        """b - A y, with scaled rows.
+
+        Cost: a product for each column.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.b - self.A @ y
+
+    def leave(self, y: Any, dtype: str) -> tuple[Any, Any]:
+        """x in the user's units and dtype, and the y that it stands for: another one where digits were lost.
 
         Raises
         ------
         NonFiniteError
-            The solution, or what is left of it, is beyond the range of float64.
+            A finite y whose x is beyond the range of the dtype.
+
+        Cost: some passes over y.
         """
-        shift = b_exponents - self.exponents
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            size = np.abs(x).max(axis=1)
-            unscaled = np.ldexp(x, shift[:, None])
-            reached = np.abs(unscaled).max(axis=1)
-            if not np.all(np.isfinite(reached)) or np.any((size > 0) & (reached < np.finfo(float).tiny)):
-                raise NonFiniteError(
-                    "the solution leaves the range of float64 (2.2e-308 to 1.8e308): multiply A or b by a power of two"
-                )
-            safe = np.where(size > 0, size, 1.0)  # the squares of x may overflow in these units, too
-            solution_norm = np.ldexp(np.linalg.norm(x / safe[:, None], axis=1) * safe, shift)
-            residual = b - np.matmul(self.A, x[:, :, None])[:, :, 0]
-            residual_norm = np.ldexp(np.linalg.norm(residual, axis=1), b_exponents)
-        values = (unscaled, parameter, residual_norm, solution_norm, attained)
-        if self.single:
-            values = (unscaled[0], *(v[0].item() for v in values[1:]))
-        return Regularised(values[0], values[1], method, choice, *values[2:])
+        xp = namespace(y)
+        exponents = (self.columns - self.size[:, None])[:, None, :]
+        with np.errstate(over="ignore", under="ignore"):
+            x = shifted(y, exponents)
+            x = x.to(getattr(xp, dtype)) if xp is not np else x.astype(dtype, copy=False)
+        if not bool(xp.isfinite(x).all()) and bool(xp.isfinite(y).all()):
+            wider = "pass A and b in float64" if dtype == "float32" else "divide b by a power of two, or multiply A"
+            limit = "3.4e38" if dtype == "float32" else "1.8e308"
+            raise NonFiniteError(f"the solution leaves the range of {dtype} ({limit}): {wider}")
+        return x, shifted(x.to(xp.float64) if xp is not np else x.astype(np.float64), -exponents)
 
 
-def dense_systems(A: Any) -> DenseSystems:
-    """A matrix (m, n) or a batch (B, m, n), checked and scaled; a copy.
+def check_batch(batch: Any) -> int:
+    """Right-hand sides that a model sees at a time.
 
     Raises
     ------
-    DTypeError, ShapeError, NonFiniteError, GradientError
+    OptionError
+
+    >>> check_batch(8)
+    8
     """
-    array = asarray(A, "A")
-    require_real(array.dtype)
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ShapeError(f"A has shape {array.shape}; pass one matrix (m, n) or a batch (B, m, n), not empty")
-    array = _finite(array, "A")
-    single = array.ndim == 2
-    scaled, exponents = _scaled(array[None] if single else array)
-    return DenseSystems(scaled, exponents, single)
-
-
-def right_hand_sides(systems: DenseSystems, b: Any) -> tuple[np.ndarray, np.ndarray]:
-    """b as (B, m) in units in which its largest entry lies in [1/2, 1), and the exponents (B,) of these units.
-
-    Raises
-    ------
-    DTypeError, ShapeError, NonFiniteError, GradientError
-    """
-    count, m, _ = systems.A.shape
-    array = asarray(b, "b")
-    if array.dtype.kind not in "iuf":
-        raise DTypeError(f"b has dtype {array.dtype}; pass real numbers")
-    if systems.single:
-        if array.shape != (m,):
-            raise ShapeError(
-                f"b has shape {array.shape} but A is one matrix of {m} rows: pass ({m},), or A[None] for a batch"
-            )
-        array = array[None]
-    elif array.ndim != 2 or array.shape[1] != m or array.shape[0] == 0 or (count not in (1, array.shape[0])):
-        wanted = f"({'B' if count == 1 else count}, {m})"
-        raise ShapeError(f"b has shape {array.shape} but A has shape {systems.A.shape}: pass b of shape {wanted}")
-    return _scaled(_finite(array, "b"))
-
-
-def checked_solution(x_true: Any, count: int, n: int, single: bool) -> np.ndarray:
-    """The true solutions, (count, n).
-
-    Raises
-    ------
-    DTypeError, ShapeError, NonFiniteError, GradientError
-    """
-    array = asarray(x_true, "x_true")
-    if array.dtype.kind not in "iuf":
-        raise DTypeError(f"x_true has dtype {array.dtype}; pass real numbers")
-    wanted = (n,) if single else (count, n)
-    if array.shape != wanted:
-        raise ShapeError(f"x_true has shape {array.shape}, the solutions have {wanted}")
-    return _finite(array, "x_true").reshape(count, n)
-
-
-def row_numbers(
-    value: Any, name: str, count: int, *, whole_up_to: int | None = None, infinite: bool = False
-) -> np.ndarray:
-    """Numbers of at least 0, one for all systems or one for each, as (count,); integers up to `whole_up_to` if given.
-
-    Raises
-    ------
-    OptionError, DTypeError, ShapeError, GradientError
-    """
-    array = asarray(value, name)
-    kinds = "iu" if whole_up_to is not None else "iuf"
-    if array.dtype.kind not in kinds:
-        raise OptionError(f"{name} must be {'an integer' if kinds == 'iu' else 'a real number'}, got {str(value)[:60]}")
-    if array.shape not in ((), (1,), (count,)):
-        raise ShapeError(f"{name} has shape {array.shape}: pass one number, or {count}, one for each system")
-    array = np.broadcast_to(array, (count,))
-    top = whole_up_to if whole_up_to is not None else np.inf if infinite else np.finfo(float).max
-    if not np.all((array >= 0) & (array <= top)):
-        limits = (
-            f"from 0 to {whole_up_to}" if whole_up_to is not None else "at least 0" + " and finite" * (not infinite)
-        )
-        raise OptionError(f"{name} must be {limits}, got {str(value)[:60]}")
-    return array.astype(np.int64 if whole_up_to is not None else np.float64)
-
-
-def stacked_svd(A: np.ndarray, full_rows: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Singular value decompositions of a batch: U (B, m, r), s (B, r), V' (B, r, n); V' square if `full_rows`.
-
-    Raises
-    ------
-    NotConvergedError
-        LAPACK's two algorithms both failed.
-    """
-    m, n = A.shape[1:]
-    step = max(1, _WORK // (20 * max(m, n) * min(m, n) ** 2 + 1))
-    square = full_rows and m < n
-
-    def one_by_one(part: np.ndarray) -> list[tuple[Any, ...]]:
-        try:
-            return [scipy.linalg.svd(a, full_matrices=square, lapack_driver="gesvd") for a in part]
-        except np.linalg.LinAlgError as error:
-            raise NotConvergedError(
-                f"the singular value decomposition failed ({error}); scale A's rows alike"
-            ) from error
-
-    parts: list[Any] = []
-    for start in range(0, A.shape[0], step):
-        part = A[start : start + step]
-        try:
-            parts.append(np.linalg.svd(part, full_matrices=square))
-        except np.linalg.LinAlgError:  # rare, and not for good: QR iterations converge where divide and conquer did not
-            parts.append(tuple(np.stack(which) for which in zip(*one_by_one(part), strict=True)))
-    if len(parts) == 1:
-        U, s, Vt = parts[0]
-    else:
-        U, s, Vt = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    return U, s, Vt
-
-
-def _finite(array: np.ndarray, name: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        array = np.asarray(array, dtype=np.float64)
-    if not np.all(np.isfinite(array)):
-        raise NonFiniteError(f"{name} contains NaN or Inf; repair it first")
-    return array
-
-
-def _scaled(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each item divided by a power of two: its largest entry lies in [1/2, 1); and the exponents."""
-    size = np.abs(array).max(axis=tuple(range(1, array.ndim)))
-    exponents = np.frexp(size)[1]
-    with np.errstate(under="ignore"):
-        return np.ldexp(array, -exponents.reshape(-1, *(1,) * (array.ndim - 1))), exponents
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+        raise OptionError(f"batch must be a whole number of at least 1, got {batch!r}")
+    return int(batch)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.linear.dense_systems import row_numbers
+from nnla.linear.rectangular_systems import row_numbers
 
 __all__ = ["CHOICES", "Rule", "Spectrum", "choose_count", "choose_lambda"]
 

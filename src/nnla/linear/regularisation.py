@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.linear.dense_systems import Regularised, right_hand_sides
 from nnla.linear.parameter_choice import CHOICES, Rule, choose_count, choose_lambda
+from nnla.linear.rectangular_systems import Regularised, right_hand_sides
 from nnla.linear.singular_system import SingularSystem, scaled_rule, singular_system
 from nnla.linear.total_least_squares import TTLS_CHOICES, total_least_squares, truncated_total_least_squares
 

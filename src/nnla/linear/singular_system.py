@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NonFiniteError
-from nnla.linear.dense_systems import DenseSystems, checked_solution, dense_systems, stacked_svd
 from nnla.linear.parameter_choice import Rule, Spectrum
+from nnla.linear.rectangular_systems import DenseSystems, checked_solution, dense_systems, stacked_svd
 
 __all__ = ["SingularSystem", "scaled_rule", "scaled_truth", "singular_system"]
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.linear.dense_systems import (
+from nnla.linear.parameter_choice import Rule, Spectrum, choose_count
+from nnla.linear.rectangular_systems import (
     DenseSystems,
     Regularised,
     dense_systems,
@@ -17,7 +18,6 @@ from nnla.linear.dense_systems import (
     row_numbers,
     stacked_svd,
 )
-from nnla.linear.parameter_choice import Rule, Spectrum, choose_count
 from nnla.linear.singular_system import SingularSystem, scaled_truth, singular_system
 
 __all__ = ["TTLS_CHOICES", "total_least_squares", "truncated_total_least_squares"]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from nnla._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nnla.problems.bvp import BVPSystems, bvp_systems
+    from nnla.problems.bvp_plots import bvp_figure
     from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from nnla.problems.hamiltonians import co_like, hamiltonian, si2_like, sih4_like, sio2_like
     from nnla.problems.integral_equations import InverseProblem
     from nnla.problems.inverse_problems import INVERSE_PROBLEMS, foxgood, gravity, heat, inverse_problem, shaw
+    from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
     from nnla.problems.standins import (
@@ -55,6 +58,11 @@ if TYPE_CHECKING:
     from nnla.problems.suitesparse import fetch
 
 _HOME = {
+    "BVPSystems": "bvp",
+    "bvp_systems": "bvp",
+    "bvp_figure": "bvp_plots",
+    "noise_deviation": "perturbations",
+    "perturbed": "perturbations",
     "Frame": "frames",
     "frame": "frames",
     "synthetic": "frames",
@@ -115,10 +123,13 @@ _HOME = {
 __all__ = [
     "INVERSE_PROBLEMS",
     "SUITE",
+    "BVPSystems",
     "Frame",
     "InverseProblem",
     "Problem",
     "baart",
+    "bvp_figure",
+    "bvp_systems",
     "checkerboard_field",
     "co_like",
     "delaunay_mesh",
@@ -142,8 +153,10 @@ __all__ = [
     "heat",
     "inverse_problem",
     "lognormal_field",
+    "noise_deviation",
     "p1_mass",
     "p1_stiffness",
+    "perturbed",
     "phillips",
     "poisson1d",
     "poisson2d",
