@@ -241,6 +241,19 @@ def test_noise_is_survived_where_elimination_fails(rng, name, level):
         assert np.median(errors(method(S, b, "modified-gcv").x)) < 2.5 * np.median(best)
 
 
+def test_modified_cross_validation_takes_noise_for_signal_less_often(rng):
+    """Which the plain one does in one of five square systems of this size."""
+    p, b, _ = noisy("gravity", 64, 1e-2, rng, count=400)
+    S = singular_system(p.A[None])
+    for method in METHODS:
+        best = np.linalg.norm(method(S, b, "hindsight", x_true=np.tile(p.x, (400, 1))).x - p.x, axis=1)
+        plain, modified = (
+            np.mean(np.linalg.norm(method(S, b, rule).x - p.x, axis=1) > 3 * best) for rule in ("gcv", "modified-gcv")
+        )
+        assert plain > 0.1
+        assert modified < 0.5 * plain
+
+
 # -- batches, units, arguments ----------------------------------------------------------------------
 
 

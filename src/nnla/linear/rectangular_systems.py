@@ -228,6 +228,6 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
 def _scaled(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each item divided by a power of two: its largest entry lies in [1/2, 1); and the exponents."""
     size = np.abs(array).max(axis=tuple(range(1, array.ndim)))
-    exponents = np.frexp(size)[1].astype(np.int64)
+    exponents = np.frexp(size)[1]
     with np.errstate(under="ignore"):
         return np.ldexp(array, -exponents.reshape(-1, *(1,) * (array.ndim - 1))), exponents
