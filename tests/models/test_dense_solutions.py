@@ -576,11 +576,11 @@ def test_the_envelope_and_the_spread_are_reported(systems, dense_engine):
     A, b = systems
     model = dense_engine()
     kind = type(model)
-    kind.inside = lambda self, A: (np.arange(len(A)) != 1, 0.5 * np.arange(len(A)))
+    kind.distances = lambda self, A: np.where(np.arange(len(A)) == 1, 1.5, 0.25)
     kind.spread = lambda self, A, b, x: np.full((len(A), b.shape[-1]), 0.25)
     report = model.solve(A, b).report
     assert report.inside == [True, False, True, True, True]
-    assert report.distances == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert report.distances == [0.25, 1.5, 0.25, 0.25, 0.25]
     assert report.outside == 1
     assert "1 of 5 matrices are unlike those of the training" in report.chosen_because
     assert report.uncertainty == [[0.25, 0.25]] * B
