@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +49,6 @@ def test_every_law(family, law, part):
 
 
 def test_classical_regularisers(family):
-    pytest.importorskip("nnla.linear.regularisation")
     for part in ("A", "b"):
         rows = measure(family, Case("entrywise", part, 1e-2), methods=("LU",))
         kinds = {row["method"]: row["kind"] for row in rows}
@@ -93,3 +95,21 @@ def test_unknown_methods(family):
     with pytest.raises(OptionError, match="not known"):
         measure(family, Case("entrywise", "A", 0.1), methods=("Gauss",))
     assert dataclasses.replace(family, seed=1).seed == 1
+
+
+def test_the_page_says_who_wins(family, tmp_path):
+    pytest.importorskip("matplotlib")
+    script = runpy.run_path(str(Path(__file__).parents[2] / "reproduce" / "algebraformer_noise.py"))
+    models = {"perfect": Perfect(family.test.x), "useless": Perfect(0 * family.test.x)}
+    rows = []
+    for case in (Case("entrywise", "A", 1e-3), Case("entrywise", "A", 1e-2), Case("heavy", "A", 1e-2)):
+        rows += measure(family, case, models, methods=("LU", "affine in b"))
+    rows[0]["mean"] = np.inf
+    meta = {"command": "c", "date": "d", "hardware": "h", "n": 8, "training": 1, "test": 2, "seed": 0, "seconds": 3}
+    script["write"]({"meta": meta | {"equations": ["rough"], "models": list(models)}, "rows": rows}, tmp_path)
+    text = (tmp_path / "algebraformer_noise.md").read_text(encoding="utf-8")
+    assert text.count(" wins**") == 6
+    assert text.count("(loses)") >= 4
+    assert "*Tikhonov, hindsight*" in text
+    assert json.loads((tmp_path / "algebraformer_noise.json").read_text(encoding="utf-8"))["rows"][0]["mean"] is None
+    assert (tmp_path / "algebraformer_noise.png").stat().st_size > 10_000

@@ -26,6 +26,7 @@ from nnla.evaluation.dense_projections import (
     WeightedProjectedLU,
     family_spaces,
 )
+from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 
@@ -199,8 +200,6 @@ def measure(
             estimator = cls.fit(*known, family.spaces) if issubclass(cls, IN_SPACE) else cls.fit(*known)
         add(name, "yardstick", lambda estimator=estimator: estimator.solve(seen.A, seen.b))
     if classical:
-        from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
-
         start = time.process_time()
         answers = regularised(seen.A, seen.b, test.x, seen.A - test.A, seen.b - test.b)
         share = (time.process_time() - start) / len(answers)
