@@ -26,6 +26,7 @@ from nnla.evaluation.dense_projections import (
     WeightedProjectedLU,
     family_spaces,
 )
+from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 
@@ -75,14 +76,14 @@ class Family:
     Attributes
     ----------
     training, test : `BVPSystems`
-    spaces : as `family_spaces` makes them
+    spaces : as `family_spaces` makes them; () where there are no yardsticks
     networks : law -> `PCANetwork`, trained for all levels; none without torch
     seed : of the noise
     """
 
     training: BVPSystems
     test: BVPSystems
-    spaces: tuple[FamilySpace, FamilySpace]
+    spaces: tuple[FamilySpace, FamilySpace] | tuple[()]
     networks: Mapping[str, PCANetwork]
     seed: int
 
@@ -96,6 +97,7 @@ def make_family(
     seed: int = 0,
     seconds: float = 60.0,
     laws: Sequence[str] = ("entrywise", "normwise"),
+    yardsticks: bool = True,
 ) -> Family:
     """Systems of an equation, their spaces, and the networks.
 
@@ -106,14 +108,17 @@ def make_family(
     seed : of all that is random
     seconds : of processor time for each network; 0 for none
     laws : of noise in A that there is a network for
+    yardsticks : False: test systems only, the same ones, for `measure` of models alone
 
     Raises
     ------
     OptionError
         Impossible sizes, or an unknown name.
     """
-    known = bvp_systems(training, equation=equation, n=n, seed=[PURPOSE, seed, TRAINING])
     unseen = bvp_systems(test, equation=equation, n=n, seed=[PURPOSE, seed, TEST])
+    if not yardsticks:
+        return Family(unseen, unseen, (), {}, seed)
+    known = bvp_systems(training, equation=equation, n=n, seed=[PURPOSE, seed, TRAINING])
     spaces, networks = family_spaces(known.A), {}
     for law in laws if seconds > 0 else ():
         noisy = Noisy(known.A, known.b, law, LEVELS[0])
@@ -170,9 +175,6 @@ def measure(
     training, test = family.training, family.test
     noise = [PURPOSE, family.seed, TEST_NOISE]
     seen = perturbed(test, case.law, case.level, part=case.part, seed=noise)
-    copies = noisy_copies(
-        training, case.assumed, case.level, part=case.part, seed=[PURPOSE, family.seed, TRAINING_NOISE]
-    )
     rows: list[dict[str, Any]] = []
 
     def add(method: str, kind: str, answer: Callable[[], np.ndarray]) -> None:
@@ -184,7 +186,10 @@ def measure(
         row |= {"kind": kind, "mean": float(errors.mean()), "median": float(np.median(errors))}
         rows.append(row | {"ninety": float(np.quantile(errors, 0.9)), "seconds": seconds})
 
-    known = (training.A, training.b, training.x, copies)
+    if methods:
+        seed = [PURPOSE, family.seed, TRAINING_NOISE]
+        copies = noisy_copies(training, case.assumed, case.level, part=case.part, seed=seed)
+        known = (training.A, training.b, training.x, copies)
     for name in methods:
         cls = FITTED[name]
         if cls is PCANetwork:
@@ -195,8 +200,6 @@ def measure(
             estimator = cls.fit(*known, family.spaces) if issubclass(cls, IN_SPACE) else cls.fit(*known)
         add(name, "yardstick", lambda estimator=estimator: estimator.solve(seen.A, seen.b))
     if classical:
-        from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
-
         start = time.process_time()
         answers = regularised(seen.A, seen.b, test.x, seen.A - test.A, seen.b - test.b)
         share = (time.process_time() - start) / len(answers)

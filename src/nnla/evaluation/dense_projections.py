@@ -33,8 +33,8 @@ CHOOSERS = 400  # training systems that choose a rank; the components are made w
 ROUNDING = 1e-13  # of the largest deviation: below it a direction is rounding
 FLOOR = 0.1  # of an entry's root mean square in the family: what is measured as less is measured with less noise, but
 # a weight without bound would trust one entry with everything
-STEPS = 15  # of conjugate gradients at most
-REDUCTION = 1e-3  # of the residual: they start from an estimate that is wrong by a small factor only
+STEPS = 8  # of conjugate gradients at most
+REDUCTION = 1e-2  # of the residual: they start from an estimate that is wrong by a small factor only
 SMALLEST = 1e-9  # level that is assumed at least: rounding
 NORMWISE = ("normwise", "quantised")  # laws whose deviation is the same for all entries of a matrix
 
@@ -280,7 +280,7 @@ class BayesLU(PosteriorLU):
     variances, by conjugate gradients with the diagonal for mean weights. For normwise noise there is nothing to
     reweight: it is `PosteriorLU`. What lies outside of the space is left as `PosteriorLU` has it.
 
-    Cost: two products with the basis a step, at most fifteen steps, twice.
+    Cost: two products with the basis a step, at most eight steps, twice.
     """
 
     rounds: ClassVar[int] = 2
