@@ -117,6 +117,12 @@ class Transitions(Model, Protocol):
     def table(self) -> Any: ...
 
 
+class NewtonSteps(Model, Protocol):
+    """Direction of a step for a `nnla.extensions.lp_steps.NewtonState`, in its coordinates; None where it declines."""
+
+    def direction(self, state: Any) -> Any: ...
+
+
 class DenseSolutions(Model, Protocol):
     """x and a report for dense systems of the sizes that it was trained for: `nnla.models.dense_solutions`."""
 
@@ -128,7 +134,9 @@ class DenseSolutions(Model, Protocol):
         """Whether x is linear in b."""
         ...
 
-    def solve(self, A: Any, b: Any, *, refine: Any, rtol: float, maxiter: int, batch: int) -> Any: ...
+    def solve(
+        self, A: Any, b: Any, *, refine: Any = None, rtol: float = 1e-10, maxiter: int = 30, batch: int = 256
+    ) -> Any: ...
 
     def guess(self, A: Any, b: Any) -> Any: ...
 
@@ -269,8 +277,25 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_transitions",
         card=_CARDS + "TRANSITIONS",
     ),
+    "dense solutions": Task(
+        DenseSolutions,
+        "dense linear systems",
+        (),  # by its own solve
+        evaluate="nnla.evaluation.dense_models:evaluate_on_bvp",
+        families=("bvp",),
+        check=_CHECKS + "check_dense_solutions",
+        show="nnla.cli.evaluations:show_dense_solutions",
+        card=_CARDS + "DENSE_SOLUTIONS",
+    ),
+    "newton steps": Task(
+        NewtonSteps,
+        "regression in the p-norm",
+        ("nnla.extensions.newton_lp",),
+        weights="algebraformer-newton",
+        check=_CHECKS + "check_newton_steps",
+        card=_CARDS + "NEWTON_STEPS",
+    ),
     # named for models to come: whoever brings the first one adds where it is measured, checked and described
-    "dense solutions": Task(DenseSolutions, "dense linear systems", ()),
     "matrix functions": Task(MatrixFunctions, "dense matrix functions", ()),
 }
 

@@ -251,6 +251,53 @@ def _guess_lines(card: Card) -> list[str]:
     return [*lines, "systems, yardsticks and seconds: `docs/nsls_tables.md`."]
 
 
+# -- dense systems ------------------------------------------------------------------------------------
+
+
+def _measure_dense_solutions(model: Any, count: int | None, quick: bool) -> dict[str, Any]:
+    found = evaluate_model(model, count=count or (64 if quick else 2000))
+    return {key: value for key, value in found.items() if key not in ("model", "family")}
+
+
+def _dense_solution_lines(card: Card) -> list[str]:
+    m = card["measured"]
+    lines = [
+        f"*{m['count']} boundary value problems of each equation*, n = {m['n']}, that no training has drawn; relative"
+    ]
+    lines += ["MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with the network as"]
+    lines += [
+        f"preconditioner, in float64, to a relative residual of {m['rtol']:g}; what it does not solve, LU does.",
+        "",
+    ]
+    lines += [
+        "| equation | relative MSE | median | MSE | LU in float32 | outside the training's | steps: mean, largest "
+    ]
+    lines[-1] += "| by LU |"
+    lines += ["|---" * 8 + "|"]
+    for name, f in m["equations"].items():
+        refined, outside = f["refined"], "unknown" if f["outside"] is None else f["outside"]
+        figures = " | ".join(f"{f[key]:.2e}" for key in ("relative_mse", "median", "mse", "lu_float32"))
+        steps = f"{refined['iterations']:.1f}, {refined['largest']} | {refined['fallbacks']} of {refined['count']}"
+        lines += [
+            f"| {name}{'' if name in m['trained_on'] else ' (not trained on)'} | {figures} | {outside} | {steps} |"
+        ]
+    if len(m["sizes"]) > 1:
+        lines += ["", "| n | " + " | ".join(m["sizes"]) + " |", "|---" * (len(m["sizes"]) + 1) + "|"]
+        lines += ["| relative MSE | " + " | ".join(f"{value:.2e}" for value in m["sizes"].values()) + " |"]
+    lines += ["", "Noise in every entry of A, against the solutions without it, relative MSE:", ""]
+    lines += ["| noise | " + " | ".join(m["noise"]) + " |", "|---" * (len(m["noise"]) + 1) + "|"]
+    for key, words in (("model", "the network"), ("lu", "LU")):
+        lines += [f"| {words} | " + " | ".join(f"{f[key]:.2e}" for f in m["noise"].values()) + " |"]
+    lines += [
+        "",
+        "**Guaranteed**: with `refine=`, that a report which says `converged` means it: residuals are computed",
+    ]
+    lines += [
+        "anew in float64. **Not** guaranteed: the error of an answer that is not refined. LU and better yardsticks"
+    ]
+    return [*lines, "beside it: `docs/algebraformer.md`."]
+
+
 # -- schedules ----------------------------------------------------------------------------------------
 
 
@@ -288,6 +335,41 @@ def _transition_lines(card: Card) -> list[str]:
     return [*lines, "table saves: `docs/autospec_extensions.md`."]
 
 
+def _measure_newton(engine: Any, count: int | None, quick: bool) -> dict[str, Any]:
+    """Steps to a gradient of 1e-6 on problems of no training seed."""
+    from nnla.extensions.lp_newton import newton_lp
+    from nnla.problems.lp_regression import LAWS, lp_problems
+
+    count = count or (10 if quick else 125)
+    found: dict[str, Any] = {"count": count, "laws": {}}
+    for law in LAWS:
+        problems = list(lp_problems(count, law=law, family=30_000_000, seed=30_000_000))
+        runs = {name: [newton_lp(q, step=step).report for q in problems] for name, step in
+                {"learned": engine, "exact": "exact", "partial": "partial", "lbfgs": "lbfgs"}.items()}  # fmt: skip
+        learned = runs["learned"]
+        exact = sum(r.exact_steps for r in learned) / max(1, sum(r.iterations for r in learned))
+        found["laws"][law] = {name: sum(r.iterations for r in reports) / count for name, reports in runs.items()}
+        found["laws"][law] |= {"exact_share": exact, "converged": sum(r.converged for r in learned)}
+    return found
+
+
+def _newton_lines(card: Card) -> list[str]:
+    m = card["measured"]
+    lines = [f"Mean steps to a gradient of 1e-6 on {m['count']} problems of each law, m = 1000, n = 64, p = 1.5. A"]
+    lines += [
+        "step of *exact* forms the Hessian; *partial* has the same form as the model, its weights by rule; *lbfgs*"
+    ]
+    lines += ["has the factor of A'A. Seconds: `docs/algebraformer_newton.md`.", ""]
+    lines += ["| law of b | learned | partial | lbfgs | exact | share of exact steps in learned runs | converged |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for law, f in m["laws"].items():
+        steps = " | ".join(f"{f[name]:.2f}" for name in ("learned", "partial", "lbfgs", "exact"))
+        lines += [f"| {law} | {steps} | {f['exact_share']:.1%} | {f['converged']} of {m['count']} |"]
+    lines += ["", "**Guaranteed**: the same minimum as the exact method's, within the tolerance, whatever the weights"]
+    lines += ["are: a direction that does not descend, or gains too little, is replaced by the exact step. **Not**"]
+    return [*lines, "guaranteed: fewer steps, or less time."]
+
+
 def _by_training(model: Any, count: int | None, quick: bool) -> dict[str, Any]:
     return {}
 
@@ -303,5 +385,11 @@ GUESSES = Section(
     _guess_lines,
     " (a matrix outside of these ranges, by a tenth of their widths, gets the guess zero, and the report says so)",
 )
+DENSE_SOLUTIONS = Section(
+    _measure_dense_solutions,
+    _dense_solution_lines,
+    " (a matrix outside of them is answered all the same, and the report says so)",
+)
 SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)
+NEWTON_STEPS = Section(_measure_newton, _newton_lines)

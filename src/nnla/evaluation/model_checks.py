@@ -12,10 +12,12 @@ from nnla.evaluation.conformance import say
 from nnla.types import SpectralProbe
 
 __all__ = [
+    "check_dense_solutions",
     "check_filters",
     "check_guesses",
     "check_inverse_square_roots",
     "check_margins",
+    "check_newton_steps",
     "check_plans",
     "check_polynomials",
     "check_schedules",
@@ -169,6 +171,37 @@ def check_guesses(model: Any, trials: int, seed: int) -> list[str]:
     return messages
 
 
+def check_dense_solutions(model: Any, trials: int, seed: int) -> list[str]:
+    """Of a model of dense systems: boundary value problems of its sizes, the same in other units, alone and in a batch.
+
+    Cost: six answers of the model to ``trials`` systems in all, and their refinement, up to 30 times more.
+    """
+    from nnla.problems.bvp import EQUATIONS, bvp_systems
+
+    messages: list[str] = []
+    for trial in range(min(trials, len(EQUATIONS) * len(model.sizes))):
+        n, equation = model.sizes[trial % len(model.sizes)], EQUATIONS[trial // len(model.sizes)]
+        systems = bvp_systems(2, equation=equation, n=n, seed=[seed, trial])
+        A, b = systems.A, np.stack([systems.b, systems.b[::-1]], axis=2)
+        kept = A.copy(), b.copy()
+        x, again = model.guess(A, b), model.guess(A, b)
+        say(messages, not (np.array_equal(A, kept[0]) and np.array_equal(b, kept[1])), "the model changes A or b")
+        say(messages, not np.all(np.isfinite(x)), "an answer is not finite")
+        say(messages, not np.array_equal(x, again), "two calls differ")
+        scaled = model.guess(_UNIT * A, b / _UNIT) * _UNIT * _UNIT
+        say(messages, not np.array_equal(scaled, x), "the answer depends on the scale of A or b")
+        size, alone = float(np.linalg.norm(x)), model.guess(A[1], b[1, :, 0])
+        say(messages, not np.linalg.norm(alone - x[1, :, 0]) <= 1e-3 * size, "the answer depends on the batch")
+        if model.linear:
+            mixed = model.guess(A, b[:, :, :1] - 2 * b[:, :, 1:]) - x[:, :, :1] + 2 * x[:, :, 1:]
+            say(messages, not np.linalg.norm(mixed) <= 1e-4 * size, "linear is said, and A(b - 2c) != A(b) - 2 A(c)")
+        solved, report = model.solve(A, b, refine=True, rtol=1e-8)
+        residual = np.linalg.norm(b - A @ solved, axis=1) / np.linalg.norm(b, axis=1)
+        wrong = report.converged != bool(np.all(residual <= 1.001e-8))
+        say(messages, wrong, "the report calls verified what is not, or the other way round")
+    return messages
+
+
 def check_schedules(engine: Any, trials: int, seed: int) -> list[str]:
     """Of an engine for momentum schedules: probes of random spectra, the same in other units."""
     from nnla.problems.spectra import sample_spectrum
@@ -198,4 +231,39 @@ def check_transitions(engine: Any, trials: int, seed: int) -> list[str]:
         x = np.linspace(ratio, 1.0, 4000)
         found = float(np.abs(Stage(row, error, 1 - error, 1 + error)(x) - 1).max())
         say(messages, not found <= 1.001 * error + 1e-14, f"the error for ratio {ratio:.3g} is {found:.3g}")
+    return messages
+
+
+def check_newton_steps(engine: Any, trials: int, seed: int) -> list[str]:
+    """Of an engine for Newton steps: random regressions, the same in other units and with rows in another order."""
+    from nnla.extensions.lp_newton import newton_lp
+    from nnla.problems.lp_regression import lp_problems, lp_regression
+
+    rng = np.random.default_rng(seed)
+    messages: list[str] = []
+    for problem in lp_problems(trials, m=240, n=12, seed=seed, fixed=False):
+        A, b = problem.design.columns, problem.target
+        order = rng.permutation(len(b))
+
+        def step(state: Any) -> Any:
+            d = engine.direction(state)
+            if d is not None:
+                say(messages, not np.all(np.isfinite(d)), "a direction is not finite")
+                say(messages, not float(d @ state.gradient) < 0, "a direction does not descend")
+            return d
+
+        ends: list[np.ndarray] = []
+        counts: list[int] = []
+        for other in (problem, problem, lp_regression(_UNIT * A, b / _UNIT), lp_regression(A[order], b[order])):
+            x, report = newton_lp(other, step=step)
+            say(messages, not report.converged, "a run did not converge")
+            ends.append(x * problem.design.norms * problem.design.largest if other is problem else x)
+            counts.append(report.iterations)
+        size = float(np.abs(ends[0]).max())
+        say(messages, not np.array_equal(ends[0], ends[1]), "two calls differ")
+        scaled = ends[2] * _UNIT**2 * problem.unit
+        say(messages, counts[2] != counts[0], "the steps depend on the scale of A or b")
+        say(messages, not np.abs(scaled - ends[0]).max() <= 1e-4 * size, "the answer depends on the scale of A or b")
+        moved = ends[3] * problem.unit
+        say(messages, not np.abs(moved - ends[0]).max() <= 1e-4 * size, "the answer depends on the order of rows")
     return messages
