@@ -54,7 +54,7 @@ def test_further_passes_are_corrections_by_the_residual(passes):
 
 
 @pytest.mark.parametrize("output", ["operator", "solution"])
-@pytest.mark.parametrize("a, s", [(4.0, 0.5), (-2.0, -8.0), (2.0**40, 2.0**-60)])
+@pytest.mark.parametrize(("a", "s"), [(4.0, 0.5), (-2.0, -8.0), (2.0**40, 2.0**-60)])
 def test_units_of_both_sides(output, a, s):
     model, systems = engine(output), bvp_systems(3, n=6, seed=1)
     b = systems.b[..., None]
@@ -76,7 +76,9 @@ def test_sizes_share_the_network_and_not_the_slots():
     config = AlgebraformerConfig(sizes=(4, 10))
     assert config.slots(10).tolist() == list(range(10))
     slots = config.slots(4)
-    assert slots[0] == 0 and slots[-1] == 9 and len(set(slots)) == 4
+    assert slots[0] == 0
+    assert slots[-1] == 9
+    assert len(set(slots)) == 4
     for n in (6, 10):
         systems = bvp_systems(2, n=n, seed=1)
         assert engine().answer(systems.A, systems.b[..., None]).shape == (2, n, 1)
@@ -86,14 +88,16 @@ def test_distances_tell_other_matrices():
     model = engine()
     near = model.distances(bvp_systems(50, n=10, seed=9).A)
     far = model.distances(np.random.default_rng(0).standard_normal((5, 10, 10)))
-    assert near.max() < 1.05 and far.min() > 1.5
+    assert near.max() < 1.05
+    assert far.min() > 1.5
 
 
 def test_goes_through_a_file(tmp_path):
     model, systems = engine(), bvp_systems(2, n=10, seed=1)
     model.save(tmp_path / "m.safetensors")
     again = AlgebraformerEngine.from_file(tmp_path / "m.safetensors")
-    assert again.config == model.config and again.sizes == (6, 10)
+    assert again.config == model.config
+    assert again.sizes == (6, 10)
     np.testing.assert_array_equal(
         again.answer(systems.A, systems.b[..., None]), model.answer(systems.A, systems.b[..., None])
     )

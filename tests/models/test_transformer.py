@@ -97,5 +97,6 @@ def test_starts_from_what_it_should():
     p = initial_parameters(shapes, np.random.default_rng(0), 2)
     assert {key: value.shape for key, value in p.items()} == shapes
     assert all(value.dtype == np.float32 for value in p.values())
-    assert (p["block0_norm1_scale"] == 1).all() and (p["block0_up_b"] == 0).all()
+    assert (p["block0_norm1_scale"] == 1).all()
+    assert (p["block0_up_b"] == 0).all()
     assert p["block0_out_W"].std() == pytest.approx(p["block0_qkv_W"].std() / 2, rel=0.3)

@@ -149,7 +149,7 @@ def apply_operators(G: Any, A: Any, b: Any, passes: int) -> Any:
 
 
 class AlgebraformerEngine(TabledEngine):
-    """Trained Algebraformer: arrays, a config and a card."""
+    """Dense systems of a family by a transformer over the columns of A: the solution, or an operator linear in b."""
 
     name = "algebraformer"
     label = "Algebraformer weights"
