@@ -236,8 +236,11 @@ def main() -> None:
     for name, default in (("test", 2000), ("training", 5000), ("levels", 11), ("seed", 0)):
         value = getattr(args, name)
         command += f" --{name} {value}" if value != default and not args.quick else ""
+    command += " --quick" if args.quick else ""
+    if args.add:
+        command = f"{page['meta']['command']}` and `{command} --add"
     meta = {
-        "command": command + (" --quick" if args.quick else ""),
+        "command": command,
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{platform.machine()}, one core",
         "versions": {"nnla": nnla.__version__, "numpy": np.__version__},
