@@ -56,10 +56,15 @@ def seconds_per_step(recipe: dict[str, Any]) -> float:
 
 
 def budgeted(name: str, overrides: list[str], folder: Path, seconds: float, progress: bool = True) -> Run:
-    """A recipe trained for so many CPU seconds: its steps are what fits; a run that is there goes on."""
-    plan = folder.with_suffix(".plan.json")
+    """A recipe trained for so many CPU seconds: its steps are what fits; a run that is there goes on.
+
+    Less than a second is for a trial: no more steps than a curve has points.
+    """
+    plan = folder.parent / f"{folder.name}.plan.json"
     recipe = load_recipe(name, overrides)
-    if plan.exists():
+    if seconds < 1:
+        steps = POINTS
+    elif plan.exists():
         steps = json.loads(plan.read_text(encoding="utf-8"))["steps"]
     else:
         each = seconds_per_step(recipe)

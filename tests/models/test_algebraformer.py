@@ -5,7 +5,7 @@ import pytest
 
 from nnla.errors import WeightsError
 from nnla.models.algebraformer import AlgebraformerConfig, AlgebraformerEngine
-from nnla.models.dense_tables import scale_of, standardised
+from nnla.models.dense_tables import SKETCHES, measures, plain
 from nnla.models.transformer import initial_parameters
 from nnla.problems.bvp import bvp_systems
 
@@ -23,9 +23,12 @@ def engine(output="operator", sizes=(6, 10), passes=1, seed=0):
         answers = inverse if output == "operator" else systems.x
         parameters |= {f"size{n}_mean": systems.A.mean(0), f"size{n}_deviation": systems.A.std(0)}
         parameters |= {f"size{n}_answer_mean": answers.mean(0), f"size{n}_answer_deviation": answers.std(0)}
-        unit = systems.A / scale_of(parameters, systems.A)[:, None, None]
-        far = np.sqrt(np.mean(standardised(parameters, unit) ** 2, axis=(1, 2))).max()
-        parameters[f"size{n}_far"] = np.array([far])
+        z = plain(parameters, systems.A).reshape(200, -1)
+        R = rng.standard_normal((SKETCHES, n * n))
+        R -= R @ np.linalg.pinv(z, 1e-10) @ z
+        parameters[f"size{n}_sketch"] = R.reshape(SKETCHES, n, n)
+        parameters[f"size{n}_far"] = [1.25 * values.max() + 1e-4 for values in measures(parameters, systems.A)]
+        parameters[f"size{n}_far"] = np.array(parameters[f"size{n}_far"])
     return AlgebraformerEngine(config, parameters, {})
 
 
@@ -88,8 +91,10 @@ def test_distances_tell_other_matrices():
     model = engine()
     near = model.distances(bvp_systems(50, n=10, seed=9).A)
     far = model.distances(np.random.default_rng(0).standard_normal((5, 10, 10)))
-    assert near.max() < 1.05
+    assert near.max() <= 1
     assert far.min() > 1.5
+    other = bvp_systems(20, equation="reaction", n=10, seed=9)
+    assert np.median(model.distances(other.A)) > 10  # entries as large as in training, and none of its matrices
 
 
 def test_goes_through_a_file(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from fractions import Fraction
+from operator import mul
 
 import numpy as np
 import pytest
@@ -454,6 +456,33 @@ def test_as_good_as_float64_can_is_told_from_failed(dense_engine):
     assert report.status == "rounding"
     assert report.backward_error < 1e-15
     assert not report.converged
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_verified_is_so_in_exact_arithmetic(dense_engine, seed):
+    """Random matrices, singular, ill-conditioned and of wild units; whatever the network says, no report is wrong."""
+    rng = np.random.default_rng(seed)
+    n, rtol = 4, 1e-9
+    for trial in range(12):
+        A, b = rng.standard_normal((2, n, n)), rng.standard_normal((2, n, 1))
+        if trial % 4 == 1:
+            A[0, :, 0] = A[0, :, 1]
+        if trial % 4 == 2:
+            A *= 10.0 ** rng.uniform(-120, 120, (2, n, 1))
+            b = A @ b
+        if trial % 4 == 3:
+            A[1] += 1e13 * np.ones((n, n))
+            b *= 10.0 ** rng.uniform(-200, 200)
+        model = dense_engine(("linear", "nonlinear", "garbage", "nan")[trial % 4], n=n)
+        x, report = model.solve(A, b, refine=("gmres", "iterative")[trial % 2], rtol=rtol)
+        for i in range(2):
+            matrix, answer = [[Fraction(v) for v in row] for row in A[i].tolist()], list(map(Fraction, x[i, :, 0]))
+            left = [Fraction(v) - sum(map(mul, row, answer)) for row, v in zip(matrix, b[i, :, 0], strict=True)]
+            square = sum(r * r for r in left) / sum(Fraction(v) ** 2 for v in b[i, :, 0])
+            if report.verified[i]:
+                assert square <= Fraction(1.001 * rtol) ** 2
+            else:
+                assert report.statuses[i] in ("singular", "rounding")
 
 
 @pytest.mark.parametrize("boundary", ["interior", "rows"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nnla.errors import WeightsError
+from nnla.models.dense_tables import SKETCHES
 from nnla.models.recurrent_columns import RecurrentColumnsConfig, RecurrentColumnsEngine, recur
 
 
@@ -15,7 +16,8 @@ def engine(cell="lstm", n=6, seed=0):
     arrays = {key: 0.4 * rng.standard_normal(shape) for key, shape in config.network_shapes().items()}
     arrays |= {f"size{n}_mean": n * np.eye(n), f"size{n}_deviation": np.full((n, n), 0.5)}
     arrays |= {f"size{n}_answer_mean": rng.random(n), f"size{n}_answer_deviation": rng.random(n)}
-    return RecurrentColumnsEngine(config, arrays | {f"size{n}_far": np.ones(1)}, {})
+    limits = {f"size{n}_sketch": np.zeros((SKETCHES, n, n)), f"size{n}_far": np.array([1.0, 1e-4])}
+    return RecurrentColumnsEngine(config, arrays | limits, {})
 
 
 def systems(rng, n=6, count=3, k=2):

@@ -71,7 +71,8 @@ def measured(systems: DenseBatch, y: Any) -> Measures:
         size = xp.maximum(largest, _ratio(image, length))
         normwise = _ratio(left, size * length + whole)
         level = (_ROUNDINGS + math.sqrt(n)) * _EPS
-        rounded = (by_row <= level) & (image > _ROUNDINGS * _EPS * size * length)
+        seen = xp.amax(_ratio(xp.abs(b - r), entries[:, :, None] * length[:, None, :]), 1)
+        rounded = (by_row <= level) & (seen > _ROUNDINGS * _EPS)  # else y may be a null vector of a singular A
         finite = to_numpy(xp.isfinite(y).all(1))
     parts = (_ratio(left, whole), by_row, normwise)
     host = [np.where(finite, np.nan_to_num(to_numpy(part), nan=math.inf), math.inf) for part in parts]

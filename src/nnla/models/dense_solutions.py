@@ -39,6 +39,25 @@ class DenseSystemEngine(EngineBase):
 
     A model brings `sizes` and `answer`; one that is linear in b says so by `linear` and brings `operator`; where it
     can, `distances` and `spread`.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Sizes:
+    ...     n: int
+    ...
+    ...     def shapes(self):
+    ...         return {"inverse": (self.n, self.n)}
+    >>> class StoredInverse(DenseSystemEngine):
+    ...     name, linear, sizes = "stored inverse", True, (2,)
+    ...
+    ...     def answer(self, A, b):
+    ...         return self.parameters["inverse"] @ b
+    >>> model = StoredInverse(Sizes(2), {"inverse": np.eye(2)}, {})
+    >>> x, report = model.solve([[1.0, 0.25], [0.0, 1.0]], [1.0, 1.0], refine=True)
+    >>> x.round(9).tolist(), report.converged, report.iterations, report.fallbacks
+    ([0.75, 1.0], True, 1, 0)
     """
 
     task = "dense solutions"

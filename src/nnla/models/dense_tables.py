@@ -14,7 +14,21 @@ import numpy as np
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.operators.arrays import is_torch, namespace
 
-__all__ = ["TabledEngine", "as_dtype_of", "scale_of", "standardised", "table_shapes", "unit_answers", "unit_rhs"]
+__all__ = [
+    "SKETCHES",
+    "TabledEngine",
+    "as_dtype_of",
+    "measures",
+    "plain",
+    "scale_of",
+    "standardised",
+    "table_shapes",
+    "unit_answers",
+    "unit_rhs",
+]
+
+
+SKETCHES = 4  # random matrices that a family's own is not in
 
 
 def table_shapes(n: int, *, linear: bool) -> dict[str, tuple[int, ...]]:
@@ -27,7 +41,8 @@ def table_shapes(n: int, *, linear: bool) -> dict[str, tuple[int, ...]]:
     """
     answer = (n, n) if linear else (n,)
     shapes: dict[str, tuple[int, ...]] = {f"size{n}_mean": (n, n), f"size{n}_deviation": (n, n)}
-    return shapes | {f"size{n}_answer_mean": answer, f"size{n}_answer_deviation": answer, f"size{n}_far": (1,)}
+    shapes |= {f"size{n}_answer_mean": answer, f"size{n}_answer_deviation": answer}
+    return shapes | {f"size{n}_sketch": (SKETCHES, n, n), f"size{n}_far": (2,)}
 
 
 def scale_of(p: Mapping[str, Any], A: Any) -> Any:
@@ -52,6 +67,29 @@ def standardised(p: Mapping[str, Any], A: Any) -> Any:
     """
     n = A.shape[-1]
     return namespace(A).arcsinh((A - p[f"size{n}_mean"]) / p[f"size{n}_deviation"])
+
+
+def plain(p: Mapping[str, Any], A: Any) -> Any:
+    """Entries of matrices (B, n, n) in any unit, by mean and deviation of those of the training."""
+    n = A.shape[-1]
+    return (A / scale_of(p, A)[:, None, None] - p[f"size{n}_mean"]) / p[f"size{n}_deviation"]
+
+
+def measures(p: Mapping[str, Any], A: Any) -> tuple[Any, Any]:
+    """(B,) and (B,) how far matrices lie from a family: by the size of their entries, and by what is not in its span.
+
+    Notes
+    -----
+    The first is the root mean square of the standardised entries, which finds other magnitudes. The second is that of
+    their products with a few random matrices orthogonal to the family (``sketch``): an entry that no member has shows.
+
+    Cost: six passes over A.
+    """
+    n = A.shape[-1]
+    z = plain(p, A)
+    off = (z[:, None] * p[f"size{n}_sketch"]).sum((-1, -2))
+    size = namespace(A).arcsinh(z)
+    return (size * size).mean((-1, -2)) ** 0.5, (off * off).mean(-1) ** 0.5
 
 
 def unit_rhs(b: Any) -> tuple[Any, Any]:
@@ -100,14 +138,13 @@ class TabledEngine(DenseSystemEngine):
 
         Notes
         -----
-        The root mean square of the standardised entries, of matrices in their own unit.
+        The larger of `measures`, each by its largest in training.
         """
         p, n = self.parameters_like(A), A.shape[-1]
         xp = namespace(A)
-        scale = scale_of(p, A)
         with np.errstate(all="ignore"):
-            standard = standardised(p, A / scale[:, None, None])
-        far = (standard * standard).mean((-1, -2)) ** 0.5 / p[f"size{n}_far"][0]
+            size, off = measures(p, A)
+            far = xp.maximum(size / p[f"size{n}_far"][0], off / p[f"size{n}_far"][1])
         return xp.where(xp.isfinite(far), far, xp.full_like(far, np.inf))
 
     def answer(self, A: Any, b: Any) -> Any:

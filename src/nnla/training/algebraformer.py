@@ -58,6 +58,8 @@ class AlgebraformerTask(DenseSystemTask):
         super().prepare(folder, progress)
         if self.start is not None:
             self.tables = {key: value for key, value in self.start.parameters.items() if key.startswith("size")}
+            for n in self.sizes:
+                self.tables |= self.limits_of(n, self.tables)
             return
         self.tables = {}
         for n in self.config.sizes:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.models.dense_tables import scale_of, standardised
-from nnla.problems.bvp import bvp_systems
+from nnla.models.dense_tables import SKETCHES, measures, plain, scale_of
+from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 from nnla.training.loop import learning_rate
 from nnla.training.networks import arrays
@@ -19,6 +19,9 @@ __all__ = ["DenseSystemTask", "objectives"]
 
 _TINY = 1e-30
 _TABLE = 4000  # systems that standardise the entries of a size
+
+_MARGIN = 1.25  # of the farthest sample: others of the family lie beyond it
+_FLOOR = 1e-4  # of distances, which float32 tables leave
 
 
 def objectives(found: Any, x: Any, residual: Any, b: Any) -> dict[str, Any]:
@@ -106,13 +109,9 @@ class DenseSystemTask:
 
         See `nnla.models.dense_tables`, whose functions take them.
         """
-        seed = self.recipe["seed"]
-        count = max(_TABLE // len(self.equations), 1)
-        parts = [bvp_systems(count, equation=name, n=n, seed=[seed, 10_004]) for name in self.equations]
+        parts, A = self._samples(n)
         clean = np.concatenate([part.A for part in parts])
-        A = self.noisy(clean, np.random.default_rng([seed, 10_005]))
-        found = {f"size{n}_mean": A.mean(axis=0), f"size{n}_deviation": A.std(axis=0)}
-        found[f"size{n}_deviation"] += 1e-6 * np.abs(found[f"size{n}_mean"]).max() * 1e-6 + 1e-300
+        found = {f"size{n}_mean": A.mean(axis=0), f"size{n}_deviation": A.std(axis=0) + _TINY}
         scale = scale_of(found, A)
         unit = A / scale[:, None, None]
         found |= {f"size{n}_mean": unit.mean(axis=0), f"size{n}_deviation": unit.std(axis=0)}
@@ -125,9 +124,36 @@ class DenseSystemTask:
             answers = np.concatenate([part.x for part in parts]) * scale[:, None]
             answers /= np.sqrt(np.mean(b * b, axis=1, keepdims=True))
         found |= {f"size{n}_answer_mean": answers.mean(axis=0), f"size{n}_answer_deviation": answers.std(axis=0)}
-        far = np.sqrt(np.mean(standardised(found, unit) ** 2, axis=(1, 2)))
-        found[f"size{n}_far"] = np.array([far.max()])
-        return {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
+        found = {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
+        return found | self.limits_of(n, found)
+
+    def _samples(self, n: int) -> tuple[list[BVPSystems], np.ndarray]:
+        """Systems of each equation, and all their matrices as they are measured."""
+        seed = self.recipe["seed"]
+        count = max(_TABLE // len(self.equations), 1)
+        parts = [bvp_systems(count, equation=name, n=n, seed=[seed, 10_004]) for name in self.equations]
+        return parts, self.noisy(np.concatenate([part.A for part in parts]), np.random.default_rng([seed, 10_005]))
+
+    def limits_of(self, n: int, tables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What tells matrices of the family from others, by tables of the same or of another one.
+
+        Notes
+        -----
+        `SKETCHES` random matrices orthogonal to half of the samples: to all of a family that is linear in few unknowns,
+        and then nearly anything else shows. The other half says how far members may be.
+        """
+        rng = np.random.default_rng([self.recipe["seed"], 10_006])
+        A = rng.permutation(self._samples(n)[1])
+        z = plain(tables, A).reshape(len(A), -1)
+        half = min(len(z) // 2, n * n // 2)
+        Q = np.linalg.qr(z[:half].T)[0]
+        R = rng.standard_normal((SKETCHES, n * n))
+        for _ in range(2):
+            R -= (R @ Q) @ Q.T
+        R /= np.linalg.norm(R, axis=1, keepdims=True)
+        found = {f"size{n}_sketch": R.reshape(-1, n, n).astype(np.float32)}
+        far = np.array([measure[half:].max() for measure in measures(tables | found, A)])
+        return found | {f"size{n}_far": np.asarray(_MARGIN * np.maximum(far, _FLOOR), dtype=np.float32)}
 
     def noisy(self, A: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Matrices as they are measured."""
