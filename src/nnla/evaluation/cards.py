@@ -264,7 +264,9 @@ def _dense_solution_lines(card: Card) -> list[str]:
     lines = [
         f"*{m['count']} boundary value problems of each equation*, n = {m['n']}, that no training has drawn; relative"
     ]
-    lines += ["MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with the network as"]
+    first = next(iter(m["equations"].values()))["refined"]
+    inside = "the training's mean matrix" if first.get("preconditioner") == "reference" else "the network"
+    lines += [f"MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with {inside} as"]
     lines += [
         f"preconditioner, in float64, to a relative residual of {m['rtol']:g}; what it does not solve, LU does.",
         "",

@@ -19,8 +19,9 @@ from nnla.linear.dense_report import DenseSolution, Outcome, report_of, statuses
 from nnla.linear.dense_systems import DenseBatch, DenseInput, check_batch, dense_input
 from nnla.linear.options import check_numbers
 from nnla.models.dense_network import (
-    BoundNetwork,
     DensePreconditioner,
+    bound_network,
+    bound_preconditioner,
     in_network_units,
     where_needed,
     without_gradients,
@@ -38,7 +39,7 @@ class DenseSystemEngine(EngineBase):
     """A network that answers dense systems A x = b of the sizes it was trained for.
 
     A model brings `sizes` and `answer`; one that is linear in b says so by `linear` and brings `operator`; where it
-    can, `distances` and `spread`.
+    can, `preconditioner`, `distances` and `spread`.
 
     Examples
     --------
@@ -92,6 +93,13 @@ class DenseSystemEngine(EngineBase):
         """b -> `answer` (A, b) of a model that is linear in b: the network runs here, once for many b."""
         return partial(where_needed, self.answer, A)
 
+    def preconditioner(self, A: Any) -> Callable[[Any], Any] | None:
+        """b -> about A^-1 b, linear in b, for refinement; None for the network itself.
+
+        Residuals are rougher than the right-hand sides of a family, which is all that most networks have seen.
+        """
+        return None
+
     def distances(self, A: Any) -> Any:
         """(B,) how far matrices are from those of the training, 1 the farthest of those; None where it cannot tell."""
         return None
@@ -120,11 +128,11 @@ class DenseSystemEngine(EngineBase):
         b : (n,) or (n, k), for every matrix; (B, n) or (B, n, k). As `numpy.linalg.solve` takes them; a (B, n) that
             could be (n, k) is refused
         refine : None for the network's answer as it is. "gmres" (or True, "auto"): flexible GMRES, preconditioned by
-            the network; "iterative": x <- x + network(b - A x) as long as that contracts. Both in float64, and what
-            they do not solve is solved by LU, which the report counts
+            the network, or by what the model has for that; "iterative": x <- x + M (b - A x), with the same M, as long
+            as that contracts. Both in float64, and what they do not solve is solved by LU, which the report counts
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|): rows of smaller units are not lost among large ones
-        maxiter : applications of the network in refinement
+        maxiter : steps of refinement
         batch : right-hand sides that the network sees at a time
 
         Returns
@@ -203,13 +211,13 @@ class DenseSystemEngine(EngineBase):
         self.check_size(systems.n)
         with without_gradients(systems.A), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             parts = [
-                part.leave(BoundNetwork(self, part.matrices(), width)(part.in_user_rows(part.b)), systems.dtype)[0]
+                part.leave(bound_network(self, part.matrices(), width)(part.in_user_rows(part.b)), systems.dtype)[0]
                 for part in _chunks(systems, width)
             ]
             return systems.answer(parts)
 
     def aspreconditioner(self, A: Any) -> DensePreconditioner:
-        """The network's operator for A as a preconditioner M of anyone's GMRES or BiCGSTAB.
+        """About A^-1, linear: a preconditioner of anyone's GMRES or BiCGSTAB.
 
         Parameters
         ----------
@@ -218,24 +226,28 @@ class DenseSystemEngine(EngineBase):
         Raises
         ------
         OptionError
-            The network is not linear in b.
+            The network is not linear in b, and the model has nothing else.
         ShapeError, DTypeError, NonFiniteError
             As `solve`.
 
         Notes
         -----
-        Cost: the network once; then what its operator takes.
+        Cost: the network once, or what the model has in its place; then what that takes.
         """
-        if not self.linear:
-            raise OptionError(
-                f"{self.title!r} is not linear in b and preconditions no Krylov method but a flexible one: use "
-                "solve(A, b, refine='gmres'), or its guess(A, b) as x0"
-            )
         systems = dense_input(A, np.ones(np.shape(A)[-1:]) if np.ndim(A) == 2 else A)
         if len(systems) != 1 or systems.shape != (systems.n,):
             raise ShapeError(f"a preconditioner is for one matrix (n, n), A has shape {tuple(np.shape(A))}")
         self.check_size(systems.n)
-        return DensePreconditioner(self, DenseBatch.of(systems.A, systems.b), BATCH)
+        with without_gradients(systems.A):
+            batch = DenseBatch.of(systems.A, systems.b)
+            matrices = batch.matrices()
+            bound = bound_preconditioner(self, matrices, BATCH)
+            if bound is None and not self.linear:
+                raise OptionError(
+                    f"{self.title!r} is not linear in b and preconditions no Krylov method but a flexible one: use "
+                    "solve(A, b, refine='gmres'), or its guess(A, b) as x0"
+                )
+            return DensePreconditioner(bound or bound_network(self, matrices, BATCH), batch)
 
     def check_size(self, n: int) -> None:
         """Raise `OptionError` for sizes that it was not trained for."""
@@ -257,20 +269,23 @@ class DenseSystemEngine(EngineBase):
         matrices = systems.matrices()
         far = self.distances(matrices)
         far = None if far is None else to_numpy(far).astype(float)
-        network = BoundNetwork(self, matrices, width)
+        network = bound_network(self, matrices, width)
         b = systems.in_user_rows(systems.b)
         y = network(b)
         B, k = systems.columns.shape
         methods = np.full(B, "network", dtype=object)
         iterations = np.zeros((B, k), dtype=int)
         singular, uneven, uncertainty, seconds = np.zeros(B, dtype=bool), np.zeros(B, dtype=bool), None, 0.0
+        used = None
         if method is None:
             estimate = self.spread(matrices, in_network_units(b)[0], y)
             uncertainty = None if estimate is None else to_numpy(estimate).astype(float)
             before = measured(systems, y)
         else:
             doubtful = np.ones(B, dtype=bool) if far is None else ~(far <= 1)
-            found = refined(systems, y, network, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
+            M = bound_preconditioner(self, matrices, width) or network
+            used = "network" if M is network else "reference"
+            found = refined(systems, y, M, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
             y, before, iterations = found.y, found.measures, found.iterations
             singular, uneven, seconds = found.singular, found.uneven, found.seconds
             methods[iterations.any(axis=1)] = method
@@ -293,6 +308,7 @@ class DenseSystemEngine(EngineBase):
             distances=far,
             uncertainty=uncertainty,
             calls=network.calls,
+            preconditioner=used,
             seconds=(network.seconds, time.perf_counter() - started, seconds),
         )
 

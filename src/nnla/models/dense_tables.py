@@ -6,13 +6,14 @@ made in training (`nnla.training.dense_systems`), one set for each size, and lie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.operators.arrays import is_torch, namespace
+from nnla.preconditioners.dense_reference import row_scaled_reference
 
 __all__ = [
     "SKETCHES",
@@ -155,6 +156,10 @@ class TabledEngine(DenseSystemEngine):
         unit = as_dtype_of(A / scale, like)
         columns = [self.solutions(p, unit, as_dtype_of(b[:, :, i], like)) for i in range(b.shape[-1])]
         return namespace(A).stack(columns, -1) / scale
+
+    def preconditioner(self, A: Any) -> Callable[[Any], Any] | None:
+        """The training's mean matrix inverted, in the rows' own units: residuals are rougher than what networks saw."""
+        return row_scaled_reference(self.parameters[f"size{A.shape[-1]}_mean"], A)
 
     def parameters_like(self, like: Any) -> Mapping[str, Any]:
         """The parameters as arrays of the kind and on the device of another."""
