@@ -160,7 +160,7 @@ def statuses_of(
     Cost: none.
     """
     met = np.all(measures.met(rtol), axis=1).tolist()
-    as_good = np.all(measures.met(rtol) | before.met(rtol) | measures.rounded, axis=1).tolist()
+    as_good = np.all(measures.met(rtol) | before.met(rtol) | measures.rounded | before.rounded, axis=1).tolist()
     out: list[Status] = []
     for i in range(len(met)):
         if met[i]:

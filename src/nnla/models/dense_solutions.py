@@ -155,7 +155,8 @@ class DenseSystemEngine(EngineBase):
 
         Guaranteed, for any weights: ``converged`` means that every system is verified, by a residual computed anew in
         float64, of the x that is returned. The answer does not depend on the units of A or b: powers of two scale x
-        exactly. A and b are never modified. A singular A ends in "singular" unless b is in its range.
+        exactly. A and b are never modified. A singular A ends in "singular" unless b is in its range; then x is one of
+        the solutions, that of least norm where A is not like the training's matrices or LU solves.
 
         Not guaranteed: that x is near the solution where A is ill-conditioned, b - A x small or not. A network that was
         trained with noise in A may be nearer to the solution without noise than any x of small residual: refining it
