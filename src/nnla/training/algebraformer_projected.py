@@ -24,7 +24,7 @@ from nnla.types import TrainingProgress
 __all__ = ["ProjectedTask"]
 
 CHUNK = 8  # matrices at a time
-MARGIN = 1.25  # beyond the farthest of the training that still counts as like it
+MARGIN = (1.25, 2.5)  # of level and length beyond the training's: coordinates that are not normal have long tails
 SEEN = 48  # matrices of each equation whose coordinates tell how far members may be
 
 
@@ -34,8 +34,8 @@ class ProjectedTask(DenseSystemTask):
     Notes
     -----
     Components and covariances are those of ``data.samples`` matrices of each equation and size. Trained by gradients
-    are the logarithms by which each equation's prior is stretched, and that of the calibration: the negative log likelihood
-    of the error of x, normal with the deviation that the posterior has for it.
+    are the logarithms by which each equation's prior is stretched, and that of the calibration: the negative log
+    likelihood of the error of x, normal with the deviation that the posterior has for it.
     """
 
     figure = "nll"
@@ -76,7 +76,7 @@ class ProjectedTask(DenseSystemTask):
             A = np.concatenate([A[: SEEN // 2], self.noisy(A[SEEN // 2 :], np.random.default_rng([seed, 10_008]))])
             for at in range(0, SEEN, CHUNK):
                 length = max(length, float(estimate_matrices(prior, A[at : at + CHUNK]).length.max()))
-        return np.array([MARGIN * max(noise["high"], 1e-3), MARGIN * length])
+        return np.array([MARGIN[0] * max(noise["high"], 1e-3), MARGIN[1] * length])
 
     def network(self) -> Any:
         """The logarithms, at zero."""
