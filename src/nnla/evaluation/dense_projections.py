@@ -29,7 +29,7 @@ __all__ = [
 
 LARGEST_RANK = 800
 RANKS = (5, 10, 13, 20, 40, 66, 100, 150, 200, 300, 400, 600, 800)
-CHOOSERS = 400  # training systems that choose a rank; the components are made without them
+CHOOSERS = 300  # training systems that choose a rank; the components are made without them
 ROUNDING = 1e-13  # of the largest deviation: below it a direction is rounding
 FLOOR = 0.1  # of an entry's root mean square in the family: what is measured as less is measured with less noise, but
 # a weight without bound would trust one entry with everything
@@ -257,8 +257,8 @@ class PosteriorLU:
         space, guard = space_of(noisy, A, spaces), Safeguard.fit(A, b, x)
         ranks = sorted({min(rank, space.rank) for rank in (66, 200, LARGEST_RANK)})
         choices = [replace(space.first(rank), outside=0.0) for rank in ranks] + [space]
-        candidates = [PosteriorLU(choice, known(noisy), guard) for choice in choices]
-        return cls(choices[_best(candidates, x, noisy)], known(noisy), guard)
+        candidates = [cls(choice, known(noisy), guard) for choice in choices]
+        return candidates[_best(candidates, x, noisy)]
 
     def matrices(self, A: np.ndarray) -> np.ndarray:
         """(B, n, n) without noise, as far as can be."""
