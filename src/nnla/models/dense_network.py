@@ -28,6 +28,7 @@ class BoundNetwork:
     model : a `nnla.models.dense_solutions.DenseSystemEngine`
     A : (B, n, n) in the network's units
     width : right-hand sides that go in at a time
+    bound : b (B, n, k) -> x in the network's place
 
     Attributes
     ----------
@@ -35,10 +36,12 @@ class BoundNetwork:
     calls, seconds : of the network, to make an operator is no call
     """
 
-    def __init__(self, model: Any, A: Any, width: int) -> None:
+    def __init__(self, model: Any, A: Any, width: int, bound: Callable[[Any], Any] | None = None) -> None:
         started = time.perf_counter()
         self._model, self._width = type(model).__name__, width
-        self._bound = model.operator(A) if model.linear else partial(where_needed, model.answer, A)
+        if bound is None:
+            bound = model.operator(A) if model.linear else partial(where_needed, model.answer, A)
+        self._bound = bound
         self.failed = np.zeros(len(A), dtype=bool)
         self.calls, self.seconds = 0, time.perf_counter() - started
 
@@ -97,7 +100,7 @@ def where_needed(answer: Callable[[Any, Any], Any], A: Any, b: Any) -> Any:
 
 
 class DensePreconditioner(LinearOperator):
-    """A network's operator about A^-1, linear in what it is applied to.
+    """What a model of dense systems refines by: about A^-1, linear in what it is applied to.
 
     Made by `DenseSystemEngine.aspreconditioner`. ``dtype`` is float64; a torch model works where A is, the vectors are
     NumPy's.
@@ -119,7 +122,8 @@ class DensePreconditioner(LinearOperator):
         n = systems.A.shape[-1]
         self._systems = systems
         with without_gradients(systems.A):
-            self._network = BoundNetwork(model, systems.matrices(), width)
+            A = systems.matrices()
+            self._network = BoundNetwork(model, A, width, model.preconditioner(A))
         super().__init__(np.dtype(np.float64), (n, n))
 
     def _matmat(self, X: Any) -> np.ndarray:

@@ -92,6 +92,13 @@ class DenseSystemEngine(EngineBase):
         """b -> `answer` (A, b) of a model that is linear in b: the network runs here, once for many b."""
         return partial(where_needed, self.answer, A)
 
+    def preconditioner(self, A: Any) -> Callable[[Any], Any] | None:
+        """r (B, n, k) -> about A^-1 r, linear, for the residuals that refinement meets; None for the model itself.
+
+        A network that has learned on smooth right-hand sides may be no help with residuals, which are rough.
+        """
+        return None
+
     def distances(self, A: Any) -> Any:
         """(B,) how far matrices are from those of the training, 1 the farthest of those; None where it cannot tell."""
         return None
@@ -119,9 +126,10 @@ class DenseSystemEngine(EngineBase):
         A : (n, n), or (B, n, n), or a list of matrices of one size; real, dense, NumPy or torch on any device
         b : (n,) or (n, k), for every matrix; (B, n) or (B, n, k). As `numpy.linalg.solve` takes them; a (B, n) that
             could be (n, k) is refused
-        refine : None for the network's answer as it is. "gmres" (or True, "auto"): flexible GMRES, preconditioned by
-            the network; "iterative": x <- x + network(b - A x) as long as that contracts. Both in float64, and what
-            they do not solve is solved by LU, which the report counts
+        refine : None for the network's answer as it is. "gmres" (or True, "auto"): flexible GMRES from there,
+            preconditioned by the network or by the model's `preconditioner`; "iterative": x <- x + M (b - A x) with the
+            same M as long as that contracts. Both in float64, and what they do not solve is solved by LU, which the
+            report counts
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|): rows of smaller units are not lost among large ones
         maxiter : applications of the network in refinement
@@ -209,7 +217,7 @@ class DenseSystemEngine(EngineBase):
             return systems.answer(parts)
 
     def aspreconditioner(self, A: Any) -> DensePreconditioner:
-        """The network's operator for A as a preconditioner M of anyone's GMRES or BiCGSTAB.
+        """What refinement preconditions by, for A, as a preconditioner M of anyone's GMRES or BiCGSTAB.
 
         Parameters
         ----------
@@ -218,15 +226,16 @@ class DenseSystemEngine(EngineBase):
         Raises
         ------
         OptionError
-            The network is not linear in b.
+            The network is not linear in b, and the model brings no `preconditioner`.
         ShapeError, DTypeError, NonFiniteError
             As `solve`.
 
         Notes
         -----
-        Cost: the network once; then what its operator takes.
+        Cost: `preconditioner`, or the network once; then what these take.
         """
-        if not self.linear:
+        brings = type(self).preconditioner is not DenseSystemEngine.preconditioner
+        if not self.linear and not brings:
             raise OptionError(
                 f"{self.title!r} is not linear in b and preconditions no Krylov method but a flexible one: use "
                 "solve(A, b, refine='gmres'), or its guess(A, b) as x0"
@@ -270,7 +279,9 @@ class DenseSystemEngine(EngineBase):
             before = measured(systems, y)
         else:
             doubtful = np.ones(B, dtype=bool) if far is None else ~(far <= 1)
-            found = refined(systems, y, network, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
+            reference = self.preconditioner(matrices)
+            M = network if reference is None else BoundNetwork(self, matrices, width, reference)
+            found = refined(systems, y, M, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
             y, before, iterations = found.y, found.measures, found.iterations
             singular, uneven, seconds = found.singular, found.uneven, found.seconds
             methods[iterations.any(axis=1)] = method
