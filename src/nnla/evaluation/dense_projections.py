@@ -29,7 +29,7 @@ __all__ = [
 
 LARGEST_RANK = 800
 RANKS = (5, 10, 13, 20, 40, 66, 100, 150, 200, 300, 400, 600, 800)
-CHOOSERS = 300  # training systems that choose a rank; the components are made without them
+CHOOSERS = 400  # training systems that choose a rank; the components are made without them
 ROUNDING = 1e-13  # of the largest deviation: below it a direction is rounding
 FLOOR = 0.1  # of an entry's root mean square in the family: what is measured as less is measured with less noise, but
 # a weight without bound would trust one entry with everything
