@@ -14,6 +14,7 @@ from scipy.sparse.linalg import aslinearoperator, gmres
 
 import nnla
 from nnla.errors import DTypeError, NNLAError, NonFiniteError, OptionError, ShapeError
+from nnla.preconditioners.dense_reference import row_scaled_reference
 from nnla.problems.bvp import bvp_systems
 from nnla.report import Status
 
@@ -599,6 +600,29 @@ def test_a_linear_network_preconditions(systems, dense_engine):
     for wrong in (systems[0], np.ones(N), np.ones((1, N, N))):
         with pytest.raises(ShapeError):
             dense_engine().aspreconditioner(wrong)
+
+
+def test_a_model_may_bring_another_preconditioner(systems, dense_engine):
+    """The guess is the network's; refinement, and anyone's GMRES, take the reference."""
+    A, b = systems
+    model = dense_engine("nonlinear")
+    kind = type(model)
+    kind.preconditioner = lambda self, A: row_scaled_reference(3.0 * np.eye(N), A)
+    x, report = model.solve(A, b)
+    assert report.preconditioner is None
+    assert np.array_equal(x, dense_engine("nonlinear").solve(A, b).x)
+    for refine in ("gmres", "iterative"):
+        report = model.solve(A, b, refine=refine).report
+        assert report.converged
+        assert (report.preconditioner, report.network_calls, report.fallbacks) == ("reference", 1, 0)
+        assert report.iterations < dense_engine("nonlinear").solve(A, b, refine="gmres").report.iterations
+        assert "reference inside" in report.chosen_because
+    assert dense_engine().solve(A, b, refine=True).report.preconditioner == "network"
+    M = model.aspreconditioner(A[0])
+    assert np.linalg.norm(A[0] @ (M @ b[0, :, 0]) - b[0, :, 0]) < 0.1 * np.linalg.norm(b[0, :, 0])
+    kind.preconditioner = lambda self, A: lambda v: v * np.nan
+    report = model.solve(A, b, refine=True).report
+    assert (report.converged, report.fallbacks) == (True, B)
 
 
 def test_the_envelope_and_the_spread_are_reported(systems, dense_engine):
