@@ -87,7 +87,7 @@ def markdown(data: dict) -> str:
     text = [
         "# Noise on dense systems: every yardstick, and what is learned",
         "",
-        f"`{meta['command']}`, {meta['date']}, {meta['hardware']}, yardsticks in float64, models in their own",
+        f"`{meta["command"]}`, {meta['date']}, {meta['hardware']}, yardsticks in float64, models in their own",
         "precision. Generated; do not edit.",
         "",
         f"n = {meta['n']}, {meta['training']} training systems, {meta['test']} test systems of each family, seed"
@@ -98,6 +98,7 @@ def markdown(data: dict) -> str:
         "and the nearest of the others), Tikhonov, truncated SVD and TLS the norm of the noise. A model is told",
         "nothing but A and b. Yardsticks that clean A are safeguarded: an answer larger than any of the training set",
         "(relative to the mean operator's) is replaced by the mean operator's; a model is shown without and with that.",
+        "Blank: not measured.",
         "",
         "Who knows the *equation*, not only examples of its matrices, can fit its coefficients to all entries of A; no",
         "row here does. Tikhonov's method and truncated SVD, in standard form, damp what belongs to small singular",
