@@ -87,7 +87,7 @@ def markdown(data: dict) -> str:
     text = [
         "# Noise on dense systems: every yardstick, and what is learned",
         "",
-        f"`{meta["command"]}`, {meta['date']}, {meta['hardware']}, yardsticks in float64, models in their own",
+        f"`{meta['command']}`, {meta['date']}, {meta['hardware']}, yardsticks in float64, models in their own",
         "precision. Generated; do not edit.",
         "",
         f"n = {meta['n']}, {meta['training']} training systems, {meta['test']} test systems of each family, seed"
