@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator, gmres
 
 import nnla
-from nnla.errors import DTypeError, NNLAError, NonFiniteError, OptionError, ShapeError
+from nnla.errors import DTypeError, NNLAError, NonFiniteError, NotPositiveDefiniteError, OptionError, ShapeError
 from nnla.preconditioners.dense_reference import row_scaled_reference
 from nnla.problems.bvp import bvp_systems
 from nnla.report import Status
@@ -584,6 +584,19 @@ def test_a_guess_starts_classical_solvers(dense_engine):
         x, report = nnla.solve(A, b, x0=dense_engine(kind).guess(A, b))
         assert report.converged
         assert np.allclose(A @ x, b)
+
+
+def test_a_linear_network_preconditions_flexible_cg(dense_engine):
+    rng = np.random.default_rng(4)
+    C = 0.1 * rng.standard_normal((N, N))
+    A, b = 3.0 * np.eye(N) + C + C.T, rng.standard_normal(N)
+    M = dense_engine().aspreconditioner(A)
+    for method in ("auto", "fcg"):
+        x, report = nnla.solve(A, b, M=M, method=method)
+        assert report.converged
+        assert np.allclose(A @ x, b)
+    with pytest.raises(NotPositiveDefiniteError, match="fcg"):
+        nnla.solve(A, b, M=M, method="cg")
 
 
 def test_a_linear_network_preconditions(systems, dense_engine):
