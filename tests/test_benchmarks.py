@@ -312,3 +312,17 @@ def test_float32_operators_beside_scipy(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[3].strip() for line in lines[2:]] == ["scipy", "auto"]
     assert float(lines[-1].split("|")[5]) < 1e-5
+
+
+# -- dense systems -------------------------------------------------------------------------------------------------
+
+
+def test_latencies_of_dense_systems():
+    pytest.importorskip("torch")
+    import dense_latency
+
+    rows = dense_latency.measure([], n=8, batches=(1, 4), rounds=2)
+    assert all(row["us"] > 0 for row in rows)
+    table = dense_latency.markdown([row | {"us": 2.0 + 2.0 * ("torch" in row["method"])} for row in rows])
+    assert table[0].count("|") == 5
+    assert next(line for line in table if "torch.linalg.solve, float32" in line).endswith("| 2 / 2 |")

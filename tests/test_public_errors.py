@@ -18,6 +18,8 @@ from scipy.sparse.linalg import aslinearoperator
 import nnla
 from nnla.errors import FileFormatError, NNLAError, WeightsError
 from nnla.extensions import inverse_root, minimise, polar, rational_function
+from nnla.linear import regularisation
+from nnla.problems import inverse_problem
 
 A = nnla.problems.poisson2d(5)
 N = A.shape[0]
@@ -166,7 +168,21 @@ ENTRIES: dict[str, Callable[[Any], Any]] = {
     "minimise method": lambda x: minimise(square, np.ones(3), method=x),
     "minimise value": lambda x: minimise(lambda _: (x, np.ones(3)), np.ones(3), maxiter=3),
     "minimise gradient": lambda x: minimise(lambda _: (1.0, x), np.ones(3), maxiter=3),
+    "inverse_problem name": lambda x: inverse_problem(x, 8),
+    "inverse_problem n": lambda x: inverse_problem("shaw", x),
+    "inverse_problem example": lambda x: inverse_problem("deriv2", 8, example=x),
+    "inverse_problem depth": lambda x: inverse_problem("gravity", 8, depth=x),
+    "inverse_problem kappa": lambda x: inverse_problem("heat", 8, kappa=x),
+    "total_least_squares weight": lambda x: regularisation.total_least_squares(A.toarray(), b, weight=x),
+    "truncated weight": lambda x: regularisation.truncated_total_least_squares(A.toarray(), b, 3, weight=x),
 }
+for _name in ("tikhonov", "truncated_svd", "truncated_total_least_squares"):
+    _method = getattr(regularisation, _name)
+    ENTRIES[f"{_name} A"] = lambda x, _method=_method: _method(x, b, 0)
+    ENTRIES[f"{_name} b"] = lambda x, _method=_method: _method(A.toarray(), x, 0)
+    ENTRIES[f"{_name} parameter"] = lambda x, _method=_method: _method(A.toarray(), b, x)
+    ENTRIES[f"{_name} noise_norm"] = lambda x, _method=_method: _method(A.toarray(), b, "discrepancy", noise_norm=x)
+    ENTRIES[f"{_name} x_true"] = lambda x, _method=_method: _method(A.toarray(), b, "hindsight", x_true=x)
 for _name in ("x0", "rtol", "atol", "maxiter", "method", "M", "degree", "scaling", "probe_steps", "engine", "dtype"):
     ENTRIES[f"solve {_name}"] = lambda x, _name=_name: nnla.solve(A, b, **{_name: x})
 for _name in ("degree", "scaling", "probe_steps", "engine", "dtype"):

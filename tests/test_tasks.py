@@ -60,12 +60,12 @@ def test_methods_get_their_engines():
 
 def test_tasks_to_come_say_so():
     class Solver:
-        name, task, card, degree = "s", "dense solutions", {}, None
+        name, task, card, degree = "s", "matrix functions", {}, None
 
     for ask in (nnla.checks.check_model, nnla.evaluate.evaluate_model):
-        with pytest.raises(OptionError, match="dense linear systems"):
+        with pytest.raises(OptionError, match="dense matrix functions"):
             ask(Solver())
-    assert set(FAMILIES) == {"suite", "spectra", "frames"}
+    assert set(FAMILIES) == {"suite", "spectra", "frames", "bvp"}
 
 
 def test_no_file_tells_models_apart_by_class_or_attribute():

@@ -134,7 +134,9 @@ class DenseSolutions(Model, Protocol):
         """Whether x is linear in b."""
         ...
 
-    def solve(self, A: Any, b: Any, *, refine: Any, rtol: float, maxiter: int, batch: int) -> Any: ...
+    def solve(
+        self, A: Any, b: Any, *, refine: Any = None, rtol: float = 1e-10, maxiter: int = 30, batch: int = 256
+    ) -> Any: ...
 
     def guess(self, A: Any, b: Any) -> Any: ...
 
@@ -275,6 +277,16 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_transitions",
         card=_CARDS + "TRANSITIONS",
     ),
+    "dense solutions": Task(
+        DenseSolutions,
+        "dense linear systems",
+        (),  # by its own solve
+        evaluate="nnla.evaluation.dense_models:evaluate_on_bvp",
+        families=("bvp",),
+        check=_CHECKS + "check_dense_solutions",
+        show="nnla.cli.evaluations:show_dense_solutions",
+        card=_CARDS + "DENSE_SOLUTIONS",
+    ),
     "newton steps": Task(
         NewtonSteps,
         "regression in the p-norm",
@@ -284,7 +296,6 @@ TASKS: dict[str, Task] = {
         card=_CARDS + "NEWTON_STEPS",
     ),
     # named for models to come: whoever brings the first one adds where it is measured, checked and described
-    "dense solutions": Task(DenseSolutions, "dense linear systems", ()),
     "matrix functions": Task(MatrixFunctions, "dense matrix functions", ()),
 }
 

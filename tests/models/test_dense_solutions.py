@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from fractions import Fraction
+from operator import mul
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scipy.sparse.linalg import aslinearoperator, gmres
 
 import nnla
 from nnla.errors import DTypeError, NNLAError, NonFiniteError, OptionError, ShapeError
+from nnla.preconditioners.dense_reference import row_scaled_reference
 from nnla.problems.bvp import bvp_systems
 from nnla.report import Status
 
@@ -456,6 +459,33 @@ def test_as_good_as_float64_can_is_told_from_failed(dense_engine):
     assert not report.converged
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_verified_is_so_in_exact_arithmetic(dense_engine, seed):
+    """Random matrices, singular, ill-conditioned and of wild units; whatever the network says, no report is wrong."""
+    rng = np.random.default_rng(seed)
+    n, rtol = 4, 1e-9
+    for trial in range(12):
+        A, b = rng.standard_normal((2, n, n)), rng.standard_normal((2, n, 1))
+        if trial % 4 == 1:
+            A[0, :, 0] = A[0, :, 1]
+        if trial % 4 == 2:
+            A *= 10.0 ** rng.uniform(-120, 120, (2, n, 1))
+            b = A @ b
+        if trial % 4 == 3:
+            A[1] += 1e13 * np.ones((n, n))
+            b *= 10.0 ** rng.uniform(-200, 200)
+        model = dense_engine(("linear", "nonlinear", "garbage", "nan")[trial % 4], n=n)
+        x, report = model.solve(A, b, refine=("gmres", "iterative")[trial % 2], rtol=rtol)
+        for i in range(2):
+            matrix, answer = [[Fraction(v) for v in row] for row in A[i].tolist()], list(map(Fraction, x[i, :, 0]))
+            left = [Fraction(v) - sum(map(mul, row, answer)) for row, v in zip(matrix, b[i, :, 0], strict=True)]
+            square = sum(r * r for r in left) / sum(Fraction(v) ** 2 for v in b[i, :, 0])
+            if report.verified[i]:
+                assert square <= Fraction(1.001 * rtol) ** 2
+            else:
+                assert report.statuses[i] in ("singular", "rounding")
+
+
 @pytest.mark.parametrize("boundary", ["interior", "rows"])
 @pytest.mark.parametrize("equation", ["diffusion", "advection"])
 def test_boundary_value_problems_reach_1e_10(dense_engine, equation, boundary):
@@ -572,15 +602,38 @@ def test_a_linear_network_preconditions(systems, dense_engine):
             dense_engine().aspreconditioner(wrong)
 
 
+def test_a_model_may_bring_another_preconditioner(systems, dense_engine):
+    """The guess is the network's; refinement, and anyone's GMRES, take the reference."""
+    A, b = systems
+    model = dense_engine("nonlinear")
+    kind = type(model)
+    kind.preconditioner = lambda self, A: row_scaled_reference(3.0 * np.eye(N), A)
+    x, report = model.solve(A, b)
+    assert report.preconditioner is None
+    assert np.array_equal(x, dense_engine("nonlinear").solve(A, b).x)
+    for refine in ("gmres", "iterative"):
+        report = model.solve(A, b, refine=refine).report
+        assert report.converged
+        assert (report.preconditioner, report.network_calls, report.fallbacks) == ("reference", 1, 0)
+        assert report.iterations < dense_engine("nonlinear").solve(A, b, refine="gmres").report.iterations
+        assert "reference inside" in report.chosen_because
+    assert dense_engine().solve(A, b, refine=True).report.preconditioner == "network"
+    M = model.aspreconditioner(A[0])
+    assert np.linalg.norm(A[0] @ (M @ b[0, :, 0]) - b[0, :, 0]) < 0.1 * np.linalg.norm(b[0, :, 0])
+    kind.preconditioner = lambda self, A: lambda v: v * np.nan
+    report = model.solve(A, b, refine=True).report
+    assert (report.converged, report.fallbacks) == (True, B)
+
+
 def test_the_envelope_and_the_spread_are_reported(systems, dense_engine):
     A, b = systems
     model = dense_engine()
     kind = type(model)
-    kind.inside = lambda self, A: (np.arange(len(A)) != 1, 0.5 * np.arange(len(A)))
+    kind.distances = lambda self, A: np.where(np.arange(len(A)) == 1, 1.5, 0.25)
     kind.spread = lambda self, A, b, x: np.full((len(A), b.shape[-1]), 0.25)
     report = model.solve(A, b).report
     assert report.inside == [True, False, True, True, True]
-    assert report.distances == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert report.distances == [0.25, 1.5, 0.25, 0.25, 0.25]
     assert report.outside == 1
     assert "1 of 5 matrices are unlike those of the training" in report.chosen_because
     assert report.uncertainty == [[0.25, 0.25]] * B

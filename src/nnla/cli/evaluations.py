@@ -6,7 +6,7 @@ from typing import Any
 
 from nnla.cli._output import number, say, show_table
 
-__all__ = ["show_engine", "show_guesses"]
+__all__ = ["show_dense_solutions", "show_engine", "show_guesses"]
 
 _ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
 _RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
@@ -23,6 +23,28 @@ def show_guesses(d: dict[str, Any]) -> None:
     say(f"CG iterations over Jacobi until the error is below; the guess takes {d['products']} products before:")
     rows = [[key, *(number(v) for v in values)] for key, values in d["iterations"].items()]
     show_table(("start", *(f"{t:.0e}" for t in d["targets"])), rows)
+
+
+def show_dense_solutions(d: dict[str, Any]) -> None:
+    """Of a model of dense systems."""
+    say(f"{d['model']} on {d['count']} systems of each equation that no training has drawn, n = {d['n']}")
+    say(f"trained on: {', '.join(d['trained_on'])}; errors are sums of squares by those of the solutions")
+    rows: list[list[str]] = []
+    for name, f in d["equations"].items():
+        refined = f["refined"]
+        figures = (f["relative_mse"], f["median"], f["mse"], f["residual"], f["lu_float32"], f["outside"])
+        found = (refined["iterations"], refined["largest"], f"{refined['fallbacks']} of {refined['count']}")
+        rows.append([name, *(number(value) for value in (*figures, *found))])
+    header = ("equation", "relative MSE", "median", "MSE", "residual", "LU float32", "outside")
+    show_table((*header, f"steps to {d['rtol']:.0e}", "largest", "by LU"), rows)
+    if len(d["sizes"]) > 1:
+        say("relative MSE by size: " + ", ".join(f"{size}: {number(value)}" for size, value in d["sizes"].items()))
+    say("relative MSE with noise in every entry of A, against the solutions without:")
+    show_table(
+        ("noise", "model", "LU"), [[k, *(number(v[key]) for key in ("model", "lu"))] for k, v in d["noise"].items()]
+    )
+    if d["unsolved"]:
+        say(f"{d['unsolved']} systems were not solved to the tolerance, by LU neither")
 
 
 def show_engine(d: dict[str, Any]) -> None:

@@ -54,7 +54,8 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
     "family",
     type=click.Choice(FAMILIES),
     help="suite: solve the benchmark systems (the default for linear systems); spectra: spectra that no training has "
-    "drawn; frames: building frames that none has drawn, for models of initial guesses (their default).",
+    "drawn; frames: building frames that none has drawn, for models of initial guesses (their default); bvp: boundary "
+    "value problems that none has drawn, for models of dense systems (their default).",
 )
 @click.option(
     "--size",
@@ -64,7 +65,7 @@ def train(recipe: str, overrides: tuple[str, ...], out: str | None, resume: bool
 @click.option(
     "--count",
     type=click.IntRange(min=1),
-    help="Number of spectra (default 200 for linear systems) or frames (default 24).",
+    help="Number of spectra (default 200 for linear systems), frames (default 24) or systems (default 256).",
 )
 @click.option("--degree", type=click.IntRange(1, 512), help="Degree of the polynomial (default 11).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

@@ -251,6 +251,58 @@ def _guess_lines(card: Card) -> list[str]:
     return [*lines, "systems, yardsticks and seconds: `docs/nsls_tables.md`."]
 
 
+# -- dense systems ------------------------------------------------------------------------------------
+
+
+def _measure_dense_solutions(model: Any, count: int | None, quick: bool) -> dict[str, Any]:
+    found = evaluate_model(model, count=count or (64 if quick else 2000))
+    return {key: value for key, value in found.items() if key not in ("model", "family")}
+
+
+def _dense_solution_lines(card: Card) -> list[str]:
+    m = card["measured"]
+    lines = [
+        f"*{m['count']} boundary value problems of each equation*, n = {m['n']}, that no training has drawn; relative"
+    ]
+    names = [*m["trained_on"], *(name for name in m["equations"] if name not in m["trained_on"])]
+    sizes = sorted(m["sizes"], key=int)  # a file has them by their letters
+    first = m["equations"][names[0]]["refined"]
+    inside = "the training's mean matrix" if first.get("preconditioner") == "reference" else "the network"
+    lines += [f"MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with {inside} as"]
+    lines += [
+        f"preconditioner, in float64, to a relative residual of {m['rtol']:g}; what it does not solve, LU does.",
+        "",
+    ]
+    lines += [
+        "| equation | relative MSE | median | MSE | LU in float32 | outside the training's | steps: mean, largest "
+    ]
+    lines[-1] += "| by LU |"
+    lines += ["|---" * 8 + "|"]
+    for name in names:
+        f = m["equations"][name]
+        refined, outside = f["refined"], "unknown" if f["outside"] is None else f["outside"]
+        figures = " | ".join(f"{f[key]:.2e}" for key in ("relative_mse", "median", "mse", "lu_float32"))
+        steps = f"{refined['iterations']:.1f}, {refined['largest']} | {refined['fallbacks']} of {refined['count']}"
+        lines += [
+            f"| {name}{'' if name in m['trained_on'] else ' (not trained on)'} | {figures} | {outside} | {steps} |"
+        ]
+    if len(sizes) > 1:
+        lines += ["", f"| n | {' | '.join(sizes)} |", "|---" * (len(sizes) + 1) + "|"]
+        lines += ["| relative MSE | " + " | ".join(f"{m['sizes'][size]:.2e}" for size in sizes) + " |"]
+    lines += ["", "Noise in every entry of A, against the solutions without it, relative MSE:", ""]
+    lines += ["| noise | " + " | ".join(m["noise"]) + " |", "|---" * (len(m["noise"]) + 1) + "|"]
+    for key, words in (("model", "the network"), ("lu", "LU")):
+        lines += [f"| {words} | " + " | ".join(f"{f[key]:.2e}" for f in m["noise"].values()) + " |"]
+    lines += [
+        "",
+        "**Guaranteed**: with `refine=`, that a report which says `converged` means it: residuals are computed",
+    ]
+    lines += [
+        "anew in float64. **Not** guaranteed: the error of an answer that is not refined. LU and better yardsticks"
+    ]
+    return [*lines, "beside it: `docs/algebraformer.md`."]
+
+
 # -- schedules ----------------------------------------------------------------------------------------
 
 
@@ -337,6 +389,11 @@ GUESSES = Section(
     _measure_guesses,
     _guess_lines,
     " (a matrix outside of these ranges, by a tenth of their widths, gets the guess zero, and the report says so)",
+)
+DENSE_SOLUTIONS = Section(
+    _measure_dense_solutions,
+    _dense_solution_lines,
+    " (a matrix outside of them is answered all the same, and the report says so)",
 )
 SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nnla.krylov.fgmres import flexible_gmres, stationary
 from nnla.linear.dense_direct import direct_solutions, singular
-from nnla.linear.dense_report import Measures, measured
+from nnla.linear.dense_measures import Measures, measured
 from nnla.linear.dense_systems import DenseBatch, column_norms
 from nnla.operators.arrays import namespace, to_numpy
 
@@ -65,7 +65,7 @@ def refined(
     M : about A^-1 with the user's rows, (B, n, k) -> (B, n, k)
     method : of `METHODS`, before LU
     rtol, maxiter : of that
-    doubtful : (B,) matrices of which it is to be asked whether they are singular, even where the tolerance is met
+    doubtful : (B,) matrices that LU is asked about whether they are singular even where the tolerance is met
 
     Notes
     -----

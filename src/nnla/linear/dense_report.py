@@ -1,21 +1,26 @@
-"""What answers to batches of dense systems are worth: residuals and errors of each, and the report."""
+"""The report on answers to dense systems, from what became of each batch; prose last."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnla.linear.dense_systems import DenseBatch, column_norms
-from nnla.operators.arrays import namespace, to_numpy
-from nnla.report import ReportBase, Status
+from nnla.linear.dense_measures import Measures
+from nnla.report import ReportBase, Status, library_versions
 
-__all__ = ["DenseReport", "DenseSolution", "Measures", "measured"]
+__all__ = ["DenseReport", "DenseSolution", "Outcome", "report_of", "statuses_of"]
 
-_EPS = float(np.finfo(np.float64).eps)
-_ROUNDINGS = 10.0  # as of `nnla.linear.criterion.rounding_only`
+# from bad to good: a report has the status of its worst system
+_ORDER = (
+    Status.BREAKDOWN,
+    Status.SINGULAR,
+    Status.STAGNATION,
+    Status.ROUNDING,
+    Status.GUESSED,
+    Status.CONVERGED,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +40,8 @@ class DenseReport(ReportBase):
     row_error : |b - A x|_i / (||a_i|| ||x|| + |b_i|), the largest over the rows a_i: rows that are smaller than others
         count as much. Verified are systems where neither exceeds rtol
     backward_error : ||b - A x|| / (||A|| ||x|| + ||b||), the largest: 1e-16 is rounding, whatever the residual is
-    iterations : applications of the network that refined, to one right-hand side at most
+    iterations : of refinement, the most that a right-hand side took
+    preconditioner : of refinement: "network", or "reference" for what the model has beside it; None without
     network_calls : of the network, each with as many right-hand sides as go in at a time
     fallbacks : systems that LU has solved
     singular : systems that LU found singular
@@ -43,7 +49,8 @@ class DenseReport(ReportBase):
     dtype : of x
     statuses, verified, methods, residuals, row_errors, backward_errors, iteration_counts : of each system, the worst
         right-hand side of it; a method is "network", "iterative", "gmres", "lu" or "least squares"
-    inside, distances : whether a matrix is like those of the training, and how far from it, in the model's measure
+    inside, distances : whether a matrix is like those of the training, and how far from the middle of these it is: 1 is
+        the farthest of them
     uncertainty : (B, k) the model's estimate of ||x - exact|| / ||exact||, None where it has none, or refined
     fallback : None, or what did not go as asked, and why
     chosen_because : what was done
@@ -85,6 +92,7 @@ class DenseReport(ReportBase):
     row_errors: list[float]
     backward_errors: list[float]
     iteration_counts: list[int]
+    preconditioner: str | None = None
     inside: list[bool] | None = None
     distances: list[float] | None = None
     uncertainty: list[list[float]] | None = None
@@ -104,67 +112,171 @@ class DenseSolution(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Measures:
-    """Errors of answers, (B, k) on the host; Inf for answers that are not finite.
+class Outcome:
+    """What became of the systems that the network saw together.
 
     Attributes
     ----------
-    residual : ||b - A x|| / ||b||
-    row : the largest |b - A x|_i / (||a_i|| ||x|| + |b_i|)
-    backward : ||b - A x|| / (||A|| ||x|| + ||b||), with the largest row norm and ||A x|| / ||x|| for ||A||: never too
-        small
-    rounded : ``row`` is rounding, and A x is not
+    x : (B, n, k) as the user gets it
+    measures : of x
+    statuses, methods : of each system, as in `DenseReport`
+    iterations : (B, k)
+    failed, uneven, singular : (B,) whether an answer of the network was not finite, the rows of A were too uneven to
+        iterate, LU found A singular
+    distances : (B,) from the training's matrices, None where the model cannot tell
+    uncertainty : (B, k), or None
+    calls : of the network
+    preconditioner : as in `DenseReport`
+    seconds : of the network, of everything, of LU
     """
 
-    residual: np.ndarray
-    row: np.ndarray
-    backward: np.ndarray
-    rounded: np.ndarray
+    x: Any
+    measures: Measures
+    statuses: list[Status]
+    methods: np.ndarray
+    iterations: np.ndarray
+    failed: np.ndarray
+    uneven: np.ndarray
+    singular: np.ndarray
+    distances: np.ndarray | None
+    uncertainty: np.ndarray | None
+    calls: int
+    preconditioner: str | None
+    seconds: tuple[float, float, float]
 
-    def met(self, rtol: float) -> np.ndarray:
-        """(B, k) where the tolerance is met by the whole and by every row."""
-        return (self.residual <= rtol) & (self.row <= rtol)
 
+def statuses_of(
+    measures: Measures, before: Measures, rtol: float, *, failed: np.ndarray, singular: np.ndarray, refined: bool
+) -> list[Status]:
+    """Of each system, from its worst right-hand side.
 
-def measured(systems: DenseBatch, y: Any) -> Measures:
-    """The errors of y, in the units of the batch.
-
-    Notes
-    -----
-    Cost: a product for each column, and three passes over A.
-
-    References
+    Parameters
     ----------
-    Rigal, Gaches, J. ACM 14 (1967) 543-548 (the normwise error). Higham, Accuracy and Stability of Numerical
-    Algorithms, 2nd ed., section 7.2 (row-wise backward errors).
+    measures, before : of x as the user gets it, and before it was rounded to its dtype and units
+    rtol : asked for
+    failed, singular : (B,) as in `Outcome`
+    refined : whether a solution was asked for, and not an answer as it is
 
-    Examples
-    --------
-    >>> systems = DenseBatch.of(np.diag([1.0, 1e-200])[None], np.array([[[1.0], [1e-200]]]))
-    >>> found = measured(systems, np.array([[[1.0], [0.0]]]))
-    >>> bool(found.residual <= 1e-10), bool(found.met(1e-10))
-    (True, False)
+    Cost: none.
     """
-    xp, n = namespace(y), systems.A.shape[-1]
-    with np.errstate(all="ignore"):
-        r, b = systems.residual(y), systems.b
-        length, whole = column_norms(y), column_norms(systems.in_user_rows(b))
-        entries = xp.sqrt((systems.A * systems.A).sum(2))  # row norms, of rows in [1, 2)
-        scale = entries[:, :, None] * length[:, None, :] + xp.abs(b)
-        by_row = xp.amax(_ratio(xp.abs(r), scale), 1)
-        largest = xp.amax(systems.in_user_rows(entries[:, :, None]), 1)
-        left, image = column_norms(systems.in_user_rows(r)), column_norms(systems.in_user_rows(b - r))
-        size = xp.maximum(largest, _ratio(image, length))
-        normwise = _ratio(left, size * length + whole)
-        level = (_ROUNDINGS + math.sqrt(n)) * _EPS
-        rounded = (by_row <= level) & (image > _ROUNDINGS * _EPS * size * length)
-        finite = to_numpy(xp.isfinite(y).all(1))
-    parts = (_ratio(left, whole), by_row, normwise)
-    host = [np.where(finite, np.nan_to_num(to_numpy(part), nan=math.inf), math.inf) for part in parts]
-    return Measures(*host, rounded=to_numpy(rounded) & finite)
+    met = np.all(measures.met(rtol), axis=1).tolist()
+    as_good = np.all(measures.met(rtol) | before.met(rtol) | measures.rounded | before.rounded, axis=1).tolist()
+    out: list[Status] = []
+    for i in range(len(met)):
+        if met[i]:
+            out.append(Status.CONVERGED)
+        elif not refined:
+            out.append(Status.BREAKDOWN if failed[i] else Status.GUESSED)
+        elif singular[i]:
+            out.append(Status.SINGULAR)
+        else:
+            out.append(Status.ROUNDING if as_good[i] else Status.STAGNATION)
+    return out
 
 
-def _ratio(a: Any, b: Any) -> Any:
-    """a / b, 0 where both are 0."""
-    xp = namespace(a)
-    return xp.where(a == 0, xp.zeros_like(a), a / b)
+def report_of(
+    parts: list[Outcome],
+    *,
+    n: int,
+    dtype: str,
+    method: str | None,
+    rtol: float,
+    maxiter: int,
+    weights: str,
+    seed: int | None,
+    total: float,
+) -> DenseReport:
+    """The report on all parts of a call.
+
+    Parameters
+    ----------
+    parts : at least one
+    n, dtype, rtol, weights, seed : as in `DenseReport`
+    method : of refinement, None without
+    maxiter : of that
+    total : seconds of the call
+
+    Cost: none.
+    """
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    measures = {
+        name: np.concatenate([getattr(part.measures, name).max(axis=1) for part in parts])
+        for name in ("residual", "row", "backward")
+    }
+    statuses = [status for part in parts for status in part.statuses]
+    methods, singular = joined("methods"), joined("singular")
+    iterations = joined("iterations").max(axis=1)
+    distances = None if parts[0].distances is None else joined("distances")
+    inside = None if distances is None else distances <= 1
+    network, solving, fallback = (float(sum(part.seconds[i] for part in parts)) for i in range(3))
+    uncertainty = None if parts[0].uncertainty is None else joined("uncertainty").tolist()
+    direct = np.isin(methods, ["lu", "least squares"])
+    outside = None if inside is None else int((~inside).sum())
+    return DenseReport(
+        status=min(statuses, key=_ORDER.index),
+        converged=all(status is Status.CONVERGED for status in statuses),
+        method=method or "network",
+        n=n,
+        systems=len(statuses),
+        columns=parts[0].measures.residual.shape[1],
+        rtol=rtol,
+        relative_residual=float(measures["residual"].max()),
+        row_error=float(measures["row"].max()),
+        backward_error=float(measures["backward"].max()),
+        iterations=int(iterations.max()),
+        preconditioner=parts[0].preconditioner,
+        network_calls=sum(part.calls for part in parts),
+        fallbacks=int(direct.sum()),
+        singular=int(singular.sum()),
+        outside=outside,
+        dtype=dtype,
+        statuses=statuses,
+        verified=[status is Status.CONVERGED for status in statuses],
+        methods=methods.tolist(),
+        residuals=measures["residual"].tolist(),
+        row_errors=measures["row"].tolist(),
+        backward_errors=measures["backward"].tolist(),
+        iteration_counts=iterations.tolist(),
+        inside=None if inside is None else inside.tolist(),
+        distances=None if distances is None else distances.tolist(),
+        uncertainty=uncertainty,
+        fallback=_what_failed(joined("failed"), direct, joined("uneven"), singular, method, maxiter),
+        chosen_because=_why(method, parts[0].preconditioner, outside, len(statuses)),
+        weights=weights,
+        seed=seed,
+        seconds={
+            "network": network,
+            "refinement": max(0.0, solving - network - fallback) if method else 0.0,
+            "fallback": fallback,
+            "total": total,
+        },
+        versions=library_versions(),
+    )
+
+
+def _what_failed(
+    failed: np.ndarray, direct: np.ndarray, uneven: np.ndarray, lost: np.ndarray, method: str | None, maxiter: int
+) -> str | None:
+    said: list[str] = []
+    if failed.any():
+        said.append(f"the network gave NaN or Inf for {failed.sum()} of {len(failed)} systems")
+    slow, rows = direct & ~uneven & ~lost, direct & uneven & ~lost
+    if slow.any():
+        some = f"{slow.sum()} of {len(direct)} systems"
+        said.append(f"LU for {some} that {method} would not solve in {maxiter} iterations")
+    if rows.any():
+        said.append(f"LU for {rows.sum()} of {len(direct)} systems whose rows differ too much in size")
+    if lost.any():
+        said.append(f"{lost.sum()} of {len(lost)} matrices are singular: least squares solutions of least norm")
+    return "; ".join(said) or None
+
+
+def _why(method: str | None, preconditioner: str | None, outside: int | None, systems: int) -> str:
+    said = (
+        "the network's answer as it is" if method is None else f"refined by {method} with the {preconditioner} inside"
+    )
+    unlike = f"{outside} of {systems} matrices are unlike those of the training"
+    return f"{said}; {unlike}" if outside else said

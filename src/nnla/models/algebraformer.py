@@ -17,18 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from nnla.models.engine_base import EngineBase, whole
+from nnla.models.dense_tables import (
+    TabledEngine,
+    as_dtype_of,
+    scale_of,
+    standardised,
+    table_shapes,
+    unit_answers,
+    unit_rhs,
+)
+from nnla.models.engine_base import whole
 from nnla.models.transformer import TransformerConfig, transform
-from nnla.operators.arrays import is_torch, namespace
 
 __all__ = [
     "AlgebraformerConfig",
     "AlgebraformerEngine",
     "apply_operators",
     "operators",
-    "scale_of",
     "solutions",
-    "standardised",
 ]
 
 OUTPUTS = ("solution", "operator")
@@ -93,34 +99,8 @@ class AlgebraformerConfig:
         """Shapes of all arrays."""
         found = self.network_shapes()
         for n in self.sizes:
-            answer = (n, n) if self.linear else (n,)
-            found |= {f"size{n}_mean": (n, n), f"size{n}_deviation": (n, n)}
-            found |= {f"size{n}_answer_mean": answer, f"size{n}_answer_deviation": answer, f"size{n}_far": (1,)}
+            found |= table_shapes(n, linear=self.linear)
         return found
-
-
-def scale_of(p: Mapping[str, Any], A: Any) -> Any:
-    """Factor (B,) of matrices (B, n, n), linear in A: about 1 for those of the training. A / scale is unit-free.
-
-    Notes
-    -----
-    The multiple of the mean matrix that A is nearest to, entries weighed by what they usually are: noise averages out.
-    """
-    n = A.shape[-1]
-    mean, deviation = p[f"size{n}_mean"], p[f"size{n}_deviation"]
-    weight = mean / (mean * mean + deviation * deviation)
-    return (A * weight).sum((-1, -2)) / (mean * weight).sum()
-
-
-def standardised(p: Mapping[str, Any], A: Any) -> Any:
-    """Entries of unit-free matrices (B, n, n) by those of the training: of mean 0 and deviation 1, about.
-
-    Notes
-    -----
-    Entries of many deviations, which are rare, must not drown the others: from one on they count by their logarithm.
-    """
-    n = A.shape[-1]
-    return namespace(A).arcsinh((A - p[f"size{n}_mean"]) / p[f"size{n}_deviation"])
 
 
 def _network(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any, b: Any = None) -> Any:
@@ -144,20 +124,13 @@ def solutions(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any, b: Any)
     ----------
     Algebraformer, section 3.1.
     """
-    n = A.shape[-1]
-    xp = namespace(b)
-    size = (b * b).mean(-1) ** 0.5
-    one = xp.ones_like(size)
-    size = xp.where(size > 0, size, one) * xp.where(b.sum(-1) < 0, -one, one)
-    out = _network(p, config, A, b / size[..., None])[..., 0]
-    return (p[f"size{n}_answer_mean"] + p[f"size{n}_answer_deviation"] * out) * size[..., None]
+    unit, size = unit_rhs(b)
+    return unit_answers(p, _network(p, config, A, unit)[..., 0]) * size[..., None]
 
 
 def operators(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any) -> Any:
     """G (B, n, n), about the inverses of unit-free matrices (B, n, n), in the network's dtype."""
-    n = A.shape[-1]
-    out = _network(p, config, A)[..., config.slots(n)]
-    return p[f"size{n}_answer_mean"] + p[f"size{n}_answer_deviation"] * out
+    return unit_answers(p, _network(p, config, A)[..., config.slots(A.shape[-1])])
 
 
 def apply_operators(G: Any, A: Any, b: Any, passes: int) -> Any:
@@ -169,24 +142,18 @@ def apply_operators(G: Any, A: Any, b: Any, passes: int) -> Any:
     A : (B, n, n) in float64 where there is a second pass: the residual is what is left of much larger numbers
     b : (B, n, k)
     """
-    x = G @ _as(b, G)
+    x = G @ as_dtype_of(b, G)
     for _ in range(passes - 1):
-        x = x + G @ _as(_as(b, A) - A @ _as(x, A), G)
+        x = x + G @ as_dtype_of(as_dtype_of(b, A) - A @ as_dtype_of(x, A), G)
     return x
 
 
-def _as(x: Any, like: Any) -> Any:
-    return x.to(like.dtype) if is_torch(x) else x.astype(like.dtype, copy=False)
-
-
-class AlgebraformerEngine(EngineBase):
-    """Trained Algebraformer: arrays, a config and a card."""
+class AlgebraformerEngine(TabledEngine):
+    """Dense systems of a family by a transformer over the columns of A: the solution, or an operator linear in b."""
 
     name = "algebraformer"
-    task = "dense solutions"
     label = "Algebraformer weights"
     config_type = AlgebraformerConfig
-    dtype = np.float32
 
     @staticmethod
     def possible(config: AlgebraformerConfig) -> bool:
@@ -199,7 +166,7 @@ class AlgebraformerEngine(EngineBase):
 
     def details(self) -> list[str]:
         """What `repr` says of the config."""
-        return [f"n = {', '.join(map(str, self.config.sizes))}", f"{self.config.output}s"]
+        return [*super().details(), f"{self.config.output}s"]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -211,20 +178,9 @@ class AlgebraformerEngine(EngineBase):
         """Whether its answer is linear in the right-hand side."""
         return self.config.linear
 
-    def distances(self, A: Any) -> Any:
-        """(B,) how far matrices (B, n, n) are from those of the training: 1 is the farthest of those.
-
-        Notes
-        -----
-        The root mean square of the standardised entries, of matrices in their own unit.
-        """
-        p, n = self._parameters(A), A.shape[-1]
-        xp = namespace(A)
-        scale = scale_of(p, A)
-        with np.errstate(all="ignore"):
-            standard = standardised(p, A / scale[:, None, None])
-        far = (standard * standard).mean((-1, -2)) ** 0.5 / p[f"size{n}_far"][0]
-        return xp.where(xp.isfinite(far), far, xp.full_like(far, np.inf))
+    def solutions(self, p: Mapping[str, Any], A: Any, b: Any) -> Any:
+        """As `solutions` has them."""
+        return solutions(p, self.config, A, b)
 
     def operator(self, A: Any) -> Callable[[Any], Any]:
         """b (B, n, k) -> x (B, n, k) for matrices (B, n, n); the network runs once.
@@ -233,27 +189,12 @@ class AlgebraformerEngine(EngineBase):
         -----
         Cost: the network, and then one product with a block for each pass, two for its residual.
         """
-        p = self._parameters(A)
+        p = self.parameters_like(A)
         scale = scale_of(p, A)[:, None, None]
         unit = A / scale
-        G = operators(p, self.config, _as(unit, p["encode_b"]))
+        G = operators(p, self.config, as_dtype_of(unit, p["encode_b"]))
         return lambda b: apply_operators(G, unit, b, self.config.passes) / scale
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""
-        if self.linear:
-            return self.operator(A)(b)
-        p = self._parameters(A)
-        xp = namespace(A)
-        scale = scale_of(p, A)[:, None, None]
-        unit = _as(A / scale, p["encode_b"])
-        columns = [solutions(p, self.config, unit, _as(b[:, :, i], unit)) for i in range(b.shape[-1])]
-        return xp.stack(columns, -1) / scale
-
-    def _parameters(self, like: Any) -> Mapping[str, Any]:
-        """The parameters as arrays of the kind and on the device of another."""
-        if not is_torch(like):
-            return self.parameters
-        import torch
-
-        return {key: torch.as_tensor(value, device=like.device) for key, value in self.parameters.items()}
+        return self.operator(A)(b) if self.linear else super().answer(A, b)

@@ -14,12 +14,10 @@ from nnla.models.algebraformer import (
     AlgebraformerEngine,
     apply_operators,
     operators,
-    scale_of,
     solutions,
-    standardised,
 )
+from nnla.models.dense_tables import scale_of
 from nnla.models.transformer import initial_parameters
-from nnla.problems.bvp import bvp_systems
 from nnla.registry import load
 from nnla.training.dense_systems import DenseSystemTask
 from nnla.training.networks import module, named_tensors
@@ -27,7 +25,6 @@ from nnla.types import TrainingProgress
 
 __all__ = ["AlgebraformerTask"]
 
-_TABLE = 4000  # systems that standardise the entries of a size
 _START = 0.1  # of the last layer at first, by the others: answers begin at the mean
 
 
@@ -52,6 +49,8 @@ class AlgebraformerTask(DenseSystemTask):
             config = self.start.config
         if not AlgebraformerEngine.possible(config):
             raise OptionError(f"the recipe's [model] is impossible: {config}")
+        if not config.linear:
+            self.take_one_rhs()
         self.config = config
 
     def prepare(self, folder: Path, progress: TrainingProgress) -> None:
@@ -59,36 +58,13 @@ class AlgebraformerTask(DenseSystemTask):
         super().prepare(folder, progress)
         if self.start is not None:
             self.tables = {key: value for key, value in self.start.parameters.items() if key.startswith("size")}
+            for n in self.sizes:
+                self.tables |= self.limits_of(n, self.tables)
             return
         self.tables = {}
         for n in self.config.sizes:
-            self.tables |= self._table(n)
+            self.tables |= self.tables_of(n, linear=self.config.linear)
             progress("tables", n, self.config.largest, "standardisation")
-
-    def _table(self, n: int) -> dict[str, np.ndarray]:
-        """Mean and deviation of entries and answers, of matrices as they are measured and of solutions as they are."""
-        seed = self.recipe["seed"]
-        count = max(_TABLE // len(self.equations), 1)
-        parts = [bvp_systems(count, equation=name, n=n, seed=[seed, 10_004]) for name in self.equations]
-        clean = np.concatenate([part.A for part in parts])
-        A = self.noisy(clean, np.random.default_rng([seed, 10_005]))
-        found = {f"size{n}_mean": A.mean(axis=0), f"size{n}_deviation": A.std(axis=0)}
-        found[f"size{n}_deviation"] += 1e-6 * np.abs(found[f"size{n}_mean"]).max() * 1e-6 + 1e-300
-        scale = scale_of(found, A)
-        unit = A / scale[:, None, None]
-        found |= {f"size{n}_mean": unit.mean(axis=0), f"size{n}_deviation": unit.std(axis=0)}
-        floor = np.abs(found[f"size{n}_mean"]).max() * 1e-12
-        found[f"size{n}_deviation"] = np.maximum(found[f"size{n}_deviation"], floor)
-        if self.config.linear:
-            answers = np.linalg.inv(clean) * scale[:, None, None]
-        else:
-            b = np.concatenate([part.b for part in parts])
-            answers = np.concatenate([part.x for part in parts]) * scale[:, None]
-            answers /= np.sqrt(np.mean(b * b, axis=1, keepdims=True))
-        found |= {f"size{n}_answer_mean": answers.mean(axis=0), f"size{n}_answer_deviation": answers.std(axis=0)}
-        far = np.sqrt(np.mean(standardised(found, unit) ** 2, axis=(1, 2)))
-        found[f"size{n}_far"] = np.array([far.max()])
-        return {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
 
     def network(self) -> Any:
         """Random parameters, or those to go on from."""

@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.problems.bvp import bvp_systems
+from nnla.models.dense_tables import SKETCHES, measures, plain, scale_of
+from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
+from nnla.training.loop import learning_rate
 from nnla.training.networks import arrays
 from nnla.types import TrainingProgress
 
 __all__ = ["DenseSystemTask", "objectives"]
 
 _TINY = 1e-30
+_TABLE = 4000  # systems that standardise the entries of a size
+
+_MARGIN = 1.25  # of the farthest sample: others of the family lie beyond it
+_FLOOR = 1e-4  # of distances, which float32 tables leave
 
 
 def objectives(found: Any, x: Any, residual: Any, b: Any) -> dict[str, Any]:
@@ -47,8 +53,9 @@ class DenseSystemTask:
     Notes
     -----
     The recipe's data: ``equations`` and ``sizes`` with their shares, ``rhs`` right-hand sides a matrix (those of other
-    systems of the batch), ``examples`` (0: fresh systems for every batch; else a fixed set of so many), ``noise`` (law,
-    smallest and largest level, share of systems without), ``held_out``.
+    systems of the batch; 1 for solutions), ``examples`` (0: fresh systems for every batch; else a fixed set of so
+    many), ``noise`` (law, smallest and largest level, share of systems without), ``held_out``. ``optim.schedule``,
+    where it is there, may be "constant" (after the warm-up), for fine-tuning; else the rate falls as a cosine.
     """
 
     figure = "relative_mse"
@@ -61,6 +68,22 @@ class DenseSystemTask:
         for name, shares in (("equations", self.equations), ("sizes", self.sizes)):
             if not shares or not all(share > 0 for share in shares.values()):
                 raise OptionError(f"data.{name} has to name at least one, each with a share above 0")
+        self.falling = recipe["optim"].get("schedule", "cosine")
+        if self.falling not in ("cosine", "constant"):
+            raise OptionError(f"optim.schedule={self.falling!r} is not known; use 'cosine' or 'constant'")
+
+    def take_one_rhs(self) -> None:
+        """Raise `OptionError` unless matrices come with one right-hand side, as networks of solutions take them."""
+        rhs = self.recipe["data"]["rhs"]
+        if rhs != 1:
+            raise OptionError(f"data.rhs={rhs} is for operators; a network of solutions takes one: data.rhs=1")
+
+    def schedule(self, step: int) -> float:
+        """Share of the peak that the learning rate has at a step."""
+        optim = self.recipe["optim"]
+        if self.falling == "constant":
+            return min(1.0, (step + 1) / max(1, int(optim["steps"] * optim["warmup"])))
+        return learning_rate(step, optim["steps"], 1.0, optim["warmup"])
 
     def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Systems that are held out, and the training set where it is a fixed one."""
@@ -80,6 +103,57 @@ class DenseSystemTask:
                 raise OptionError("data.examples asks for a fixed set, which is of one equation and one size")
             self.fixed = bvp_systems(data["examples"], equation=next(iter(self.equations)), n=n, seed=[seed, 10_002])
         progress("data", 1, 1, "held-out systems")
+
+    def tables_of(self, n: int, *, linear: bool) -> dict[str, np.ndarray]:
+        """Mean and deviation of entries and answers, of matrices as they are measured and of solutions as they are.
+
+        See `nnla.models.dense_tables`, whose functions take them.
+        """
+        parts, A = self._samples(n)
+        clean = np.concatenate([part.A for part in parts])
+        found = {f"size{n}_mean": A.mean(axis=0), f"size{n}_deviation": A.std(axis=0) + _TINY}
+        scale = scale_of(found, A)
+        unit = A / scale[:, None, None]
+        found |= {f"size{n}_mean": unit.mean(axis=0), f"size{n}_deviation": unit.std(axis=0)}
+        floor = np.abs(found[f"size{n}_mean"]).max() * 1e-12
+        found[f"size{n}_deviation"] = np.maximum(found[f"size{n}_deviation"], floor)
+        if linear:
+            answers = np.linalg.inv(clean) * scale[:, None, None]
+        else:
+            b = np.concatenate([part.b for part in parts])
+            answers = np.concatenate([part.x for part in parts]) * scale[:, None]
+            answers /= np.sqrt(np.mean(b * b, axis=1, keepdims=True))
+        found |= {f"size{n}_answer_mean": answers.mean(axis=0), f"size{n}_answer_deviation": answers.std(axis=0)}
+        found = {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
+        return found | self.limits_of(n, found)
+
+    def _samples(self, n: int) -> tuple[list[BVPSystems], np.ndarray]:
+        """Systems of each equation, and all their matrices as they are measured."""
+        seed = self.recipe["seed"]
+        count = max(_TABLE // len(self.equations), 1)
+        parts = [bvp_systems(count, equation=name, n=n, seed=[seed, 10_004]) for name in self.equations]
+        return parts, self.noisy(np.concatenate([part.A for part in parts]), np.random.default_rng([seed, 10_005]))
+
+    def limits_of(self, n: int, tables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What tells matrices of the family from others, by tables of the same or of another one.
+
+        Notes
+        -----
+        `SKETCHES` random matrices orthogonal to half of the samples: to all of a family that is linear in few unknowns,
+        and then nearly anything else shows. The other half says how far members may be.
+        """
+        rng = np.random.default_rng([self.recipe["seed"], 10_006])
+        A = rng.permutation(self._samples(n)[1])
+        z = plain(tables, A).reshape(len(A), -1)
+        half = min(len(z) // 2, n * n // 2)
+        Q = np.linalg.qr(z[:half].T)[0]
+        R = rng.standard_normal((SKETCHES, n * n))
+        for _ in range(2):
+            R -= (R @ Q) @ Q.T
+        R /= np.linalg.norm(R, axis=1, keepdims=True)
+        found = {f"size{n}_sketch": R.reshape(-1, n, n).astype(np.float32)}
+        far = np.array([measure[half:].max() for measure in measures(tables | found, A)])
+        return found | {f"size{n}_far": np.asarray(_MARGIN * np.maximum(far, _FLOOR), dtype=np.float32)}
 
     def noisy(self, A: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Matrices as they are measured."""
