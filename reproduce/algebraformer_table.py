@@ -14,6 +14,7 @@ Trainings and rows that are there are kept, so it can be run in pieces. Writes d
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -108,9 +109,15 @@ def judge_model(model: Any, args: argparse.Namespace) -> dict[str, Any]:
     count = args.test if parameters < LARGEST else max(1, args.test // 10)
     out = {"parameters": parameters, "systems": count, "linear": model.linear}
     out |= judged(lambda A, b: model.guess(A, b[..., None])[..., 0], count)
-    if parameters < LARGEST:
-        out["refined"] = refined(model, args.test if model.linear else max(10, args.test // 250))
-    return out
+    return out | {"refined": refined(model, count), "without": refined(_silent(model), count)}
+
+
+def _silent(model: Any) -> Any:
+    """The same model, its network's answer replaced by zero: what refinement does by itself."""
+    silent = copy.copy(model)
+    silent.answer = lambda A, b: 0 * b
+    silent.operator = lambda A: lambda b: 0 * b
+    return silent
 
 
 def pieces(rows: dict[str, dict[str, Any]], args: argparse.Namespace) -> Iterator[str]:
@@ -194,8 +201,10 @@ def markdown(rows: dict[str, dict[str, Any]], meta: dict[str, Any]) -> str:
     text += ["| | systems | iterations, median | most | by LU | verified | relative after |", "|" + "---|" * 7]
     for row in judged_rows:
         if found := row.get("refined"):
-            cells = [row["name"], str(found["systems"]), f"{found['median']:g}", str(found["most"])]
-            cells += [f"{100 * found['fallbacks']:.1f} %", "all" if found["converged"] else "**not all**"]
+            zero = row["without"]
+            cells = [row["name"], str(found["systems"]), f"{found['median']:g} ({zero['median']:g})"]
+            cells += [f"{found['most']} ({zero['most']})", f"{100 * found['fallbacks']:.1f} %"]
+            cells.append("all" if found["converged"] else "**not all**")
             text.append("| " + " | ".join([*cells, f"{found['relative']:.1e}"]) + " |")
     latency = [row for row in rows.values() if row["kind"] == "latency"]
     if latency:
@@ -207,11 +216,11 @@ def markdown(rows: dict[str, dict[str, Any]], meta: dict[str, Any]) -> str:
 _READING = """CPU s: of training, or of fitting on {training} systems. Steps of a given model are those of its recipe,
 its seconds wall-clock ones. ms: CPU time of an answer in batches, by NumPy. LU, QR and SVD know A and b exactly here,
 and nothing learned comes near them (the solutions are LU's, whose error is 0 by definition): what learning is for is
-noise in A. A dozen numbers describe this family: what
-knows its principal components needs no attention."""
-_REFINED = """`model.solve(A, b, refine="gmres")`: flexible GMRES with the network, in float64, residual computed anew.
-"By LU": systems that did not get there in 30 iterations. A network that is not linear in b is no preconditioner by its
-nature; it is tried on few systems."""
+noise in A. A dozen numbers describe this family: what knows its principal components needs no attention."""
+_REFINED = """`model.solve(A, b, refine="gmres")`: GMRES in float64 from the network's answer, residuals computed anew.
+The preconditioner is not the network but the mean matrix of the family with its rows scaled: networks know smooth
+right-hand sides, and residuals are rough. In brackets: the same from zero, without a network, which says how little an
+initial guess is worth there. "By LU": systems that did not get there in 30 iterations."""
 _LATENCY = """Microseconds a system at n = 64, medians of CPU time, one thread, methods by turns
 (`benchmarks/dense_latency.py`). **LAPACK wins on a CPU**, single and batched: a network has a thousand times the
 arithmetic of one LU."""
