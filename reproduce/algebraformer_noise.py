@@ -72,8 +72,8 @@ MODELS = ("C3", "C6", "C5", "C9")
 
 def cases(levels: int) -> list[Case]:
     """Of one family."""
-    some = np.logspace(-6, -1, levels)
-    out = [Case(law, part, float(level)) for law, part in KINDS.values() for level in some]
+    some = [float(f"{level:.4g}") for level in np.logspace(-6, -1, levels)]  # as the page has them
+    out = [Case(law, part, level) for law, part in KINDS.values() for level in some]
     unseen = UNSEEN_LEVELS if levels > 3 else UNSEEN_LEVELS[1:2]
     return out + [Case(law, "A", level) for law in UNSEEN for level in unseen]
 
@@ -236,8 +236,11 @@ def main() -> None:
     for name, default in (("test", 2000), ("training", 5000), ("levels", 11), ("seed", 0)):
         value = getattr(args, name)
         command += f" --{name} {value}" if value != default and not args.quick else ""
+    command += " --quick" if args.quick else ""
+    if args.add:
+        command = f"{page['meta']['command']}` and `{command} --add"
     meta = {
-        "command": command + (" --quick" if args.quick else ""),
+        "command": command,
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{platform.machine()}, one core",
         "versions": {"nnla": nnla.__version__, "numpy": np.__version__},

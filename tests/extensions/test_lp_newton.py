@@ -178,16 +178,24 @@ def test_bad_input_is_refused():
         QuasiNewton(0)
 
 
+def test_a_start_beyond_float64_is_named(rng):
+    (problem,) = problems(1, 16.0)
+    for size in (1e12, 1e200, 1e307):
+        with pytest.raises(NonFiniteError, match="start nearer"):
+            newton_lp(problem, size * np.ones(12))
+
+
 def test_a_limit_of_steps_is_said():
     (problem,) = problems(1)
     report = newton_lp(problem, maxiter=1, gtol=1e-12).report
     assert (report.status, report.converged, report.iterations) == ("maxiter", False, 1)
 
 
-def test_starts_from_far_away(rng):
-    (problem,) = problems(1)
+@pytest.mark.parametrize("p", [1.1, 1.5, 3.0])
+def test_starts_from_far_away(rng, p):
+    (problem,) = problems(1, p)
     x = newton_lp(problem, gtol=1e-9).x
-    for size in (1.0, 1e6, 1e12):
+    for size in (1.0, 1e6, 1e12, 1e30):
         far, report = newton_lp(problem, size * rng.standard_normal(12), gtol=1e-9)
         assert report.converged
         np.testing.assert_allclose(far, x, atol=1e-6 * np.abs(x).max())

@@ -83,7 +83,7 @@ def test_numbers_beyond_float64_are_named():
 
 def test_bad_input_is_refused(data):
     A, b = data
-    for p in (1.0, 0.5, -1, 65, np.nan, np.inf, "2", None):
+    for p in (1.0, 0.5, -1, 33, np.nan, np.inf, "2", None):
         with pytest.raises(OptionError):
             lp_regression(A, b, p)
     for smoothing in (0.0, 2.0, np.nan, "a"):

@@ -46,7 +46,9 @@ class FeatureMap:
         noisy = check_training(A, b, x, noisy)
         source = principal_components(noisy.b, cls.most[1])
         space = space_of(noisy, A, spaces)
-        some = cls(space.first(cls.most[0]), known(noisy), source, Ridge(*(np.zeros(0),) * 3, 0.0))
+        some = cls(
+            space.first(cls.most[0]), known(noisy), source, Ridge(np.zeros(0), np.zeros((0, 0)), np.zeros(0), 0.0)
+        )
         return replace(some, regression=Ridge.fit(some.features(noisy.A, noisy.b), x))
 
     def features(self, A: np.ndarray, b: np.ndarray) -> np.ndarray:

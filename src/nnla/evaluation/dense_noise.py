@@ -76,14 +76,14 @@ class Family:
     Attributes
     ----------
     training, test : `BVPSystems`
-    spaces : as `family_spaces` makes them; () where there are no yardsticks
+    spaces : as `family_spaces` makes them; None where there are no yardsticks
     networks : law -> `PCANetwork`, trained for all levels; none without torch
     seed : of the noise
     """
 
     training: BVPSystems
     test: BVPSystems
-    spaces: tuple[FamilySpace, FamilySpace] | tuple[()]
+    spaces: tuple[FamilySpace, FamilySpace] | None
     networks: Mapping[str, PCANetwork]
     seed: int
 
@@ -117,7 +117,7 @@ def make_family(
     """
     unseen = bvp_systems(test, equation=equation, n=n, seed=[PURPOSE, seed, TEST])
     if not yardsticks:
-        return Family(unseen, unseen, (), {}, seed)
+        return Family(unseen, unseen, None, {}, seed)
     known = bvp_systems(training, equation=equation, n=n, seed=[PURPOSE, seed, TRAINING])
     spaces, networks = family_spaces(known.A), {}
     for law in laws if seconds > 0 else ():
@@ -186,10 +186,11 @@ def measure(
         row |= {"kind": kind, "mean": float(errors.mean()), "median": float(np.median(errors))}
         rows.append(row | {"ninety": float(np.quantile(errors, 0.9)), "seconds": seconds})
 
+    seed = [PURPOSE, family.seed, TRAINING_NOISE]
     if methods:
-        seed = [PURPOSE, family.seed, TRAINING_NOISE]
         copies = noisy_copies(training, case.assumed, case.level, part=case.part, seed=seed)
-        known = (training.A, training.b, training.x, copies)
+    else:
+        copies = Noisy(training.A, training.b)
     for name in methods:
         cls = FITTED[name]
         if cls is PCANetwork:
@@ -197,7 +198,8 @@ def measure(
                 continue
             estimator = family.networks[case.assumed].at(copies)
         else:
-            estimator = cls.fit(*known, family.spaces) if issubclass(cls, IN_SPACE) else cls.fit(*known)
+            options: dict[str, Any] = {"spaces": family.spaces} if issubclass(cls, IN_SPACE) else {}
+            estimator = cls.fit(training.A, training.b, training.x, copies, **options)
         add(name, "yardstick", lambda estimator=estimator: estimator.solve(seen.A, seen.b))
     if classical:
         start = time.process_time()
@@ -207,8 +209,13 @@ def measure(
             add(name, "hindsight" if name in HINDSIGHT else "yardstick", lambda x=x: x)
             rows[-1]["seconds"] = share
     for name, model in (models or {}).items():
-        add(name, "model", lambda model=model: np.asarray(model.solve(seen.A, seen.b)[0]))
+        add(name, "model", lambda model=model: _answer(model, seen))
     return rows
+
+
+def _answer(model: Any, systems: BVPSystems) -> np.ndarray:
+    x, _ = model.solve(systems.A, systems.b)
+    return np.asarray(x)
 
 
 def judged(rows: Sequence[Mapping[str, Any]], figure: str = "mean") -> list[dict[str, Any]]:

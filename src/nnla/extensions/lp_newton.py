@@ -30,6 +30,7 @@ _TRIALS = 3  # lengths 1, 1/2, 1/4 of a proposal; an exact step is worth fifteen
 _HALVINGS = 60
 _PATIENCE = 3  # proposals that together have to halve the gradient
 _ROUNDING = 1e-13
+_LARGEST = 1e140  # of an objective relative to b's: its square is a number
 # Below this exponent the smoothing is approached from above: fewer evaluations on generated problems, p 1.01 to 1.3
 _HARD_P, _STAGE, _STAGE_RTOL = 1.35, 0.3, 1e-3
 
@@ -130,7 +131,7 @@ def newton_lp(
     *,
     step: str | Step = "exact",
     gtol: float = 1e-6,
-    maxiter: int = 200,
+    maxiter: int = 500,
     trajectory: bool = False,
 ) -> LpMinimum:
     """The minimiser of a smoothed l_p regression by damped Newton steps, exact or proposed.
@@ -286,10 +287,10 @@ class _Run:
         self.r = self.problem.residual(self.y)
         self.evaluations += 1
         self.value, self.s, self.w = lp_terms(self.r, self.problem.p, self.eps)
+        if not self.value < _LARGEST:
+            raise NonFiniteError("x0 is so far that the objective leaves float64; start nearer, or leave x0 out")
         self.gradient = self.basis.T @ self.s
         self.fresh = True
-        if not math.isfinite(self.value):
-            raise NonFiniteError("the objective is not finite at x0; start nearer, or leave x0 out")
         self.measure()
 
     def measure(self) -> None:

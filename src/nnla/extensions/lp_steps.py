@@ -153,7 +153,7 @@ def largest_weights(w: np.ndarray, k: int) -> tuple[np.ndarray, float]:
     ([1], 2.0)
     """
     m = w.size
-    top = np.argpartition(w, m - k)[m - k :] if k else np.zeros(0, np.int64)
+    top = w.argpartition(m - k)[m - k :] if k else np.zeros(0, np.int64)
     return top, (float(w.sum()) - float(w[top].sum())) / (m - k)
 
 

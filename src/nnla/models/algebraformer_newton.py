@@ -70,7 +70,7 @@ def row_features(r: Any, s: Any, w: Any, shift: Any, rest: Any, eps: Any, p: flo
     after = p * (end * end + eps * eps) ** (p / 2 - 1) * end
     moved = xp.abs(ratio) > 1e-6  # else the difference is rounding
     average = xp.where(moved, (after - s) / xp.where(moved, shift, away) / w, 1.0)
-    return xp.log(xp.abs(away) / eps), xp.arcsinh(ratio), xp.log(w / rest), xp.log(xp.clip(average, 1e-3, 1e3))
+    return xp.log(xp.abs(away) / eps), xp.arcsinh(ratio), xp.log(w / rest), xp.log(average.clip(1e-3, 1e3))
 
 
 def common_values(rest: float, mean: float, size: float, later: bool, p: float) -> list[float]:
@@ -101,12 +101,12 @@ def row_weights(parameters: dict[str, Any], rows: tuple[Any, ...], common: Any) 
 
     Cost: ten operations on each row.
     """
-    xp, p = namespace(common), parameters
+    p = parameters
     level = common @ p["common"] + p["constant"]
     own = level[..., :1]
     for k in range(ROW):
         own = own + p["row"][k] * rows[k]
-    return xp.clip(own, -_OWN, _OWN), xp.clip(level[..., 1:], -_REST, _REST)
+    return own.clip(-_OWN, _OWN), level[..., 1:].clip(-_REST, _REST)
 
 
 class NewtonStepEngine(EngineBase):

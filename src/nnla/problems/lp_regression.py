@@ -23,7 +23,8 @@ __all__ = ["Design", "LpRegression", "lp_problems", "lp_regression", "lp_terms"]
 
 (_potrf,) = get_lapack_funcs(("potrf",), dtype=np.float64)
 (_trsm,) = get_blas_funcs(("trsm",), dtype=np.float64)
-_LARGEST_P = 64.0
+_LARGEST_P = 32.0
+_FAR = "A x is beyond b by more than float64 holds; start nearer, or rescale A or b"
 LAWS = ("uniform", "normal", "outliers")
 
 
@@ -173,7 +174,12 @@ class LpRegression:
 
     def scaled(self, x: Any) -> np.ndarray:
         """The coefficients z (k,) of the basis for x (n,); raises as `value`."""
-        return self.design.triangle @ self._scaled(_vector(x, "x", self.shape[1]))
+        y = self._scaled(_vector(x, "x", self.shape[1]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = self.design.triangle @ y
+        if not np.all(np.isfinite(z)):
+            raise NonFiniteError(_FAR)
+        return z
 
     def coefficients(self, z: np.ndarray) -> np.ndarray:
         """Coefficients y (n,) of ``design.columns`` for those of the basis: Q z = columns y."""
@@ -219,7 +225,7 @@ class LpRegression:
             if not np.all(np.isfinite(y)):
                 y = (x * d.largest) / self.unit * d.norms
         if not np.all(np.isfinite(y)):
-            raise NonFiniteError("A x is beyond b by more than float64 holds; start nearer, or rescale A or b")
+            raise NonFiniteError(_FAR)
         return y
 
     def _in_units(self, value: Any, power: float, *columns: np.ndarray) -> Any:
@@ -241,7 +247,7 @@ def lp_regression(A: Any, b: Any, p: float = 1.5, *, smoothing: float = 1e-3) ->
     ----------
     A : (m, n), m >= n, dense; or the `Design` of an earlier problem, whose basis is used again
     b : (m,)
-    p : exponent, 1 < p <= 64
+    p : exponent, 1 < p <= 32
     smoothing : eps over the root mean square of b, 1e-12 to 1; what is minimised is the sum of
         (r_i^2 + eps^2)^(p/2)
 
