@@ -140,7 +140,7 @@ def pieces(rows: dict[str, dict[str, Any]], args: argparse.Namespace) -> Iterato
     for path in args.models:
         model = nnla.load(path)
         key = f"{model.title} {model.card.get('date')} {model.card.get('seconds')}, {args.test}"
-        if key not in rows:
+        if key not in rows and (not args.only or "models" in args.only):
             facts = {"name": f"`{model.title}`", "kind": "model", "steps": model.card["recipe"]["optim"]["steps"]}
             facts |= {"wall": model.card["seconds"]["train"], "batch": model.card["recipe"]["optim"]["batch"]}
             rows[key] = judge_model(model, args) | facts
@@ -276,7 +276,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600, help="CPU seconds of every arm")
     parser.add_argument("--models", nargs="*", default=[], help="names or paths of weights to judge beside")
-    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join(ARMS)}, yardsticks, latency")
+    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join(ARMS)}, models, yardsticks, latency")
     parser.add_argument("--test", type=int, default=5000, help="systems that judge")
     parser.add_argument("--training", type=int, default=4000, help="systems that the yardsticks are fitted on")
     parser.add_argument("--rounds", type=int, default=9, help="of the latencies")
@@ -297,6 +297,9 @@ def main() -> None:
     for key in pieces(rows, args):
         print(key, flush=True)
         meta["date"] = time.strftime("%Y-%m-%d")
+        if file.exists():  # another process may have added some
+            for other, row in json.loads(file.read_text(encoding="utf-8"))["rows"].items():
+                rows.setdefault(other, row)
         file.write_text(json.dumps({"meta": meta, "rows": rows}, indent=1), encoding="utf-8")
     meta = json.loads(file.read_text(encoding="utf-8"))["meta"]
     order = {"arm": 0, "model": 1, "yardstick": 2, "latency": 3}
