@@ -99,7 +99,8 @@ def markdown(data: dict) -> str:
         "nothing but A and b.",
         "",
         "Who knows the *equation*, not only examples of its matrices, can fit its coefficients to all entries of A; no",
-        "row here does.",
+        "row here does. Tikhonov's method and truncated SVD, in standard form, damp what belongs to small singular",
+        "values; solutions of boundary value problems consist of just that, so they lose even against noise in b.",
         "",
     ]
     if not models:

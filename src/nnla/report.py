@@ -33,7 +33,7 @@ class Status(enum.StrEnum):
     UNVERIFIED = "unverified"  # pairs meet the tolerance, but copies of them, or others, may be missing
     DEGREE = "degree"  # the degree asked for does not reach the tolerance
     ROUNDING = "rounding"  # as good as float64 can: rounding alone leaves as much, of A x, or of f(A) v
-    GUESSED = "guessed"  # a start for a solver was proposed; it solves nothing by itself
+    GUESSED = "guessed"  # a network's answer as it is, where a solver may start: no residual vouches for it
     PREPARED = "prepared"  # a method was set up; it solves nothing by itself
     REFUSED = "refused"  # no start was proposed: the guess is zero
 

@@ -82,6 +82,9 @@ def test_judgement():
     first, second = judged(rows)
     assert (first["best"], first["error"], first["models"]) == ("affine in b", 2.0, {"net": 0.5})
     assert (second["best"], second["models"]) == ("LU", {})
+    tie = [row("LU", "yardstick", 1.0, 1.0), row("PCA of A + LU", "yardstick", 0.995, 0.9)]
+    assert judged(tie)[0]["best"] == "LU"
+    assert judged(tie, "median")[0]["best"] == "PCA of A + LU"
     assert judged(rows, "median")[0]["models"] == {"net": 2.0}
     assert judged([row("net", "model", 1.0, 1.0)]) == []
 

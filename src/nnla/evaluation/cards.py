@@ -264,7 +264,11 @@ def _dense_solution_lines(card: Card) -> list[str]:
     lines = [
         f"*{m['count']} boundary value problems of each equation*, n = {m['n']}, that no training has drawn; relative"
     ]
-    lines += ["MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with the network as"]
+    names = [*m["trained_on"], *(name for name in m["equations"] if name not in m["trained_on"])]
+    sizes = sorted(m["sizes"], key=int)  # a file has them by their letters
+    first = m["equations"][names[0]]["refined"]
+    inside = "the training's mean matrix" if first.get("preconditioner") == "reference" else "the network"
+    lines += [f"MSE is the sum of squared errors over that of the solutions. Refinement is GMRES with {inside} as"]
     lines += [
         f"preconditioner, in float64, to a relative residual of {m['rtol']:g}; what it does not solve, LU does.",
         "",
@@ -274,16 +278,17 @@ def _dense_solution_lines(card: Card) -> list[str]:
     ]
     lines[-1] += "| by LU |"
     lines += ["|---" * 8 + "|"]
-    for name, f in m["equations"].items():
+    for name in names:
+        f = m["equations"][name]
         refined, outside = f["refined"], "unknown" if f["outside"] is None else f["outside"]
         figures = " | ".join(f"{f[key]:.2e}" for key in ("relative_mse", "median", "mse", "lu_float32"))
         steps = f"{refined['iterations']:.1f}, {refined['largest']} | {refined['fallbacks']} of {refined['count']}"
         lines += [
             f"| {name}{'' if name in m['trained_on'] else ' (not trained on)'} | {figures} | {outside} | {steps} |"
         ]
-    if len(m["sizes"]) > 1:
-        lines += ["", "| n | " + " | ".join(m["sizes"]) + " |", "|---" * (len(m["sizes"]) + 1) + "|"]
-        lines += ["| relative MSE | " + " | ".join(f"{value:.2e}" for value in m["sizes"].values()) + " |"]
+    if len(sizes) > 1:
+        lines += ["", f"| n | {' | '.join(sizes)} |", "|---" * (len(sizes) + 1) + "|"]
+        lines += ["| relative MSE | " + " | ".join(f"{m['sizes'][size]:.2e}" for size in sizes) + " |"]
     lines += ["", "Noise in every entry of A, against the solutions without it, relative MSE:", ""]
     lines += ["| noise | " + " | ".join(m["noise"]) + " |", "|---" * (len(m["noise"]) + 1) + "|"]
     for key, words in (("model", "the network"), ("lu", "LU")):
@@ -338,7 +343,7 @@ def _transition_lines(card: Card) -> list[str]:
 def _measure_newton(engine: Any, count: int | None, quick: bool) -> dict[str, Any]:
     """Steps to a gradient of 1e-6 on problems of no training seed."""
     from nnla.extensions.lp_newton import newton_lp
-    from nnla.problems.lp_regression import LAWS, lp_problems
+    from nnla.problems.lp_families import LAWS, lp_problems
 
     count = count or (10 if quick else 125)
     found: dict[str, Any] = {"count": count, "laws": {}}

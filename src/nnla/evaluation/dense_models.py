@@ -140,6 +140,7 @@ def _measured(model: DenseSolutions, systems: BVPSystems, rtol: float) -> dict[s
         "lu_float32": squared_errors(single, systems.x)["relative_mse"],
         "refined": {
             "count": len(some),
+            "preconditioner": refined.preconditioner,
             "verified": sum(refined.verified),
             "fallbacks": refined.fallbacks,
             "iterations": float(np.mean(refined.iteration_counts)),

@@ -289,7 +289,10 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuess
             }[source]
         model = load(name)
     if task_of(model) is not TASKS["initial guesses"]:
-        raise OptionError(f"{model!r} is no model of initial guesses; choose from {', '.join(_SHIPPED)}, or load one")
+        raise OptionError(
+            f"{model!r} is no model of initial guesses; choose from {', '.join(_SHIPPED)}, or load one. "
+            "A model of dense systems starts a solver by x0=model.guess(A, b)"
+        )
     if model.takes_geometry and geometry is None:
         geometry = recovered_geometry(A)
         if geometry is None:

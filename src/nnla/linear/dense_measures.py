@@ -27,7 +27,7 @@ class Measures:
     row : the largest |b - A x|_i / (||a_i|| ||x|| + |b_i|)
     backward : ||b - A x|| / (||A|| ||x|| + ||b||), with the largest row norm and ||A x|| / ||x|| for ||A||: never too
         small
-    rounded : ``row`` is rounding, and A x is not
+    rounded : ``row`` is rounding, as that of a null vector of a singular A is, too
     """
 
     residual: np.ndarray
@@ -71,8 +71,7 @@ def measured(systems: DenseBatch, y: Any) -> Measures:
         size = xp.maximum(largest, _ratio(image, length))
         normwise = _ratio(left, size * length + whole)
         level = (_ROUNDINGS + math.sqrt(n)) * _EPS
-        seen = xp.amax(_ratio(xp.abs(b - r), entries[:, :, None] * length[:, None, :]), 1)
-        rounded = (by_row <= level) & (seen > _ROUNDINGS * _EPS)  # else y may be a null vector of a singular A
+        rounded = by_row <= level
         finite = to_numpy(xp.isfinite(y).all(1))
     parts = (_ratio(left, whole), by_row, normwise)
     host = [np.where(finite, np.nan_to_num(to_numpy(part), nan=math.inf), math.inf) for part in parts]

@@ -40,7 +40,8 @@ class DenseReport(ReportBase):
     row_error : |b - A x|_i / (||a_i|| ||x|| + |b_i|), the largest over the rows a_i: rows that are smaller than others
         count as much. Verified are systems where neither exceeds rtol
     backward_error : ||b - A x|| / (||A|| ||x|| + ||b||), the largest: 1e-16 is rounding, whatever the residual is
-    iterations : applications of the network that refined, to one right-hand side at most
+    iterations : of refinement, the most that a right-hand side took
+    preconditioner : of refinement: "network", or "reference" for what the model has beside it; None without
     network_calls : of the network, each with as many right-hand sides as go in at a time
     fallbacks : systems that LU has solved
     singular : systems that LU found singular
@@ -91,6 +92,7 @@ class DenseReport(ReportBase):
     row_errors: list[float]
     backward_errors: list[float]
     iteration_counts: list[int]
+    preconditioner: str | None = None
     inside: list[bool] | None = None
     distances: list[float] | None = None
     uncertainty: list[list[float]] | None = None
@@ -124,6 +126,7 @@ class Outcome:
     distances : (B,) from the training's matrices, None where the model cannot tell
     uncertainty : (B, k), or None
     calls : of the network
+    preconditioner : as in `DenseReport`
     seconds : of the network, of everything, of LU
     """
 
@@ -138,6 +141,7 @@ class Outcome:
     distances: np.ndarray | None
     uncertainty: np.ndarray | None
     calls: int
+    preconditioner: str | None
     seconds: tuple[float, float, float]
 
 
@@ -156,7 +160,7 @@ def statuses_of(
     Cost: none.
     """
     met = np.all(measures.met(rtol), axis=1).tolist()
-    as_good = np.all(measures.met(rtol) | before.met(rtol) | measures.rounded, axis=1).tolist()
+    as_good = np.all(measures.met(rtol) | before.met(rtol) | measures.rounded | before.rounded, axis=1).tolist()
     out: list[Status] = []
     for i in range(len(met)):
         if met[i]:
@@ -223,6 +227,7 @@ def report_of(
         row_error=float(measures["row"].max()),
         backward_error=float(measures["backward"].max()),
         iterations=int(iterations.max()),
+        preconditioner=parts[0].preconditioner,
         network_calls=sum(part.calls for part in parts),
         fallbacks=int(direct.sum()),
         singular=int(singular.sum()),
@@ -239,7 +244,7 @@ def report_of(
         distances=None if distances is None else distances.tolist(),
         uncertainty=uncertainty,
         fallback=_what_failed(joined("failed"), direct, joined("uneven"), singular, method, maxiter),
-        chosen_because=_why(method, outside, len(statuses)),
+        chosen_because=_why(method, parts[0].preconditioner, outside, len(statuses)),
         weights=weights,
         seed=seed,
         seconds={
@@ -269,7 +274,9 @@ def _what_failed(
     return "; ".join(said) or None
 
 
-def _why(method: str | None, outside: int | None, systems: int) -> str:
-    said = "the network's answer as it is" if method is None else f"refined by {method}"
+def _why(method: str | None, preconditioner: str | None, outside: int | None, systems: int) -> str:
+    said = (
+        "the network's answer as it is" if method is None else f"refined by {method} with the {preconditioner} inside"
+    )
     unlike = f"{outside} of {systems} matrices are unlike those of the training"
     return f"{said}; {unlike}" if outside else said

@@ -17,33 +17,37 @@ from nnla.linear.dense_systems import DenseBatch, shifted
 from nnla.operators.arrays import alike, is_torch, namespace, to_numpy
 from nnla.types import Kind
 
-__all__ = ["BoundNetwork", "DensePreconditioner", "in_network_units", "where_needed", "without_gradients"]
+__all__ = [
+    "Bound",
+    "DensePreconditioner",
+    "bound_network",
+    "bound_preconditioner",
+    "in_network_units",
+    "where_needed",
+    "without_gradients",
+]
 
 
-class BoundNetwork:
-    """The network bound to matrices: r -> about A^-1 r for residuals of any size; zero where it has no answer.
+class Bound:
+    """What is about A^-1 for some matrices: r -> A^-1 r for residuals of any size; zero where it has no answer.
 
     Parameters
     ----------
-    model : a `nnla.models.dense_solutions.DenseSystemEngine`
-    A : (B, n, n) in the network's units
+    apply : (B, n, k) -> (B, n, k) of right-hand sides whose largest |entry| is in [1, 2)
+    name : what error messages call it
+    count : matrices
     width : right-hand sides that go in at a time
-    bound : b (B, n, k) -> x in the network's place
 
     Attributes
     ----------
     failed : (B,) whether an answer was not finite
-    calls, seconds : of the network, to make an operator is no call
+    calls, seconds : of ``apply``
     """
 
-    def __init__(self, model: Any, A: Any, width: int, bound: Callable[[Any], Any] | None = None) -> None:
-        started = time.perf_counter()
-        self._model, self._width = type(model).__name__, width
-        if bound is None:
-            bound = model.operator(A) if model.linear else partial(where_needed, model.answer, A)
-        self._bound = bound
-        self.failed = np.zeros(len(A), dtype=bool)
-        self.calls, self.seconds = 0, time.perf_counter() - started
+    def __init__(self, apply: Callable[[Any], Any], name: str, count: int, width: int) -> None:
+        self._apply, self._name, self._width = apply, name, width
+        self.failed = np.zeros(count, dtype=bool)
+        self.calls, self.seconds = 0, 0.0
 
     def __call__(self, r: Any) -> Any:
         started = time.perf_counter()
@@ -61,10 +65,31 @@ class BoundNetwork:
 
     def _asked(self, b: Any) -> Any:
         self.calls += 1
-        x = self._bound(b)
+        x = self._apply(b)
         if tuple(x.shape) != tuple(b.shape):
-            raise ShapeError(f"{self._model}.answer gave shape {tuple(x.shape)} for b of shape {tuple(b.shape)}")
+            raise ShapeError(f"{self._name} gave shape {tuple(x.shape)} for b of shape {tuple(b.shape)}")
         return alike(x, b)
+
+
+def bound_network(model: Any, A: Any, width: int) -> Bound:
+    """The network of a `nnla.models.dense_solutions.DenseSystemEngine`, bound to matrices in its units.
+
+    Cost: of a model that is linear in b, its network.
+    """
+    started = time.perf_counter()
+    apply = model.operator(A) if model.linear else partial(where_needed, model.answer, A)
+    bound = Bound(apply, f"{type(model).__name__}.answer", len(A), width)
+    bound.seconds = time.perf_counter() - started
+    return bound
+
+
+def bound_preconditioner(model: Any, A: Any, width: int) -> Bound | None:
+    """What the model has to precondition with beside its network; None where that is all.
+
+    Cost: that of the model's.
+    """
+    apply = model.preconditioner(A)
+    return None if apply is None else Bound(apply, f"{type(model).__name__}.preconditioner", len(A), width)
 
 
 def in_network_units(b: Any) -> tuple[Any, Any]:
@@ -100,16 +125,15 @@ def where_needed(answer: Callable[[Any, Any], Any], A: Any, b: Any) -> Any:
 
 
 class DensePreconditioner(LinearOperator):
-    """What a model of dense systems refines by: about A^-1, linear in what it is applied to.
+    """About A^-1, linear in what it is applied to, by a model of dense systems.
 
     Made by `DenseSystemEngine.aspreconditioner`. ``dtype`` is float64; a torch model works where A is, the vectors are
     NumPy's.
 
     Parameters
     ----------
-    model : linear in b
+    bound : to A in the units of the batch
     systems : one matrix
-    width : right-hand sides that the network sees at a time
 
     Attributes
     ----------
@@ -118,18 +142,15 @@ class DensePreconditioner(LinearOperator):
 
     kind = Kind.LINEAR
 
-    def __init__(self, model: Any, systems: DenseBatch, width: int) -> None:
+    def __init__(self, bound: Bound, systems: DenseBatch) -> None:
         n = systems.A.shape[-1]
-        self._systems = systems
-        with without_gradients(systems.A):
-            A = systems.matrices()
-            self._network = BoundNetwork(model, A, width, model.preconditioner(A))
+        self._systems, self._bound = systems, bound
         super().__init__(np.dtype(np.float64), (n, n))
 
     def _matmat(self, X: Any) -> np.ndarray:
         r = np.ascontiguousarray(X, dtype=np.float64)
         with without_gradients(self._systems.A), np.errstate(all="ignore"):
-            z = self._network(alike(r, self._systems.A)[None])[0]
+            z = self._bound(alike(r, self._systems.A)[None])[0]
             return to_numpy(shifted(z, -self._systems.size))
 
     def _matvec(self, x: Any) -> np.ndarray:

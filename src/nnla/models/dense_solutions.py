@@ -19,8 +19,9 @@ from nnla.linear.dense_report import DenseSolution, Outcome, report_of, statuses
 from nnla.linear.dense_systems import DenseBatch, DenseInput, check_batch, dense_input
 from nnla.linear.options import check_numbers
 from nnla.models.dense_network import (
-    BoundNetwork,
     DensePreconditioner,
+    bound_network,
+    bound_preconditioner,
     in_network_units,
     where_needed,
     without_gradients,
@@ -38,7 +39,7 @@ class DenseSystemEngine(EngineBase):
     """A network that answers dense systems A x = b of the sizes it was trained for.
 
     A model brings `sizes` and `answer`; one that is linear in b says so by `linear` and brings `operator`; where it
-    can, `distances` and `spread`.
+    can, `preconditioner`, `distances` and `spread`.
 
     Examples
     --------
@@ -93,9 +94,9 @@ class DenseSystemEngine(EngineBase):
         return partial(where_needed, self.answer, A)
 
     def preconditioner(self, A: Any) -> Callable[[Any], Any] | None:
-        """r (B, n, k) -> about A^-1 r, linear, for the residuals that refinement meets; None for the model itself.
+        """b -> about A^-1 b, linear in b, for refinement; None for the network itself.
 
-        A network that has learned on smooth right-hand sides may be no help with residuals, which are rough.
+        Residuals are rougher than the right-hand sides of a family, which is all that most networks have seen.
         """
         return None
 
@@ -126,13 +127,12 @@ class DenseSystemEngine(EngineBase):
         A : (n, n), or (B, n, n), or a list of matrices of one size; real, dense, NumPy or torch on any device
         b : (n,) or (n, k), for every matrix; (B, n) or (B, n, k). As `numpy.linalg.solve` takes them; a (B, n) that
             could be (n, k) is refused
-        refine : None for the network's answer as it is. "gmres" (or True, "auto"): flexible GMRES from there,
-            preconditioned by the network or by the model's `preconditioner`; "iterative": x <- x + M (b - A x) with the
-            same M as long as that contracts. Both in float64, and what they do not solve is solved by LU, which the
-            report counts
+        refine : None for the network's answer as it is. "gmres" (or True, "auto"): flexible GMRES, preconditioned by
+            the network, or by what the model has for that; "iterative": x <- x + M (b - A x), with the same M, as long
+            as that contracts. Both in float64, and what they do not solve is solved by LU, which the report counts
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|): rows of smaller units are not lost among large ones
-        maxiter : applications of the network in refinement
+        maxiter : steps of refinement
         batch : right-hand sides that the network sees at a time
 
         Returns
@@ -155,7 +155,8 @@ class DenseSystemEngine(EngineBase):
 
         Guaranteed, for any weights: ``converged`` means that every system is verified, by a residual computed anew in
         float64, of the x that is returned. The answer does not depend on the units of A or b: powers of two scale x
-        exactly. A and b are never modified. A singular A ends in "singular" unless b is in its range.
+        exactly. A and b are never modified. A singular A ends in "singular" unless b is in its range; then x is one of
+        the solutions, that of least norm where A is not like the training's matrices or LU solves.
 
         Not guaranteed: that x is near the solution where A is ill-conditioned, b - A x small or not. A network that was
         trained with noise in A may be nearer to the solution without noise than any x of small residual: refining it
@@ -211,13 +212,13 @@ class DenseSystemEngine(EngineBase):
         self.check_size(systems.n)
         with without_gradients(systems.A), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             parts = [
-                part.leave(BoundNetwork(self, part.matrices(), width)(part.in_user_rows(part.b)), systems.dtype)[0]
+                part.leave(bound_network(self, part.matrices(), width)(part.in_user_rows(part.b)), systems.dtype)[0]
                 for part in _chunks(systems, width)
             ]
             return systems.answer(parts)
 
     def aspreconditioner(self, A: Any) -> DensePreconditioner:
-        """What refinement preconditions by, for A, as a preconditioner M of anyone's GMRES or BiCGSTAB.
+        """About A^-1, linear: a preconditioner of anyone's GMRES or BiCGSTAB.
 
         Parameters
         ----------
@@ -226,25 +227,28 @@ class DenseSystemEngine(EngineBase):
         Raises
         ------
         OptionError
-            The network is not linear in b, and the model brings no `preconditioner`.
+            The network is not linear in b, and the model has nothing else.
         ShapeError, DTypeError, NonFiniteError
             As `solve`.
 
         Notes
         -----
-        Cost: `preconditioner`, or the network once; then what these take.
+        Cost: the network once, or what the model has in its place; then what that takes.
         """
-        brings = type(self).preconditioner is not DenseSystemEngine.preconditioner
-        if not self.linear and not brings:
-            raise OptionError(
-                f"{self.title!r} is not linear in b and preconditions no Krylov method but a flexible one: use "
-                "solve(A, b, refine='gmres'), or its guess(A, b) as x0"
-            )
         systems = dense_input(A, np.ones(np.shape(A)[-1:]) if np.ndim(A) == 2 else A)
         if len(systems) != 1 or systems.shape != (systems.n,):
             raise ShapeError(f"a preconditioner is for one matrix (n, n), A has shape {tuple(np.shape(A))}")
         self.check_size(systems.n)
-        return DensePreconditioner(self, DenseBatch.of(systems.A, systems.b), BATCH)
+        with without_gradients(systems.A):
+            batch = DenseBatch.of(systems.A, systems.b)
+            matrices = batch.matrices()
+            bound = bound_preconditioner(self, matrices, BATCH)
+            if bound is None and not self.linear:
+                raise OptionError(
+                    f"{self.title!r} is not linear in b and preconditions no Krylov method but a flexible one: use "
+                    "solve(A, b, refine='gmres'), or its guess(A, b) as x0"
+                )
+            return DensePreconditioner(bound or bound_network(self, matrices, BATCH), batch)
 
     def check_size(self, n: int) -> None:
         """Raise `OptionError` for sizes that it was not trained for."""
@@ -266,21 +270,22 @@ class DenseSystemEngine(EngineBase):
         matrices = systems.matrices()
         far = self.distances(matrices)
         far = None if far is None else to_numpy(far).astype(float)
-        network = BoundNetwork(self, matrices, width)
+        network = bound_network(self, matrices, width)
         b = systems.in_user_rows(systems.b)
         y = network(b)
         B, k = systems.columns.shape
         methods = np.full(B, "network", dtype=object)
         iterations = np.zeros((B, k), dtype=int)
         singular, uneven, uncertainty, seconds = np.zeros(B, dtype=bool), np.zeros(B, dtype=bool), None, 0.0
+        used = None
         if method is None:
             estimate = self.spread(matrices, in_network_units(b)[0], y)
             uncertainty = None if estimate is None else to_numpy(estimate).astype(float)
             before = measured(systems, y)
         else:
             doubtful = np.ones(B, dtype=bool) if far is None else ~(far <= 1)
-            reference = self.preconditioner(matrices)
-            M = network if reference is None else BoundNetwork(self, matrices, width, reference)
+            M = bound_preconditioner(self, matrices, width) or network
+            used = "network" if M is network else "reference"
             found = refined(systems, y, M, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
             y, before, iterations = found.y, found.measures, found.iterations
             singular, uneven, seconds = found.singular, found.uneven, found.seconds
@@ -304,6 +309,7 @@ class DenseSystemEngine(EngineBase):
             distances=far,
             uncertainty=uncertainty,
             calls=network.calls,
+            preconditioner=used,
             seconds=(network.seconds, time.perf_counter() - started, seconds),
         )
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from nnla.models.dense_solutions import DenseSystemEngine
-from nnla.operators.arrays import alike, is_torch, namespace
+from nnla.operators.arrays import is_torch, namespace
+from nnla.preconditioners.dense_reference import row_scaled_reference
 
 __all__ = [
     "SKETCHES",
@@ -147,34 +148,17 @@ class TabledEngine(DenseSystemEngine):
             far = xp.maximum(size / p[f"size{n}_far"][0], off / p[f"size{n}_far"][1])
         return xp.where(xp.isfinite(far), far, xp.full_like(far, np.inf))
 
-    def preconditioner(self, A: Any) -> Callable[[Any], Any]:
-        """The mean matrix, inverted once, with its rows scaled as those of A are; twice, by the residual.
+    def preconditioner(self, A: Any) -> Callable[[Any], Any] | None:
+        """The training's mean matrix inverted, its rows scaled as those of A are.
 
         Notes
         -----
         Nothing is learned here but the mean. The networks know smooth right-hand sides, and residuals are rough: with
         them in this place GMRES took more steps, or did not end (`reproduce/algebraformer_table.py`).
 
-        Cost: n^3 multiplications once for a batch, 3 n^2 for each vector.
+        Cost: that of `row_scaled_reference`.
         """
-        xp = namespace(A)
-        mean = alike(self._mean(A.shape[-1]), A)
-        rows = (A * mean).sum(-1) / (mean * mean).sum(-1)
-        whole = (A * mean).sum((-1, -2)) / (mean * mean).sum()
-        rows = xp.where(xp.abs(rows) > 1e-3 * xp.abs(whole[:, None]), rows, whole[:, None])[..., None]
-        inverse = xp.linalg.inv(mean)
-
-        def once(r: Any) -> Any:
-            return inverse @ (r / rows)
-
-        def twice(r: Any) -> Any:
-            z = once(r)
-            return z + once(r - A @ z)
-
-        return twice
-
-    def _mean(self, n: int) -> np.ndarray:
-        return self.parameters[f"size{n}_mean"].astype(np.float64)
+        return row_scaled_reference(self.parameters[f"size{A.shape[-1]}_mean"], A)
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""
