@@ -228,8 +228,8 @@ The preconditioner is not the network but the mean matrix of the family with its
 right-hand sides, and residuals are rough. In brackets: the same from zero, without a network, which says how little an
 initial guess is worth there. "By LU": systems that did not get there in 30 iterations."""
 _LATENCY = """Microseconds a system at n = 64, medians of CPU time, one thread, methods by turns
-(`benchmarks/dense_latency.py`). **LAPACK wins on a CPU**, single and batched: NumPy's LU in float64 takes a {least:.0f}th
-to a {most:.0f}th of what a network does, and torch's in batches no more."""
+(`benchmarks/dense_latency.py`). **LAPACK wins on a CPU**, single and batched: a network takes {least:.0f} to {most:.0f}
+times as long as NumPy's LU in float64."""
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
