@@ -7,9 +7,11 @@ import pytest
 from scipy.optimize import linprog, minimize
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError
-from nnla.extensions.lp_newton import LpReport, newton_lp, newton_trajectories
+from nnla.extensions.lp_newton import newton_lp, newton_trajectories
+from nnla.extensions.lp_report import LpReport
 from nnla.extensions.lp_steps import STEPS, QuasiNewton
-from nnla.problems.lp_regression import lp_problems, lp_regression
+from nnla.problems.lp_families import lp_problems
+from nnla.problems.lp_regression import lp_regression
 
 
 def problems(count=3, p=1.5, **options):

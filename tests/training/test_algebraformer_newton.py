@@ -7,7 +7,7 @@ import pytest
 
 from nnla.extensions.lp_newton import newton_lp
 from nnla.models.algebraformer_newton import NewtonStepConfig, NewtonStepEngine
-from nnla.problems.lp_regression import lp_problems
+from nnla.problems.lp_families import lp_problems
 from nnla.training.algebraformer_newton import NewtonStepTask, _Runs, random_family
 from nnla.training.batches import as_tensors
 from nnla.training.config import load_recipe

@@ -343,7 +343,7 @@ def _transition_lines(card: Card) -> list[str]:
 def _measure_newton(engine: Any, count: int | None, quick: bool) -> dict[str, Any]:
     """Steps to a gradient of 1e-6 on problems of no training seed."""
     from nnla.extensions.lp_newton import newton_lp
-    from nnla.problems.lp_regression import LAWS, lp_problems
+    from nnla.problems.lp_families import LAWS, lp_problems
 
     count = count or (10 if quick else 125)
     found: dict[str, Any] = {"count": count, "laws": {}}

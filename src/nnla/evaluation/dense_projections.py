@@ -257,8 +257,8 @@ class PosteriorLU:
         space, guard = space_of(noisy, A, spaces), Safeguard.fit(A, b, x)
         ranks = sorted({min(rank, space.rank) for rank in (66, 200, LARGEST_RANK)})
         choices = [replace(space.first(rank), outside=0.0) for rank in ranks] + [space]
-        candidates = [PosteriorLU(choice, known(noisy), guard) for choice in choices]
-        return cls(choices[_best(candidates, x, noisy)], known(noisy), guard)
+        candidates = [cls(choice, known(noisy), guard) for choice in choices]
+        return candidates[_best(candidates, x, noisy)]
 
     def matrices(self, A: np.ndarray) -> np.ndarray:
         """(B, n, n) without noise, as far as can be."""

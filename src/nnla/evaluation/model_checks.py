@@ -237,7 +237,8 @@ def check_transitions(engine: Any, trials: int, seed: int) -> list[str]:
 def check_newton_steps(engine: Any, trials: int, seed: int) -> list[str]:
     """Of an engine for Newton steps: random regressions, the same in other units and with rows in another order."""
     from nnla.extensions.lp_newton import newton_lp
-    from nnla.problems.lp_regression import lp_problems, lp_regression
+    from nnla.problems.lp_families import lp_problems
+    from nnla.problems.lp_regression import lp_regression
 
     rng = np.random.default_rng(seed)
     messages: list[str] = []

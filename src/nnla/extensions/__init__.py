@@ -14,7 +14,8 @@ True
 from nnla.extensions._dense import MatrixReport
 from nnla.extensions.gradient import Minimum, MinimumReport, minimise
 from nnla.extensions.inverse_roots import InverseRoot, inverse_root
-from nnla.extensions.lp_newton import LpMinimum, LpReport, newton_lp
+from nnla.extensions.lp_newton import newton_lp
+from nnla.extensions.lp_report import LpMinimum, LpReport
 from nnla.extensions.quadratic import Polar, polar
 from nnla.extensions.rational import RationalFunction, RationalReport, rational_function
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nnla.errors import NonFiniteError, OptionError, ShapeError
+from nnla.extensions.lp_report import LpMinimum, LpReport, Trajectory
 from nnla.extensions.lp_steps import STEPS, ExactHessian, NewtonState, Step
 from nnla.problems.lp_regression import LpRegression, lp_terms
 from nnla.registry import load
-from nnla.report import ReportBase, Status, library_versions
+from nnla.report import Status, library_versions
 from nnla.tasks import TASKS
 from nnla.types import real_number
 
-__all__ = ["LpMinimum", "LpReport", "Trajectory", "newton_lp", "newton_trajectories"]
+__all__ = ["newton_lp", "newton_trajectories"]
 
 _ARMIJO = 1e-4
 _TRIALS = 3  # lengths 1, 1/2, 1/4 of a proposal; an exact step is worth fifteen of them
@@ -33,96 +33,6 @@ _ROUNDING = 1e-13
 _LARGEST = 1e140  # of an objective relative to b's: its square is a number
 # Below this exponent the smoothing is approached from above: fewer evaluations on generated problems, p 1.01 to 1.3
 _HARD_P, _STAGE, _STAGE_RTOL = 1.35, 0.3, 1e-3
-
-
-@dataclass(frozen=True, repr=False)
-class LpReport(ReportBase):
-    """What a minimisation of `newton_lp` did.
-
-    Attributes
-    ----------
-    status : "converged", "maxiter" or "stagnation" (the accuracy limit of float64)
-    converged : the gradient, computed anew from x, is within gtol
-    method : "exact", "kept", "partial", "lbfgs", or the name of the model or function that proposed directions
-    p, eps : exponent, and smoothing in the units of b
-    value : the smoothed objective at x; Inf or 0 where that has no number in float64
-    norm : its p-th root, in the units of b
-    gradient_norm : ||Q's|| / ||s||, Q an orthonormal basis of the range of A, s the derivatives by the residuals: the
-        cosine of the angle between s and the range, which no unit changes
-    gtol : what was asked for
-    iterations : steps
-    exact_steps, learned_steps : of these, Newton's own, and proposed ones
-    rejected : proposals that were not taken: no descent, not finite, or too little gained
-    evaluations : of the objective, those of line searches included
-    hessians : formed for exact steps
-    history : objective (with the smoothing of the moment), relative to that at the start, before each step and at the
-        end
-    gradients : the same of the gradient's norm, as above
-    times : seconds of the same
-    seconds : {"total"}
-    versions : versions of the libraries
-    """
-
-    _line = (
-        ("method", "{}"),
-        ("iterations", "{} steps"),
-        ("exact_steps", "{} exact"),
-        ("gradient_norm", "gradient {:.2g}"),
-    )
-    _table = ("value", "norm", "p", "eps", "gtol", "learned_steps", "rejected", "evaluations", *ReportBase._table)
-
-    status: Status
-    converged: bool
-    method: str
-    p: float
-    eps: float
-    value: float
-    norm: float
-    gradient_norm: float
-    gtol: float
-    iterations: int
-    exact_steps: int
-    learned_steps: int
-    rejected: int
-    evaluations: int
-    hessians: int
-    history: list[float] = field(default_factory=list[float])
-    gradients: list[float] = field(default_factory=list[float])
-    times: list[float] = field(default_factory=list[float], compare=False)
-    seconds: dict[str, float] = field(default_factory=dict[str, float], compare=False)
-    versions: dict[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """A run, step by step, in the coordinates of the scaled problem.
-
-    Attributes
-    ----------
-    z : (K, k) iterates before each step
-    gradients, moves : (K, k) there, and steps from there
-    z_end : (k,) the minimiser
-    eps : (K,) smoothing
-    """
-
-    z: np.ndarray
-    gradients: np.ndarray
-    moves: np.ndarray
-    z_end: np.ndarray
-    eps: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class LpMinimum:
-    """`x` (n,) and the `report`; unpacks as ``x, report = newton_lp(...)``. ``trajectory`` where it was asked for."""
-
-    x: np.ndarray
-    report: LpReport
-    trajectory: Trajectory | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        yield self.x
-        yield self.report
 
 
 def newton_lp(
@@ -173,7 +83,7 @@ def newton_lp(
 
     Examples
     --------
-    >>> from nnla.problems.lp_regression import lp_problems
+    >>> from nnla.problems.lp_families import lp_problems
     >>> (problem,) = lp_problems(1, m=200, n=10)
     >>> x, report = newton_lp(problem)
     >>> report.converged, report.exact_steps == report.iterations
@@ -214,7 +124,7 @@ def newton_trajectories(problems: Iterable[LpRegression], *, gtol: float = 1e-6)
 
     Examples
     --------
-    >>> from nnla.problems.lp_regression import lp_problems
+    >>> from nnla.problems.lp_families import lp_problems
     >>> [t.z.shape[1] for t in newton_trajectories(lp_problems(2, m=40, n=3))]
     [3, 3]
     """

@@ -24,7 +24,7 @@ from nnla.operators.arrays import namespace
 
 __all__ = ["COMMON", "ROW", "NewtonStepConfig", "NewtonStepEngine", "common_values", "row_features", "row_weights"]
 
-ROW, COMMON = 4, 5  # features of a row, and of the iterate
+ROW, COMMON = 2, 5  # features of a row, and of the iterate
 _LEAST_ROWS = 3  # by the columns
 _OWN, _REST = 4.0, 1.0  # bounds of the logarithms of what weights are multiplied by
 
@@ -45,21 +45,20 @@ class NewtonStepConfig:
         return {"row": (ROW,), "common": (COMMON, 2), "constant": (2,)}
 
 
-def row_features(r: Any, s: Any, w: Any, shift: Any, rest: Any, eps: Any, p: float) -> tuple[Any, ...]:
+def row_features(r: Any, s: Any, w: Any, shift: Any, eps: Any, p: float) -> tuple[Any, Any]:
     """What the model is told of each row, ROW arrays (..., k); NumPy or torch.
 
     Parameters
     ----------
     r, s, w : (..., k) residuals, first and second derivatives of the objective by them
     shift : (..., k) what a step along the gradient, by the mean weight, would add to r
-    rest : (..., 1) mean weight of the other rows
     eps : (..., 1) smoothing
     p : exponent
 
     Notes
     -----
-    The residual in units of eps; the shift in units of the residual, with its sign; the weight; and the averaged weight
-    along the shift. No feature has a unit.
+    The shift in units of the residual, with its sign; and the averaged weight along the shift, by the weight. No
+    feature has a unit. The residual in units of eps and the weight itself were tried: their powers came out as zero.
 
     Cost: some twenty operations on each row.
     """
@@ -67,10 +66,10 @@ def row_features(r: Any, s: Any, w: Any, shift: Any, rest: Any, eps: Any, p: flo
     away = r + xp.copysign(eps, r)
     ratio = shift / away
     end = r + shift
-    after = p * (end * end + eps * eps) ** (p / 2 - 1) * end
+    after = (end * end + eps * eps) ** (p / 2 - 1) * (p * end)
     moved = xp.abs(ratio) > 1e-6  # else the difference is rounding
-    average = xp.where(moved, (after - s) / xp.where(moved, shift, away) / w, 1.0)
-    return xp.log(xp.abs(away) / eps), xp.arcsinh(ratio), xp.log(w / rest), xp.log(average.clip(1e-3, 1e3))
+    average = xp.where(moved, (after - s) / (w * xp.where(moved, shift, away)), 1.0)
+    return xp.arcsinh(ratio), xp.log(average.clip(1e-3, 1e3))
 
 
 def common_values(rest: float, mean: float, size: float, later: bool, p: float) -> list[float]:
@@ -103,9 +102,7 @@ def row_weights(parameters: dict[str, Any], rows: tuple[Any, ...], common: Any) 
     """
     p = parameters
     level = common @ p["common"] + p["constant"]
-    own = level[..., :1]
-    for k in range(ROW):
-        own = own + p["row"][k] * rows[k]
+    own = p["row"][0] * rows[0] + p["row"][1] * rows[1] + level[..., :1]
     return own.clip(-_OWN, _OWN), level[..., 1:].clip(-_REST, _REST)
 
 
@@ -150,7 +147,7 @@ class NewtonStepEngine(EngineBase):
         shift = own @ (state.gradient / -mean)
         common = common_values(rest, mean, state.size, state.move is not None, p)
         with np.errstate(over="ignore"):
-            rows = row_features(state.r[top], state.s[top], w, shift, rest, state.eps, p)
+            rows = row_features(state.r[top], state.s[top], w, shift, state.eps, p)
             scale, others = row_weights(self.parameters, rows, np.array(common))
         return partial_direction(state, own, w * np.exp(scale), rest * math.exp(float(others[0])))
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from nnla.problems.hamiltonians import co_like, hamiltonian, si2_like, sih4_like, sio2_like
     from nnla.problems.integral_equations import InverseProblem
     from nnla.problems.inverse_problems import INVERSE_PROBLEMS, foxgood, gravity, heat, inverse_problem, shaw
+    from nnla.problems.lp_families import lp_problems
     from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
@@ -94,6 +95,7 @@ _HOME = {
     "read_vector": "files",
     "write_vector_atomic": "files",
     "fetch": "suitesparse",
+    "lp_problems": "lp_families",
     "random_matrix": "random_matrices",
     "dubcova2_like": "standins",
     "flan_like": "standins",
@@ -153,6 +155,7 @@ __all__ = [
     "heat",
     "inverse_problem",
     "lognormal_field",
+    "lp_problems",
     "noise_deviation",
     "p1_mass",
     "p1_stiffness",

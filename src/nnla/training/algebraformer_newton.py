@@ -15,7 +15,8 @@ import numpy as np
 
 from nnla.extensions.lp_newton import newton_lp
 from nnla.models.algebraformer_newton import NewtonStepConfig, NewtonStepEngine, row_features, row_weights
-from nnla.problems.lp_regression import LAWS, LpRegression, lp_problems
+from nnla.problems.lp_families import LAWS, lp_problems
+from nnla.problems.lp_regression import LpRegression
 from nnla.training.networks import arrays, module, named_tensors
 from nnla.types import TrainingProgress
 
@@ -155,7 +156,7 @@ class _Runs:
         shift = torch.einsum("bkn,bn->bk", own, -self.gradient / mean)
         r, s = torch.gather(self.r, 1, top), torch.gather(self.s, 1, top)
         later, p = torch.full_like(rest, 0.0 if self.move is None else 1.0), torch.full_like(rest, self.p - 1.5)
-        rows = row_features(r, s, w, shift, rest, self.eps, self.p)
+        rows = row_features(r, s, w, shift, self.eps, self.p)
         common = torch.cat([3 * torch.log(rest / mean), torch.log(self.size) / 5, later, p, p**2], -1)
         scale, others = row_weights(parameters, rows, common)
         w, rest = w * torch.exp(scale), rest * torch.exp(others)
