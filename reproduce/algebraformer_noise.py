@@ -35,7 +35,7 @@ os.environ.setdefault("NNLA_NUM_THREADS", "1")
 import numpy as np
 
 import nnla
-from nnla.evaluation.dense_noise import CLOSE, Case, judged, make_family, measure
+from nnla.evaluation.dense_noise import CLOSE, GUARDED, Case, judged, make_family, measure
 from nnla.problems.bvp import EQUATIONS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -83,7 +83,7 @@ def cases(levels: int) -> list[Case]:
 
 def markdown(data: dict) -> str:
     meta, rows = data["meta"], data["rows"]
-    models = list(meta["models"])
+    models = [name + guard for name in meta["models"] for guard in ("", GUARDED)]
     text = [
         "# Noise on dense systems: every yardstick, and what is learned",
         "",
@@ -96,7 +96,8 @@ def markdown(data: dict) -> str:
         "yardstick of the column, and what is better. *Italic: in hindsight*, the best that any rule could do, and no",
         "method. What a yardstick is told: law and level of the noise (for laws that nothing was fitted for, the level",
         "and the nearest of the others), Tikhonov, truncated SVD and TLS the norm of the noise. A model is told",
-        "nothing but A and b.",
+        "nothing but A and b. Yardsticks that clean A are safeguarded: an answer larger than any of the training set",
+        "(relative to the mean operator's) is replaced by the mean operator's; a model is shown without and with that.",
         "",
         "Who knows the *equation*, not only examples of its matrices, can fit its coefficients to all entries of A; no",
         "row here does. Tikhonov's method and truncated SVD, in standard form, damp what belongs to small singular",
@@ -181,7 +182,7 @@ def figure(data: dict, path: Path) -> None:
     equations, rows = data["meta"]["equations"], data["rows"]
     styles = dict(DRAWN)
     for name, colour in zip(data["meta"]["models"], MODELS * 9, strict=False):
-        styles[name] = (colour, "o-")
+        styles |= {name: (colour, "o:"), name + GUARDED: (colour, "o-")}
     size = (4.1 * len(KINDS), 3.3 * len(equations) + 1.2)
     fig, grid = plt.subplots(len(equations), len(KINDS), figsize=size, squeeze=False, sharex=True, layout="constrained")
     handles: dict[str, object] = {}
@@ -230,7 +231,7 @@ def main() -> None:
         if not args.models or any(page["meta"][name] != value for name, value in sizes.items()):
             parser.error("--add needs --models, and a page of the same --training, --test and --seed")
         equations = page["meta"]["equations"]
-        kept = [_numbers(row) for row in page["rows"] if row["method"] not in models]
+        kept = [_numbers(row) for row in page["rows"] if row["method"].removesuffix(GUARDED) not in models]
     given = [("models", args.models), ("equations", args.equations or [])]
     command = "python reproduce/algebraformer_noise.py"
     command += "".join(f" --{name} {' '.join(Path(v).name for v in values)}" for name, values in given if values)

@@ -41,7 +41,7 @@ def test_training_and_test_have_nothing_in_common(family):
 def test_every_law(family, law, part):
     rows = measure(family, Case(law, part, 1e-3), {"perfect": Perfect(family.test.x)}, classical=False)
     found = {row["method"]: row for row in rows}
-    assert set(found) == set(FITTED) - {"PCA + MLP"} | {"perfect"}
+    assert set(found) == set(FITTED) - {"PCA + MLP"} | {"perfect", "perfect, safeguarded"}
     assert all(0 <= row["median"] <= row["ninety"] and row["mean"] >= 0 for row in rows)
     assert found["perfect"]["mean"] < 1e-12
     assert found["perfect"]["kind"] == "model"
@@ -111,7 +111,7 @@ def test_the_page_says_who_wins(family, tmp_path):
     meta = {"command": "c", "date": "d", "hardware": "h", "n": 8, "training": 1, "test": 2, "seed": 0, "seconds": 3}
     script["write"]({"meta": meta | {"equations": ["rough"], "models": list(models)}, "rows": rows}, tmp_path)
     text = (tmp_path / "algebraformer_noise.md").read_text(encoding="utf-8")
-    assert text.count(" wins**") == 6
+    assert text.count(" wins**") >= 12
     assert text.count("(loses)") >= 4
     assert "*Tikhonov, hindsight*" in text
     assert json.loads((tmp_path / "algebraformer_noise.json").read_text(encoding="utf-8"))["rows"][0]["mean"] is None

@@ -5,7 +5,7 @@ import pytest
 
 from nnla.errors import WeightsError
 from nnla.models.algebraformer import AlgebraformerConfig, AlgebraformerEngine
-from nnla.models.dense_tables import SKETCHES, measures, plain
+from nnla.models.dense_tables import SKETCHES, measures, plain, scale_of
 from nnla.models.transformer import initial_parameters
 from nnla.problems.bvp import bvp_systems
 
@@ -95,6 +95,18 @@ def test_distances_tell_other_matrices():
     assert far.min() > 1.5
     other = bvp_systems(20, equation="reaction", n=10, seed=9)
     assert np.median(model.distances(other.A)) > 10  # entries as large as in training, and none of its matrices
+
+
+def test_entries_that_cancel_have_a_scale():
+    model = engine()
+    p, A = model.parameters, bvp_systems(2, n=10, seed=1).A
+    mean, deviation = p["size10_mean"], p["size10_deviation"]
+    weight = mean / (mean**2 + deviation**2)
+    A[0] -= (A[0] * weight).sum() / (weight**2).sum() * weight  # nothing of the mean matrix is left
+    scale, own = scale_of(p, A), scale_of(p, bvp_systems(2, n=10, seed=1).A)
+    assert 0.01 < abs(scale[0]) < 1
+    assert scale[1] == own[1]
+    np.testing.assert_allclose(scale_of(p, -2 * A), -2 * scale, rtol=1e-5)
 
 
 def test_goes_through_a_file(tmp_path):

@@ -23,6 +23,7 @@ from nnla.evaluation.dense_projections import (
     FamilySpace,
     PosteriorLU,
     ProjectedLU,
+    Safeguard,
     WeightedProjectedLU,
     family_spaces,
 )
@@ -30,8 +31,9 @@ from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 
-__all__ = ["CLOSE", "Case", "Family", "judged", "make_family", "measure", "relative_errors"]
+__all__ = ["CLOSE", "GUARDED", "Case", "Family", "judged", "make_family", "measure", "relative_errors"]
 
+GUARDED = ", safeguarded"
 CLOSE = 1.1  # a model's error over the best yardstick's: up to here it has not lost
 # Seeds are lists: training, test, and their noise never meet, nor any other seed of one number.
 TRAINING, TEST, TRAINING_NOISE, TEST_NOISE = 1, 2, 3, 4
@@ -77,6 +79,7 @@ class Family:
     Attributes
     ----------
     training, test : `BVPSystems`
+    guard : `Safeguard` of the training set
     spaces : as `family_spaces` makes them; None where there are no yardsticks
     networks : law -> `PCANetwork`, trained for all levels; none without torch
     seed : of the noise
@@ -84,6 +87,7 @@ class Family:
 
     training: BVPSystems
     test: BVPSystems
+    guard: Safeguard
     spaces: tuple[FamilySpace, FamilySpace] | None
     networks: Mapping[str, PCANetwork]
     seed: int
@@ -109,7 +113,7 @@ def make_family(
     seed : of all that is random
     seconds : of processor time for each network; 0 for none
     laws : of noise in A that there is a network for
-    yardsticks : False: test systems only, the same ones, for `measure` of models alone
+    yardsticks : False: without spaces and networks, for `measure` of models alone
 
     Raises
     ------
@@ -117,9 +121,10 @@ def make_family(
         Impossible sizes, or an unknown name.
     """
     unseen = bvp_systems(test, equation=equation, n=n, seed=[PURPOSE, seed, TEST])
-    if not yardsticks:
-        return Family(unseen, unseen, None, {}, seed)
     known = bvp_systems(training, equation=equation, n=n, seed=[PURPOSE, seed, TRAINING])
+    guard = Safeguard.fit(known.A, known.b, known.x)
+    if not yardsticks:
+        return Family(known, unseen, guard, None, {}, seed)
     spaces, networks = family_spaces(known.A), {}
     for law in laws if seconds > 0 else ():
         noisy = Noisy(known.A, known.b, law, LEVELS[0])
@@ -129,7 +134,7 @@ def make_family(
             )
         except MissingDependencyError:
             break  # the table has a row less
-    return Family(known, unseen, spaces, networks, seed)
+    return Family(known, unseen, guard, spaces, networks, seed)
 
 
 def relative_errors(x: np.ndarray, exact: np.ndarray) -> np.ndarray:
@@ -160,7 +165,7 @@ def measure(
     ----------
     family : Family
     case : Case
-    models : name -> model, whose ``solve(A, b)`` gives (x, report)
+    models : name -> model, whose ``solve(A, b)`` gives (x, report); each has a second row with `Family.guard`
     methods : of the fitted yardsticks, by default all of `FITTED`
     classical : also Tikhonov, truncated SVD and total least squares
 
@@ -210,7 +215,10 @@ def measure(
             add(name, "hindsight" if name in HINDSIGHT else "yardstick", lambda x=x: x)
             rows[-1]["seconds"] = share
     for name, model in (models or {}).items():
-        add(name, "model", lambda model=model: _answer(model, seen))
+        found: list[np.ndarray] = []
+        add(name, "model", lambda model=model, found=found: found.append(_answer(model, seen)) or found[0])
+        # the yardsticks that clean A are safeguarded: a model may be too
+        add(name + GUARDED, "model", lambda found=found: family.guard(found[0], seen.b))
     return rows
 
 

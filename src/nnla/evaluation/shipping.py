@@ -83,7 +83,7 @@ def ship(
     cards.mkdir(parents=True, exist_ok=True)
     if (path.parent / "loss.png").exists():
         write_atomic(cards / f"{name}.png", (path.parent / "loss.png").read_bytes())
-    write_card(name, entry, weights, cards)
+    write_card(name, json.loads(json.dumps(entry, sort_keys=True)), weights, cards)  # in the order of the registry
     return entry
 
 

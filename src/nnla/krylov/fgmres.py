@@ -16,7 +16,7 @@ __all__ = ["BlockResult", "column_sizes", "flexible_gmres", "stationary"]
 Apply = Callable[[Any], Any]
 
 RESTART = 30  # vectors of the basis, kept twice
-_PATIENCE = 8  # iterations before the rate of convergence is judged
+_PATIENCE = 12  # iterations before the rate is judged: it grows where M A is the identity and a compact operator
 _CONTRACTS = 0.9  # of a change of x to the one before: beyond that refinement is given up
 
 
@@ -102,7 +102,7 @@ def flexible_gmres(
     norms : (B, n, k) -> (B, k), the 2-norm
     b, x : (B, n, k) right-hand sides and start
     targets : (B, k) residual norms to reach
-    maxiter : iterations at most. After 8 of them a column is given up whose rate so far, squared, would not do
+    maxiter : iterations at most. After 12 of them a column is given up whose rate so far, squared, would not do
     restart : of the basis
 
     Notes

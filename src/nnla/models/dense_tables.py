@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 
+_LEAST_SCALE = 0.05  # of the scale, by that of the sizes of the entries
 SKETCHES = 4  # random matrices that a family's own is not in
 
 
@@ -47,16 +48,22 @@ def table_shapes(n: int, *, linear: bool) -> dict[str, tuple[int, ...]]:
 
 
 def scale_of(p: Mapping[str, Any], A: Any) -> Any:
-    """Factor (B,) of matrices (B, n, n), linear in A: about 1 for those of the training. A / scale is unit-free.
+    """Factor (B,) of matrices (B, n, n): about 1 for those of the training. A / scale is unit-free.
 
     Notes
     -----
     The multiple of the mean matrix that A is nearest to, entries weighed by what they usually are: noise averages out.
+    Where these entries nearly cancel, as in one of some thousand rough matrices, a part of their sizes instead, so that
+    the scale is never near zero.
     """
     n = A.shape[-1]
+    xp = namespace(A)
     mean, deviation = p[f"size{n}_mean"], p[f"size{n}_deviation"]
     weight = mean / (mean * mean + deviation * deviation)
-    return (A * weight).sum((-1, -2)) / (mean * weight).sum()
+    whole = (mean * weight).sum()
+    nearest = (A * weight).sum((-1, -2)) / whole
+    least = _LEAST_SCALE * xp.abs(A * weight).sum((-1, -2)) / whole
+    return xp.where(xp.abs(nearest) < least, xp.where(nearest < 0, -least, least), nearest)
 
 
 def standardised(p: Mapping[str, Any], A: Any) -> Any:
