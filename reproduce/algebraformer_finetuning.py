@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import tempfile
@@ -119,12 +120,20 @@ def markdown(rows: dict[str, dict[str, Any]], meta: dict[str, Any]) -> str:
         tuned, scratch = (rows.get(f"{equation} {start}") for start in STARTS)
         if tuned is None or scratch is None:
             continue
-        at = passes(tuned, scratch)
         end = tuned["curve"][-1]
-        then = next(point for point in scratch["curve"] if point["epoch"] >= end["epoch"])
-        cells = [name, f"{rows[equation]['before']:.1e}", f"{tuned['test']:.1e}", f"{scratch['test']:.1e}"]
-        cells += [f"{scratch['test'] / tuned['test']:.1f}", f"{then['relative'] / end['relative']:.1f}"]
-        cells += ["never" if at is None else f"{at:.0f}", f"{tuned['cpu']:.0f} / {scratch['cpu']:.0f}"]
+        then = next((point["relative"] for point in scratch["curve"] if point["epoch"] >= end["epoch"]), math.nan)
+        cells = [name, f"{rows[equation]['before']:.1e}", f"{tuned['test']:.1e}"]
+        if scratch["test"] is None:
+            cells += [f"stopped at epoch {scratch['curve'][-1]['epoch']:.0f}", "", f"{then / end['relative']:.1f}", ""]
+        else:
+            at = passes(tuned, scratch)
+            cells += [
+                f"{scratch['test']:.1e}",
+                f"{scratch['test'] / tuned['test']:.1f}",
+                f"{then / end['relative']:.1f}",
+            ]
+            cells.append("never" if at is None else f"{at:.0f}")
+        cells.append(f"{tuned['cpu']:.0f} / {scratch['cpu']:.0f}")
         text.append("| " + " | ".join(cells) + " |")
     return "\n".join([*text, "", "![Curves](algebraformer_finetuning.png)", ""])
 

@@ -175,11 +175,11 @@ The paper's data have neither ranges nor scale, so its MSE compares with ours on
 size: here the mean square of u is {power:.3f}, and its numbers are, relative,
 {relative}.
 
-Arms are trained for equal **CPU seconds of one thread** ({seconds} s were asked for; "CPU s" has what it became; data
-made afresh for every batch, and the validations, included), on cores that were shared: not to the end. The paper trains
-on 50,000 systems on a GPU for long. The arm that saw most systems saw {ratio:.0f} times as many as the one that saw
-fewest; the curves in the picture say how far each has come, which is not where it ends: rows of few steps are those of
-networks that have hardly begun.
+Arms are trained for a budget of **CPU seconds of one thread** ({seconds} s were asked for; "CPU s" has what it became;
+data made afresh for every batch, and the validations, included), on cores that were shared: rows compare only as far
+as their seconds are equal, and none has been trained to its end. The paper trains on 50,000 systems. The arm that saw
+most systems saw {ratio:.0f} times as many as the one that saw fewest: rows of few steps are those of networks that have
+hardly begun, and say nothing of the paper's. {missing}
 Transformers are trained by Muon, the recurrent networks by AdamW, all for the mean relative squared error (small) or
 the paper's MSE (its networks). Learning rates: one try each. Seed 0, one seed."""
 
@@ -191,7 +191,11 @@ def markdown(rows: dict[str, dict[str, Any]], meta: dict[str, Any]) -> str:
     power = judged_rows[0]["power"]
     relative = ", ".join(f"{value / power:.1e} ({name})" for name, value in PAPER.items())
     steps = [row["steps"] * row["batch"] for row in arms] or [1]
-    text = [_PAGE.format(**meta, power=power, relative=relative, ratio=max(steps) / min(steps))]
+    there = {row["name"] for row in arms}
+    missing = ", ".join(name for name, *_ in ARMS.values() if name not in there)
+    missing = f"**Not run here: {missing}.**" if missing else ""
+    ratio = max(steps) / min(steps)
+    text = [_PAGE.format(**meta, power=power, relative=relative, ratio=ratio, missing=missing)]
     text += [
         "",
         "| | parameters | steps x batch | CPU s | MSE | paper's MSE | relative | mean | median | ms a system |",
@@ -268,7 +272,7 @@ def figure(rows: dict[str, dict[str, Any]], path: Path) -> None:
     errors.scatter(medians, places, marker="|", s=120, c=[kinds[row["kind"]] for row in shown])
     errors.axvline(PAPER["Algebraformer"] / power, color="0.6", linewidth=1)
     errors.set_xscale("log")
-    errors.set_yticks(places, [row["name"] for row in shown], fontsize=8)
+    errors.set_yticks(places, [row["name"].strip("`") for row in shown], fontsize=8)
     errors.set(xlabel="relative squared error: all (dots), median system (bars)", title="test; line: the paper's")
     errors.grid(alpha=0.3, axis="x")
     errors.invert_yaxis()
