@@ -186,7 +186,7 @@ def partial_direction(state: NewtonState, rows: np.ndarray, weights: np.ndarray,
     if d is None:
         return None
     d /= rest
-    if curvature > 0:
+    if curvature > 0 and move is not None:
         d += (share - float(change @ d) / curvature) * move
     return d
 
