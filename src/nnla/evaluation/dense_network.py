@@ -139,7 +139,7 @@ def _trained(
     coordinates = some.space.coordinates(A)
     deviations = torch.as_tensor(some.space.deviations, dtype=torch.float32)
     arrays = [torch.as_tensor(v, dtype=torch.float32) for v in (coordinates, beta, x)]
-    c, beta, x = (v[~held] for v in arrays)
+    c, beta, solutions = (v[~held] for v in arrays)
     chooser = [v[held] for v in arrays]
     mean, directions = (torch.as_tensor(v, dtype=torch.float32) for v in some.answer)
     q, r = directions.shape[1], beta.shape[1]
@@ -166,7 +166,7 @@ def _trained(
             group["lr"] = RATE * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2)
         some_of = torch.as_tensor(rng.integers(0, len(c), min(BATCH, len(c))))
         optimiser.zero_grad(set_to_none=True)
-        value = loss(c[some_of], beta[some_of], x[some_of])
+        value = loss(c[some_of], beta[some_of], solutions[some_of])
         value.backward()
         optimiser.step()
         steps += 1

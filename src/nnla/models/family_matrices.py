@@ -242,6 +242,8 @@ def posterior(prior: FamilyPrior, z: Any, root: Any, rho: Any, n: int) -> tuple[
     M[..., diagonal, diagonal] += 1.0
     half = xp.linalg.inv(xp.linalg.cholesky(M))
     y = xp.zeros_like(M[..., 0])
+    c: Any = prior.means
+    rest: Any = z[:, None]
     for step in range(3):
         c = prior.means + (L @ y[..., None])[..., 0]
         rest = _whitened((z[:, None] - c @ P) * root[:, None, :], rho, n)
