@@ -8,9 +8,10 @@ matrices as they are, needs neither law nor level of the noise, and says how sur
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -119,6 +120,7 @@ class ProjectedEngine(DenseSystemEngine):
     name = "algebraformer-bvp"
     label = "projected Algebraformer weights"
     config_type = ProjectedConfig
+    _known: list[tuple[slice, MatrixEstimate, Any]] | None = None  # of the matrices that it is `on`
 
     @staticmethod
     def possible(config: ProjectedConfig) -> bool:
@@ -147,19 +149,23 @@ class ProjectedEngine(DenseSystemEngine):
         key = (n, str(like.device) if is_torch(like) else "numpy")
         known: dict[Any, FamilyPrior] = self.__dict__.setdefault("_priors", {})
         if key not in known:
-            p: Any = self.parameters
-            if is_torch(like):
-                import torch
-
-                p = {name: torch.as_tensor(value, device=like.device) for name, value in p.items()}
-            known[key] = family_prior(p, self.config, n)
+            known[key] = family_prior(self.parameters_like(like), self.config, n)
         return known[key]
+
+    def on(self, A: Any) -> Self:
+        """The model with its estimates of matrices (B, n, n), which distances, operator and spread all need."""
+        known = self.estimates(A)
+        model = copy(self)
+        model._known = known
+        return model
 
     def estimates(self, A: Any) -> list[tuple[slice, MatrixEstimate, Any]]:
         """Of each chunk of matrices (B, n, n): where it lies, its estimate, and its distances.
 
         Matrices that are unlike those of the training are taken as they are.
         """
+        if self._known is not None:
+            return self._known
         n = A.shape[-1]
         xp, prior = namespace(A), self.prior(A)
         step = max(1, CHUNK // (n * n * len(prior.basis)))

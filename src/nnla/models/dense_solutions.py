@@ -6,9 +6,9 @@ A network brings ``answer``, in units that it knows; everything between a user a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from nnla.models.dense_network import (
     without_gradients,
 )
 from nnla.models.engine_base import EngineBase
-from nnla.operators.arrays import to_numpy
+from nnla.operators.arrays import is_torch, to_numpy
 
 __all__ = ["DenseSystemEngine"]
 
@@ -100,6 +100,10 @@ class DenseSystemEngine(EngineBase):
         """
         return None
 
+    def on(self, A: Any) -> Self:
+        """The model for some matrices: one that needs the same of A in several of its methods makes it here, once."""
+        return self
+
     def distances(self, A: Any) -> Any:
         """(B,) how far matrices are from those of the training, 1 the farthest of those; None where it cannot tell."""
         return None
@@ -107,6 +111,23 @@ class DenseSystemEngine(EngineBase):
     def spread(self, A: Any, b: Any, x: Any) -> Any:
         """(B, k) estimates of ||x - exact|| / ||exact|| of its answers x to (A, b); None where it has none."""
         return None
+
+    # -- what models share ---------------------------------------------------------------------------------------------
+
+    def parameters_like(self, like: Any) -> Mapping[str, Any]:
+        """The parameters as arrays of the kind and on the device of another.
+
+        Cost: a copy to a device, once for each.
+        """
+        if not is_torch(like):
+            return self.parameters
+        import torch
+
+        known: dict[str, dict[str, Any]] = self.__dict__.setdefault("_tensors", {})
+        device = str(like.device)
+        if device not in known:
+            known[device] = {key: torch.as_tensor(value, device=like.device) for key, value in self.parameters.items()}
+        return known[device]
 
     # -- what a user calls --------------------------------------------------------------------------------------------
 
@@ -268,9 +289,10 @@ class DenseSystemEngine(EngineBase):
     ) -> Outcome:
         started = time.perf_counter()
         matrices = systems.matrices()
-        far = self.distances(matrices)
+        model = self.on(matrices)
+        far = model.distances(matrices)
         far = None if far is None else to_numpy(far).astype(float)
-        network = bound_network(self, matrices, width)
+        network = bound_network(model, matrices, width)
         b = systems.in_user_rows(systems.b)
         y = network(b)
         B, k = systems.columns.shape
@@ -279,12 +301,12 @@ class DenseSystemEngine(EngineBase):
         singular, uneven, uncertainty, seconds = np.zeros(B, dtype=bool), np.zeros(B, dtype=bool), None, 0.0
         used = None
         if method is None:
-            estimate = self.spread(matrices, in_network_units(b)[0], y)
+            estimate = model.spread(matrices, in_network_units(b)[0], y)
             uncertainty = None if estimate is None else to_numpy(estimate).astype(float)
             before = measured(systems, y)
         else:
             doubtful = np.ones(B, dtype=bool) if far is None else ~(far <= 1)
-            M = bound_preconditioner(self, matrices, width) or network
+            M = bound_preconditioner(model, matrices, width) or network
             used = "network" if M is network else "reference"
             found = refined(systems, y, M, method=method, rtol=rtol, maxiter=maxiter, doubtful=doubtful)
             y, before, iterations = found.y, found.measures, found.iterations

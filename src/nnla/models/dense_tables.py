@@ -175,11 +175,3 @@ class TabledEngine(DenseSystemEngine):
         unit = as_dtype_of(A / scale, like)
         columns = [self.solutions(p, unit, as_dtype_of(b[:, :, i], like)) for i in range(b.shape[-1])]
         return namespace(A).stack(columns, -1) / scale
-
-    def parameters_like(self, like: Any) -> Mapping[str, Any]:
-        """The parameters as arrays of the kind and on the device of another."""
-        if not is_torch(like):
-            return self.parameters
-        import torch
-
-        return {key: torch.as_tensor(value, device=like.device) for key, value in self.parameters.items()}
