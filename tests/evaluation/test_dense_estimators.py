@@ -16,11 +16,11 @@ from nnla.evaluation.dense_estimators import (
     Ridge,
     check_training,
     noisy_copies,
+    relative_errors,
     solve_each,
 )
 from nnla.evaluation.dense_features import BilinearMap, FeatureMap
 from nnla.evaluation.dense_network import PCANetwork
-from nnla.evaluation.dense_noise import relative_errors
 from nnla.evaluation.dense_projections import (
     BayesLU,
     FamilySpace,

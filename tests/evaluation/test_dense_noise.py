@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nnla.errors import OptionError
-from nnla.evaluation.dense_noise import FITTED, Case, judged, make_family, measure, relative_errors
+from nnla.evaluation.dense_estimators import relative_errors
+from nnla.evaluation.dense_noise import FITTED, Case, judged, make_family, measure
 from nnla.problems.perturbations import LAWS
 
 

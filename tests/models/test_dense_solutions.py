@@ -18,22 +18,10 @@ from nnla.report import Status
 N, B = 8, 5
 
 
-@pytest.fixture
-def systems():
-    """Matrices near 3 I, and right-hand sides."""
-    rng = np.random.default_rng(0)
-    return 3.0 * np.eye(N) + 0.3 * rng.standard_normal((B, N, N)), rng.standard_normal((B, N, 2))
-
-
-def solved(A, b, x):
-    """The largest relative residual, in the user's own arrays."""
-    return float(np.max(np.linalg.norm(b - A @ x, axis=-2) / np.linalg.norm(b, axis=-2)))
-
-
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def test_without_refinement_the_answer_is_a_guess_and_says_so(systems, dense_engine):
+def test_without_refinement_the_answer_is_a_guess_and_says_so(systems, dense_engine, solved):
     A, b = systems
     model = dense_engine()
     x, report = model.solve(A, b)
@@ -46,7 +34,7 @@ def test_without_refinement_the_answer_is_a_guess_and_says_so(systems, dense_eng
     assert (report.weights, report.n, report.systems, report.columns, report.dtype) == ("linear", N, B, 2, "float64")
 
 
-def test_a_guess_that_meets_the_tolerance_is_verified(systems, dense_engine):
+def test_a_guess_that_meets_the_tolerance_is_verified(systems, dense_engine, solved):
     A, b = systems
     x, report = dense_engine("exact").solve(A, b)
     assert report.converged
@@ -56,7 +44,7 @@ def test_a_guess_that_meets_the_tolerance_is_verified(systems, dense_engine):
 
 @pytest.mark.parametrize("refine", ["gmres", "iterative", True, "auto"])
 @pytest.mark.parametrize("kind", ["linear", "nonlinear", "exact", "nan", "garbage", "zero"])
-def test_refined_answers_are_verified_whatever_the_network_says(systems, dense_engine, kind, refine):
+def test_refined_answers_are_verified_whatever_the_network_says(systems, dense_engine, kind, refine, solved):
     A, b = systems
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -227,7 +215,7 @@ def test_other_real_dtypes_are_float64(dtype, dense_engine):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_less_than_float64_stays_float32_and_is_judged_as_it_is_returned(systems, dense_engine, dtype):
+def test_less_than_float64_stays_float32_and_is_judged_as_it_is_returned(systems, dense_engine, dtype, solved):
     A, b = (part.astype(dtype) for part in systems)
     x, report = dense_engine().solve(A, b, refine=True)
     assert x.dtype == np.float32

@@ -15,18 +15,6 @@ from nnla.problems.bvp import bvp_systems
 N, B = 8, 5
 
 
-@pytest.fixture
-def systems():
-    """Matrices near 3 I, and right-hand sides."""
-    rng = np.random.default_rng(0)
-    return 3.0 * np.eye(N) + 0.3 * rng.standard_normal((B, N, N)), rng.standard_normal((B, N, 2))
-
-
-def solved(A, b, x):
-    """The largest relative residual, in the user's own arrays."""
-    return float(np.max(np.linalg.norm(b - A @ x, axis=-2) / np.linalg.norm(b, axis=-2)))
-
-
 # -- units ------------------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +197,7 @@ def test_what_is_verified_is_so_in_exact_arithmetic(dense_engine, seed):
 
 @pytest.mark.parametrize("boundary", ["interior", "rows"])
 @pytest.mark.parametrize("equation", ["diffusion", "advection"])
-def test_boundary_value_problems_reach_1e_10(dense_engine, equation, boundary):
+def test_boundary_value_problems_reach_1e_10(dense_engine, equation, boundary, solved):
     seen, new = (bvp_systems(30, equation=equation, boundary=boundary, n=32, seed=seed) for seed in (1, 2))
     model = dense_engine(matrices=seen.A)
     for refine in ("gmres", "iterative"):

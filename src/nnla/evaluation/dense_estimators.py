@@ -26,6 +26,7 @@ __all__ = [
     "Ridge",
     "check_training",
     "noisy_copies",
+    "relative_errors",
     "solve_each",
 ]
 
@@ -89,6 +90,20 @@ def check_training(A: np.ndarray, b: np.ndarray, x: np.ndarray, noisy: Noisy | N
     if not all(np.isfinite(part).all() for part in (A, b, x, noisy.A, noisy.b)):
         raise NonFiniteError("NaN or Inf in the training systems; remove such systems first")
     return noisy
+
+
+def relative_errors(x: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """||x - exact||^2 / ||exact||^2 of each system; inf where x is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relative_errors(np.array([[3.0, 0.0], [np.nan, 0.0]]), np.array([[2.0, 0.0], [1.0, 0.0]])).tolist()
+    [0.25, inf]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = np.sum(np.square(x - exact), axis=1) / np.sum(np.square(exact), axis=1)
+    return np.where(np.isfinite(errors), errors, np.inf)
 
 
 def solve_each(A: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from nnla.errors import OptionError
 from nnla.evaluation.dense_estimators import Noisy, Ridge, check_training
 from nnla.evaluation.dense_projections import FamilySpace, known, space_of
 
-__all__ = ["BilinearMap", "FeatureMap", "principal_components"]
+__all__ = ["BilinearMap", "FeatureMap", "principal_components", "with_one"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,7 @@ class FeatureMap:
         alpha, beta = self.components(A, b)
         if not self.products:
             return np.concatenate([alpha, beta], axis=1)
-        with_one = np.concatenate([np.ones((len(A), 1)), beta], axis=1)
-        return np.concatenate([(alpha[:, :, None] * with_one[:, None]).reshape(len(A), -1), beta], axis=1)
+        return np.concatenate([(alpha[:, :, None] * with_one(beta)[:, None]).reshape(len(A), -1), beta], axis=1)
 
     def components(self, A: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of A (B, k) and b (B, r), of unit variance or less."""
@@ -75,6 +74,11 @@ class BilinearMap(FeatureMap):
 
     products: ClassVar[bool] = True
     most: ClassVar[tuple[int, int]] = (66, 12)
+
+
+def with_one(features: np.ndarray) -> np.ndarray:
+    """Features (B, r) after a column of ones, (B, 1 + r): what is linear in these is affine in those."""
+    return np.concatenate([np.ones((len(features), 1)), features], axis=1)
 
 
 def principal_components(b: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

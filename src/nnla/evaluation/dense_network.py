@@ -12,7 +12,7 @@ import numpy as np
 
 from nnla.errors import MissingDependencyError, OptionError
 from nnla.evaluation.dense_estimators import Noisy, check_training
-from nnla.evaluation.dense_features import principal_components
+from nnla.evaluation.dense_features import principal_components, with_one
 from nnla.evaluation.dense_projections import SMALLEST, FamilySpace, choosers, known, space_of
 
 __all__ = ["PCANetwork"]
@@ -102,8 +102,7 @@ class PCANetwork:
             y = y @ weight.T + bias
             y = y / (1 + np.exp(-np.clip(y, -60, None)))
         weight, bias = self.layers[-1]
-        beta = (b - self.source[0]) @ self.source[1]
-        beta = np.concatenate([np.ones((len(b), 1)), beta], axis=1)
+        beta = with_one((b - self.source[0]) @ self.source[1])
         matrix = (y @ weight.T + bias).reshape(len(A), -1, beta.shape[1])
         return self.answer[0] + np.einsum("bij,bj->bi", matrix, beta) @ self.answer[1].T
 
@@ -135,7 +134,7 @@ def _trained(
     rng = np.random.default_rng(seed)
     held = np.zeros(len(x), dtype=bool)
     held[choosers(len(x))] = True
-    beta = np.concatenate([np.ones((len(b), 1)), (b - some.source[0]) @ some.source[1]], axis=1)
+    beta = with_one((b - some.source[0]) @ some.source[1])
     coordinates = some.space.coordinates(A)
     deviations = torch.as_tensor(some.space.deviations, dtype=torch.float32)
     arrays = [torch.as_tensor(v, dtype=torch.float32) for v in (coordinates, beta, x)]

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import MissingDependencyError, OptionError
-from nnla.evaluation.dense_estimators import LU, QR, SVD, AffineMap, MeanOperator, Noisy, noisy_copies
+from nnla.evaluation.dense_estimators import (
+    LU,
+    QR,
+    SVD,
+    AffineMap,
+    MeanOperator,
+    Noisy,
+    noisy_copies,
+    relative_errors,
+)
 from nnla.evaluation.dense_features import BilinearMap, FeatureMap
 from nnla.evaluation.dense_network import PCANetwork
 from nnla.evaluation.dense_projections import (
@@ -31,7 +40,7 @@ from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 
-__all__ = ["CLOSE", "GUARDED", "Case", "Family", "judged", "make_family", "measure", "relative_errors"]
+__all__ = ["CLOSE", "GUARDED", "Case", "Family", "judged", "make_family", "measure"]
 
 GUARDED = ", safeguarded"
 CLOSE = 1.1  # a model's error over the best yardstick's: up to here it has not lost
@@ -135,20 +144,6 @@ def make_family(
         except MissingDependencyError:
             break  # the table has a row less
     return Family(known, unseen, guard, spaces, networks, seed)
-
-
-def relative_errors(x: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """||x - exact||^2 / ||exact||^2 of each system; inf where x is not finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> relative_errors(np.array([[3.0, 0.0], [np.nan, 0.0]]), np.array([[2.0, 0.0], [1.0, 0.0]])).tolist()
-    [0.25, inf]
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        errors = np.sum(np.square(x - exact), axis=1) / np.sum(np.square(exact), axis=1)
-    return np.where(np.isfinite(errors), errors, np.inf)
 
 
 def measure(

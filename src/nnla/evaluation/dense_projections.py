@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from nnla.evaluation.dense_estimators import Noisy, check_training, solve_each
+from nnla.evaluation.dense_estimators import Noisy, check_training, relative_errors, solve_each
 
 __all__ = [
     "BayesLU",
@@ -311,8 +311,7 @@ def _best(candidates: Sequence[ProjectedLU | PosteriorLU], x: np.ndarray, noisy:
     some = choosers(len(x))
     errors = []
     for candidate in candidates:
-        found = candidate.solve(noisy.A[some], noisy.b[some])
-        errors.append(np.mean(np.sum(np.square(found - x[some]), axis=1) / np.sum(np.square(x[some]), axis=1)))
+        errors.append(np.mean(relative_errors(candidate.solve(noisy.A[some], noisy.b[some]), x[some])))
     return int(np.argmin(errors))
 
 

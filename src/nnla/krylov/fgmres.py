@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnla.operators.arrays import namespace, to_numpy
+from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["BlockResult", "column_sizes", "flexible_gmres", "stationary"]
 
@@ -84,7 +84,7 @@ def stationary(A: Apply, M: Apply, norms: Apply, b: Any, x: Any, *, targets: np.
         r = b - A(x)
         now = to_numpy(norms(r))
         better = active & (now < size)
-        best = xp.where(_device(better, b)[:, None, :], x, best)
+        best = xp.where(on_device(better, b)[:, None, :], x, best)
         size = np.where(better, now, size)
         active = active & (now > targets)
     return BlockResult(best, size, steps, calls)
@@ -141,7 +141,7 @@ def flexible_gmres(
         after = b - A(tried)
         now = to_numpy(norms(after))
         better = active & (now < size)
-        keep = _device(better, b)[:, None, :]
+        keep = on_device(better, b)[:, None, :]
         x, r = xp.where(keep, tried, x), xp.where(keep, after, r)
         active = active & (now > targets) & (now <= 0.5 * size)
         size = np.where(better, now, size)
@@ -195,7 +195,7 @@ def _cycle(
     y = _triangular(H, g, len(Z))
     change = xp.zeros_like(r)
     for j, z in enumerate(Z):
-        change = change + z * _device(y[j], r)[:, None, :]
+        change = change + z * on_device(y[j], r)[:, None, :]
     return change, len(Z)
 
 
@@ -229,19 +229,13 @@ def _basis(like: Any, count: int) -> Any:
 def _divided(x: Any, by: np.ndarray) -> Any:
     """Columns divided by numbers; zero where those are."""
     factor = np.divide(1.0, by, out=np.zeros_like(by), where=by > 0)
-    return _masked(x * _device(factor, x)[:, None, :], by > 0)
+    return _masked(x * on_device(factor, x)[:, None, :], by > 0)
 
 
 def _masked(x: Any, which: np.ndarray) -> Any:
     """x with zeros in the other columns, whatever is there."""
     xp = namespace(x)
-    return x if which.all() else xp.where(_device(which, x)[:, None, :], x, xp.zeros_like(x))
-
-
-def _device(values: np.ndarray, like: Any) -> Any:
-    """Numbers or a mask (B, k) where ``like`` is."""
-    xp = namespace(like)
-    return values if xp is np else xp.from_numpy(np.ascontiguousarray(values)).to(like.device)
+    return x if which.all() else xp.where(on_device(which, x)[:, None, :], x, xp.zeros_like(x))
 
 
 def column_sizes(x: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nnla.linear.dense_systems import DenseBatch, shifted
-from nnla.operators.arrays import namespace, to_numpy
+from nnla.linear.dense_systems import DenseBatch, exponents_of, shifted
+from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["DirectResult", "direct_solutions", "singular"]
 
@@ -91,11 +91,10 @@ def _solved(A: Any, b: Any, *, probed: bool) -> tuple[Any, np.ndarray]:
     if not probed:
         return _lu(A, b), np.array([], dtype=int)
     xp, n, k = namespace(A), A.shape[-1], b.shape[-1]
-    w = _random_vectors(n)
-    w = w if xp is np else xp.from_numpy(w).to(A.device)
+    w = on_device(_random_vectors(n), A)
     z = _lu(A, xp.concatenate([b, xp.broadcast_to(w, (len(A), *w.shape))], -1))
     # LU does not depend on the units of the columns, and neither is singularity to
-    columns = _exponents(xp.amax(xp.abs(A), 1))
+    columns = exponents_of(xp.amax(xp.abs(A), 1))
     growth = shifted(z[:, :, k:], columns[:, :, None])
     largest = to_numpy(xp.amax(xp.abs(growth).reshape(len(A), -1), 1))
     limit = _MISSED / (2 * n**2.5 * _EPS)  # sigma_max <= 2 n, and the largest entry is 1 / sqrt(n) of the norm or more
@@ -117,16 +116,10 @@ def _lu(A: Any, b: Any) -> Any:
         return out
 
 
-def _exponents(sizes: Any) -> Any:
-    xp = namespace(sizes)
-    e = xp.frexp(sizes)[1] - 1
-    return xp.where(sizes > 0, e, e * 0)
-
-
 def _deficient(A: Any) -> np.ndarray:
     """(B,) whether the columns, scaled to one size, have a singular value that is zero to rounding."""
     xp = namespace(A)
-    columns = _exponents(xp.amax(xp.abs(A), 1))
+    columns = exponents_of(xp.amax(xp.abs(A), 1))
     values = to_numpy(xp.linalg.svd(shifted(A, -columns[:, None, :]), full_matrices=False)[1])
     return ~(values[:, -1] > A.shape[-1] * _EPS * values[:, 0])
 

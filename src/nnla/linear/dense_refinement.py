@@ -13,7 +13,7 @@ from nnla.krylov.fgmres import flexible_gmres, stationary
 from nnla.linear.dense_direct import direct_solutions, singular
 from nnla.linear.dense_measures import Measures, measured
 from nnla.linear.dense_systems import DenseBatch, column_norms
-from nnla.operators.arrays import namespace, to_numpy
+from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["METHODS", "Refined", "refined"]
 
@@ -74,7 +74,7 @@ def refined(
     xp = namespace(y)
     targets, uneven = _targets(systems, y, rtol)
     near = measured(systems, y).residual <= _ASTRAY
-    y = xp.where(_device(near, y)[:, None, :], y, xp.zeros_like(y))
+    y = xp.where(on_device(near, y)[:, None, :], y, xp.zeros_like(y))
     b = systems.in_user_rows(systems.b)
     found = METHODS[method](
         lambda z: systems.in_user_rows(systems.A @ z), M, column_norms, b, y, targets=targets, maxiter=maxiter
@@ -122,7 +122,7 @@ def _by_lu(
     old = Measures(*(part[which] for part in (measures.residual, measures.row, measures.backward, measures.rounded)))
     better = new.met(rtol) | found.singular[:, None]
     better |= ~old.met(rtol) & (new.rounded | (new.residual <= old.residual))
-    keep = _device(better, y)[:, None, :]
+    keep = on_device(better, y)[:, None, :]
     y = y.copy() if xp is np else y.clone()
     y[which] = xp.where(keep, solution, y[which])
     parts: list[np.ndarray] = []
@@ -131,8 +131,3 @@ def _by_lu(
         part[which] = np.where(better, getattr(new, name), getattr(old, name))
         parts.append(part)
     return y, Measures(*parts), found.singular
-
-
-def _device(mask: np.ndarray, like: Any) -> Any:
-    xp = namespace(like)
-    return mask if xp is np else xp.from_numpy(mask).to(like.device)

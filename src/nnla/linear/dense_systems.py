@@ -18,7 +18,7 @@ from nnla.operators.arrays import is_torch, namespace, to_numpy
 from nnla.operators.gradients import refuse_gradient
 from nnla.operators.validation import asarray, dtype_error, require_square
 
-__all__ = ["DenseBatch", "DenseInput", "check_batch", "column_norms", "dense_input", "shifted"]
+__all__ = ["DenseBatch", "DenseInput", "check_batch", "column_norms", "dense_input", "exponents_of", "shifted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +250,19 @@ def shifted(x: Any, exponents: Any) -> Any:
     return xp.ldexp(xp.ldexp(x, half), exponents - half)
 
 
+def exponents_of(sizes: Any) -> Any:
+    """Exponents e with 2^-e size in [1, 2) for sizes >= 0; 0 for 0.
+
+    Cost: a pass over the sizes.
+
+    >>> exponents_of(np.array([0.0, 1.0, 12.0])).tolist()
+    [0, 0, 3]
+    """
+    xp = namespace(sizes)
+    exponents = xp.frexp(sizes)[1] - 1
+    return xp.where(sizes > 0, exponents, exponents * 0)
+
+
 def column_norms(x: Any) -> Any:
     """(B, k) 2-norms of the columns of x, (B, n, k); squares neither over- nor underflow. NaN and Inf stay.
 
@@ -295,13 +308,10 @@ class DenseBatch:
         xp = namespace(A)
         A, b = (x.to(xp.float64) if xp is not np else x.astype(np.float64) for x in (A, b))
         row = xp.amax(xp.abs(A), 2)
-        size = xp.frexp(xp.amax(row, 1))[1] - 1
-        size = xp.where(xp.amax(row, 1) > 0, size, size * 0)
-        rows = xp.frexp(row)[1] - 1 - size[:, None]
+        size = exponents_of(xp.amax(row, 1))
+        rows = exponents_of(row) - size[:, None]
         rows = xp.where(row > 0, rows, rows * 0)
-        largest = xp.amax(xp.abs(b), 1)
-        columns = xp.frexp(largest)[1] - 1
-        columns = xp.where(largest > 0, columns, columns * 0)
+        columns = exponents_of(xp.amax(xp.abs(b), 1))
         A = shifted(A, -(rows + size[:, None])[:, :, None])
         b = shifted(b, -(rows[:, :, None] + columns[:, None, :]))
         return cls(A, b, rows, size, columns)

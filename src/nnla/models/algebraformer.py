@@ -33,6 +33,7 @@ __all__ = [
     "AlgebraformerConfig",
     "AlgebraformerEngine",
     "apply_operators",
+    "bound_operator",
     "operators",
     "solutions",
 ]
@@ -148,6 +149,19 @@ def apply_operators(G: Any, A: Any, b: Any, passes: int) -> Any:
     return x
 
 
+def bound_operator(p: Mapping[str, Any], config: AlgebraformerConfig, A: Any) -> Callable[[Any], Any]:
+    """b (B, n, k) -> x (B, n, k) for matrices (B, n, n) in any unit; the network runs here, once.
+
+    Notes
+    -----
+    Cost: the network, and then one product with a block for each pass, two for its residual.
+    """
+    scale = scale_of(p, A)[:, None, None]
+    unit = A / scale
+    G = operators(p, config, as_dtype_of(unit, p["encode_b"]))
+    return lambda b: apply_operators(G, unit, b, config.passes) / scale
+
+
 class AlgebraformerEngine(TabledEngine):
     """Dense systems of a family by a transformer over the columns of A: the solution, or an operator linear in b."""
 
@@ -183,17 +197,8 @@ class AlgebraformerEngine(TabledEngine):
         return solutions(p, self.config, A, b)
 
     def operator(self, A: Any) -> Callable[[Any], Any]:
-        """b (B, n, k) -> x (B, n, k) for matrices (B, n, n); the network runs once.
-
-        Notes
-        -----
-        Cost: the network, and then one product with a block for each pass, two for its residual.
-        """
-        p = self.parameters_like(A)
-        scale = scale_of(p, A)[:, None, None]
-        unit = A / scale
-        G = operators(p, self.config, as_dtype_of(unit, p["encode_b"]))
-        return lambda b: apply_operators(G, unit, b, self.config.passes) / scale
+        """As `bound_operator` has it."""
+        return bound_operator(self.parameters_like(A), self.config, A)
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import ShapeError
-from nnla.linear.dense_systems import DenseBatch, shifted
+from nnla.linear.dense_systems import DenseBatch, exponents_of, shifted
 from nnla.operators.arrays import alike, is_torch, namespace, to_numpy
 from nnla.types import Kind
 
@@ -102,9 +102,7 @@ def in_network_units(b: Any) -> tuple[Any, Any]:
     ([0.0, -1.5], [[3]])
     """
     xp = namespace(b)
-    largest = xp.amax(xp.abs(b), 1)
-    exponents = xp.frexp(largest)[1] - 1
-    exponents = xp.where(largest > 0, exponents, exponents * 0)
+    exponents = exponents_of(xp.amax(xp.abs(b), 1))
     return shifted(b, -exponents[:, None, :]), exponents
 
 

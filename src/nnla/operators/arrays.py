@@ -21,6 +21,7 @@ __all__ = [
     "is_torch",
     "namespace",
     "norm",
+    "on_device",
     "segment_sum",
     "space_of",
     "to_numpy",
@@ -81,6 +82,17 @@ def alike(x: Any, like: Any) -> Any:
     array([1., 1.])
     """
     return space_of(like).own(x)
+
+
+def on_device(values: np.ndarray, like: Any) -> Any:
+    """Numbers or a mask, in their own dtype, where `like` is.
+
+    >>> on_device(np.array([True]), np.ones(1))
+    array([ True])
+    """
+    if not is_torch(like):
+        return values
+    return namespace(like).from_numpy(np.ascontiguousarray(values)).to(like.device)
 
 
 def segment_sum(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from nnla.errors import OptionError
 from nnla.models.algebraformer import (
     AlgebraformerConfig,
     AlgebraformerEngine,
-    apply_operators,
-    operators,
+    bound_operator,
     solutions,
 )
 from nnla.models.dense_tables import scale_of
@@ -59,7 +58,7 @@ class AlgebraformerTask(DenseSystemTask):
         if self.start is not None:
             self.tables = {key: value for key, value in self.start.parameters.items() if key.startswith("size")}
             for n in self.sizes:
-                self.tables |= self.limits_of(n, self.tables)
+                self.tables |= self.limits_of(self.tables, self.samples(n)[1])
             return
         self.tables = {}
         for n in self.config.sizes:
@@ -82,9 +81,10 @@ class AlgebraformerTask(DenseSystemTask):
         it left a sixth of the error that AdamW did."""
         from nnla.training.muon import Muon
 
-        named = list(zip(self.config.network_shapes(), parameters, strict=True))
-        hidden = [p for name, p in named if name.startswith("block") and name.endswith("_W")]
-        others = [p for name, p in named if not (name.startswith("block") and name.endswith("_W"))]
+        hidden: list[Any] = []
+        others: list[Any] = []
+        for name, parameter in zip(self.config.network_shapes(), parameters, strict=True):
+            (hidden if name.startswith("block") and name.endswith("_W") else others).append(parameter)
         optim = self.recipe["optim"]
         return Muon(hidden, others, lr=optim["lr"], weight_decay=optim["weight_decay"])
 
@@ -92,12 +92,11 @@ class AlgebraformerTask(DenseSystemTask):
         """x (B, n, k) by the same functions as in use."""
         p = named_tensors(network)
         A, b = A.to(p["encode_b"].device), b.to(p["encode_b"].device)
-        scale = scale_of(p, A)[:, None, None]
-        unit = A / scale
-        narrow = unit.to(p["encode_b"].dtype)
         if self.config.linear:
-            return apply_operators(operators(p, self.config, narrow), unit, b, self.config.passes) / scale
-        return solutions(p, self.config, narrow, b[..., 0].to(narrow.dtype))[..., None] / scale
+            return bound_operator(p, self.config, A)(b)
+        scale = scale_of(p, A)[:, None, None]
+        unit = (A / scale).to(p["encode_b"].dtype)
+        return solutions(p, self.config, unit, b[..., 0].to(unit.dtype))[..., None] / scale
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine."""

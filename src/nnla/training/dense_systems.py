@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
+from nnla.evaluation.dense_models import squared_errors
 from nnla.models.dense_tables import SKETCHES, measures, plain, scale_of
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
@@ -109,7 +110,7 @@ class DenseSystemTask:
 
         See `nnla.models.dense_tables`, whose functions take them.
         """
-        parts, A = self._samples(n)
+        parts, A = self.samples(n)
         clean = np.concatenate([part.A for part in parts])
         found = {f"size{n}_mean": A.mean(axis=0), f"size{n}_deviation": A.std(axis=0) + _TINY}
         scale = scale_of(found, A)
@@ -125,25 +126,26 @@ class DenseSystemTask:
             answers /= np.sqrt(np.mean(b * b, axis=1, keepdims=True))
         found |= {f"size{n}_answer_mean": answers.mean(axis=0), f"size{n}_answer_deviation": answers.std(axis=0)}
         found = {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
-        return found | self.limits_of(n, found)
+        return found | self.limits_of(found, A)
 
-    def _samples(self, n: int) -> tuple[list[BVPSystems], np.ndarray]:
+    def samples(self, n: int) -> tuple[list[BVPSystems], np.ndarray]:
         """Systems of each equation, and all their matrices as they are measured."""
         seed = self.recipe["seed"]
         count = max(_TABLE // len(self.equations), 1)
         parts = [bvp_systems(count, equation=name, n=n, seed=[seed, 10_004]) for name in self.equations]
         return parts, self.noisy(np.concatenate([part.A for part in parts]), np.random.default_rng([seed, 10_005]))
 
-    def limits_of(self, n: int, tables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What tells matrices of the family from others, by tables of the same or of another one.
+    def limits_of(self, tables: dict[str, np.ndarray], A: np.ndarray) -> dict[str, np.ndarray]:
+        """What tells matrices of the family of samples A (B, n, n) from others, by tables of the same or another one.
 
         Notes
         -----
         `SKETCHES` random matrices orthogonal to half of the samples: to all of a family that is linear in few unknowns,
         and then nearly anything else shows. The other half says how far members may be.
         """
+        n = A.shape[-1]
         rng = np.random.default_rng([self.recipe["seed"], 10_006])
-        A = rng.permutation(self._samples(n)[1])
+        A = rng.permutation(A)
         z = plain(tables, A).reshape(len(A), -1)
         half = min(len(z) // 2, n * n // 2)
         Q = np.linalg.qr(z[:half].T)[0]
@@ -208,14 +210,9 @@ class DenseSystemTask:
                 self.answer(network, *map(torch.from_numpy, (A[i : i + 256], systems.b[i : i + 256, :, None])))
                 for i in range(0, len(A), 256)
             ]
-            x = torch.cat(parts).cpu().numpy()[..., 0].astype(np.float64)
-            error = ((x - systems.x) ** 2).sum(axis=1)
-            size = (systems.x**2).sum(axis=1)
-            name = f"{equation}_{n}"
-            figures[f"{name}_mse"] = float(error.mean() / n)
-            figures[f"{name}_relative"] = float(error.sum() / size.sum())
-            figures[f"{name}_median"] = float(np.median(error / size))
-            figures.setdefault("relative_mse", figures[f"{name}_relative"])
+            errors = squared_errors(torch.cat(parts).cpu().numpy()[..., 0], systems.x)
+            figures |= {f"{equation}_{n}_{key.removesuffix('_mse')}": value for key, value in errors.items()}
+            figures.setdefault("relative_mse", errors["relative_mse"])
         return figures
 
     def envelope(self) -> dict[str, Any]:
