@@ -13,6 +13,7 @@ from nnla._lazy import lazy_names
 if TYPE_CHECKING:
     from nnla.problems.bvp import BVPSystems, bvp_systems
     from nnla.problems.bvp_plots import bvp_figure
+    from nnla.problems.dense_spd import SPDSystems, spd_systems
     from nnla.problems.eigen_spectra import eigen_spectrum
     from nnla.problems.files import read_matrix, read_vector, write_vector_atomic
     from nnla.problems.finite_elements import (
@@ -62,6 +63,8 @@ _HOME = {
     "BVPSystems": "bvp",
     "bvp_systems": "bvp",
     "bvp_figure": "bvp_plots",
+    "SPDSystems": "dense_spd",
+    "spd_systems": "dense_spd",
     "noise_deviation": "perturbations",
     "perturbed": "perturbations",
     "Frame": "frames",
@@ -129,6 +132,7 @@ __all__ = [
     "Frame",
     "InverseProblem",
     "Problem",
+    "SPDSystems",
     "baart",
     "bvp_figure",
     "bvp_systems",
@@ -176,6 +180,7 @@ __all__ = [
     "si2_like",
     "sih4_like",
     "sio2_like",
+    "spd_systems",
     "suite",
     "synthetic",
     "thermal1_like",
