@@ -20,11 +20,19 @@ if TYPE_CHECKING:
         default_step,
         head_scheme,
     )
-    from nnla.constructions.expressions import diag, dot, keep, norm, outer, permute_columns, sqrt
+    from nnla.constructions.expressions import diag, dot, keep, norm, outer, permute_columns, sqrt, within
     from nnla.constructions.operations import OPERATIONS, operation
     from nnla.constructions.pointwise import PointwiseMap
     from nnla.constructions.program import Program, ProgramSize
     from nnla.constructions.prompt import Block, PromptLayout
+    from nnla.constructions.relu_circuits import ReLUDomain, relu_network
+    from nnla.constructions.relu_products import (
+        ReLUNetwork,
+        one_layer_product,
+        power_interpolant,
+        product_network,
+        square_network,
+    )
     from nnla.constructions.softmax_layer import Head, SoftmaxLayer, softmax
 
 _HOME = {
@@ -37,6 +45,8 @@ _HOME = {
     "Program": "program",
     "ProgramSize": "program",
     "PromptLayout": "prompt",
+    "ReLUDomain": "relu_circuits",
+    "ReLUNetwork": "relu_products",
     "SCHEMES": "difference_heads",
     "SoftmaxLayer": "softmax_layer",
     "bilinear_heads": "difference_heads",
@@ -50,13 +60,19 @@ _HOME = {
     "jacobi": "algorithms",
     "keep": "expressions",
     "norm": "expressions",
+    "one_layer_product": "relu_products",
     "operation": "operations",
     "outer": "expressions",
     "permute_columns": "expressions",
+    "power_interpolant": "relu_products",
     "power_iteration": "algorithms",
+    "product_network": "relu_products",
+    "relu_network": "relu_circuits",
     "richardson": "algorithms",
     "softmax": "softmax_layer",
     "sqrt": "expressions",
+    "square_network": "relu_products",
+    "within": "expressions",
 }
 
 __all__ = [
@@ -70,6 +86,8 @@ __all__ = [
     "Program",
     "ProgramSize",
     "PromptLayout",
+    "ReLUDomain",
+    "ReLUNetwork",
     "SoftmaxLayer",
     "bilinear_heads",
     "chebyshev",
@@ -82,13 +100,19 @@ __all__ = [
     "jacobi",
     "keep",
     "norm",
+    "one_layer_product",
     "operation",
     "outer",
     "permute_columns",
+    "power_interpolant",
     "power_iteration",
+    "product_network",
+    "relu_network",
     "richardson",
     "softmax",
     "sqrt",
+    "square_network",
+    "within",
 ]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from nnla.constructions.compiler import Algorithm
-from nnla.constructions.expressions import diag, dot, norm
+from nnla.constructions.expressions import diag, dot, norm, within
+
+# What real networks of conjugate gradients are made for, in units of the norms of A and b: residuals, and curvatures
+# d'Ad of a d of norm one. Exact pointwise maps need no such bounds.
+_GROWTH, _CURVATURE = 4.0, 2.0**-10
 
 __all__ = ["chebyshev", "conjugate_gradients", "jacobi", "power_iteration", "richardson"]
 
 
-def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
+def conjugate_gradients(n: int, *, normalised: bool = True, residual: float = 2.0**-20) -> Algorithm:
     """Conjugate gradients from x: inputs A, b (and x); states x, r, d.
 
     Parameters
@@ -16,6 +20,7 @@ def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
     n : unknowns
     normalised : d is kept at norm one; products of a direction that shrinks as the residual does would drown in
         rounding, as the step c of the heads does not shrink. Without it, the paper's formulas as they stand
+    residual : the smallest, relative to b, that real networks are made for; exact maps need no such bound
 
     Notes
     -----
@@ -40,11 +45,12 @@ def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
     d = m.state("d", start / norm(start) if normalised else start)
     w = A @ d
     if normalised:
-        along = dot(r, d)
-        alpha = along / dot(d, w)
-        left = r - alpha * w
-        direction = left + (dot(left, left) / along) * d
-        direction = direction / norm(direction)
+        along = within(dot(r, d), _GROWTH, residual)
+        alpha = along / within(dot(d, w), 1.0, _CURVATURE)
+        left = within(r - alpha * w, _GROWTH)
+        beta = within(within(dot(left, left), _GROWTH**2) / along, _GROWTH**2)
+        direction = left + beta * d
+        direction = direction / within(norm(direction), _GROWTH**2, residual)
     else:
         alpha = dot(r, r) / dot(d, w)
         left = r - alpha * w

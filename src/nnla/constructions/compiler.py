@@ -21,6 +21,7 @@ from nnla.constructions.lowering import LayerPlan, Pool, Term, plan_layers
 from nnla.constructions.pointwise import PointwiseMap
 from nnla.constructions.program import Attention, Program
 from nnla.constructions.prompt import Block, PromptLayout
+from nnla.constructions.relu_circuits import ReLUDomain, relu_network
 from nnla.constructions.softmax_layer import Head, SoftmaxLayer
 from nnla.errors import OptionError, ShapeError
 
@@ -174,6 +175,7 @@ class Algorithm:
         C: float | None = None,
         merge: bool = False,
         shift: bool = False,
+        network: ReLUDomain | None = None,
     ) -> Program:
         """Prompt layout and layers.
 
@@ -184,6 +186,7 @@ class Algorithm:
         c : step of the differences; `default_step`
         C : score of the sink; `default_sink`
         merge : products with the same values or with the same scores share their heads; fewer heads than the paper's
+        network : real ReLU networks for this domain in place of exact pointwise maps
         shift : the softmax subtracts its largest score first, as libraries for training do: less exact
 
         Returns
@@ -209,7 +212,7 @@ class Algorithm:
             raise OptionError(f"C={sink}: e^C is a weight, and too large; give C <= {limit:.0f}")
         plans, pool = self._plans()
         layout = self._layout(plans, pool)
-        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge)
+        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge, network)
         blocks = {name: tuple(make.layer(plan) for plan in some) for name, some in plans.items()}
         return Program(
             layout,
@@ -292,8 +295,8 @@ def _fitting(name: str, old: Expression, value: Expression, units: bool = True) 
 class _Emitter:
     """Weights of layers."""
 
-    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool) -> None:
-        self.layout, self.attention, self.merge = layout, attention, merge
+    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool, network: ReLUDomain | None) -> None:
+        self.layout, self.attention, self.merge, self.network = layout, attention, merge, network
 
     def layer(self, plan: LayerPlan) -> SoftmaxLayer:
         heads: list[Head] = []
@@ -305,7 +308,8 @@ class _Emitter:
                 heads += bilinear_heads(
                     V, K, Q, layout.sink, layout.ones, scheme=how.scheme, step=step, C=how.sink, dtype=how.dtype
                 )
-        ffn = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        exact = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        ffn = exact if exact is None or self.network is None else relu_network(exact, self.network)
         return SoftmaxLayer(tuple(heads), ffn, self.attention.shift)
 
     def _positions_only(self, S: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from nnla.errors import OptionError, ShapeError
 
-__all__ = ["Expression", "Unit", "diag", "dot", "keep", "norm", "outer", "permute_columns", "sqrt"]
+__all__ = ["Expression", "Unit", "diag", "dot", "keep", "norm", "outer", "permute_columns", "sqrt", "within"]
 
 Kind = Literal["matrix", "vector", "scalar"]
 Place = Literal["across", "last", "constant"]
@@ -60,14 +60,10 @@ class Expression:
 
     Attributes
     ----------
-    op : what makes it
-    args : of what
+    op, args, data : what makes it, of what, and with which numbers
     kind : "matrix", "vector" or "scalar"
-    rows : rows of a prompt that hold it
-    length : entries of a vector, columns of a matrix; 1
-    place : where
-    unit : in which
-    data : of the operation
+    rows, length : rows of a prompt that hold it; entries of a vector, columns of a matrix, or 1
+    place, unit : where it lies, and in which unit
     """
 
     op: str
@@ -380,6 +376,26 @@ def permute_columns(A: Expression, order: tuple[int, ...]) -> Expression:
         raise OptionError(f"order={order!r} permutes no {A.length} columns; give each of 0..{A.length - 1} once")
     moved = units(A.length, tuple(int(i) for i in order))
     return bilinear(A, units(A.length), moved, A.kind, A.length, "across")
+
+
+def within(a: Expression, largest: float, smallest: float | None = None) -> Expression:
+    """The same, with a promise on its entries, in the prompt's units: what real ReLU networks are made for.
+
+    Parameters
+    ----------
+    a : of one token: not a product that attention computes, of which the rows' own bound is known
+    largest : no entry is larger in modulus
+    smallest : as a denominator, it is positive and not smaller; `ReLUDomain` otherwise
+
+    Notes
+    -----
+    Exact pointwise maps leave it out of account. Networks follow bounds through all operations; where an algorithm
+    guarantees more than its formulas show (residuals that do not grow), this is the place to say so.
+    """
+    for value in (largest, smallest):
+        if value is not None and not (isinstance(value, (int, float)) and 0 < value < 1e100):
+            raise OptionError(f"{value!r} bounds nothing; give positive numbers")
+    return Expression("within", (a,), a.kind, a.rows, a.length, a.place, a.unit, (float(largest), smallest))
 
 
 def keep(a: Expression) -> Expression:

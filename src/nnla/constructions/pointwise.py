@@ -101,6 +101,7 @@ _OPERATIONS = {
     "dot": lambda node, self, U, a, b: (a * b).sum(axis=-2, keepdims=True),
     "sqrt": lambda node, self, U, a: np.sqrt(np.maximum(a, 0)),
     "keep": lambda node, self, U, a: a,
+    "within": lambda node, self, U, a: a,
     "mask": lambda node, self, U, a: a * U[..., -1:, :],
     "diag": _diagonal,
 }
