@@ -11,6 +11,7 @@ from nnla.problems import spd_systems
 N = 20
 SYSTEMS = spd_systems(12, N, sigma=1.2, seed=3)
 A, b = SYSTEMS.A, SYSTEMS.b
+RNG = np.random.default_rng(0)
 
 
 def times(M, x):
@@ -89,6 +90,12 @@ def test_units_do_not_matter(power):
 def test_float32():
     got = conjugate_gradients(N).compile(heads="four", dtype=np.float32).run(20, A=A, b=b)["x"]
     assert relative(got, SYSTEMS.x) < 3e-2
+
+
+def test_jacobi_reads_off_a_diagonal_of_any_spread():
+    D = A + 100.0 ** RNG.uniform(-1, 1, (len(A), 1, N)) * np.eye(N)
+    got = jacobi(N).compile(heads="four").run(0, A=D, b=b)["inverse_diagonal"]
+    np.testing.assert_allclose(got, 1 / np.diagonal(D, axis1=1, axis2=2), rtol=1e-9)
 
 
 def test_jacobi():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nnla.constructions.compiler import Algorithm
-from nnla.constructions.expressions import diag, dot, norm, within
+from nnla.constructions.expression_functions import norm, row_sums, within
+from nnla.constructions.expressions import dot
 
 # What real networks of conjugate gradients are made for, in units of the norms of A and b: residuals, and curvatures
 # d'Ad of a d of norm one. Exact pointwise maps need no such bounds.
@@ -64,8 +65,8 @@ def conjugate_gradients(n: int, *, normalised: bool = True, residual: float = 2.
 def jacobi(n: int) -> Algorithm:
     """Jacobi's iteration, x + D^-1 (b - A x): inputs A, b (and x); states x, r, direction and the inverse diagonal.
 
-    The diagonal is read off within the tokens, and moved to the last one: a stack ``pre`` of two layers. As in
-    `conjugate_gradients`, attention sees a step of norm one.
+    The inverse diagonal is I / A entry by entry, within the tokens, where zero over anything is zero; its sum over the
+    tokens moves it to the last one: a stack ``pre`` of two layers. Attention sees a step of norm one.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def jacobi(n: int) -> Algorithm:
     m = Algorithm(n)
     A, b = m.matrix("A", symmetric=True), m.vector("b")
     x = m.state("x", m.vector("x", unit=b.unit / A.unit))
-    first, start = (1 / diag(A)).T, b - A @ x
+    first, start = row_sums(m.identity() / A), b - A @ x
     inverse = m.state("inverse_diagonal", first)
     r = m.state("r", start)
     u = m.state("direction", first * start / norm(first * start))

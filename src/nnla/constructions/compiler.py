@@ -16,7 +16,7 @@ from nnla.constructions.difference_heads import (
     default_step,
     head_scheme,
 )
-from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf
+from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf, units
 from nnla.constructions.lowering import LayerPlan, Pool, Term, plan_layers
 from nnla.constructions.pointwise import PointwiseMap
 from nnla.constructions.program import Attention, Program
@@ -124,6 +124,10 @@ class Algorithm:
         if across:
             return self._input(name, "vector", 1, length, "across", unit, False)
         return self._input(name, "vector", length, length, "last", unit, False)
+
+    def identity(self) -> Expression:
+        """The identity matrix of as many columns as there are tokens: their positions."""
+        return units(self.tokens)
 
     def scalar(self, name: str, *, unit: Unit | None = None) -> Expression:
         """A scalar input, in the last token."""
@@ -271,7 +275,7 @@ def _needs_positions(node: Expression | None) -> bool:
     if node is None:
         return False
     constant = node.op in ("add", "mul", "div") and any(arg.op == "constant" for arg in node.args)
-    return constant or node.op in ("diag", "mask") or any(_needs_positions(arg) for arg in node.args)
+    return constant or node.op in ("diag", "mask", "units") or any(_needs_positions(arg) for arg in node.args)
 
 
 def _size(value: Any, name: str) -> int:

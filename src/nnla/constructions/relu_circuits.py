@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -75,7 +76,7 @@ class _Wire:
     size: float
     error: float
     round: int
-    maker: tuple[Entry, Entry | Interpolant] | None = None
+    maker: Any = None  # two entries of a product; an entry and an interpolant
     scale: tuple[float, float] = (1.0, 1.0)
 
 
@@ -85,7 +86,7 @@ class _Circuit:
         self.wires: list[_Wire] = []
         for block in self.layout:
             positions = block.role == "positions"
-            size = 1.0 if positions else float(domain.bounds.get(block.name, domain.entries))
+            size = 1.0 if positions else float(dict(domain.bounds).get(block.name, domain.entries))
             self.wires += [_Wire(size, 0.0, 0) for _ in range(block.rows)]
         self.values: dict[Expression, list[Entry]] = {}
         self.inverses: dict[tuple[Expression, float], list[Entry]] = {}
@@ -163,12 +164,14 @@ class _Circuit:
         if node in self.map.where:
             rows = self.layout[self.map.where[node]].slice
             return [Entry({i: 1.0}) for i in range(rows.start, rows.stop)]
+        if node.op == "units":
+            return [Entry({i: 1.0}) for i in self._mask("across")]
         args = []
         for i, arg in enumerate(node.args):
             if arg.op == "constant":
                 other = node.args[1 - i]
                 mask = self._mask(other.place) if self.layout.positions else []
-                args.append([Entry(dict.fromkeys(mask, arg.data)) if mask else Entry({}, arg.data)])
+                args.append([Entry({i: float(arg.data) for i in mask}) if mask else Entry({}, arg.data)])
             else:
                 args.append(self.value(arg))
         height = max(map(len, args))

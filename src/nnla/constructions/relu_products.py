@@ -112,7 +112,8 @@ def relu_chain(stages: Sequence[Stage], errors: Any) -> ReLUNetwork:
     [[3.0, 2.0]]
     """
     weights: list[tuple[Any, np.ndarray]] = []
-    O, o = None, None  # noqa: E741
+    O: Any = None  # noqa: E741
+    o: Any = None
     for stage in stages:
         W, b = (stage.H, stage.h) if O is None else (stage.H @ O, stage.H @ o + stage.h)
         weights.append((sp.csr_array(W), np.asarray(b, dtype=float)))
