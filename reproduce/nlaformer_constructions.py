@@ -130,7 +130,7 @@ def operations(count: int) -> list[dict]:
         e = np.abs(got - exact("inner", v)[1]) / np.abs(exact("inner", v)[1])
         inner.append({"heads": scheme, "max": float(e.max()), "median": float(np.median(e))})
     return rows + [
-        {"operation": "inner, relative to |a'b|", "dtype": "float64", "shift": False, **row} for row in inner
+        {"operation": "inner, relative to a'b", "dtype": "float64", "shift": False, **row} for row in inner
     ]
 
 

@@ -51,9 +51,9 @@ print(program)                                   # pre 1 layer (8 heads), loop 1
 `+ - * / @ .T`, `dot`, `norm`, `outer`, `diag`, `sqrt`, `row_sums`, `permute_columns`, `keep`, and `within`, which tells
 real networks how large something is. Products go to attention, in the first layer in which their operands lie in the
 prompt; combinations of stored blocks are formed by the weights; all else is local to a token and goes to the network.
-Working rows come from a pool and are cleared after their last use. Inputs are divided by powers of two near their norms,
-and every expression has a unit, so that results do not depend on scale (1e-250 to 1e250), and what has no common unit
-cannot be added. `Program.run` refuses scores, steps and sinks that would leave products less than two digits.
+Working rows come from a pool and are cleared after their last use. Inputs are divided by powers of two near their
+norms, and every expression has a unit, so that results do not depend on scale (1e-250 to 1e250), and what has no common
+unit cannot be added. `Program.run` refuses scores, steps and sinks that would leave products less than two digits.
 
 `program.weights()` gives named arrays to start a trainable network from: `pre.0.heads.0.W_Q`, `.W_K` (k, rows) and
 `.W_V` (rows, rows), `loop.0.heads.0...`, and of real networks `loop.0.ffn.0.W`, `.b`; tokens in columns.
@@ -166,7 +166,7 @@ of inner products relative to ||a|| ||b||. Pointwise operations and the row shif
 Aimed at: 1e-9 with two heads (+c, -c), 1e-11 with four, 1e-12 with eight; **bold** where met.
 
 {chr(10).join(out)}
-Relative to |a'b| itself, an inner product of vectors that are nearly orthogonal has no such bound, whatever computes
+Relative to a'b itself, an inner product of vectors that are nearly orthogonal has no such bound, whatever computes
 it: rounding of a sum is relative to its terms. That row is the worst of all random pairs.
 """
 
