@@ -13,7 +13,7 @@ from nnla.linear.dense_systems import DenseBatch, DenseInput, check_batch, dense
 from nnla.linear.options import check_numbers
 from nnla.models.engine_base import EngineBase
 from nnla.models.nlaformer_exact import ExactLoop, ExactLoopConfig
-from nnla.models.nlaformer_exact_guard import family_test
+from nnla.models.nlaformer_exact_guard import FamilyTest, family_test
 from nnla.models.nlaformer_exact_preconditioner import BlockLoops, LoopPreconditioner
 from nnla.models.nlaformer_exact_report import LoopReport, LoopSolution
 from nnla.models.nlaformer_exact_runs import Run, cholesky, run_loops
@@ -249,9 +249,13 @@ class ExactLoopEngine(EngineBase):
 
     def loop(self, A: np.ndarray, b: np.ndarray, *, guard: bool = True) -> ExactLoop:
         """The loop for systems (B, n, n) and (B, n) of moderate size, not advanced yet: for measurements."""
-        diagonal = np.einsum("bii->bi", A)
-        outside = ~family_test(lambda s, j: A[s, :, j], diagonal, b).inside if guard else None
-        return ExactLoop(self.parameters, self.config, lambda V: A @ V, diagonal, b, outside)
+        outside = ~self.family(A, b).inside if guard else None
+        return ExactLoop(self.parameters, self.config, lambda V: A @ V, np.einsum("bii->bi", A), b, outside)
+
+    @staticmethod
+    def family(A: np.ndarray, b: np.ndarray) -> FamilyTest:
+        """What the guard says of systems (B, n, n) and (B, n)."""
+        return family_test(lambda s, j: A[s, :, j], np.einsum("bii->bi", A), b)
 
     def _systems(self, A: Any, b: Any) -> DenseInput:
         systems = dense_input(A, b)
@@ -332,7 +336,7 @@ class ExactLoopEngine(EngineBase):
             residuals=residual.tolist(),
             statuses=statuses,
             methods=["cholesky" if one else "loop" for one in direct],
-            inside=list(map(bool, inside)),
+            inside=np.asarray(inside).tolist(),
             fallback=f"{by_system} system(s) that the loop did not verify were solved by Cholesky"
             if by_system
             else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,4 +126,5 @@ class ExactLoopTask:
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine."""
         envelope = {"n": [self.sizes[0], self.sizes[-1]], "sigma": [min(self.sigmas), max(self.sigmas)]}
-        self._engine(network, card | {"envelope": envelope}).save(path)
+        seconds = round(time.process_time())  # of this process: of a run that was resumed, its last part
+        self._engine(network, card | {"envelope": envelope, "cpu_seconds": seconds}).save(path)
