@@ -99,7 +99,7 @@ class ExactLoopEngine(EngineBase):
         b : (n,) or (n, k), for every matrix; (B, n) or (B, n, k)
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|)
-        maxiter : loops, after which Cholesky solves; n + 20 at least 40, by default
+        maxiter : loops, after which Cholesky solves; those of n + 20 products, at least 40, by default
         guard : whether matrices unlike those of the training start as conjugate gradients
         batch : right-hand sides at a time
 
@@ -130,7 +130,7 @@ class ExactLoopEngine(EngineBase):
         width = check_batch(batch)
         _check_guard(guard)
         systems = self._systems(A, b)
-        loops = max(systems.n + 20, 40) if maxiter is None else int(maxiter)
+        loops = -(-max(systems.n + 20, 40) // self.config.channels) if maxiter is None else int(maxiter)
         runs: list[Run] = []
         parts: list[Any] = []
         step = max(1, width // systems.b.shape[-1])
@@ -175,7 +175,7 @@ class ExactLoopEngine(EngineBase):
         _check_guard(guard)
         loops = _checked_loops(loops)
         if isinstance(A, Operator) or hasattr(A, "tocsr"):
-            return self.bind(A, loops=loops, guard=guard) @ np.asarray(b, dtype=np.float64)
+            return self.aspreconditioner(A, loops=loops, guard=guard)(b)
         systems = self._systems(A, b)
         with np.errstate(all="ignore"):
             batch = DenseBatch.of(systems.A, systems.b)
@@ -184,12 +184,6 @@ class ExactLoopEngine(EngineBase):
                 loop.advance()
             y = _columns(loop.answer(), batch)
             return _like(systems.answer([batch.leave(np.where(np.isfinite(y), y, 0.0), systems.dtype)[0]]), A)
-
-    def bind(self, A: Any, *, loops: int = LOOPS, guard: bool = True) -> LoopPreconditioner:
-        """`aspreconditioner` by the name of what it does: r -> about A^-1 r, not linear in r."""
-        _check_guard(guard)
-        op = A if isinstance(A, Operator) else as_operator(A)
-        return LoopPreconditioner(self.parameters, self.config, op, _checked_loops(loops), guard)
 
     def aspreconditioner(self, A: Any, *, loops: int = LOOPS, guard: bool = True) -> LoopPreconditioner:
         """r -> about A^-1 r, not linear in r: for ``nnla.solve(A, b, method="fcg", M=...)`` and other flexible methods.
@@ -215,7 +209,9 @@ class ExactLoopEngine(EngineBase):
         Golub, Ye, Inexact preconditioned conjugate gradient method with inner-outer iteration, SIAM J. Sci. Comput. 21
         (1999).
         """
-        return self.bind(A, loops=loops, guard=guard)
+        _check_guard(guard)
+        op = A if isinstance(A, Operator) else as_operator(A)
+        return LoopPreconditioner(self.parameters, self.config, op, _checked_loops(loops), guard)
 
     def block_jacobi(self, A: Any, *, size: int = 32, loops: int = LOOPS, guard: bool = True) -> BlockLoops:
         """Block-Jacobi whose diagonal blocks, of neighbouring unknowns, are solved by the loop, all at once.
