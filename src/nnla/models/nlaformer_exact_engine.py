@@ -100,7 +100,8 @@ class ExactLoopEngine(EngineBase):
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|)
         maxiter : loops, after which Cholesky solves; those of n + 20 products, at least 40, by default
-        guard : whether matrices unlike those of the training start as conjugate gradients
+        guard : whether matrices unlike those of the training start as conjugate gradients; else all are held to be like
+            them
         batch : right-hand sides at a time
 
         Returns
@@ -243,15 +244,21 @@ class ExactLoopEngine(EngineBase):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def loop(self, A: np.ndarray, b: np.ndarray, *, guard: bool = True) -> ExactLoop:
-        """The loop for systems (B, n, n) and (B, n) of moderate size, not advanced yet: for measurements."""
-        outside = ~self.family(A, b).inside if guard else None
-        return ExactLoop(self.parameters, self.config, lambda V: A @ V, np.einsum("bii->bi", A), b, outside)
+    def loop(self, A: np.ndarray, b: np.ndarray, *, guard: bool = True, columns: bool = True) -> ExactLoop:
+        """The loop for systems (B, n, n) and (B, n) of moderate size, not advanced yet: for measurements.
+
+        Without ``columns`` it begins with no directions.
+        """
+        test = self.family(A, b, guard=guard)
+        diagonal, product = np.einsum("bii->bi", A), lambda V: A @ V
+        begin = test.directions() if columns else None
+        return ExactLoop(self.parameters, self.config, product, diagonal, b, ~test.inside, begin)
 
     @staticmethod
-    def family(A: np.ndarray, b: np.ndarray) -> FamilyTest:
+    def family(A: np.ndarray, b: np.ndarray, *, guard: bool = True) -> FamilyTest:
         """What the guard says of systems (B, n, n) and (B, n)."""
-        return family_test(lambda s, j: A[s, :, j], np.einsum("bii->bi", A), b)
+        test = family_test(lambda s, j: A[s, :, j], np.einsum("bii->bi", A), b)
+        return test if guard else test.taken()
 
     def _systems(self, A: Any, b: Any) -> DenseInput:
         systems = dense_input(A, b)
@@ -274,12 +281,11 @@ class ExactLoopEngine(EngineBase):
         which = np.repeat(np.arange(B), k)
         columns = np.ascontiguousarray(b.swapaxes(1, 2)).reshape(B * k, n)
         diagonal = np.einsum("bii->bi", A)[which]
-        inside, read = np.ones(B * k, dtype=bool), np.zeros(B * k, dtype=int)
-        if guard:
-            found = family_test(lambda s, j: A[which[s], :, j], diagonal, columns)
-            inside, read = found.inside, found.columns
-        product = Run.product(A, which)
-        return ExactLoop(self.parameters, self.config, product, diagonal, columns, ~inside), inside, read
+        test = family_test(lambda s, j: A[which[s], :, j], diagonal, columns)
+        test = test if guard else test.taken()
+        product, directions = Run.product(A, which), test.directions()
+        loop = ExactLoop(self.parameters, self.config, product, diagonal, columns, ~test.inside, directions)
+        return loop, test.inside, test.read
 
     def _solved(self, A: Any, b: Any, first: int, rtol: float, maxiter: int, guard: bool) -> Run:
         clock = time.perf_counter()
