@@ -370,12 +370,12 @@ def main() -> None:
         wide = args.wide or ("nlaformer-exact-wide" if "nlaformer-exact-wide" in nnla.weights() else None)
         if wide is not None:
             models["wide"] = nnla.load(wide)
-        count = 80 if args.quick else 800
+        count = 80 if args.quick else 400
         data: dict[str, Any] = {"count": count}
         with np.errstate(all="ignore"):
             for name, make in {
                 "family": lambda: family(models, count),
-                "others": lambda: others(models["learned"], 6 if args.quick else 30),
+                "others": lambda: others(models["learned"], 6 if args.quick else 16),
                 "parts": lambda: parts(models, count),
                 "seen": lambda: seen(models["learned"]),
                 "uses": lambda: uses(models["learned"], args.quick),
