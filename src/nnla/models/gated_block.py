@@ -1,8 +1,8 @@
 """A block of products of linear maps: what takes the place of attention and feed-forward network at equal parameters.
 
 z + (gate(z) * mix(z)) W, entry by entry: one factor is linear in the token itself, the other one in all tokens, mixed
-by a matrix for each channel. Products of A with a vector, sum_j a_ij d_j, are among these functions exactly, which softmax
-attention only approximates.
+by a matrix for each channel. Products of A with a vector, sum_j a_ij d_j, are among these functions exactly, which
+softmax attention only approximates.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """NLAFormer from its construction: CG in softmax attention with explicit weights, whose few free numbers are trained.
 
 The prompt matrix has one column for a sink, one for each column of A, and states in the last column; attention adds A d
-by differences of heads behind the sink, and an exact pointwise map takes the step. At first it is CG, or nearly so. What
-is learned: a scaling of the residual by a power of the diagonal, the step size, the heads' c, and probes that look
+by differences of heads behind the sink, and an exact pointwise map takes the step. At first it is CG, or nearly so.
+What is learned: a scaling of the residual by a power of the diagonal, the step size, the heads' c, and probes that look
 ahead: x_t + (about the next step), for which the product is not made.
 """
 

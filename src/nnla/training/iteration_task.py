@@ -124,7 +124,7 @@ class IterationTask:
         return {"loss": loss, "relative": relative[-1], "inner": within}
 
     def validate(self, network: Any) -> dict[str, float]:
-        """Mean ||x_t - x||^2 / ||x||^2 on held-out systems at the last iteration, at each, and the discrepancy to CG."""
+        """Mean ||x_t - x||^2 / ||x||^2 on held-out systems, at the last iteration and at each; the discrepancy to CG."""
         import torch
 
         held, parts = self.held, []

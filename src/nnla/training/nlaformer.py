@@ -40,11 +40,8 @@ class NLAFormerTask(IterationTask):
         super().__init__(recipe)
         one_of("objective.start", self.objective["start"], STARTS)
         one_of("optim.method", recipe["optim"]["method"], OPTIMIZERS)
-        wide = (
-            self.config.block == "gated"
-            and self.config.gates >= self.config.n + 2
-            and self.config.width > self.config.n + 2
-        )
+        c = self.config
+        wide = c.block == "gated" and c.gates >= c.n + 2 and c.width >= c.n + 3
         if self.objective["start"] != "random" and not wide:
             raise OptionError(
                 'objective.start="heavy ball" is for gated blocks wider than n + 2: model.block="gated", model.width=64'

@@ -18,7 +18,7 @@ class ConstructedTask(IterationTask):
 
     Notes
     -----
-    Residuals and directions are the network's own: nothing is read by a probe, and ``eta`` has no effect but in "joint".
+    Residuals and directions are the network's own, no probe reads them: ``eta`` has no effect but in "joint".
     """
 
     engine = ConstructedEngine

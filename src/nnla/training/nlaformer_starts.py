@@ -1,4 +1,4 @@
-"""Where the training of NLAFormer starts: at random, or, for gated blocks, at an iteration that they express exactly."""
+"""Where the training of NLAFormer starts: at random, or, for gated blocks, at an iteration that they express."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def heavy_ball_parameters(
 
     Notes
     -----
-    Channels 0, ..., n - 1 of token i hold a_ij, channel n b_i, n + 1 x_i, n + 2 v_i. Gate j multiplies channel j by x_j,
-    which the j-th mixing matrix brings to all tokens; two more gates of bias one pass b and v on.
+    Channels 0, ..., n - 1 of token i hold a_ij, channel n b_i, n + 1 x_i, n + 2 v_i. Gate j multiplies channel j by
+    x_j, which the j-th mixing matrix brings to all tokens; two more gates of bias one pass b and v on.
     """
     n = config.n
     p = random_parameters(config, rng)
