@@ -141,6 +141,24 @@ class DenseSolutions(Model, Protocol):
     def guess(self, A: Any, b: Any) -> Any: ...
 
 
+class PositiveSolutions(DenseSolutions, Protocol):
+    """As `DenseSolutions`, for symmetric positive definite systems and by iterations, each of which has an answer."""
+
+    @property
+    def loops(self) -> int:
+        """Iterations."""
+        ...
+
+    @property
+    def loop_multiplications(self) -> int:
+        """Multiplications of an iteration, for one system."""
+        ...
+
+    def path(self, A: Any, b: Any) -> list[Any]:
+        """x_t (B, n) after 0, 1, ..., loops iterations, for matrices (B, n, n) and right-hand sides (B, n)."""
+        ...
+
+
 class MatrixFunctions(Model, Protocol):
     """f(A) (n, n) for a dense matrix, by a network alone."""
 
@@ -286,6 +304,16 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_dense_solutions",
         show="nnla.cli.evaluations:show_dense_solutions",
         card=_CARDS + "DENSE_SOLUTIONS",
+    ),
+    "positive definite solutions": Task(
+        PositiveSolutions,
+        "dense positive definite systems",
+        (),  # by its own solve
+        evaluate="nnla.evaluation.spd_models:evaluate_on_spd",
+        families=("spd",),
+        check=_CHECKS + "check_positive_solutions",
+        show="nnla.cli.evaluations:show_positive_solutions",
+        card=_CARDS + "POSITIVE_SOLUTIONS",
     ),
     "newton steps": Task(
         NewtonSteps,

@@ -20,10 +20,20 @@ from nnla.models.gated_block import gated_block, gated_shapes, gates_of_equal_si
 from nnla.models.transformer import TransformerConfig, layer_norm, transformer_block
 from nnla.operators.arrays import namespace
 
-__all__ = ["BLOCKS", "SCALINGS", "NLAFormerConfig", "NLAFormerEngine", "iterates", "unit_systems"]
+__all__ = [
+    "BLOCKS",
+    "SCALINGS",
+    "STAGES",
+    "NLAFormerConfig",
+    "NLAFormerEngine",
+    "iterates",
+    "unit_systems",
+    "where_symmetric",
+]
 
 BLOCKS = ("softmax", "gated")
 SCALINGS = ("norm", "jacobi")
+_ROUNDING = 1e-6  # of entries that are meant to be equal, A in float32 too
 STAGES = ("pre", "loop", "post")
 
 
@@ -115,6 +125,20 @@ def unit_systems(A: Any, b: Any, scaling: str) -> tuple[Any, Any, Any, Any]:
     return A, unit, size[:, None] / root, size[:, None] * root
 
 
+def where_symmetric(A: Any, x: Any) -> Any:
+    """x (B, n, k) where A (B, n, n) is symmetric but for rounding and its diagonal is positive, else NaN.
+
+    Examples
+    --------
+    >>> where_symmetric(np.array([[[1.0, 0.5], [0.0, 1.0]]]), np.ones((1, 2, 1)))[0, :, 0].tolist()
+    [nan, nan]
+    """
+    xp = namespace(A)
+    apart = xp.abs(A - A.swapaxes(-1, -2)).sum((-1, -2)) <= _ROUNDING * xp.abs(A).sum((-1, -2))
+    fits = apart & (A.diagonal(0, -2, -1) > 0).all(-1)
+    return xp.where(fits[:, None, None], x, xp.full_like(x, np.nan))
+
+
 def iterates(
     p: Mapping[str, Any], config: NLAFormerConfig, A: Any, b: Any, loops: int, *, all_of_them: bool = True
 ) -> list[tuple[Any, Any]]:
@@ -165,7 +189,7 @@ class NLAFormerEngine(DenseSystemEngine):
     Notes
     -----
     n is fixed: `check_size` refuses all others. An iteration of the network is no product with A: it takes about
-    12 W^2 / n products' worth of operations.
+    12 W^2 / n products' worth of operations. Where A is not symmetric or its diagonal not positive it has no answer.
 
     References
     ----------
@@ -173,6 +197,7 @@ class NLAFormerEngine(DenseSystemEngine):
     """
 
     name = "nlaformer"
+    task = "positive definite solutions"
     label = "NLAFormer weights"
     config_type = NLAFormerConfig
     dtype = np.float32
@@ -193,10 +218,23 @@ class NLAFormerEngine(DenseSystemEngine):
         """The one size that it was trained on."""
         return (self.config.n,)
 
+    @property
+    def loops(self) -> int:
+        """Iterations of the training."""
+        return self.config.loops
+
+    @property
+    def loop_multiplications(self) -> int:
+        """Multiplications of an iteration, for one system."""
+        c = self.config
+        if c.block == "gated":
+            return c.n * c.gates * (3 * c.width + c.n + 1)
+        return c.n * ((4 + 2 * c.expansion) * c.width**2 + 2 * c.n * c.width)
+
     def answer(self, A: Any, b: Any) -> Any:
-        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""
-        xp = namespace(A)
-        return xp.stack([self.path(A, b[..., j], all_of_them=False)[-1] for j in range(b.shape[-1])], -1)
+        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""
+        answers = [self.path(A, b[..., j], all_of_them=False)[-1] for j in range(b.shape[-1])]
+        return where_symmetric(A, namespace(A).stack(answers, -1))
 
     def path(self, A: Any, b: Any, *, loops: int | None = None, all_of_them: bool = True) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit.

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.models.engine_base import whole
-from nnla.models.nlaformer import unit_systems
+from nnla.models.nlaformer import unit_systems, where_symmetric
 from nnla.operators.arrays import namespace, on_device
 
 __all__ = ["ConstructedConfig", "ConstructedEngine", "constructed_iterates", "initial_numbers"]
@@ -214,6 +214,7 @@ class ConstructedEngine(DenseSystemEngine):
     """
 
     name = "nlaformer-constructed"
+    task = "positive definite solutions"
     label = "NLAFormer numbers"
     config_type = ConstructedConfig
 
@@ -231,9 +232,21 @@ class ConstructedEngine(DenseSystemEngine):
         """The one size that it was trained on."""
         return (self.config.n,)
 
+    @property
+    def loops(self) -> int:
+        """Iterations of the training."""
+        return self.config.loops
+
+    @property
+    def loop_multiplications(self) -> int:
+        """Multiplications of an iteration by its weight matrices that are not zero, for one system."""
+        n = self.config.n
+        return len(NODES) * (2 * n * (n + 1) ** 2 + (n + 1) ** 2)
+
     def answer(self, A: Any, b: Any) -> Any:
-        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k)."""
-        return namespace(A).stack([self.path(A, b[..., j])[-1] for j in range(b.shape[-1])], -1)
+        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""
+        x = namespace(A).stack([self.path(A, b[..., j])[-1] for j in range(b.shape[-1])], -1)
+        return where_symmetric(A, x)
 
     def path(self, A: Any, b: Any, *, loops: int | None = None) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit."""

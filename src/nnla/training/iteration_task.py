@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
+from nnla.krylov.dense_iterates import TEACHERS, conjugate_gradients, relative_errors
 from nnla.problems.dense_spd import spd_systems
-from nnla.training.iterate_teachers import TEACHERS, conjugate_gradients, discrepancy, relative_errors
 from nnla.training.networks import arrays
 from nnla.types import TrainingProgress
 
-__all__ = ["LOSSES", "IterationTask", "one_of"]
+__all__ = ["LOSSES", "IterationTask", "discrepancy", "one_of"]
 
 LOSSES = ("result", "joint", "steps", "levels")
 _TINY = 1e-14  # of mean errors, whose logarithms are taken
@@ -124,7 +124,7 @@ class IterationTask:
         return {"loss": loss, "relative": relative[-1], "inner": within}
 
     def validate(self, network: Any) -> dict[str, float]:
-        """Mean ||x_t - x||^2 / ||x||^2 on held-out systems, at the last iteration and at each; the discrepancy to CG."""
+        """Mean ||x_t - x||^2 / ||x||^2 on held-out systems, at the last iteration and each; the discrepancy to CG."""
         import torch
 
         held, parts = self.held, []
@@ -143,3 +143,19 @@ class IterationTask:
         """Write the engine."""
         envelope = {"n": [self.config.n, self.config.n], "sigma": [self.recipe["data"]["sigma"]] * 2}
         self.engine(self.config, arrays(network), card | {"envelope": envelope}).save(path)
+
+
+def discrepancy(inner: np.ndarray, r: np.ndarray, d: np.ndarray) -> float:
+    """Mean over iterations 2, ..., T of ||inner_t - (r_t, d_t)||^2 / n.
+
+    Parameters
+    ----------
+    inner : (B, T + 1, n, 2) what the second probe reads
+    r, d : (B, T + 1, n) of CG
+
+    References
+    ----------
+    NLAFormer, section 4.1, tables 2 and 3, where T = n.
+    """
+    error = (inner - np.stack([r, d], -1)) ** 2
+    return float(error.sum((-1, -2))[:, 2:].mean() / r.shape[-1])

@@ -1,4 +1,4 @@
-"""What learned iterations are taught by: iterates, residuals and directions of CG and Jacobi-PCG on small systems."""
+"""CG and Jacobi-PCG on many small dense systems at once, every iterate kept: teachers and opponents of learned ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from nnla.errors import OptionError
 
-__all__ = ["TEACHERS", "Iterates", "conjugate_gradients", "discrepancy", "relative_errors"]
+__all__ = ["TEACHERS", "Iterates", "conjugate_gradients", "relative_errors"]
 
 TEACHERS = ("cg", "pcg")
 
@@ -81,19 +81,3 @@ def relative_errors(path: np.ndarray, x: np.ndarray) -> np.ndarray:
     NLAFormer, section 4.1.1.
     """
     return ((path - x[:, None]) ** 2).sum(-1) / (x * x).sum(-1)[:, None]
-
-
-def discrepancy(inner: np.ndarray, r: np.ndarray, d: np.ndarray) -> float:
-    """Mean over iterations 2, ..., T of ||inner_t - (r_t, d_t)||^2 / n.
-
-    Parameters
-    ----------
-    inner : (B, T + 1, n, 2) what the second probe reads
-    r, d : (B, T + 1, n) of CG
-
-    References
-    ----------
-    NLAFormer, section 4.1, tables 2 and 3, where T = n.
-    """
-    error = (inner - np.stack([r, d], -1)) ** 2
-    return float(error.sum((-1, -2))[:, 2:].mean() / r.shape[-1])
