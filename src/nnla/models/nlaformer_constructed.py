@@ -72,13 +72,18 @@ def initial_numbers(config: ConstructedConfig) -> dict[str, np.ndarray]:
 
 
 def attention(P: Any, W_V: Any, W_K: Any, W_Q: Any, nodes: Any, weights: Any) -> Any:
-    """P + sum_h w_h e^C W_V P softmax((W_K P)' (W_Q(t_h) P)), the last row of W_Q free of t_h.
+    """sum_h w_h e^C W_V P softmax((W_K P)' (W_Q(t_h) P)), the last row of W_Q free of t_h.
 
     Parameters
     ----------
     P : (B, rows, n + 1) prompts
-    W_V, W_K, W_Q : explicit weights; the last rows of W_K and W_Q give the sink its score C
+    W_V, W_K, W_Q : explicit weights; the last rows of W_K and W_Q give the sink its score C. Of W_V those rows that are
+        not zero
     nodes, weights : t_h and w_h of the heads
+
+    Returns
+    -------
+    (B, rows of W_V, n + 1) what is added to P there
 
     Notes
     -----
@@ -96,34 +101,23 @@ def attention(P: Any, W_V: Any, W_K: Any, W_Q: Any, nodes: Any, weights: Any) ->
     for t, w in zip(nodes, weights, strict=True):
         E = xp.exp(t * scores + sink)
         added = added + w * (E / E.sum(-2)[:, None])
-    return P + (W_V @ P) @ (added * float(np.exp(SINK)))
+    return (W_V @ P) @ (added * float(np.exp(SINK)))
+
+
+_TARGETS = {"loop": "y", "b": "r", "m": "M"}  # rows that the heads write to
 
 
 def _weights(config: ConstructedConfig) -> dict[str, np.ndarray]:
-    """W_V, W_K, W_Q of the two blocks: "b" and "M" into the last column, and A d."""
-    n, rows = config.n, config.rows()
-    size = rows["e"].stop
+    """W_V, W_K, W_Q of the heads: A d, and b and the scaling into the last column."""
+    rows = config.rows()
     places = rows["e"]
-
-    def pick(*names: str) -> np.ndarray:
-        out = np.zeros((sum(rows[name].stop - rows[name].start for name in names), size))
-        at = 0
-        for name in names:
-            count = rows[name].stop - rows[name].start
-            out[at : at + count, rows[name]] = np.eye(count)
-            at += count
-        return out
-
-    ones, sink, last = np.zeros((1, size)), np.zeros((1, size)), np.zeros((1, size))
-    ones[0, places], sink[0, places.start], last[0, places.stop - 1] = 1.0, SINK, 1.0
-    found = {"loop_Q": np.vstack([pick("d"), ones]), "loop_K": np.vstack([pick("a"), sink])}
+    E = np.eye(places.stop)
+    ones, last = E[places].sum(0, keepdims=True), E[places.stop - 1 :]
+    sink = SINK * E[places.start : places.start + 1]
+    found = {"loop_Q": np.vstack([E[rows["d"]], ones]), "loop_K": np.vstack([E[rows["a"]], sink])}
     for name in ("b", "m"):
-        found |= {f"{name}_Q": np.vstack([last, ones]), f"{name}_K": np.vstack([pick(name), sink])}
-    for name, target in (("loop", "y"), ("b", "r"), ("m", "M")):
-        V = np.zeros((size, size))
-        V[rows[target], places.start + 1 : places.stop] = np.eye(n)
-        found[f"{name}_V"] = V
-    return found
+        found |= {f"{name}_Q": np.vstack([last, ones]), f"{name}_K": np.vstack([E[rows[name]], sink])}
+    return found | {f"{name}_V": E[places.start + 1 : places.stop] for name in _TARGETS}
 
 
 def _dot(u: Any, v: Any) -> Any:
@@ -158,7 +152,9 @@ def constructed_iterates(
     nodes, weights = [float(t) * c for t in NODES], [float(w) / c for w in WEIGHTS]
 
     def attend(P: Any, name: str) -> Any:
-        return attention(P, W[name + "_V"], W[name + "_K"], W[name + "_Q"], nodes, weights)
+        added = attention(P, W[name + "_V"], W[name + "_K"], W[name + "_Q"], nodes, weights)
+        rows = at[_TARGETS[name]]
+        return xp.concatenate([P[:, : rows.start], P[:, rows] + added, P[:, rows.stop :]], 1)
 
     def read(P: Any, name: str) -> Any:
         return P[:, at[name], -1]
@@ -241,7 +237,7 @@ class ConstructedEngine(DenseSystemEngine):
     def loop_multiplications(self) -> int:
         """Multiplications of an iteration by its weight matrices that are not zero, for one system."""
         n = self.config.n
-        return len(NODES) * (2 * n * (n + 1) ** 2 + (n + 1) ** 2)
+        return (n + 1) ** 2 * (2 * n + 1 + len(NODES))
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""
