@@ -141,7 +141,7 @@ class DenseSolutions(Model, Protocol):
     def guess(self, A: Any, b: Any) -> Any: ...
 
 
-class PositiveSolutions(DenseSolutions, Protocol):
+class IteratedSolutions(DenseSolutions, Protocol):
     """As `DenseSolutions`, for symmetric positive definite systems and by iterations, each of which has an answer."""
 
     @property
@@ -305,15 +305,15 @@ TASKS: dict[str, Task] = {
         show="nnla.cli.evaluations:show_dense_solutions",
         card=_CARDS + "DENSE_SOLUTIONS",
     ),
-    "positive definite solutions": Task(
-        PositiveSolutions,
-        "dense positive definite systems",
+    "iterated solutions": Task(
+        IteratedSolutions,
+        "dense definite systems of one size",
         (),  # by its own solve
-        evaluate="nnla.evaluation.spd_models:evaluate_on_spd",
+        evaluate="nnla.evaluation.iterated_models:evaluate_iterations",
         families=("spd",),
-        check=_CHECKS + "check_positive_solutions",
-        show="nnla.cli.evaluations:show_positive_solutions",
-        card=_CARDS + "POSITIVE_SOLUTIONS",
+        check=_CHECKS + "check_iterated_solutions",
+        show="nnla.cli.evaluations:show_iterated_solutions",
+        card=_CARDS + "ITERATED_SOLUTIONS",
     ),
     "newton steps": Task(
         NewtonSteps,

@@ -6,7 +6,7 @@ from typing import Any
 
 from nnla.cli._output import number, say, show_table
 
-__all__ = ["show_dense_solutions", "show_engine", "show_guesses", "show_positive_solutions"]
+__all__ = ["show_dense_solutions", "show_engine", "show_guesses", "show_iterated_solutions"]
 
 _ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
 _RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
@@ -47,7 +47,7 @@ def show_dense_solutions(d: dict[str, Any]) -> None:
         say(f"{d['unsolved']} systems were not solved to the tolerance, by LU neither")
 
 
-def show_positive_solutions(d: dict[str, Any]) -> None:
+def show_iterated_solutions(d: dict[str, Any]) -> None:
     """Of a model of small positive definite systems."""
     say(f"{d['model']} on {d['count']} systems of each sigma that no training has drawn, n = {d['n']}")
     work = number(d["loop_multiplications"] / d["n"] ** 2)

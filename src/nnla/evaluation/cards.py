@@ -254,7 +254,7 @@ def _guess_lines(card: Card) -> list[str]:
 # -- dense systems ------------------------------------------------------------------------------------
 
 
-def _positive_solution_lines(card: Card) -> list[str]:
+def _iterated_solution_lines(card: Card) -> list[str]:
     m = card["measured"]
     work = m["loop_multiplications"] / m["n"] ** 2
     lines = [
@@ -411,7 +411,7 @@ DENSE_SOLUTIONS = Section(
     _dense_solution_lines,
     " (a matrix outside of them is answered all the same, and the report says so)",
 )
-POSITIVE_SOLUTIONS = Section(_measure_dense_solutions, _positive_solution_lines)
+ITERATED_SOLUTIONS = Section(_measure_dense_solutions, _iterated_solution_lines)
 SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)
 NEWTON_STEPS = Section(_measure_newton, _newton_lines)

@@ -16,11 +16,11 @@ __all__ = [
     "check_filters",
     "check_guesses",
     "check_inverse_square_roots",
+    "check_iterated_solutions",
     "check_margins",
     "check_newton_steps",
     "check_plans",
     "check_polynomials",
-    "check_positive_solutions",
     "check_schedules",
     "check_transitions",
 ]
@@ -187,7 +187,7 @@ def check_dense_solutions(model: Any, trials: int, seed: int) -> list[str]:
     return messages
 
 
-def check_positive_solutions(model: Any, trials: int, seed: int) -> list[str]:
+def check_iterated_solutions(model: Any, trials: int, seed: int) -> list[str]:
     """Of a model of positive definite systems: random ones of its sizes, as `check_dense_solutions` does.
 
     Cost: six answers of the model to ``trials`` systems in all, and their refinement, up to 30 times more.

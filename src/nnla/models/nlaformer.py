@@ -197,7 +197,7 @@ class NLAFormerEngine(DenseSystemEngine):
     """
 
     name = "nlaformer"
-    task = "positive definite solutions"
+    task = "iterated solutions"
     label = "NLAFormer weights"
     config_type = NLAFormerConfig
     dtype = np.float32
@@ -248,5 +248,5 @@ class NLAFormerEngine(DenseSystemEngine):
         p = self.parameters_like(A)
         A, b, of_x, _ = unit_systems(A, b, self.config.scaling)
         A, b = as_dtype_of(A, p["encode_b"]), as_dtype_of(b, p["encode_b"])
-        loops = self.config.loops if loops is None else loops
-        return [as_dtype_of(x, of_x) * of_x for _, x in iterates(p, self.config, A, b, loops, all_of_them=all_of_them)]
+        count = self.config.loops if loops is None else loops
+        return [as_dtype_of(x, of_x) * of_x for _, x in iterates(p, self.config, A, b, count, all_of_them=all_of_them)]

@@ -210,7 +210,7 @@ class ConstructedEngine(DenseSystemEngine):
     """
 
     name = "nlaformer-constructed"
-    task = "positive definite solutions"
+    task = "iterated solutions"
     label = "NLAFormer numbers"
     config_type = ConstructedConfig
 
@@ -247,7 +247,7 @@ class ConstructedEngine(DenseSystemEngine):
     def path(self, A: Any, b: Any, *, loops: int | None = None) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit."""
         A, b, of_x, _ = unit_systems(A, b, "norm")
-        loops = self.config.loops if loops is None else loops
+        count = self.config.loops if loops is None else loops
         n = self.config.n
-        found = constructed_iterates(self.parameters_like(A), self.config, A / n, b, loops)
+        found = constructed_iterates(self.parameters_like(A), self.config, A / n, b, count)
         return [x * of_x / n for x, *_ in found]
