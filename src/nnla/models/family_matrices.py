@@ -22,6 +22,7 @@ FLOOR = 1e-4  # of an entry, relative to what it usually is: a weight without bo
 EVIDENCE = 10.0  # log likelihood that a second kind of noise has to bring
 CORRELATED = 0.1  # correlation of neighbours that is more than chance
 STUDENT = 4.0  # degrees of freedom of heavy tails
+CLIPPED = 16.0  # of a squared standardised residual: single entries are no line
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,8 @@ class MatrixEstimate:
     odds : (B, E) of the equations
     scale : (B,)
     correlations : (B, 2) of neighbours along columns and along rows
+    lines : (B,) largest mean square that a row, column or diagonal of the standardised residual has, by that of all
+        entries; about 2 for independent noise, up to 4 for correlated, 7 for gains of whole rows and columns
     """
 
     matrices: Any
@@ -76,6 +79,7 @@ class MatrixEstimate:
     odds: Any
     scale: Any
     correlations: Any
+    lines: Any
 
 
 def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> MatrixEstimate:
@@ -135,7 +139,9 @@ def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> Ma
     cleaned = xp.where(clean, flat, (z - r * (1 - kept)) * prior.unit * scale[:, None])
     left = (kept * xp.where(clean, v, v - tail2)) ** 0.5 * xp.abs(scale)[:, None]
     roots = spread * xp.abs(scale)[:, None, None]
-    return MatrixEstimate(cleaned.reshape(B, n, n), roots, left, alpha2**0.5, beta2**0.5, length, odds, scale, rho)
+    lines = xp.where(clean[:, 0], scale * 0, _lines(xp.clip(r * r / v, None, CLIPPED).reshape(B, n, n)))
+    alpha, beta = alpha2**0.5, beta2**0.5
+    return MatrixEstimate(cleaned.reshape(B, n, n), roots, left, alpha, beta, length, odds, scale, rho, lines)
 
 
 def variances(prior: FamilyPrior, h: Any, alpha: Any, beta: Any) -> Any:
@@ -214,6 +220,26 @@ def _correlations(u: Any, n: int) -> Any:
     down, along = (u[:, 1:] * u[:, :-1]).sum((1, 2)), (u[:, :, 1:] * u[:, :, :-1]).sum((1, 2))
     rho = xp.stack([down / square, along / square], -1) * (n / (n - 1))
     return xp.where(xp.abs(rho) > CORRELATED, xp.clip(rho, -0.98, 0.98), rho * 0)
+
+
+def _lines(u2: Any) -> Any:
+    """(B,) largest mean of a row, column or diagonal (of n/2 entries or more) of (B, n, n), by the mean of all.
+
+    Noise is spread over a matrix; what another equation adds lies on its diagonals.
+    """
+    xp, n = namespace(u2), u2.shape[-1]
+    half = (n + 1) // 2
+    long = np.arange(half - 1, 2 * n - half)
+    diagonals = _diagonal_sums(u2)[:, long] / _diagonal_sums(xp.ones_like(u2[:1]))[:, long]
+    lines = xp.concatenate([u2.mean(1), u2.mean(2), diagonals], -1)
+    return xp.amax(lines, 1) / xp.clip(u2.mean((1, 2)), 1e-300, None)
+
+
+def _diagonal_sums(u: Any) -> Any:
+    """(B, 2 n - 1) from (B, n, n): rows of 2 n numbers, read as if of 2 n - 1, each move by one place."""
+    xp, (B, n) = namespace(u), u.shape[:2]
+    padded = xp.concatenate([u[:, :, np.arange(n - 1, -1, -1)], xp.zeros_like(u)], -1)
+    return padded.reshape(B, -1)[:, : n * (2 * n - 1)].reshape(B, n, 2 * n - 1).sum(1)
 
 
 def _whitened(y: Any, rho: Any, n: int) -> Any:
