@@ -20,6 +20,7 @@ from algebraformer_runs import Run, clocked
 
 from nnla._files import write_atomic
 from nnla.krylov.dense_iterates import conjugate_gradients, relative_errors
+from nnla.models.nlaformer import iterates, unit_systems
 from nnla.problems.dense_spd import spd_systems
 from nnla.registry import load
 from nnla.training.config import load_recipe
@@ -63,6 +64,7 @@ def measured(run: Run) -> dict[str, Any]:
         systems = spd_systems(COUNT, 20, sigma=sigma, seed=[TEST, i])
         found[f"{sigma:g}"] = relative_errors(np.stack(model.path(systems.A, systems.b), 1), systems.x).mean(0).tolist()
     return {
+        **intermediate(model),
         "errors": found,
         "parameters": sum(v.size for v in model.parameters.values()),
         "multiplications": model.loop_multiplications,
@@ -72,6 +74,20 @@ def measured(run: Run) -> dict[str, Any]:
         "curve": run.curve,
         "recipe": run.recipe["name"],
     }
+
+
+def intermediate(model: Any) -> dict[str, list[float]]:
+    """Mean ||probe - (r_t, d_t)||^2 / n at every iteration, of loops whose second probe learned CG's; else nothing."""
+    if "inner_W" not in model.parameters or model.card["recipe"]["objective"]["teacher"] != "cg":
+        return {}
+    systems, loops, p = spd_systems(COUNT, 20, sigma=1.2, seed=[TEST, 1]), model.loops, model.parameters
+    A, b, _, of_b = unit_systems(systems.A, systems.b, model.config.scaling)
+    path = conjugate_gradients(systems.A, systems.b, loops)
+    found = []
+    for t, (z, _) in enumerate(iterates(p, model.config, A.astype(np.float32), b.astype(np.float32), loops)):
+        read = (z @ p["inner_W"] + p["inner_b"]) * of_b[..., None]
+        found.append(float(((read - np.stack([path.r[:, t], path.d[:, t]], -1)) ** 2).sum((1, 2)).mean() / 20))
+    return {"inner": found}
 
 
 def untrained(name: str) -> dict[str, float]:

@@ -155,6 +155,7 @@ def write(d: dict[str, Any], out: Path) -> None:
     runs = d["runs"]
     seconds = sum(run["cpu_seconds"] for run in runs.values())
     steps = runs["steps-cg"]["steps"]
+    share = 100 * steps * 32 / (PAPER_STEPS * 64)
     hours = PAPER_STEPS * PAPER_SECONDS / 3600
     errors, classical = {name: run["errors"]["1.2"] for name, run in runs.items()}, d["classical"]
     lines = [
@@ -167,11 +168,11 @@ def write(d: dict[str, Any], out: Path) -> None:
         "",
         "## How far this is from the paper",
         "",
-        f"The paper trains d = 256 for {PAPER_STEPS:,} steps of 64 systems. At {PAPER_SECONDS} s a step on one such core",
-        f"(20 loops) that is {hours:.0f} hours. The runs here that are like it take d = 64, T = 10 and {steps} steps of",
-        f"32 systems: {100 * steps * 32 / (PAPER_STEPS * 64):.3f} % of its examples. They show the trend of tables, not",
-        "its curves: **no softmax loop from random weights is near CG here**, and no statement about the paper's own",
-        "figures follows from that. Who has a GPU: `nnla train nlaformer-paper --out runs/n`, resumable, or",
+        f"The paper trains d = 256 for {PAPER_STEPS:,} steps of 64 systems. At {PAPER_SECONDS} s a step on a core",
+        f"like this one (20 loops) that is {hours:.0f} hours. The runs here that are like it take d = 64, T = 10 and",
+        f"{steps} steps of 32 systems: {share:.3f} % of its examples. They show the trend of tables, not the",
+        "curves: **no softmax loop from random weights is near CG here**, and nothing follows from that for",
+        "the paper's own figures. With a GPU: `nnla train nlaformer-paper --out runs/n`, resumable, or",
         "`python reproduce/nlaformer_training.py --full`, which puts it on this page.",
         "",
         "## What ran",
@@ -187,8 +188,8 @@ def write(d: dict[str, Any], out: Path) -> None:
         *_discrepancies(d),
         "## Figure 7: iterations to an error, and what they cost",
         "",
-        "In parentheses: products with A, or as many multiplications. Dashes: not within T, which is 20 for CG, Jacobi-PCG",
-        "and the construction, else 10.",
+        "In parentheses: products with A, or as many multiplications. Dashes: not within T, which is 20 for CG,",
+        "Jacobi-PCG and the construction, else 10.",
         "",
         *_iterations(d),
         "The paper's claim, up to 50 % fewer iterations than CG and 30 % fewer again with PCG as teacher, is about",
