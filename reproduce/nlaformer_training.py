@@ -39,6 +39,7 @@ RUNS: dict[str, tuple[str, int, list[str]]] = {
     "joint": ("nlaformer-joint", 300, []),
     "steps-pcg": ("nlaformer-pcg", 300, []),
     "levels": ("nlaformer-cg", 500, OWN),
+    "heads": ("nlaformer-cg", 500, [*OWN, "objective.start=difference heads"]),
     "gated-random": ("nlaformer-cg", 500, [*OWN, "model.block=gated"]),
     "levels-adam": ("nlaformer-cg", 250, [*OWN, "optim.method=adam", "optim.lr=1e-3"]),
     "width-32": ("nlaformer-cg", 300, ["model.width=32", "model.heads=1"]),

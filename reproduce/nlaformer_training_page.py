@@ -20,6 +20,7 @@ LABELS = {
     "constructed": "softmax, from the construction",
     "gated": "gated, from heavy ball",
     "levels": "softmax, levels, Jacobi",
+    "heads": "softmax, levels, Jacobi, difference heads",
     "gated-random": "gated, levels, Jacobi",
     "levels-adam": "softmax, levels, Jacobi, Adam",
     "steps-cg": "softmax, steps (CG)",
@@ -31,7 +32,7 @@ LABELS = {
     "window-5": "softmax, steps (CG), K = 5",
     "full": "softmax, the paper's size and steps",
 }
-SHOWN = ("constructed", "gated", "levels", "gated-random", "steps-cg", "steps-pcg", "joint", "result", "full")
+SHOWN = ("constructed", "gated", "heads", "levels", "gated-random", "steps-cg", "steps-pcg", "joint", "result", "full")
 PAPER_TABLES = {"joint": (46.8370, 0.1920), "result": (45.9350, 0.5058), "steps-cg": (46.1199, 0.4355)}
 
 

@@ -129,6 +129,22 @@ def test_gated_blocks_start_as_heavy_ball(scaling):
         y = y + v
 
 
+def test_difference_heads_see_the_matrix():
+    """Outputs of a pair differ from zero as the entries of A do; those of equal heads would cancel."""
+    options = ["objective.start=difference heads", "model.loops=1"]
+    task = task_of("nlaformer-cg", *options)
+    p = {key: value.detach().numpy() for key, value in task.network().named_parameters()}
+    width = 8
+    qkv = p["loop_qkv_W"].reshape(16, 3, 2, width)
+    tokens = np.concatenate([task.held.A[0], task.held.b[0][:, None]], 1) @ p["encode_W"] + p["positions"]
+    scores = [(tokens @ qkv[:, 0, h]) @ (tokens @ qkv[:, 1, h]).T for h in range(2)]
+    np.testing.assert_allclose(scores[0], 0.5 * task.held.A[0], atol=1e-6)
+    np.testing.assert_allclose(scores[1], -scores[0], atol=1e-6)
+    np.testing.assert_array_equal(p["loop_out_W"][:width], -p["loop_out_W"][width:])
+    with pytest.raises(OptionError, match="pairs of softmax heads"):
+        task_of("nlaformer-cg", *options, "model.heads=4")
+
+
 def test_the_construction_starts_as_cg_and_gets_better(descend):
     task = task_of("nlaformer-constructed", "model.n=12", "model.loops=6", "optim.batch=32")
     cg = conjugate_gradients(task.held.A, task.held.b, 6).x

@@ -12,11 +12,16 @@ from nnla.models.dense_tables import as_dtype_of
 from nnla.models.nlaformer import NLAFormerEngine, iterates, unit_systems
 from nnla.training.iteration_task import IterationTask, one_of
 from nnla.training.networks import module, named_tensors
-from nnla.training.nlaformer_starts import heavy_ball_parameters, heavy_ball_rates, random_parameters
+from nnla.training.nlaformer_starts import (
+    difference_head_parameters,
+    heavy_ball_parameters,
+    heavy_ball_rates,
+    random_parameters,
+)
 
 __all__ = ["NLAFormerTask"]
 
-STARTS = ("random", "heavy ball")
+STARTS = ("random", "difference heads", "heavy ball")
 OPTIMIZERS = ("adam", "muon")
 
 
@@ -25,7 +30,8 @@ class NLAFormerTask(IterationTask):
 
     Notes
     -----
-    ``objective.start``: "random", or for gated blocks "heavy ball", Polyak's iteration, which they express exactly.
+    ``objective.start``: "random"; for softmax blocks "difference heads", which see A from the first step on; for gated
+    blocks "heavy ball", Polyak's iteration, which they express exactly.
     ``optim.method``: "adam" (the paper's), or "muon" for the hidden matrices.
 
     References
@@ -40,11 +46,17 @@ class NLAFormerTask(IterationTask):
         super().__init__(recipe)
         one_of("objective.start", self.objective["start"], STARTS)
         one_of("optim.method", recipe["optim"]["method"], OPTIMIZERS)
-        c = self.config
+        c, start = self.config, self.objective["start"]
         wide = c.block == "gated" and c.gates >= c.n + 2 and c.width >= c.n + 3
-        if self.objective["start"] != "random" and not wide:
+        if start == "heavy ball" and not wide:
             raise OptionError(
                 'objective.start="heavy ball" is for gated blocks wider than n + 2: model.block="gated", model.width=64'
+            )
+        wide = c.block == "softmax" and c.heads % 2 == 0 and c.width // c.heads >= c.n and c.width > 2 * c.n
+        if start == "difference heads" and not wide:
+            raise OptionError(
+                'objective.start="difference heads" is for pairs of softmax heads, each at least n wide, and a width '
+                "above 2 n: model.heads=2, model.width=64"
             )
 
     def network(self) -> Any:
@@ -53,6 +65,8 @@ class NLAFormerTask(IterationTask):
         rng = np.random.default_rng([seed, 3])
         if self.objective["start"] == "random":
             return module(random_parameters(self.config, rng))
+        if self.objective["start"] == "difference heads":
+            return module(difference_head_parameters(self.config, rng))
         rates = heavy_ball_rates(self.config, self.recipe["data"]["sigma"], [seed, 10_002])
         return module(heavy_ball_parameters(self.config, *rates, rng))
 

@@ -1,4 +1,4 @@
-"""Where the training of NLAFormer starts: at random, or, for gated blocks, at an iteration that they express."""
+"""Where the training of NLAFormer starts: at random, or at what the blocks are known to express."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from nnla.models.nlaformer import STAGES, NLAFormerConfig, unit_systems
 from nnla.models.transformer import initial_parameters
 from nnla.problems.dense_spd import spd_systems
 
-__all__ = ["heavy_ball_parameters", "heavy_ball_rates", "random_parameters"]
+__all__ = ["difference_head_parameters", "heavy_ball_parameters", "heavy_ball_rates", "random_parameters"]
 
 _SMALL = 0.1  # what a block adds at first, by the rest
+_SCORE = 0.5  # what is between a pair of heads: small enough to be linear, large enough to be seen
 _SAMPLES = 500  # systems whose spectra say the rates
 
 
@@ -25,6 +26,41 @@ def random_parameters(config: NLAFormerConfig, rng: np.random.Generator) -> dict
         if name.endswith(("out_W", "down_W")) or name == "x_W":
             value *= _SMALL
     return parameters
+
+
+def difference_head_parameters(config: NLAFormerConfig, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Random ones whose heads see A: pairs with scores + and - a multiple of a_ij, of opposite outputs.
+
+    Parameters
+    ----------
+    config : with a softmax block, an even number of heads that are at least n wide, and a width of at least 2 n + 1
+    rng : for all else
+
+    Notes
+    -----
+    Channels 0, ..., n of token i hold a_ij and b_i, the next n its position e_i; scores a_i' e_j. The two softmaxes of
+    a pair differ by a multiple of sum_j (a_ij - mean) v_j to the first order, which random heads have to find.
+
+    References
+    ----------
+    NLAFormer, theorem 2.1 (the second head, which cancels the constant).
+    """
+    n, width = config.n, config.width // config.heads
+    p = random_parameters(config, rng)
+    p["encode_W"][:, : 2 * n + 1], p["positions"][:, : 2 * n + 1] = 0.0, 0.0
+    p["encode_W"][:, : n + 1] = np.eye(n + 1)
+    p["positions"][:, n + 1 : 2 * n + 1] = np.eye(n)
+    for stage in STAGES:
+        qkv, out = p[f"{stage}_qkv_W"].reshape(config.width, 3, config.heads, width), p[f"{stage}_out_W"]
+        qkv[:, :2] = 0.0
+        for head in range(config.heads):
+            even = head - head % 2
+            qkv[:n, 0, head, :n] = (_SCORE if head == even else -_SCORE) * np.eye(n)
+            qkv[n + 1 : 2 * n + 1, 1, head, :n] = np.eye(n)
+            if head != even:
+                qkv[:, 2, head] = qkv[:, 2, even]
+                out[head * width : (head + 1) * width] = -out[even * width : (even + 1) * width]
+    return p
 
 
 def heavy_ball_rates(config: NLAFormerConfig, sigma: float, seed: list[int]) -> tuple[float, float]:
