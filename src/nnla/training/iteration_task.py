@@ -16,7 +16,7 @@ from nnla.types import TrainingProgress
 __all__ = ["LOSSES", "IterationTask", "discrepancy", "one_of"]
 
 LOSSES = ("result", "joint", "steps", "levels")
-_TINY = 1e-14  # of mean errors, whose logarithms are taken
+_TINY = 1e-8  # of relative errors, whose logarithms are taken
 
 
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -34,9 +34,9 @@ class IterationTask:
     -----
     ``objective.loss``: "result", CG's iterates (the paper's result supervision); "joint", its residuals and directions
     too, with weight ``eta`` (39); "steps", its iterates and with weight ``solution`` the solution, over the last
-    ``window`` iterations (40); "levels", the mean over the iterations of the logarithm of the error, in which the
-    iterations of small errors are not lost (not the paper's). Where residuals and directions are not supervised, their
-    probe learns from tokens that it cannot change.
+    ``window`` iterations (40); "levels", the mean over the iterations of the logarithm of the mean ||x_t - x|| / ||x||,
+    in which iterations of small errors are not lost, nor systems of small ones (not the paper's). Where residuals and
+    directions are not supervised, their probe learns from tokens that it cannot change.
 
     ``objective.curriculum``: the share of the steps over which iterations grow from ``first`` to those of the model.
 
@@ -111,9 +111,9 @@ class IterationTask:
         solved = (found - x).square().sum(-1)
         taught = (found - path).square().sum(-1).mean(0) / n
         within = (read - inner).square().sum((-1, -2)).mean() / n
-        relative = (solved / x.square().sum(-1)).mean(0)
+        relative = solved / x.square().sum(-1)
         if kind == "levels":
-            loss = (relative + _TINY).log().mean()
+            loss = 2 * (relative + _TINY**2).sqrt().mean(0).add(_TINY).log().mean()
         elif kind == "steps":
             start = max(path.shape[1] - o["window"], 0)
             loss = (taught + o["solution"] * solved.mean(0) / n)[start:].mean()
@@ -121,7 +121,7 @@ class IterationTask:
             loss = taught.mean()
         # by another weight the probe alone would learn faster or slower: nothing else sees it unless kind is "joint"
         loss = loss + o["eta"] * within
-        return {"loss": loss, "relative": relative[-1], "inner": within}
+        return {"loss": loss, "relative": relative[:, -1].mean(), "inner": within}
 
     def validate(self, network: Any) -> dict[str, float]:
         """Mean ||x_t - x||^2 / ||x||^2 on held-out systems, at the last iteration and each; the discrepancy to CG."""
