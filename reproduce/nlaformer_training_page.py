@@ -210,7 +210,6 @@ def write(d: dict[str, Any], out: Path) -> None:
 def _findings(d: dict[str, Any]) -> list[str]:
     """What the figures say, by their numbers."""
     runs, own = d["runs"], d["runs"]["constructed"]
-    rivals = {key: d["classical"][key]["errors"] for key in ("cg", "pcg")}
     rows = []
     for sigma in ("1", "1.2", "1.4"):
         for t in (1, 2, 3, 5, 8, 10, 15, 20):
@@ -230,9 +229,9 @@ def _findings(d: dict[str, Any]) -> list[str]:
     return [
         "## From the construction",
         "",
-        "CG in softmax attention (four heads, explicit weights, an exact pointwise map) starts at CG's own errors and has",
-        f"{own['parameters']} numbers to train: a power of the diagonal that scales the residual, the step, the heads' c,",
-        "and probes that look a step ahead without its product. Means, then medians:",
+        "CG in softmax attention (four heads, explicit weights, an exact pointwise map) starts at CG's own errors and",
+        f"has {own['parameters']} numbers to train: a power of the diagonal that scales the residual, the step, the heads'",
+        "c, and probes that look a step ahead without its product. Means, then medians:",
         "",
         *table(["sigma", "t", "trained", "CG", "Jacobi-PCG", "trained, median", "CG", "Jacobi-PCG"], rows),
         "The honest opponent is Jacobi-PCG, which is what the trained power comes to; the rest of the gain is the look",
@@ -248,7 +247,7 @@ def _findings(d: dict[str, Any]) -> list[str]:
         f"  {runs['levels-adam']['steps']};",
         f"* pairs of heads that see A from the first step on: {at('heads')};",
         "* heads at least n wide: scores of heads of 16 cannot hold the entries of a 20 x 20 matrix;",
-        f"* a gated block of as many parameters: {at('gated-random')} from random weights, no better than attention in so",
-        f"  few steps; from heavy ball, which it expresses exactly, {at('gated')}.",
+        f"* a gated block of as many parameters: {at('gated-random')} from random weights; from heavy ball, which it",
+        f"  expresses exactly, {at('gated')}.",
         "",
     ]
