@@ -213,15 +213,8 @@ def _findings(d: dict[str, Any]) -> list[str]:
     rows = []
     for sigma in ("1", "1.2", "1.4"):
         for t in (1, 2, 3, 5, 8, 10, 15, 20):
-            row = [
-                sigma,
-                t,
-                number(own["errors"][sigma][t]),
-                number(rivals["cg"][sigma][t]),
-                number(rivals["pcg"][sigma][t]),
-            ]
-            medians = [own["medians"], *(d["classical"][key]["medians"] for key in ("cg", "pcg"))]
-            rows.append([*row, *(number(m[sigma][t]) for m in medians)])
+            found = (own, d["classical"]["cg"], d["classical"]["pcg"])
+            rows.append([sigma, t, *(number(f[kind][sigma][t]) for kind in ("errors", "medians") for f in found)])
 
     def at(name: str, t: int = -1) -> str:
         return number(runs[name]["errors"]["1.2"][t])
@@ -230,8 +223,8 @@ def _findings(d: dict[str, Any]) -> list[str]:
         "## From the construction",
         "",
         "CG in softmax attention (four heads, explicit weights, an exact pointwise map) starts at CG's own errors and",
-        f"has {own['parameters']} numbers to train: a power of the diagonal that scales the residual, the step, the heads'",
-        "c, and probes that look a step ahead without its product. Means, then medians:",
+        f"has {own['parameters']} numbers to train: a power of the diagonal that scales the residual, the step, the c of",
+        "the heads, and probes that look a step ahead without its product. Means, then medians:",
         "",
         *table(["sigma", "t", "trained", "CG", "Jacobi-PCG", "trained, median", "CG", "Jacobi-PCG"], rows),
         "The honest opponent is Jacobi-PCG, which is what the trained power comes to; the rest of the gain is the look",
