@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--page-only", action="store_true", help="the page of the figures that are there")
     parser.add_argument("--full", action="store_true", help="train the paper's size for 700,000 steps as well")
     parser.add_argument("--only", nargs="*", help="these runs, without a page")
+    parser.add_argument("--done", action="store_true", help="the page of the trainings that are done")
     args = parser.parse_args()
     file = args.out / "nlaformer_training.json"
     if args.only:
@@ -134,12 +135,13 @@ def main() -> None:
             trained(name, args.runs, args.seconds)
         return
     if not args.page_only:
-        found = {name: measured(trained(name, args.runs, args.seconds)) for name in RUNS}
+        names = [name for name in RUNS if not args.done or list((args.runs / name).glob("nlaformer-*.safetensors"))]
+        found = {name: measured(trained(name, args.runs, args.seconds)) for name in names}
         if args.full:
             found["full"] = measured(clocked(load_recipe("nlaformer-paper", []), args.runs / "full"))
         figures = {
             "runs": found,
-            "start": {name: untrained(name) for name in ("result", "joint", "steps-cg", "constructed", "gated")},
+            "start": {name: untrained(name) for name in ("result", "joint", "steps-cg") if name in found},
             "classical": classical(),
             "count": COUNT,
             "hardware": f"{platform.processor() or platform.machine()}, 1 thread",
