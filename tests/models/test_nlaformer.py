@@ -198,5 +198,7 @@ def test_probes_that_look_ahead_change_no_state():
     systems = spd_systems(5, N, seed=5)
     plain, ahead = constructed().path(systems.A, systems.b), constructed(gains=0.5).path(systems.A, systems.b)
     errors = [relative_errors(np.stack(path, 1), systems.x).mean(0) for path in (plain, ahead)]
+    with pytest.raises(OptionError, match="probes for 0 to 8"):
+        constructed().path(systems.A, systems.b, loops=9)
     assert errors[1][0] < errors[0][0]  # x_0 is zero without
     assert errors[1][-1] < 1e-9  # the iteration itself converges all the same

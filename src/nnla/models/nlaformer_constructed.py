@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla.errors import OptionError
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.models.engine_base import whole
 from nnla.models.nlaformer import unit_systems, where_symmetric
@@ -235,7 +236,7 @@ class ConstructedEngine(DenseSystemEngine):
 
     @property
     def loop_multiplications(self) -> int:
-        """Multiplications of an iteration by its weight matrices that are not zero, for one system."""
+        """Multiplications of an iteration for one system: the whole layer, where the last column would do."""
         n = self.config.n
         return (n + 1) ** 2 * (2 * n + 1 + len(NODES))
 
@@ -246,8 +247,10 @@ class ConstructedEngine(DenseSystemEngine):
 
     def path(self, A: Any, b: Any, *, loops: int | None = None) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit."""
-        A, b, of_x, _ = unit_systems(A, b, "norm")
         count = self.config.loops if loops is None else loops
+        if not 0 <= count <= self.config.loops:
+            raise OptionError(f"loops={loops}: there are probes for 0 to {self.config.loops}; train more (model.loops)")
+        A, b, of_x, _ = unit_systems(A, b, "norm")
         n = self.config.n
         found = constructed_iterates(self.parameters_like(A), self.config, A / n, b, count)
         return [x * of_x / n for x, *_ in found]
