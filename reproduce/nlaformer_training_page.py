@@ -196,7 +196,7 @@ def write(d: dict[str, Any], out: Path) -> None:
         "## Figure 7: iterations to an error, and what they cost",
         "",
         "In parentheses: products with A, or as many multiplications. Dashes: not within T, which is 20 for CG,",
-        "Jacobi-PCG and the construction, else 10. A loop of the construction is one product with A, written as a whole",
+        "Jacobi-PCG and the construction, else 10. A loop of the construction is one product with A, here as a whole",
         "layer of attention.",
         "",
         *_iterations(d),
