@@ -67,6 +67,17 @@ def test_another_equation_is_none_of_theirs():
     assert np.mean(report.inside) < 0.3
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-2])
+def test_never_sure_and_wrong_on_points_of_another_grid(level):
+    """Their errors relative to the nearest of the family are smooth; noise is not."""
+    systems = bvp_systems(150, equation="mapped", seed=SEED)
+    x, report = nnla.load("algebraformer-bvp").solve(perturbed(systems.A, level=level, seed=SEED), systems.b)
+    assert np.mean(report.inside) < 0.03
+    with np.errstate(all="ignore"):
+        wrong = errors(x, systems) ** 0.5 > 5 * np.ravel(report.uncertainty)
+    assert not (wrong & (np.ravel(report.uncertainty) < 1)).any()
+
+
 def test_sizes_of_the_operators():
     for n in (16, 32, 48, 64):
         systems = bvp_systems(50, equation="diffusion", n=n, seed=SEED)

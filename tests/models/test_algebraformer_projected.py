@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnla.models.algebraformer_projected import ProjectedConfig, ProjectedEngine, mirrored
-from nnla.models.family_matrices import _lines, estimate_matrices
+from nnla.models.family_matrices import _lines, _pattern, estimate_matrices
 from nnla.problems.bvp import bvp_systems
 from nnla.problems.perturbations import perturbed
 from nnla.training.family_components import family_components
@@ -170,6 +170,16 @@ def test_lines_are_rows_columns_and_diagonals():
     u[2, np.arange(4), np.arange(4) + 2] = 1.0
     u[3] = 1.0
     assert _lines(u) == pytest.approx([6.0, 6.0, 9.0, 1.0])
+
+
+def test_pattern_is_the_share_of_one_product_of_vectors():
+    rng = np.random.default_rng(0)
+    smooth = np.outer(np.linspace(1, 2, 9), np.linspace(3, -1, 9))
+    found = _pattern(
+        np.stack([smooth, np.eye(9), np.zeros((9, 9)), np.full((9, 9), np.nan), rng.standard_normal((9, 9))])
+    )
+    assert found[:4] == pytest.approx([1.0, 1 / 9, 0.0, 0.0])
+    assert 1 / 9 < found[4] < 0.6
 
 
 def test_uncertainty_of_a_batch_with_a_singular_matrix(engine, rough):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnla.evaluation.engines import evaluate_model
+from nnla.evaluation.spd_models import measure_spd, spd_lines
 
 __all__ = ["Section", "card_text"]
 
@@ -415,3 +416,4 @@ ITERATED_SOLUTIONS = Section(_measure_dense_solutions, _iterated_solution_lines)
 SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)
 NEWTON_STEPS = Section(_measure_newton, _newton_lines)
+SPD_SOLUTIONS = Section(measure_spd, spd_lines)

@@ -23,6 +23,7 @@ from nnla.operators.arrays import is_torch, namespace, on_device
 __all__ = ["ProjectedConfig", "ProjectedEngine", "family_prior", "mirrored", "relative_spread"]
 
 LINES = 8.0  # of `MatrixEstimate.lines`: more is not noise but another equation
+PATTERN = 0.9  # of `MatrixEstimate.pattern`: the same
 EVEN = 2.0  # of them; noise that is less even than that is known worse than its size says
 CHUNK = 2**22  # numbers of a weighted basis at a time: 32 MB, of which a few are in use
 
@@ -118,7 +119,7 @@ def relative_spread(prior: FamilyPrior, found: MatrixEstimate, x: Any) -> Any:
 
 
 class ProjectedEngine(DenseSystemEngine):
-    """Components, priors, a calibration, a config and a card."""
+    """Dense systems of families that are linear in few unknowns: A is cleaned of noise, law and level unknown; LU."""
 
     name = "algebraformer-bvp"
     label = "projected Algebraformer weights"
@@ -178,7 +179,8 @@ class ProjectedEngine(DenseSystemEngine):
             part = slice(at, at + step)
             found = _found(prior, A[part])
             level = (found.alpha**2 + found.beta**2) ** 0.5 / far[0]
-            away = xp.maximum(xp.maximum(level, found.length / far[1]), found.lines / LINES)
+            away = xp.maximum(level, found.length / far[1])
+            away = xp.maximum(away, xp.maximum(found.lines / LINES, found.pattern / PATTERN))
             away = xp.where(xp.isfinite(away), away, xp.full_like(away, np.inf))
             usable = (away <= 1) & xp.isfinite(found.matrices).all(-1).all(-1)
             matrices = xp.where(usable[:, None, None], found.matrices, A[part])
@@ -245,7 +247,7 @@ def _found(prior: FamilyPrior, A: Any) -> MatrixEstimate:
             roots = xp.zeros_like(prior.basis[:, :1])[None]
             odds = xp.zeros_like(prior.means[:, 0])[None]
             assert roots.shape == (B, r, 1)
-            return MatrixEstimate(A, roots, zeros, beyond, beyond, beyond, odds, nothing, zeros[:, :2], beyond)
+            return MatrixEstimate(A, roots, zeros, beyond, beyond, beyond, odds, nothing, zeros[:, :2], beyond, beyond)
         parts = [_found(prior, A[i : i + 1]) for i in range(len(A))]
         columns = max(part.roots.shape[-1] for part in parts)
         joined: dict[str, Any] = {

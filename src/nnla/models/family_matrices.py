@@ -68,6 +68,8 @@ class MatrixEstimate:
     correlations : (B, 2) of neighbours along columns and along rows
     lines : (B,) largest mean square that a row, column or diagonal of the standardised residual has, by that of all
         entries; about 2 for independent noise, up to 4 for correlated, 7 for gains of whole rows and columns
+    pattern : (B,) share of the largest singular value in that residual's sum of squares; about 4 / n for independent
+        noise
     """
 
     matrices: Any
@@ -80,6 +82,7 @@ class MatrixEstimate:
     scale: Any
     correlations: Any
     lines: Any
+    pattern: Any
 
 
 def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> MatrixEstimate:
@@ -139,9 +142,11 @@ def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> Ma
     cleaned = xp.where(clean, flat, (z - r * (1 - kept)) * prior.unit * scale[:, None])
     left = (kept * xp.where(clean, v, v - tail2)) ** 0.5 * xp.abs(scale)[:, None]
     roots = spread * xp.abs(scale)[:, None, None]
-    lines = xp.where(clean[:, 0], scale * 0, _lines(xp.clip(r * r / v, None, CLIPPED).reshape(B, n, n)))
-    alpha, beta = alpha2**0.5, beta2**0.5
-    return MatrixEstimate(cleaned.reshape(B, n, n), roots, left, alpha, beta, length, odds, scale, rho, lines)
+    u = r / v**0.5 * xp.where(z < r, -xp.ones_like(r), xp.ones_like(r))  # errors relative to the entries, as of gains
+    u = xp.clip(u, -(CLIPPED**0.5), CLIPPED**0.5).reshape(B, n, n)
+    lines, pattern = (xp.where(clean[:, 0], scale * 0, found) for found in (_lines(u * u), _pattern(u)))
+    alpha, beta, matrices = alpha2**0.5, beta2**0.5, cleaned.reshape(B, n, n)
+    return MatrixEstimate(matrices, roots, left, alpha, beta, length, odds, scale, rho, lines, pattern)
 
 
 def variances(prior: FamilyPrior, h: Any, alpha: Any, beta: Any) -> Any:
@@ -233,6 +238,16 @@ def _lines(u2: Any) -> Any:
     diagonals = _diagonal_sums(u2)[:, long] / _diagonal_sums(xp.ones_like(u2[:1]))[:, long]
     lines = xp.concatenate([u2.mean(1), u2.mean(2), diagonals], -1)
     return xp.amax(lines, 1) / xp.clip(u2.mean((1, 2)), 1e-300, None)
+
+
+def _pattern(u: Any) -> Any:
+    """(B,) share of the largest singular value of matrices (B, n, n) in their sum of squares: near 1 for one product of
+    two vectors, which a smooth error is and noise is not."""
+    xp = namespace(u)
+    square = (u * u).sum((1, 2))
+    usable = xp.isfinite(square) & (square > 0)
+    u = xp.where(usable[:, None, None], u, xp.zeros_like(u))
+    return xp.amax(xp.linalg.eigvalsh(u @ u.swapaxes(-1, -2)), 1) / xp.where(usable, square, xp.ones_like(square))
 
 
 def _diagonal_sums(u: Any) -> Any:
