@@ -160,6 +160,24 @@ class SPDSolutions(Model, Protocol):
     def aspreconditioner(self, A: Any, *, loops: int = 6, guard: bool = True) -> Any: ...
 
 
+class IteratedSolutions(DenseSolutions, Protocol):
+    """As `DenseSolutions`, for symmetric positive definite systems and by iterations, each of which has an answer."""
+
+    @property
+    def loops(self) -> int:
+        """Iterations."""
+        ...
+
+    @property
+    def loop_multiplications(self) -> int:
+        """Multiplications of an iteration, for one system."""
+        ...
+
+    def path(self, A: Any, b: Any) -> list[Any]:
+        """x_t (B, n) after 0, 1, ..., loops iterations, for matrices (B, n, n) and right-hand sides (B, n)."""
+        ...
+
+
 class MatrixFunctions(Model, Protocol):
     """f(A) (n, n) for a dense matrix, by a network alone."""
 
@@ -315,6 +333,16 @@ TASKS: dict[str, Task] = {
         check="nnla.evaluation.spd_models:check_spd_solutions",
         show="nnla.cli.evaluations:show_spd_solutions",
         card=_CARDS + "SPD_SOLUTIONS",
+    ),
+    "iterated solutions": Task(
+        IteratedSolutions,
+        "dense definite systems of one size",
+        (),  # by its own solve
+        evaluate="nnla.evaluation.iterated_models:evaluate_iterations",
+        families=("spd",),
+        check=_CHECKS + "check_iterated_solutions",
+        show="nnla.cli.evaluations:show_iterated_solutions",
+        card=_CARDS + "ITERATED_SOLUTIONS",
     ),
     "newton steps": Task(
         NewtonSteps,
