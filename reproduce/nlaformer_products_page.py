@@ -83,7 +83,7 @@ REASONS = """
   What is left of the diagonal when the parts of A that the directions so far explain are taken off, a_i - sum over
   directions p, of A-norm one, of (A p)_i^2, costs no product: it is the diagonal of the Schur complement. This *rule*
   needs no training.
-* **Reading all of A** for a diagonal without the rank-one part (about a product, not counted in its line) gives no more.
+* **Reading all of A** for a diagonal without the rank-one part (about a product, not counted here) gives no more.
 * **The last step without a product**, which a prior for the step's length makes possible, gives nearly one product, to
   Jacobi-PCG as well, where its length is fixed well.
 * **Columns of A** are products with unit vectors, for 1 / n of a product each; three of them, where w is large, show w
@@ -107,7 +107,7 @@ VERDICT = """
 Bar: never worse than CG by more than 5 % for a condition up to 1e4. Worst here, against the better of the two
 CG and CG, orthogonal: {worst}.
 
-It is a measurement, not a theorem: CG's own space is given up after six loops, though nothing that it has found is lost.
+It is a measurement, not a theorem: CG's own space is given up after six loops, though nothing it has found is lost.
 """
 
 LEARNED = """
