@@ -119,6 +119,8 @@ def markdown(data: dict) -> str:
         some = [r for r in rows if r["equation"] == equation and r["law"] in UNSEEN]
         if some:
             text += [f"### {equation}, noise in A by laws that nothing was fitted for", "", *_table(some, "law"), ""]
+    if any("sure" in row for row in rows):
+        text += ["## How sure a model says it is", "", _SURE, "", *_sure_table(rows), ""]
     text += [f"{meta['seconds']} seconds of processor time."]
     return "\n".join(text) + "\n"
 
@@ -140,6 +142,21 @@ def _best_table(rows: list[dict], equation: str, models: list[str]) -> list[str]
             f"| {noise} | {mean['level']:.0e} | {mean['best']} {mean['error']:.1e} | "
             f"{median['best']} {median['error']:.1e} |" + "".join(cells)
         )
+    return lines
+
+
+_SURE = """Error ||x - x_clean|| / ||x_clean|| over the uncertainty that comes with x: median, 90 % and 99 % quantile of
+the systems; of a normal error of one number they are 0.67, 1.64 and 2.58. Noise in A only: that in b is not in it.
+*Outside*: the share of systems that the model takes for none of its own. They are solved as they are and say 100 %."""
+
+
+def _sure_table(rows: list[dict]) -> list[str]:
+    lines = ["| model | family | noise | level | outside | median | 90 % | 99 % |", "|" + "---|" * 8]
+    for row in rows:
+        if "sure" in row and row["part"] == "A":
+            cells = [f"{value:.2f}" for value in row["sure"]] if row["sure"] else [""] * 3
+            some = [row["method"], row["equation"], row["law"], f"{row['level']:.0e}", f"{100 * row['outside']:.1f} %"]
+            lines.append("| " + " | ".join([*some, *cells]) + " |")
     return lines
 
 

@@ -65,7 +65,7 @@ def test_tasks_to_come_say_so():
     for ask in (nnla.checks.check_model, nnla.evaluate.evaluate_model):
         with pytest.raises(OptionError, match="dense matrix functions"):
             ask(Solver())
-    assert set(FAMILIES) == {"suite", "spectra", "frames", "bvp"}
+    assert set(FAMILIES) == {"suite", "spectra", "frames", "bvp", "spd"}
 
 
 def test_no_file_tells_models_apart_by_class_or_attribute():

@@ -141,6 +141,43 @@ class DenseSolutions(Model, Protocol):
     def guess(self, A: Any, b: Any) -> Any: ...
 
 
+class SPDSolutions(Model, Protocol):
+    """x and a report for symmetric positive definite systems of any size, by a loop with counted products:
+    `nnla.models.nlaformer_exact_engine`. Also guesses as those of `InitialGuesses`, and a non-linear preconditioner."""
+
+    @property
+    def products(self) -> int: ...
+
+    @property
+    def network_products(self) -> int: ...
+
+    def solve(
+        self, A: Any, b: Any, *, rtol: float = 1e-8, maxiter: Any = None, guard: bool = True, batch: int = 256
+    ) -> Any: ...
+
+    def guess(self, A: Any, b: Any) -> Any: ...
+
+    def aspreconditioner(self, A: Any, *, loops: int = 6, guard: bool = True) -> Any: ...
+
+
+class IteratedSolutions(DenseSolutions, Protocol):
+    """As `DenseSolutions`, for symmetric positive definite systems and by iterations, each of which has an answer."""
+
+    @property
+    def loops(self) -> int:
+        """Iterations."""
+        ...
+
+    @property
+    def loop_multiplications(self) -> int:
+        """Multiplications of an iteration, for one system."""
+        ...
+
+    def path(self, A: Any, b: Any) -> list[Any]:
+        """x_t (B, n) after 0, 1, ..., loops iterations, for matrices (B, n, n) and right-hand sides (B, n)."""
+        ...
+
+
 class MatrixFunctions(Model, Protocol):
     """f(A) (n, n) for a dense matrix, by a network alone."""
 
@@ -286,6 +323,26 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_dense_solutions",
         show="nnla.cli.evaluations:show_dense_solutions",
         card=_CARDS + "DENSE_SOLUTIONS",
+    ),
+    "spd solutions": Task(
+        SPDSolutions,
+        "dense definite systems",
+        ("nnla.initial_guess", "nnla.solve"),  # and by its own solve
+        evaluate="nnla.evaluation.spd_models:evaluate_on_spd",
+        families=("spd",),
+        check="nnla.evaluation.spd_models:check_spd_solutions",
+        show="nnla.cli.evaluations:show_spd_solutions",
+        card=_CARDS + "SPD_SOLUTIONS",
+    ),
+    "iterated solutions": Task(
+        IteratedSolutions,
+        "dense definite systems of one size",
+        (),  # by its own solve
+        evaluate="nnla.evaluation.iterated_models:evaluate_iterations",
+        families=("spd",),
+        check=_CHECKS + "check_iterated_solutions",
+        show="nnla.cli.evaluations:show_iterated_solutions",
+        card=_CARDS + "ITERATED_SOLUTIONS",
     ),
     "newton steps": Task(
         NewtonSteps,

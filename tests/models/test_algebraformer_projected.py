@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnla.models.algebraformer_projected import ProjectedConfig, ProjectedEngine, mirrored
-from nnla.models.family_matrices import estimate_matrices
+from nnla.models.family_matrices import _lines, _pattern, estimate_matrices
 from nnla.problems.bvp import bvp_systems
 from nnla.problems.perturbations import perturbed
 from nnla.training.family_components import family_components
@@ -137,3 +137,54 @@ def test_impossible_configs(change):
     good = {"sizes": (12,), "leading": (20,), "ranks": (26,), "widths": (24,), "equations": 2}
     assert ProjectedEngine.possible(ProjectedConfig(**good))
     assert not ProjectedEngine.possible(ProjectedConfig(**(good | change)))
+
+
+def test_a_clean_matrix_of_another_equation_is_no_noisy_one_of_the_family():
+    """What a reaction term adds lies on the diagonal; noise is spread."""
+    samples = [bvp_systems(300, equation=name, n=32, seed=[1, 2]).A for name in ("rough", "diffusion")]
+    found, (leading, rank, width) = family_components(samples, [1, 3])
+    arrays = {f"size32_{key}": value for key, value in found.items()}
+    arrays |= {"stretch": np.zeros((1, 2)), "calibration": np.zeros(1), "size32_far": np.array([0.4, 4.0])}
+    engine = ProjectedEngine(ProjectedConfig((32,), (leading,), (rank,), (width,), 2), arrays, {"name": "toy"})
+    other = bvp_systems(20, equation="reaction", n=32, seed=8)
+    reacts = np.abs(other.c[:, 1:-1]).max(axis=1) > 0
+    for level in (0.0, 1e-6, 1e-5):
+        A = perturbed(other.A, level=level, seed=2)
+        assert (engine.distances(A[reacts]) > 1).all()
+        np.testing.assert_array_equal(engine.cleaned(A[reacts]), A[reacts])
+    own = bvp_systems(20, equation="rough", n=32, seed=8).A
+    for law in ("entrywise", "normwise", "coloured", "heavy", "gain", "digits"):
+        assert (engine.distances(perturbed(own, law, 1e-4, seed=3)) < 1).all(), law
+
+
+def test_uneven_noise_widens_what_is_said_of_errors(engine, rough):
+    """Gains of whole rows and columns are not independent from entry to entry."""
+    even = estimate_matrices(engine.prior(rough.A), perturbed(rough.A, "entrywise", 1e-3, seed=7)).lines
+    gains = estimate_matrices(engine.prior(rough.A), perturbed(rough.A, "gain", 1e-3, seed=7)).lines
+    assert np.median(even) < 2.2 < 2.5 < np.median(gains)
+
+
+def test_lines_are_rows_columns_and_diagonals():
+    u = np.zeros((4, 6, 6))
+    u[0, 2] = u[1, :, 3] = 1.0
+    u[2, np.arange(4), np.arange(4) + 2] = 1.0
+    u[3] = 1.0
+    assert _lines(u) == pytest.approx([6.0, 6.0, 9.0, 1.0])
+
+
+def test_pattern_is_the_share_of_one_product_of_vectors():
+    rng = np.random.default_rng(0)
+    smooth = np.outer(np.linspace(1, 2, 9), np.linspace(3, -1, 9))
+    found = _pattern(
+        np.stack([smooth, np.eye(9), np.zeros((9, 9)), np.full((9, 9), np.nan), rng.standard_normal((9, 9))])
+    )
+    assert found[:4] == pytest.approx([1.0, 1 / 9, 0.0, 0.0])
+    assert 1 / 9 < found[4] < 0.6
+
+
+def test_uncertainty_of_a_batch_with_a_singular_matrix(engine, rough):
+    A = np.concatenate([np.zeros((1, N, N)), rough.A[1:2]])
+    x, report = engine.solve(A, rough.b[:2])
+    assert report.uncertainty[0] == [1.0]
+    assert report.uncertainty[1][0] < 1e-6
+    assert np.allclose(x[1], rough.x[1], rtol=1e-8)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nnla.cli._output import number, say, show_table
 
-__all__ = ["show_dense_solutions", "show_engine", "show_guesses"]
+__all__ = ["show_dense_solutions", "show_engine", "show_guesses", "show_iterated_solutions", "show_spd_solutions"]
 
 _ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
 _RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
@@ -45,6 +45,32 @@ def show_dense_solutions(d: dict[str, Any]) -> None:
     )
     if d["unsolved"]:
         say(f"{d['unsolved']} systems were not solved to the tolerance, by LU neither")
+
+
+def show_spd_solutions(d: dict[str, Any]) -> None:
+    """Of a learned loop for definite systems."""
+    say(f"{d['model']} on {d['count']} systems of each kind that no training has drawn (a quarter from n = 100)")
+    say("mean products of a system until ||x_t - x||^2 / ||x||^2 is below:")
+    rows = [[name, key, *map(number, row)] for name, methods in d["products"].items() for key, row in methods.items()]
+    show_table(("n, sigma", "method", *(f"{t:.0e}" for t in d["targets"])), rows)
+    rows = [
+        [name, f"{d['inside'][name]:.1%}", number(f["products"]), str(f["converged"]), str(f["fallbacks"])]
+        for name, f in d["solved"].items()
+    ]
+    say("by solve, to a residual of 1e-8, every check included:")
+    show_table(("n, sigma", "inside", "products", "converged", "by Cholesky"), rows)
+
+
+def show_iterated_solutions(d: dict[str, Any]) -> None:
+    """Of a model of small positive definite systems."""
+    say(f"{d['model']} on {d['count']} systems of each sigma that no training has drawn, n = {d['n']}")
+    work = number(d["loop_multiplications"] / d["n"] ** 2)
+    say(f"mean ||x_t - x||^2 / ||x||^2 after t iterations; one of the model multiplies as often as {work} products")
+    rows = []
+    for name, f in d["sigmas"].items():
+        for key, label in (("model", d["model"]), ("cg", "CG"), ("pcg", "Jacobi-PCG")):
+            rows.append([name, label, *(number(f[key][t]) for t in d["shown"])])
+    show_table(("sigma", "method", *(f"t = {t}" for t in d["shown"])), rows)
 
 
 def show_engine(d: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnla.evaluation.engines import evaluate_model
+from nnla.evaluation.spd_models import measure_spd, spd_lines
 
 __all__ = ["Section", "card_text"]
 
@@ -254,6 +255,22 @@ def _guess_lines(card: Card) -> list[str]:
 # -- dense systems ------------------------------------------------------------------------------------
 
 
+def _iterated_solution_lines(card: Card) -> list[str]:
+    m = card["measured"]
+    work = m["loop_multiplications"] / m["n"] ** 2
+    lines = [
+        f"*{m['count']} systems of each sigma*, n = {m['n']}, that no training has drawn: mean ||x_t - x||^2 / ||x||^2",
+        f"after t iterations. One of the model multiplies as often as {work:.0f} products with A do, one of CG as one.",
+        "",
+        "| sigma | method | " + " | ".join(f"t = {t}" for t in m["shown"]) + " |",
+        "|---" * (2 + len(m["shown"])) + "|",
+    ]
+    for name, f in m["sigmas"].items():
+        for key, label in (("model", "the model"), ("cg", "CG"), ("pcg", "Jacobi-PCG")):
+            lines += [f"| {name} | {label} | " + " | ".join(f"{f[key][t]:.2e}" for t in m["shown"]) + " |"]
+    return [*lines, "", "None for sigma: no diagonal, which the training has not seen. n is fixed."]
+
+
 def _measure_dense_solutions(model: Any, count: int | None, quick: bool) -> dict[str, Any]:
     found = evaluate_model(model, count=count or (64 if quick else 2000))
     return {key: value for key, value in found.items() if key not in ("model", "family")}
@@ -395,6 +412,8 @@ DENSE_SOLUTIONS = Section(
     _dense_solution_lines,
     " (a matrix outside of them is answered all the same, and the report says so)",
 )
+ITERATED_SOLUTIONS = Section(_measure_dense_solutions, _iterated_solution_lines)
 SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)
 NEWTON_STEPS = Section(_measure_newton, _newton_lines)
+SPD_SOLUTIONS = Section(measure_spd, spd_lines)

@@ -40,9 +40,10 @@ from nnla.evaluation.dense_regularisers import HINDSIGHT, regularised
 from nnla.problems.bvp import BVPSystems, bvp_systems
 from nnla.problems.perturbations import perturbed
 
-__all__ = ["CLOSE", "GUARDED", "Case", "Family", "judged", "make_family", "measure"]
+__all__ = ["CLOSE", "GUARDED", "SURE", "Case", "Family", "judged", "make_family", "measure"]
 
 GUARDED = ", safeguarded"
+SURE = (0.5, 0.9, 0.99)  # quantiles of error over uncertainty; .67, 1.64, 2.58 for a normal error of one number
 CLOSE = 1.1  # a model's error over the best yardstick's: up to here it has not lost
 # Seeds are lists: training, test, and their noise never meet, nor any other seed of one number.
 TRAINING, TEST, TRAINING_NOISE, TEST_NOISE = 1, 2, 3, 4
@@ -168,7 +169,9 @@ def measure(
     -------
     list of dict
         equation, law, part, level, method, kind ("yardstick", "hindsight" or "model"), mean, median, ninety (the 90 %
-        quantile), seconds (processor time of the solve alone).
+        quantile), seconds (processor time of the solve alone). Of models that say how sure they are, also
+        ``outside``, the share of systems that they take for none of theirs, and ``sure``, the quantiles `SURE` of error
+        over uncertainty of the others.
     """
     methods = tuple(FITTED) if methods is None else tuple(methods)
     if unknown := [name for name in methods if name not in FITTED]:
@@ -210,16 +213,26 @@ def measure(
             add(name, "hindsight" if name in HINDSIGHT else "yardstick", lambda x=x: x)
             rows[-1]["seconds"] = share
     for name, model in (models or {}).items():
-        found: list[np.ndarray] = []
-        add(name, "model", lambda model=model, found=found: found.append(_answer(model, seen)) or found[0])
+        found: list[Any] = []
+        add(
+            name,
+            "model",
+            lambda model=model, found=found: found.append(tuple(model.solve(seen.A, seen.b))) or found[0][0],
+        )
+        rows[-1] |= _sure(*found[0], test.x)
         # the yardsticks that clean A are safeguarded: a model may be too
-        add(name + GUARDED, "model", lambda found=found: family.guard(found[0], seen.b))
+        add(name + GUARDED, "model", lambda found=found: family.guard(np.asarray(found[0][0]), seen.b))
     return rows
 
 
-def _answer(model: Any, systems: BVPSystems) -> np.ndarray:
-    x, _ = model.solve(systems.A, systems.b)
-    return np.asarray(x)
+def _sure(x: Any, report: Any, exact: np.ndarray) -> dict[str, Any]:
+    """How errors compare with what a model says of them; nothing where it says nothing."""
+    if report is None or report.uncertainty is None:
+        return {}
+    inside = np.asarray(report.inside)
+    ratios = relative_errors(np.asarray(x), exact)[inside] ** 0.5 / np.ravel(report.uncertainty)[inside]
+    sure = [float(value) for value in np.quantile(ratios, SURE)] if len(ratios) else None
+    return {"outside": float(1 - inside.mean()), "sure": sure}
 
 
 def judged(rows: Sequence[Mapping[str, Any]], figure: str = "mean") -> list[dict[str, Any]]:

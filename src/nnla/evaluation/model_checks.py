@@ -16,6 +16,7 @@ __all__ = [
     "check_filters",
     "check_guesses",
     "check_inverse_square_roots",
+    "check_iterated_solutions",
     "check_margins",
     "check_newton_steps",
     "check_plans",
@@ -182,24 +183,42 @@ def check_dense_solutions(model: Any, trials: int, seed: int) -> list[str]:
     for trial in range(min(trials, len(EQUATIONS) * len(model.sizes))):
         n, equation = model.sizes[trial % len(model.sizes)], EQUATIONS[trial // len(model.sizes)]
         systems = bvp_systems(2, equation=equation, n=n, seed=[seed, trial])
-        A, b = systems.A, np.stack([systems.b, systems.b[::-1]], axis=2)
-        kept = A.copy(), b.copy()
-        x, again = model.guess(A, b), model.guess(A, b)
-        say(messages, not (np.array_equal(A, kept[0]) and np.array_equal(b, kept[1])), "the model changes A or b")
-        say(messages, not np.all(np.isfinite(x)), "an answer is not finite")
-        say(messages, not np.array_equal(x, again), "two calls differ")
-        scaled = model.guess(_UNIT * A, b / _UNIT) * _UNIT * _UNIT
-        say(messages, not np.array_equal(scaled, x), "the answer depends on the scale of A or b")
-        size, alone = float(np.linalg.norm(x)), model.guess(A[1], b[1, :, 0])
-        say(messages, not np.linalg.norm(alone - x[1, :, 0]) <= 1e-3 * size, "the answer depends on the batch")
-        if model.linear:
-            mixed = model.guess(A, b[:, :, :1] - 2 * b[:, :, 1:]) - x[:, :, :1] + 2 * x[:, :, 1:]
-            say(messages, not np.linalg.norm(mixed) <= 1e-4 * size, "linear is said, and A(b - 2c) != A(b) - 2 A(c)")
-        solved, report = model.solve(A, b, refine=True, rtol=1e-8)
-        residual = np.linalg.norm(b - A @ solved, axis=1) / np.linalg.norm(b, axis=1)
-        wrong = report.converged != bool(np.all(residual <= 1.001e-8))
-        say(messages, wrong, "the report calls verified what is not, or the other way round")
+        _check_dense(messages, model, systems.A, np.stack([systems.b, systems.b[::-1]], axis=2))
     return messages
+
+
+def check_iterated_solutions(model: Any, trials: int, seed: int) -> list[str]:
+    """Of a model of positive definite systems: random ones of its sizes, as `check_dense_solutions` does.
+
+    Cost: six answers of the model to ``trials`` systems in all, and their refinement, up to 30 times more.
+    """
+    from nnla.problems.dense_spd import spd_systems
+
+    messages: list[str] = []
+    for trial in range(trials):
+        systems = spd_systems(2, model.sizes[trial % len(model.sizes)], seed=[seed, trial])
+        _check_dense(messages, model, systems.A, np.stack([systems.b, systems.b[::-1]], axis=2))
+    return messages
+
+
+def _check_dense(messages: list[str], model: Any, A: np.ndarray, b: np.ndarray) -> None:
+    """What holds for two matrices A (2, n, n) with two right-hand sides each, b (2, n, 2)."""
+    kept = A.copy(), b.copy()
+    x, again = model.guess(A, b), model.guess(A, b)
+    say(messages, not (np.array_equal(A, kept[0]) and np.array_equal(b, kept[1])), "the model changes A or b")
+    say(messages, not np.all(np.isfinite(x)), "an answer is not finite")
+    say(messages, not np.array_equal(x, again), "two calls differ")
+    scaled = model.guess(_UNIT * A, b / _UNIT) * _UNIT * _UNIT
+    say(messages, not np.array_equal(scaled, x), "the answer depends on the scale of A or b")
+    size, alone = float(np.linalg.norm(x)), model.guess(A[1], b[1, :, 0])
+    say(messages, not np.linalg.norm(alone - x[1, :, 0]) <= 1e-3 * size, "the answer depends on the batch")
+    if model.linear:
+        mixed = model.guess(A, b[:, :, :1] - 2 * b[:, :, 1:]) - x[:, :, :1] + 2 * x[:, :, 1:]
+        say(messages, not np.linalg.norm(mixed) <= 1e-4 * size, "linear is said, and A(b - 2c) != A(b) - 2 A(c)")
+    solved, report = model.solve(A, b, refine=True, rtol=1e-8)
+    residual = np.linalg.norm(b - A @ solved, axis=1) / np.linalg.norm(b, axis=1)
+    wrong = report.converged != bool(np.all(residual <= 1.001e-8))
+    say(messages, wrong, "the report calls verified what is not, or the other way round")
 
 
 def check_schedules(engine: Any, trials: int, seed: int) -> list[str]:

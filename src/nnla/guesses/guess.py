@@ -288,6 +288,10 @@ def _choose(A: Any, model: Any, geometry: Geometry | None) -> tuple[InitialGuess
                 None: "no geometry",
             }[source]
         model = load(name)
+    if task_of(model) is TASKS["spd solutions"]:
+        if geometry is not None:
+            raise OptionError("geometry has no effect on this model; leave it out, or use 'nsls-plus'")
+        return model, None, None, reason
     if task_of(model) is not TASKS["initial guesses"]:
         raise OptionError(
             f"{model!r} is no model of initial guesses; choose from {', '.join(_SHIPPED)}, or load one. "

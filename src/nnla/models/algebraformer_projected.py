@@ -18,10 +18,13 @@ import numpy as np
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.models.engine_base import whole
 from nnla.models.family_matrices import FamilyPrior, MatrixEstimate, estimate_matrices
-from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.arrays import is_torch, namespace, on_device
 
 __all__ = ["ProjectedConfig", "ProjectedEngine", "family_prior", "mirrored", "relative_spread"]
 
+LINES = 8.0  # of `MatrixEstimate.lines`: more is not noise but another equation
+PATTERN = 0.9  # of `MatrixEstimate.pattern`: the same
+EVEN = 2.0  # of them; noise that is less even than that is known worse than its size says
 CHUNK = 2**22  # numbers of a weighted basis at a time: 32 MB, of which a few are in use
 
 
@@ -94,18 +97,19 @@ def deviations(prior: FamilyPrior, found: MatrixEstimate, x: Any) -> Any:
 
     Notes
     -----
-    dx = -A^-1 dA x for the posterior of the coordinates, and for what was kept outside of the span.
+    dx = -A^-1 dA x for the posterior of the coordinates, and for what was kept outside of the span. Where residuals
+    are uneven over rows, columns and diagonals, entries are not independent, and the variance grows by that.
 
     Cost: 2 r n^2 + r m n multiplications and an inverse, a system.
     """
     xp, n = namespace(x), x.shape[-1]
-    inverse = xp.linalg.inv(found.matrices)
+    inverse = _solved(found.matrices, xp.zeros_like(found.matrices) + on_device(np.eye(n), x))
     turned = (prior.basis * prior.unit).reshape(-1, n, n)
     products = (turned[None] @ x[:, None, :, None])[..., 0]
     moved = inverse @ (products.swapaxes(-1, -2) @ found.roots)
     left = (found.left * prior.unit).reshape(-1, n, n) ** 2 @ (x * x)[..., None]
     square = (moved * moved).sum(-1) + ((inverse * inverse) @ left)[..., 0]
-    return square**0.5
+    return (square * xp.clip(found.lines / EVEN, 1.0, None)[:, None]) ** 0.5
 
 
 def relative_spread(prior: FamilyPrior, found: MatrixEstimate, x: Any) -> Any:
@@ -115,7 +119,7 @@ def relative_spread(prior: FamilyPrior, found: MatrixEstimate, x: Any) -> Any:
 
 
 class ProjectedEngine(DenseSystemEngine):
-    """Components, priors, a calibration, a config and a card."""
+    """Dense systems of families that are linear in few unknowns: A is cleaned of noise, law and level unknown; LU."""
 
     name = "algebraformer-bvp"
     label = "projected Algebraformer weights"
@@ -176,6 +180,7 @@ class ProjectedEngine(DenseSystemEngine):
             found = _found(prior, A[part])
             level = (found.alpha**2 + found.beta**2) ** 0.5 / far[0]
             away = xp.maximum(level, found.length / far[1])
+            away = xp.maximum(away, xp.maximum(found.lines / LINES, found.pattern / PATTERN))
             away = xp.where(xp.isfinite(away), away, xp.full_like(away, np.inf))
             usable = (away <= 1) & xp.isfinite(found.matrices).all(-1).all(-1)
             matrices = xp.where(usable[:, None, None], found.matrices, A[part])
@@ -242,7 +247,7 @@ def _found(prior: FamilyPrior, A: Any) -> MatrixEstimate:
             roots = xp.zeros_like(prior.basis[:, :1])[None]
             odds = xp.zeros_like(prior.means[:, 0])[None]
             assert roots.shape == (B, r, 1)
-            return MatrixEstimate(A, roots, zeros, beyond, beyond, beyond, odds, nothing, zeros[:, :2])
+            return MatrixEstimate(A, roots, zeros, beyond, beyond, beyond, odds, nothing, zeros[:, :2], beyond, beyond)
         parts = [_found(prior, A[i : i + 1]) for i in range(len(A))]
         columns = max(part.roots.shape[-1] for part in parts)
         joined: dict[str, Any] = {

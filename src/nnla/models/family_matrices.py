@@ -22,6 +22,7 @@ FLOOR = 1e-4  # of an entry, relative to what it usually is: a weight without bo
 EVIDENCE = 10.0  # log likelihood that a second kind of noise has to bring
 CORRELATED = 0.1  # correlation of neighbours that is more than chance
 STUDENT = 4.0  # degrees of freedom of heavy tails
+CLIPPED = 16.0  # of a squared standardised residual: single entries are no line
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,10 @@ class MatrixEstimate:
     odds : (B, E) of the equations
     scale : (B,)
     correlations : (B, 2) of neighbours along columns and along rows
+    lines : (B,) largest mean square that a row, column or diagonal of the standardised residual has, by that of all
+        entries; about 2 for independent noise, up to 4 for correlated, 7 for gains of whole rows and columns
+    pattern : (B,) share of the largest singular value in that residual's sum of squares; about 4 / n for independent
+        noise
     """
 
     matrices: Any
@@ -76,6 +81,8 @@ class MatrixEstimate:
     odds: Any
     scale: Any
     correlations: Any
+    lines: Any
+    pattern: Any
 
 
 def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> MatrixEstimate:
@@ -135,7 +142,11 @@ def estimate_matrices(prior: FamilyPrior, A: Any, *, rounds: int = ROUNDS) -> Ma
     cleaned = xp.where(clean, flat, (z - r * (1 - kept)) * prior.unit * scale[:, None])
     left = (kept * xp.where(clean, v, v - tail2)) ** 0.5 * xp.abs(scale)[:, None]
     roots = spread * xp.abs(scale)[:, None, None]
-    return MatrixEstimate(cleaned.reshape(B, n, n), roots, left, alpha2**0.5, beta2**0.5, length, odds, scale, rho)
+    u = r / v**0.5 * xp.where(z < r, -xp.ones_like(r), xp.ones_like(r))  # errors relative to the entries, as of gains
+    u = xp.clip(u, -(CLIPPED**0.5), CLIPPED**0.5).reshape(B, n, n)
+    lines, pattern = (xp.where(clean[:, 0], scale * 0, found) for found in (_lines(u * u), _pattern(u)))
+    alpha, beta, matrices = alpha2**0.5, beta2**0.5, cleaned.reshape(B, n, n)
+    return MatrixEstimate(matrices, roots, left, alpha, beta, length, odds, scale, rho, lines, pattern)
 
 
 def variances(prior: FamilyPrior, h: Any, alpha: Any, beta: Any) -> Any:
@@ -214,6 +225,36 @@ def _correlations(u: Any, n: int) -> Any:
     down, along = (u[:, 1:] * u[:, :-1]).sum((1, 2)), (u[:, :, 1:] * u[:, :, :-1]).sum((1, 2))
     rho = xp.stack([down / square, along / square], -1) * (n / (n - 1))
     return xp.where(xp.abs(rho) > CORRELATED, xp.clip(rho, -0.98, 0.98), rho * 0)
+
+
+def _lines(u2: Any) -> Any:
+    """(B,) largest mean of a row, column or diagonal (of n/2 entries or more) of (B, n, n), by the mean of all.
+
+    Noise is spread over a matrix; what another equation adds lies on its diagonals.
+    """
+    xp, n = namespace(u2), u2.shape[-1]
+    half = (n + 1) // 2
+    long = np.arange(half - 1, 2 * n - half)
+    diagonals = _diagonal_sums(u2)[:, long] / _diagonal_sums(xp.ones_like(u2[:1]))[:, long]
+    lines = xp.concatenate([u2.mean(1), u2.mean(2), diagonals], -1)
+    return xp.amax(lines, 1) / xp.clip(u2.mean((1, 2)), 1e-300, None)
+
+
+def _pattern(u: Any) -> Any:
+    """(B,) share of the largest singular value of matrices (B, n, n) in their sum of squares: near 1 for one product of
+    two vectors, which a smooth error is and noise is not."""
+    xp = namespace(u)
+    square = (u * u).sum((1, 2))
+    usable = xp.isfinite(square) & (square > 0)
+    u = xp.where(usable[:, None, None], u, xp.zeros_like(u))
+    return xp.amax(xp.linalg.eigvalsh(u @ u.swapaxes(-1, -2)), 1) / xp.where(usable, square, xp.ones_like(square))
+
+
+def _diagonal_sums(u: Any) -> Any:
+    """(B, 2 n - 1) from (B, n, n): rows of 2 n numbers, read as if of 2 n - 1, each move by one place."""
+    xp, (B, n) = namespace(u), u.shape[:2]
+    padded = xp.concatenate([u[:, :, np.arange(n - 1, -1, -1)], xp.zeros_like(u)], -1)
+    return padded.reshape(B, -1)[:, : n * (2 * n - 1)].reshape(B, n, 2 * n - 1).sum(1)
 
 
 def _whitened(y: Any, rho: Any, n: int) -> Any:

@@ -17,7 +17,7 @@ from scipy.special import erf
 from nnla.models.engine_base import whole
 from nnla.operators.arrays import is_torch
 
-__all__ = ["TransformerConfig", "gelu", "initial_parameters", "layer_norm", "transform"]
+__all__ = ["TransformerConfig", "gelu", "initial_parameters", "layer_norm", "transform", "transformer_block"]
 
 _EPSILON = 1e-5  # added to variances
 
@@ -46,24 +46,29 @@ class TransformerConfig:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters, the norm after the last block included."""
-        W, H = self.width, self.width * self.expansion
+        W = self.width
         found: dict[str, tuple[int, ...]] = {}
         for i in range(self.blocks):
-            found |= {
-                f"block{i}_norm1_scale": (W,),
-                f"block{i}_norm1_shift": (W,),
-                f"block{i}_qkv_W": (W, 3 * W),
-                f"block{i}_qkv_b": (3 * W,),
-                f"block{i}_out_W": (W, W),
-                f"block{i}_out_b": (W,),
-                f"block{i}_norm2_scale": (W,),
-                f"block{i}_norm2_shift": (W,),
-                f"block{i}_up_W": (W, H),
-                f"block{i}_up_b": (H,),
-                f"block{i}_down_W": (H, W),
-                f"block{i}_down_b": (W,),
-            }
+            found |= self.block_shapes(f"block{i}_")
         return found | {"norm_scale": (W,), "norm_shift": (W,)}
+
+    def block_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Shapes of one block's parameters, whose names begin with ``name``."""
+        W, H = self.width, self.width * self.expansion
+        return {
+            f"{name}norm1_scale": (W,),
+            f"{name}norm1_shift": (W,),
+            f"{name}qkv_W": (W, 3 * W),
+            f"{name}qkv_b": (3 * W,),
+            f"{name}out_W": (W, W),
+            f"{name}out_b": (W,),
+            f"{name}norm2_scale": (W,),
+            f"{name}norm2_shift": (W,),
+            f"{name}up_W": (W, H),
+            f"{name}up_b": (H,),
+            f"{name}down_W": (H, W),
+            f"{name}down_b": (W,),
+        }
 
 
 def initial_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator, blocks: int) -> dict[str, Any]:
@@ -161,14 +166,28 @@ def transform(p: Mapping[str, Any], x: Any, config: TransformerConfig) -> Any:
     ----------
     Algebraformer, equation (1); Vaswani et al., Attention is all you need (arXiv:1706.03762).
     """
-    B, T, W = x.shape
-    heads = config.heads
     for i in range(config.blocks):
-        name = f"block{i}_"
-        z = layer_norm(x, p[name + "norm1_scale"], p[name + "norm1_shift"]) @ p[name + "qkv_W"] + p[name + "qkv_b"]
-        z = z.reshape(B, T, 3, heads, W // heads).swapaxes(1, 3)  # (B, heads, 3, T, d)
-        z = _attention(z[:, :, 0], z[:, :, 1], z[:, :, 2]).swapaxes(1, 2).reshape(B, T, W)
-        x = x + (z @ p[name + "out_W"] + p[name + "out_b"])
-        z = layer_norm(x, p[name + "norm2_scale"], p[name + "norm2_shift"]) @ p[name + "up_W"] + p[name + "up_b"]
-        x = x + (gelu(z) @ p[name + "down_W"] + p[name + "down_b"])
+        x = transformer_block(p, f"block{i}_", x, config.heads)
     return layer_norm(x, p["norm_scale"], p["norm_shift"])
+
+
+def transformer_block(p: Mapping[str, Any], name: str, x: Any, heads: int) -> Any:
+    """Tokens (B, T, W) through one block: x + attention(norm(x)), then x + MLP(norm(x)).
+
+    Parameters
+    ----------
+    p : parameters, of which the block's begin with ``name``, as in `TransformerConfig.shapes`
+    x : (B, T, W) tokens
+    heads : that divide W
+
+    Notes
+    -----
+    Cost: as of `transform`, for one block.
+    """
+    B, T, W = x.shape
+    z = layer_norm(x, p[name + "norm1_scale"], p[name + "norm1_shift"]) @ p[name + "qkv_W"] + p[name + "qkv_b"]
+    z = z.reshape(B, T, 3, heads, W // heads).swapaxes(1, 3)  # (B, heads, 3, T, d)
+    z = _attention(z[:, :, 0], z[:, :, 1], z[:, :, 2]).swapaxes(1, 2).reshape(B, T, W)
+    x = x + (z @ p[name + "out_W"] + p[name + "out_b"])
+    z = layer_norm(x, p[name + "norm2_scale"], p[name + "norm2_shift"]) @ p[name + "up_W"] + p[name + "up_b"]
+    return x + (gelu(z) @ p[name + "down_W"] + p[name + "down_b"])
