@@ -34,18 +34,18 @@ _COMPILER = """
 ```python
 from nnla.constructions import Algorithm, dot
 
-m = Algorithm(20)                                # tokens; the sink is one more
-A = m.matrix("A", symmetric=True)                # column j in token j
-b = m.vector("b", across=True)                   # a row; without `across`, a column in the last token
+m = Algorithm(20)  # tokens; the sink is one more
+A = m.matrix("A", symmetric=True)  # column j in token j
+b = m.vector("b", across=True)  # a row; without `across`, a column in the last token
 x = m.state("x", m.vector("x", unit=b.unit / A.unit))
 r = m.state("r", b - A @ x)
 q = A @ r
 alpha = dot(r, r) / dot(r, q)
-m.update(x, x + alpha * r)                       # all states at once
+m.update(x, x + alpha * r)  # all states at once
 m.update(r, r - alpha * q)
-program = m.compile(heads="four")                # "paper", "central", "four", "eight"; dtype, c, C, network, ...
-program.run(50, A=A0, b=b0)["x"]                 # batches (..., 20, 20), (..., 20)
-print(program)                                   # pre 1 layer (8 heads), loop 1 layer (4 heads); prompt 102 x 21
+program = m.compile(heads="four")  # "paper", "central", "four", "eight"; dtype, c, C, network, ...
+program.run(50, A=A0, b=b0)["x"]  # batches (..., 20, 20), (..., 20)
+print(program)  # pre 1 layer (8 heads), loop 1 layer (4 heads); prompt 102 x 21
 ```
 
 `+ - * / @ .T`, `dot`, `norm`, `outer`, `diag`, `sqrt`, `row_sums`, `permute_columns`, `keep`, and `within`, which tells
