@@ -355,6 +355,15 @@ def uses(model: Any, quick: bool) -> dict[str, Any]:
     return found
 
 
+def short(value: Any) -> Any:
+    """Numbers with five digits."""
+    if isinstance(value, dict):
+        return {key: short(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [short(item) for item in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Measure, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -388,7 +397,7 @@ def main() -> None:
         data["channels"] = {name: m.config.channels for name, m in models.items()}
         data |= {"date": time.strftime("%Y-%m-%d"), "hardware": f"{platform.machine()}, one thread"}
         data |= {"seconds": round(time.process_time() - started)}
-        stem.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        stem.with_suffix(".json").write_text(json.dumps(short(data)) + "\n", encoding="utf-8")
     data = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
     stem.with_suffix(".md").write_text(page(data, stem.name), encoding="utf-8")
     picture(data, stem.with_suffix(".png"))
