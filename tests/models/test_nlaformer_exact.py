@@ -94,6 +94,24 @@ def test_it_knows_no_order_and_no_units(systems, channels):
     assert one.features().shape == (6, 24, FEATURES)
 
 
+def test_columns_are_directions_to_begin_with(systems):
+    units = np.zeros((6, 24, 3))
+    units[:, [3, 8, 11], [0, 1, 2]] = 1
+    units[5] = 0  # a matrix of another family
+    config = ExactLoopConfig()
+    columns = (units, systems.A @ units)
+    diagonal = np.einsum("bii->bi", systems.A)
+    loop = ExactLoop(random_gates(config), config, lambda V: systems.A @ V, diagonal, systems.b, columns=columns)
+    assert loop.loops == 0
+    assert np.abs(loop.r[:5][:, [3, 8, 11]]).max() < 1e-9 * np.abs(systems.b).max()  # Galerkin's equations
+    assert np.array_equal(loop.r[5], systems.b[5])
+    without = loop_for(systems.A, systems.b, config)
+    assert np.array_equal(loop.features()[5], without.features()[5])
+    for _ in range(25):
+        loop.advance()
+    assert relative(loop.x, systems.x).max() < 1e-24
+
+
 def test_torch_computes_the_same(systems):
     torch = pytest.importorskip("torch")
     config = ExactLoopConfig(channels=2)

@@ -18,8 +18,8 @@ def test_the_family_passes(n, sigma):
     systems = spd_systems(200 if n < 100 else 20, n, sigma=sigma, seed=77)
     found = found_by(systems.A, systems.b)
     assert found.inside.mean() >= 0.99
-    assert found.columns.mean() < 4
-    assert found.columns.max() <= 9
+    assert found.read.mean() < 4
+    assert found.read.max() <= 9
 
 
 def orthogonal(n, rng):
@@ -52,4 +52,18 @@ def test_units_and_order_do_not_matter():
     moved = found_by(systems.A[:, order][:, :, order], systems.b[:, order])
     for other in (scaled, moved):
         assert np.array_equal(other.inside, one.inside)
-        assert np.array_equal(other.columns, one.columns)
+        assert np.array_equal(other.read, one.read)
+
+
+def test_columns_are_those_of_the_units_and_zero_outside():
+    systems = spd_systems(5, 12, seed=6)
+    A = systems.A.copy()
+    A[2] = np.eye(12)
+    found = found_by(A, systems.b)
+    assert found.inside.tolist() == [True, True, False, True, True]
+    units, columns = found.directions()
+    assert np.array_equal(A @ units, columns)
+    assert np.array_equal(units.sum((1, 2)), [3, 3, 0, 3, 3])
+    every = found.taken()
+    assert every.inside.all()
+    assert every.directions()[0][2].sum() == 3

@@ -16,11 +16,12 @@ from nnla.constructions.difference_heads import (
     default_step,
     head_scheme,
 )
-from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf
+from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf, units
 from nnla.constructions.lowering import LayerPlan, Pool, Term, plan_layers
 from nnla.constructions.pointwise import PointwiseMap
 from nnla.constructions.program import Attention, Program
 from nnla.constructions.prompt import Block, PromptLayout
+from nnla.constructions.relu_circuits import ReLUDomain, relu_network
 from nnla.constructions.softmax_layer import Head, SoftmaxLayer
 from nnla.errors import OptionError, ShapeError
 
@@ -124,6 +125,10 @@ class Algorithm:
             return self._input(name, "vector", 1, length, "across", unit, False)
         return self._input(name, "vector", length, length, "last", unit, False)
 
+    def identity(self) -> Expression:
+        """The identity matrix of as many columns as there are tokens: their positions."""
+        return units(self.tokens)
+
     def scalar(self, name: str, *, unit: Unit | None = None) -> Expression:
         """A scalar input, in the last token."""
         return self._input(name, "scalar", 1, 1, "last", unit, False)
@@ -174,6 +179,7 @@ class Algorithm:
         C: float | None = None,
         merge: bool = False,
         shift: bool = False,
+        network: ReLUDomain | None = None,
     ) -> Program:
         """Prompt layout and layers.
 
@@ -184,6 +190,7 @@ class Algorithm:
         c : step of the differences; `default_step`
         C : score of the sink; `default_sink`
         merge : products with the same values or with the same scores share their heads; fewer heads than the paper's
+        network : real ReLU networks for this domain in place of exact pointwise maps
         shift : the softmax subtracts its largest score first, as libraries for training do: less exact
 
         Returns
@@ -209,7 +216,7 @@ class Algorithm:
             raise OptionError(f"C={sink}: e^C is a weight, and too large; give C <= {limit:.0f}")
         plans, pool = self._plans()
         layout = self._layout(plans, pool)
-        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge)
+        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge, network)
         blocks = {name: tuple(make.layer(plan) for plan in some) for name, some in plans.items()}
         return Program(
             layout,
@@ -268,7 +275,7 @@ def _needs_positions(node: Expression | None) -> bool:
     if node is None:
         return False
     constant = node.op in ("add", "mul", "div") and any(arg.op == "constant" for arg in node.args)
-    return constant or node.op in ("diag", "mask") or any(_needs_positions(arg) for arg in node.args)
+    return constant or node.op in ("diag", "mask", "units") or any(_needs_positions(arg) for arg in node.args)
 
 
 def _size(value: Any, name: str) -> int:
@@ -292,8 +299,8 @@ def _fitting(name: str, old: Expression, value: Expression, units: bool = True) 
 class _Emitter:
     """Weights of layers."""
 
-    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool) -> None:
-        self.layout, self.attention, self.merge = layout, attention, merge
+    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool, network: ReLUDomain | None) -> None:
+        self.layout, self.attention, self.merge, self.network = layout, attention, merge, network
 
     def layer(self, plan: LayerPlan) -> SoftmaxLayer:
         heads: list[Head] = []
@@ -305,7 +312,8 @@ class _Emitter:
                 heads += bilinear_heads(
                     V, K, Q, layout.sink, layout.ones, scheme=how.scheme, step=step, C=how.sink, dtype=how.dtype
                 )
-        ffn = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        exact = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        ffn = exact if exact is None or self.network is None else relu_network(exact, self.network)
         return SoftmaxLayer(tuple(heads), ffn, self.attention.shift)
 
     def _positions_only(self, S: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """A looped transformer whose block has exact products: A itself is the attention matrix, and a small network gates.
 
-Tokens are the n unknowns. A loop takes channels z_i = g_i r_i, r the residual, has A act on them as attention without a
+Tokens are the n unknowns. A few columns of A, which are products with unit vectors and cost next to nothing, are the
+first directions. A loop takes channels z_i = g_i r_i, r the residual, has A act on them as attention without a
 softmax, and solves A x = b by Galerkin's method in all directions so far. What is learned is g: one network, the same
 for every token, reads what does not depend on units or order: the diagonal of A, what of it the directions so far
 explain, the residual. So any n will do, and errors fall to rounding.
@@ -22,6 +23,7 @@ from nnla.operators.arrays import namespace
 __all__ = ["FEATURES", "ExactLoop", "ExactLoopConfig", "flops", "initial_gates"]
 
 FEATURES = 8  # of a token
+COLUMNS = 3  # of A that a loop begins with, as a rule
 PLAIN = 6  # loops of conjugate gradients where a matrix is of another family than the training's
 _SMALL = 1e-3  # of a share, whose logarithm is taken
 _LIMIT = 6.0  # of a gate's logarithm
@@ -74,7 +76,8 @@ def initial_gates(config: ExactLoopConfig, rng: np.random.Generator) -> dict[str
 
 
 def flops(config: ExactLoopConfig, n: int, loops: int, *, product: float | None = None) -> float:
-    """Operations of so many loops and the step after them, for one dense system; logarithms count ten.
+    """Operations of so many loops and the step after them, for one dense system; logarithms count ten, and there are
+    three columns to begin with.
 
     Parameters
     ----------
@@ -84,14 +87,14 @@ def flops(config: ExactLoopConfig, n: int, loops: int, *, product: float | None 
     Examples
     --------
     >>> round(flops(ExactLoopConfig(), 20, 6)), round(flops(ExactLoopConfig(), 200, 6))
-    (50440, 936400)
+    (55000, 982000)
     """
     K, gates = config.channels, config.channels + 1
     token = 2 * FEATURES * config.hidden + 4 * config.hidden + 2 * gates * (config.hidden + FEATURES)
     token += 4 * _ELEMENTARY + gates * (_ELEMENTARY + 3)
-    total = 0.0
+    total = 20.0 * n * COLUMNS
     for loop in range(loops + 1):
-        made = K * loop
+        made = COLUMNS + K * loop
         total += n * token + 8 * n * made * (K if loop < loops else 1)  # orthogonal to what is there, twice
         if loop < loops:
             total += K * (2 * n * n if product is None else product) + n * K * (6 + 4 * (K - 1) + 8)
@@ -111,6 +114,7 @@ class ExactLoop:
     b : (B, n), of moderate size; zero rows of the batch stay zero
     outside : (B,) whether a matrix is of another family than the training's: `PLAIN` loops are then conjugate gradients
         (the first channel, of several), and the step without a product is left out; None for none
+    columns : unit vectors (B, n, C) and those columns of A, (B, n, C), as directions to begin with; zero for none
 
     Attributes
     ----------
@@ -141,6 +145,7 @@ class ExactLoop:
     diagonal: Any
     b: Any
     outside: Any = None
+    columns: tuple[Any, Any] | None = None
     x: Any = field(init=False)
     r: Any = field(init=False)
     loops: int = field(init=False, default=0)
@@ -160,6 +165,12 @@ class ExactLoop:
         self._last = xp.zeros_like(self._level)
         self.indefinite = (self.b * self.b).sum(-1) < 0
         self._gates: Any = None
+        if self.columns is not None:
+            Z, S = self.columns
+            for k in range(Z.shape[-1]):
+                self._step(Z[..., k], S[..., k], Z[..., k], k)
+            self._measure()
+            self.columns = None
 
     # -- the network --------------------------------------------------------------------------------------------------
 
@@ -222,7 +233,7 @@ class ExactLoop:
         self.loops += 1
         self._gates = None
         if self.loops == 1:
-            self._unit = xp.log(self._explained.mean(-1, keepdims=True) + 1e-300)
+            self._measure()
         self._last = xp.clip(xp.log(xp.clip(lengths[0], 1e-3, 1e3)), -3.0, 3.0)[:, None]
 
     def answer(self) -> Any:
@@ -256,6 +267,11 @@ class ExactLoop:
         self.lengths = [length[which] for length in self.lengths]
         self.outside = None if self.outside is None else self.outside[which]
         self._gates = None
+
+    def _measure(self) -> None:
+        """The unit of A from what the directions explain of its diagonal, where they do."""
+        xp, mean = namespace(self.b), self._explained.mean(-1, keepdims=True)
+        self._unit = xp.where(mean > 0, xp.log(mean + 1e-300), self._level)
 
     def _conjugate(self, Z: Any) -> Any:
         """Z made A-orthogonal to all directions, twice."""

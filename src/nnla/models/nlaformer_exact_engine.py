@@ -99,8 +99,9 @@ class ExactLoopEngine(EngineBase):
         b : (n,) or (n, k), for every matrix; (B, n) or (B, n, k)
         rtol : x is verified where ||b - A x|| <= rtol ||b||, and every row's |b - A x|_i <= rtol (||a_i|| ||x|| +
             |b_i|)
-        maxiter : loops, after which Cholesky solves; n + 20 at least 40, by default
-        guard : whether matrices unlike those of the training start as conjugate gradients
+        maxiter : loops, after which Cholesky solves; those of n + 20 products, at least 40, by default
+        guard : whether matrices unlike those of the training start as conjugate gradients; else all are held to be like
+            them
         batch : right-hand sides at a time
 
         Returns
@@ -130,7 +131,7 @@ class ExactLoopEngine(EngineBase):
         width = check_batch(batch)
         _check_guard(guard)
         systems = self._systems(A, b)
-        loops = max(systems.n + 20, 40) if maxiter is None else int(maxiter)
+        loops = -(-max(systems.n + 20, 40) // self.config.channels) if maxiter is None else int(maxiter)
         runs: list[Run] = []
         parts: list[Any] = []
         step = max(1, width // systems.b.shape[-1])
@@ -175,7 +176,7 @@ class ExactLoopEngine(EngineBase):
         _check_guard(guard)
         loops = _checked_loops(loops)
         if isinstance(A, Operator) or hasattr(A, "tocsr"):
-            return self.bind(A, loops=loops, guard=guard) @ np.asarray(b, dtype=np.float64)
+            return self.aspreconditioner(A, loops=loops, guard=guard)(b)
         systems = self._systems(A, b)
         with np.errstate(all="ignore"):
             batch = DenseBatch.of(systems.A, systems.b)
@@ -184,12 +185,6 @@ class ExactLoopEngine(EngineBase):
                 loop.advance()
             y = _columns(loop.answer(), batch)
             return _like(systems.answer([batch.leave(np.where(np.isfinite(y), y, 0.0), systems.dtype)[0]]), A)
-
-    def bind(self, A: Any, *, loops: int = LOOPS, guard: bool = True) -> LoopPreconditioner:
-        """`aspreconditioner` by the name of what it does: r -> about A^-1 r, not linear in r."""
-        _check_guard(guard)
-        op = A if isinstance(A, Operator) else as_operator(A)
-        return LoopPreconditioner(self.parameters, self.config, op, _checked_loops(loops), guard)
 
     def aspreconditioner(self, A: Any, *, loops: int = LOOPS, guard: bool = True) -> LoopPreconditioner:
         """r -> about A^-1 r, not linear in r: for ``nnla.solve(A, b, method="fcg", M=...)`` and other flexible methods.
@@ -215,7 +210,9 @@ class ExactLoopEngine(EngineBase):
         Golub, Ye, Inexact preconditioned conjugate gradient method with inner-outer iteration, SIAM J. Sci. Comput. 21
         (1999).
         """
-        return self.bind(A, loops=loops, guard=guard)
+        _check_guard(guard)
+        op = A if isinstance(A, Operator) else as_operator(A)
+        return LoopPreconditioner(self.parameters, self.config, op, _checked_loops(loops), guard)
 
     def block_jacobi(self, A: Any, *, size: int = 32, loops: int = LOOPS, guard: bool = True) -> BlockLoops:
         """Block-Jacobi whose diagonal blocks, of neighbouring unknowns, are solved by the loop, all at once.
@@ -247,15 +244,21 @@ class ExactLoopEngine(EngineBase):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def loop(self, A: np.ndarray, b: np.ndarray, *, guard: bool = True) -> ExactLoop:
-        """The loop for systems (B, n, n) and (B, n) of moderate size, not advanced yet: for measurements."""
-        outside = ~self.family(A, b).inside if guard else None
-        return ExactLoop(self.parameters, self.config, lambda V: A @ V, np.einsum("bii->bi", A), b, outside)
+    def loop(self, A: np.ndarray, b: np.ndarray, *, guard: bool = True, columns: bool = True) -> ExactLoop:
+        """The loop for systems (B, n, n) and (B, n) of moderate size, not advanced yet: for measurements.
+
+        Without ``columns`` it begins with no directions.
+        """
+        test = self.family(A, b, guard=guard)
+        diagonal, product = np.einsum("bii->bi", A), lambda V: A @ V
+        begin = test.directions() if columns else None
+        return ExactLoop(self.parameters, self.config, product, diagonal, b, ~test.inside, begin)
 
     @staticmethod
-    def family(A: np.ndarray, b: np.ndarray) -> FamilyTest:
+    def family(A: np.ndarray, b: np.ndarray, *, guard: bool = True) -> FamilyTest:
         """What the guard says of systems (B, n, n) and (B, n)."""
-        return family_test(lambda s, j: A[s, :, j], np.einsum("bii->bi", A), b)
+        test = family_test(lambda s, j: A[s, :, j], np.einsum("bii->bi", A), b)
+        return test if guard else test.taken()
 
     def _systems(self, A: Any, b: Any) -> DenseInput:
         systems = dense_input(A, b)
@@ -278,12 +281,11 @@ class ExactLoopEngine(EngineBase):
         which = np.repeat(np.arange(B), k)
         columns = np.ascontiguousarray(b.swapaxes(1, 2)).reshape(B * k, n)
         diagonal = np.einsum("bii->bi", A)[which]
-        inside, read = np.ones(B * k, dtype=bool), np.zeros(B * k, dtype=int)
-        if guard:
-            found = family_test(lambda s, j: A[which[s], :, j], diagonal, columns)
-            inside, read = found.inside, found.columns
-        product = Run.product(A, which)
-        return ExactLoop(self.parameters, self.config, product, diagonal, columns, ~inside), inside, read
+        test = family_test(lambda s, j: A[which[s], :, j], diagonal, columns)
+        test = test if guard else test.taken()
+        product, directions = Run.product(A, which), test.directions()
+        loop = ExactLoop(self.parameters, self.config, product, diagonal, columns, ~test.inside, directions)
+        return loop, test.inside, test.read
 
     def _solved(self, A: Any, b: Any, first: int, rtol: float, maxiter: int, guard: bool) -> Run:
         clock = time.perf_counter()

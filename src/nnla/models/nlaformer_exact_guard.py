@@ -7,7 +7,7 @@ which w is large give w, and so the diagonal: no product is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,11 +28,23 @@ class FamilyTest:
     Attributes
     ----------
     inside : (B,)
-    columns : (B,) columns that were read; reading n of them is like a product
+    read : (B,) columns that were read; reading n of them is like a product
+    units, columns : (B, n, 3) unit vectors, and those columns of A, that were read last
     """
 
     inside: np.ndarray
+    read: np.ndarray
+    units: np.ndarray
     columns: np.ndarray
+
+    def taken(self) -> FamilyTest:
+        """The same, every matrix held to be inside."""
+        return replace(self, inside=np.ones_like(self.inside))
+
+    def directions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Units and columns, zero for what is not inside."""
+        keep = self.inside[:, None, None]
+        return np.where(keep, self.units, 0.0), np.where(keep, self.columns, 0.0)
 
 
 def family_test(
@@ -66,36 +78,43 @@ def family_test(
     [True]
     """
     B, n = b.shape
-    inside, columns = np.zeros(B, dtype=bool), np.zeros(B, dtype=int)
+    inside, read = np.zeros(B, dtype=bool), np.zeros(B, dtype=int)
+    units, columns = np.zeros((B, n, 3)), np.zeros((B, n, 3))
     if n < 4:
-        return FamilyTest(inside, columns)
+        return FamilyTest(inside, read, units, columns)
     order = np.argsort(-np.abs(b), axis=1, kind="stable")
     left = np.arange(B)
     for attempt in range(min(ROUNDS, n)):
         with np.errstate(all="ignore"):
-            misfit, share, spread = _fit(lambda j, s=left: column(s, j), diagonal[left], order[left, attempt])
+            J, C = _chosen(lambda j, s=left: column(s, j), order[left, attempt])
+            units[left] = 0
+            units[left[:, None], J, np.arange(3)] = 1
+            columns[left] = C
+            misfit, share, spread = _fit(J, C, diagonal[left])
             fits = misfit < _MISFIT
             inside[left] = fits & (share > _SHARE[0]) & (share < _SHARE[1]) & (spread > _SPREAD)
-        columns[left] += 3
+        read[left] += 3
         left = left[~fits]
         if not len(left):
             break
-    return FamilyTest(inside, columns)
+    return FamilyTest(inside, read, units, columns)
 
 
-def _fit(
-    column: Callable[[np.ndarray], np.ndarray], diagonal: np.ndarray, first: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Misfit of w w' off the diagonal in three columns, its share in the trace, spread of the other diagonal."""
-    B = len(diagonal)
-    rows = np.arange(B)
+def _chosen(column: Callable[[np.ndarray], np.ndarray], first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Three columns, (B, 3), and what is in them, (B, n, 3): each where the one before has its largest entry."""
+    rows = np.arange(len(first))
     chosen, found = [first], [column(first)]
     for _ in range(2):  # the column of the largest entry has the largest w, as far as this one tells
         size = np.abs(found[-1])
         size[rows[:, None], np.stack(chosen, 1)] = -1
         chosen.append(np.argmax(size, 1))
         found.append(column(chosen[-1]))
-    J, C = np.stack(chosen, 1), np.stack(found, 2)
+    return np.stack(chosen, 1), np.stack(found, 2)
+
+
+def _fit(J: np.ndarray, C: np.ndarray, diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Misfit of w w' off the diagonal in three columns, its share in the trace, spread of the other diagonal."""
+    rows = np.arange(len(diagonal))
     M = C[rows[:, None], J]  # the 3 x 3 block
     square = np.stack([M[:, k, k - 2] * M[:, k, k - 1] / M[:, k - 2, k - 1] for k in range(3)], 1)
     w = np.sqrt(square) * np.sign(M[:, :, 0])

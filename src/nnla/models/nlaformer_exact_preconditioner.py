@@ -59,8 +59,10 @@ class _Loops(CallableOperator):
     def _about_inverse(self, r: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _run(self, product: Any, diagonal: np.ndarray, b: np.ndarray, outside: np.ndarray | None) -> np.ndarray:
-        loop = ExactLoop(self.parameters, self.config, product, diagonal, b, outside)
+    def _run(self, product: Any, column: Any, diagonal: np.ndarray, b: np.ndarray) -> np.ndarray:
+        test = family_test(column, diagonal, b)
+        test = test if self.guard else test.taken()
+        loop = ExactLoop(self.parameters, self.config, product, diagonal, b, ~test.inside, test.directions())
         for _ in range(self.loops):
             loop.advance()
         return loop.answer()
@@ -98,13 +100,12 @@ class LoopPreconditioner(_Loops):
 
     def _about_inverse(self, r: np.ndarray) -> np.ndarray:
         op = self.operator
-        outside = ~family_test(self._column, self._diagonal, r[None]).inside if self.guard else None
 
         def product(V: np.ndarray) -> np.ndarray:
             images = op.space.host(op.matvec(op.space.own(np.ascontiguousarray(V[0]))))
             return np.ldexp(images, -self._exponent)[None]
 
-        z = self._run(product, self._diagonal, r[None], outside)[0]
+        z = self._run(product, self._column, self._diagonal, r[None])[0]
         return np.ldexp(z, -self._exponent)
 
     def _column(self, systems: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -163,8 +164,5 @@ class BlockLoops(_Loops):
         b = np.zeros(count * size)
         b[: len(r)] = r
         b = b.reshape(count, size)
-        outside = None
-        if self.guard:
-            outside = ~family_test(lambda s, j: self.blocks[s, :, j], self._diagonal, b).inside
-        z = self._run(lambda V: self.blocks @ V, self._diagonal, b, outside)
+        z = self._run(lambda V: self.blocks @ V, lambda s, j: self.blocks[s, :, j], self._diagonal, b)
         return np.ldexp(z.reshape(-1)[: len(r)], -self._exponent)

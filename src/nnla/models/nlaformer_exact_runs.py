@@ -15,7 +15,7 @@ from nnla.models.nlaformer_exact import ExactLoop
 
 __all__ = ["Run", "cholesky", "run_loops"]
 
-_STALLED = 12  # loops without a smaller residual: the rest is rounding
+_STALLED = 20  # loops without a smaller residual: the rest is rounding
 
 
 @dataclass(eq=False)
@@ -92,14 +92,12 @@ def run_loops(loop: ExactLoop, batch: DenseBatch, left_out: np.ndarray, rtol: fl
         loop.product = Run.product(A, system[active])
     before, best, since = size[active], size[active].copy(), np.zeros(len(active), dtype=int)
     after = before
-    limit = max(1, maxiter // loop.config.channels)
-    while len(active) and loop.loops < limit:
+    while len(active) and loop.loops < maxiter:
         expected = after * np.minimum(after / np.where(before > 0, before, 1.0), 1.0)
         goal = rtol * size[active]
         run.loops[active] += 1
-        usable = np.ones(len(active), dtype=bool)
         finished = np.zeros(len(active), dtype=bool)
-        if (expected <= goal).any() or loop.loops + 1 == limit or (since >= _STALLED // 2).any():
+        if (expected <= goal).any() or loop.loops + 1 == maxiter or (since >= _STALLED // 2).any():
             y, residual = loop.verify()
             run.products[active] += 1
             x_size = np.sqrt((y * y).sum(1))

@@ -92,12 +92,14 @@ class ExactLoopTask:
         rng = np.random.default_rng([*seed, 1])
         n, sigma = int(rng.choice(self.sizes)), float(rng.choice(self.sigmas))
         systems = spd_systems(self.recipe["optim"]["batch"], n, sigma=sigma, seed=seed)
-        return {"A": systems.A, "b": systems.b, "x": systems.x}
+        units, columns = ExactLoopEngine.family(systems.A, systems.b).directions()
+        return {"A": systems.A, "b": systems.b, "x": systems.x, "units": units, "columns": columns}
 
     def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """Logarithms of mean errors, and those of the last loop."""
         A, b, x = batch["A"], batch["b"], batch["x"]
-        loop = ExactLoop(named_tensors(network), self.config, lambda V: A @ V, A.diagonal(dim1=1, dim2=2), b)
+        diagonal, columns = A.diagonal(dim1=1, dim2=2), (batch["units"], batch["columns"])
+        loop = ExactLoop(named_tensors(network), self.config, lambda V: A @ V, diagonal, b, columns=columns)
         errors = loop_errors(loop, x, self._loops(A.shape[-1]))
         logs = [(error.mean() + _FLOOR).log() for error in errors]
         return {"loss": sum(logs) / len(logs), "last": errors[-1].mean()}
@@ -118,7 +120,7 @@ class ExactLoopTask:
         return np.array([error.mean() for error in loop_errors(loop, systems.x, _VALIDATED)])
 
     def _loops(self, n: int) -> int:
-        return max(1, min(self.recipe["objective"]["loops"], n // self.config.channels - 1))
+        return max(1, min(self.recipe["objective"]["loops"], (n - 3) // self.config.channels - 1))
 
     def _engine(self, network: Any, card: dict[str, Any]) -> ExactLoopEngine:
         return ExactLoopEngine(self.config, arrays(network), card)
