@@ -28,6 +28,38 @@ ORDER = {"paper": "1", "central": "2", "four": "4", "eight": "8"}
 BARS = {"central": 1e-9, "four": 1e-11, "eight": 1e-12}
 
 
+_COMPILER = """
+## The compiler
+
+```python
+from nnla.constructions import Algorithm, dot
+
+m = Algorithm(20)  # tokens; the sink is one more
+A = m.matrix("A", symmetric=True)  # column j in token j
+b = m.vector("b", across=True)  # a row; without `across`, a column in the last token
+x = m.state("x", m.vector("x", unit=b.unit / A.unit))
+r = m.state("r", b - A @ x)
+q = A @ r
+alpha = dot(r, r) / dot(r, q)
+m.update(x, x + alpha * r)  # all states at once
+m.update(r, r - alpha * q)
+program = m.compile(heads="four")  # "paper", "central", "four", "eight"; dtype, c, C, network, ...
+program.run(50, A=A0, b=b0)["x"]  # batches (..., 20, 20), (..., 20)
+print(program)  # pre 1 layer (8 heads), loop 1 layer (4 heads); prompt 102 x 21
+```
+
+`+ - * / @ .T`, `dot`, `norm`, `outer`, `diag`, `sqrt`, `row_sums`, `permute_columns`, `keep`, and `within`, which tells
+real networks how large something is. Products go to attention, in the first layer in which their operands lie in the
+prompt; combinations of stored blocks are formed by the weights; all else is local to a token and goes to the network.
+Working rows come from a pool and are cleared after their last use. Inputs are divided by powers of two near their
+norms, and every expression has a unit, so that results do not depend on scale (1e-250 to 1e250), and what has no common
+unit cannot be added. `Program.run` refuses scores, steps and sinks that would leave products less than two digits.
+
+`program.weights()` gives named arrays to start a trainable network from: `pre.0.heads.0.W_Q`, `.W_K` (k, rows) and
+`.W_V` (rows, rows), `loop.0.heads.0...`, and of real networks `loop.0.ffn.0.W`, `.b`; tokens in columns.
+"""
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)])
 
@@ -71,6 +103,7 @@ nothing. Defaults: """
         + "; ".join(f"{s} c = {v['float64']:.0e} (float32 {v['float32']:.0e})" for s, v in meta["steps"].items())
         + ".\n\nA product is V (K' Q), with V, K, Q any rows of the prompt. That of conjugate gradients, n = 8:"
         "\n\n![prompt](nlaformer_prompt.png)\n",
+        _COMPILER,
         _table_one(data),
         _operations(data),
         _steps(data),
@@ -133,7 +166,7 @@ of inner products relative to ||a|| ||b||. Pointwise operations and the row shif
 Aimed at: 1e-9 with two heads (+c, -c), 1e-11 with four, 1e-12 with eight; **bold** where met.
 
 {chr(10).join(out)}
-Relative to |a'b| itself, an inner product of vectors that are nearly orthogonal has no such bound, whatever computes
+Relative to a'b itself, an inner product of vectors that are nearly orthogonal has no such bound, whatever computes
 it: rounding of a sum is relative to its terms. That row is the worst of all random pairs.
 """
 

@@ -259,11 +259,15 @@ def seen(model: Any) -> dict[str, Any]:
     for t in range(8):
         left = np.clip(1 - loop._explained / diagonal, 0, 1)
         value = loop.gates()[..., 0] * diagonal
-        value = value / np.exp(np.log(value).mean(1, keepdims=True))
-        pick = np.random.default_rng(t).permutation(value.size)[:400]
+        some = left > 0.01  # not those of the columns, of which nothing is left
+        level = np.exp(
+            (np.log(value * np.where(some, left, 1)) * some).sum(1, keepdims=True) / some.sum(1, keepdims=True)
+        )
+        value = value / level
+        pick = np.flatnonzero(some)[np.random.default_rng(t).permutation(int(some.sum()))[:400]]
         gates.append({"loop": t, "left": left.reshape(-1)[pick].tolist(), "gate": value.reshape(-1)[pick].tolist()})
         last, first_gate = loop.gates()[..., -1], loop.gates()[..., 0]
-        ratio = np.exp(np.log(last / first_gate).mean(1))
+        ratio = np.exp(np.log(last / first_gate).mean(1))  # the same unknowns: those of the columns have no residual
         loop.advance()
         rule.advance((1 / diagonal)[..., None])
         lengths["learned"].append(np.quantile(loop.lengths[-1][:, 0] / ratio, [0.1, 0.5, 0.9]).tolist())
@@ -355,6 +359,15 @@ def uses(model: Any, quick: bool) -> dict[str, Any]:
     return found
 
 
+def short(value: Any) -> Any:
+    """Numbers with five digits."""
+    if isinstance(value, dict):
+        return {key: short(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [short(item) for item in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Measure, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -388,7 +401,7 @@ def main() -> None:
         data["channels"] = {name: m.config.channels for name, m in models.items()}
         data |= {"date": time.strftime("%Y-%m-%d"), "hardware": f"{platform.machine()}, one thread"}
         data |= {"seconds": round(time.process_time() - started)}
-        stem.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        stem.with_suffix(".json").write_text(json.dumps(short(data)) + "\n", encoding="utf-8")
     data = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
     stem.with_suffix(".md").write_text(page(data, stem.name), encoding="utf-8")
     picture(data, stem.with_suffix(".png"))

@@ -280,7 +280,7 @@ def test_what_diverges_or_loses_all_accuracy_says_so():
     m.update(s, big * s * s)
     m.output("y", M @ s)
     program = m.compile()
-    with pytest.raises(OptionError, match="smaller c"):
+    with pytest.raises(OptionError, match="normalise the vectors"):
         program.run(0, A=A[0], x=u[0], big=1.0, start=np.full(N, 1e6))
     with pytest.raises(NonFiniteError, match="overflows in loop"):
         program.run(12, A=np.zeros((N, N)), x=u[0], big=1.0, start=np.full(N, 1e6))

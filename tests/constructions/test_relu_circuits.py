@@ -104,6 +104,15 @@ def test_conjugate_gradients_with_real_networks():
     pairs = zip(*(p.trajectory(3, A=systems.A, b=systems.b) for p in (program, exact)), strict=True)
     for state, true in pairs:
         assert np.linalg.norm(state["x"] - true["x"], axis=-1).max() < 3e-3 * np.linalg.norm(systems.x, axis=-1).max()
+    # on the columns that CG itself meets, each loop is within the bounds of its outputs
+    P, _ = exact.encode(A=systems.A, b=systems.b)
+    P = exact.stacks["pre"][0](P)
+    for _ in range(3):
+        layer = exact.stacks["loop"][0]
+        U = layer.attention(P).prompt
+        wrong = np.abs(network(U) - layer.ffn(U))[..., -1].max(axis=0)
+        assert (wrong <= network.errors + 1e-12).all()
+        P = U + layer.ffn(U)
     names = [name for name in program.weights() if name.startswith("loop.0.ffn.")]
     assert len(names) == 2 * (network.depth + 1)
 

@@ -71,7 +71,7 @@ def jacobi(n: int) -> Algorithm:
     Examples
     --------
     >>> print(jacobi(20).compile())
-    pre 2 layers (2 + 2 heads), loop 1 layer (2 heads); prompt 162 x 21
+    pre 2 layers (2 + 2 heads), loop 1 layer (2 heads); prompt 181 x 21
     """
     m = Algorithm(n)
     A, b = m.matrix("A", symmetric=True), m.vector("b")

@@ -206,17 +206,20 @@ class Algorithm:
         Cost: that of the weights, heads * rows^2 numbers.
         """
         scheme = head_scheme(heads)
-        sink = default_sink(dtype) if C is None else C
-        step = default_step(scheme, dtype) if c is None else c
+        best = default_sink(dtype)
+        kind = np.dtype(dtype)
+        sink = best if C is None else C
+        step = default_step(scheme, kind) if c is None else c
+        largest = float(np.finfo(kind).max)
         for name, value in (("c", step), ("C", sink)):
-            if not isinstance(value, (int, float, np.floating)) or not 0 < value < float(np.finfo(dtype).max):
+            number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+            if not number or not 0 < value < largest:
                 raise OptionError(f"{name}={value!r} is no positive number; leave it out for the best one")
-        limit = float(np.log(np.finfo(dtype).max)) / 2
-        if sink > limit:
+        if sink > (limit := float(np.log(largest)) / 2):
             raise OptionError(f"C={sink}: e^C is a weight, and too large; give C <= {limit:.0f}")
         plans, pool = self._plans()
         layout = self._layout(plans, pool)
-        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge, network)
+        make = _Emitter(layout, Attention(scheme, float(step), float(sink), kind, shift), merge, network)
         blocks = {name: tuple(make.layer(plan) for plan in some) for name, some in plans.items()}
         return Program(
             layout,

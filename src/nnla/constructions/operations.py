@@ -141,6 +141,6 @@ def operation(name: str, n: int, **options: Any) -> Program:
     >>> program.run(A=A, B=B)["Y"].round(6).tolist()
     [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
     """
-    if name not in OPERATIONS:
+    if not isinstance(name, str) or name not in OPERATIONS:
         raise OptionError(f"no operation {name!r}; there are {', '.join(OPERATIONS)}")
     return OPERATIONS[name](n).compile(**options)
