@@ -16,6 +16,7 @@ from nnla.constructions import (
     norm,
     operation,
     relu_network,
+    scaled_conjugate_gradients,
     sqrt,
     within,
 )
@@ -115,6 +116,14 @@ def test_conjugate_gradients_with_real_networks():
         P = U + layer.ffn(U)
     names = [name for name in program.weights() if name.startswith("loop.0.ffn.")]
     assert len(names) == 2 * (network.depth + 1)
+
+
+def test_with_a_residual_of_norm_one_real_networks_go_down_to_rounding():
+    systems = spd_systems(2, N, sigma=1.0, seed=1)
+    domain = ReLUDomain(bounds={"x": 64.0, "rho": 4.0}, steps=28, units=400)
+    program = scaled_conjugate_gradients(N).compile(heads="eight", network=domain)
+    got = program.run(9, A=systems.A, b=systems.b)["x"]
+    assert np.linalg.norm(got - systems.x, axis=-1).max() < 1e-6 * np.linalg.norm(systems.x, axis=-1).min()
 
 
 def test_domains_are_checked():
