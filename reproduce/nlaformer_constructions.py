@@ -212,8 +212,8 @@ def gradients(count: int, loops: int) -> list[dict]:
     return rows
 
 
-def relu(count: int, loops: int) -> dict[str, Any]:
-    """Real networks: products, quotients, and conjugate gradients."""
+def networks(count: int) -> dict[str, Any]:
+    """Real networks of products and of the operations' maps: bounds, and what is measured."""
     grid = np.linspace(-1, 1, 401)
     X, Y = (g.ravel() for g in np.meshgrid(grid, grid))
     products = []
@@ -222,7 +222,8 @@ def relu(count: int, loops: int) -> dict[str, Any]:
     ]:
         measured = float(np.abs(network(np.stack([X, Y]))[0] - X * Y).max())
         products.append({"network": what, "depth": network.depth, "width": network.width, "nonzeros": network.nonzeros,
-                         "bound": network.error, "measured": measured})  # fmt: skip
+                         "bound": network.error, "rounding": float(network.rounding.max()),
+                         "measured": measured})  # fmt: skip
     maps = []
     rng = np.random.default_rng(0)
     for name in ("add", "multiply", "divide", "transpose", "AB"):
@@ -233,7 +234,13 @@ def relu(count: int, loops: int) -> dict[str, Any]:
             U = rng.uniform(0.1, 1.0, (count, program.layout.rows, program.layout.columns))
             measured = float(np.abs(network(U) - map_(U)).max())  # type: ignore[misc]
             maps.append({"operation": name, "m": m, "units": units, "depth": network.depth, "width": network.width,
-                         "nonzeros": network.nonzeros, "bound": network.error, "measured": measured})  # fmt: skip
+                         "nonzeros": network.nonzeros, "bound": network.error,
+                         "rounding": float(network.rounding.max()), "measured": measured})  # fmt: skip
+    return {"products": products, "maps": maps}
+
+
+def relu(count: int, loops: int) -> dict[str, Any]:
+    """Real networks: products, quotients, and conjugate gradients."""
     systems = spd_systems(min(count, 16), N, sigma=1.2, seed=0)
     cg, book = [], textbook(systems.A, systems.b, loops)
     forms = [
@@ -249,7 +256,7 @@ def relu(count: int, loops: int) -> dict[str, Any]:
                    "bound_x": float(network.errors[program.layout["x"].slice].max()),
                    "error": [squared(y, systems.x) for y in states]})  # fmt: skip
         print("relu", form, m, [f"{e:.1e}" for e in cg[-1]["error"][::4]], flush=True)
-    return {"products": products, "maps": maps, "cg": cg, "book": [squared(y, systems.x) for y in book]}
+    return {**networks(count), "cg": cg, "book": [squared(y, systems.x) for y in book]}
 
 
 def others(count: int) -> list[dict]:

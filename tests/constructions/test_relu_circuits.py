@@ -45,7 +45,7 @@ def test_operations_with_real_networks(name):
         U = columns(program.layout, 0.1, 1.0)
         assert isinstance(layer.ffn, ReLUNetwork)
         error = np.abs(layer.ffn(U) - true.ffn(U)).max()
-        assert error <= layer.ffn.error + 1e-14
+        assert error <= (layer.ffn.errors + layer.ffn.rounding).max()
         if name not in ("multiply", "divide"):
             assert layer.ffn.error == 0  # linear: one hidden layer, exact
             assert layer.ffn.depth == 1
@@ -68,7 +68,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("steps", [6, 16])
+@pytest.mark.parametrize("steps", [6, 16, 30])
 def test_errors_are_within_the_bound(case, steps):
     m = Algorithm(N)
     A = m.matrix("A")
@@ -80,9 +80,9 @@ def test_errors_are_within_the_bound(case, steps):
     network = relu_network(exact.layers[-1].ffn, domain)
     U = columns(exact.layout, 0.1, 1.0)
     error = np.abs(network(U) - exact.layers[-1].ffn(U))[..., -1]  # the last token: the others lie outside the domain
-    assert error.max() <= network.error + 1e-13
+    assert error.max() <= (network.errors + network.rounding).max()
     if case not in ("linear", "promised"):
-        assert network.error < 100 * 0.25**steps * 10**5 + 0.3
+        assert network.error < 100 * 0.25**steps * 10**5 + 0.3  # no empty bound
 
 
 def test_more_steps_and_units_are_more_exact():
@@ -112,7 +112,7 @@ def test_conjugate_gradients_with_real_networks():
         layer = exact.stacks["loop"][0]
         U = layer.attention(P).prompt
         wrong = np.abs(network(U) - layer.ffn(U))[..., -1].max(axis=0)
-        assert (wrong <= network.errors + 1e-12).all()
+        assert (wrong <= network.errors + network.rounding).all()
         P = U + layer.ffn(U)
     names = [name for name in program.weights() if name.startswith("loop.0.ffn.")]
     assert len(names) == 2 * (network.depth + 1)
