@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from nnla.constructions import (
     prompt_figure,
     relu_network,
     richardson,
+    scaled_conjugate_gradients,
 )
 from nnla.problems import spd_systems
 
@@ -210,8 +212,8 @@ def gradients(count: int, loops: int) -> list[dict]:
     return rows
 
 
-def relu(count: int, loops: int) -> dict[str, Any]:
-    """Real networks: products, quotients, and conjugate gradients."""
+def networks(count: int) -> dict[str, Any]:
+    """Real networks of products and of the operations' maps: bounds, and what is measured."""
     grid = np.linspace(-1, 1, 401)
     X, Y = (g.ravel() for g in np.meshgrid(grid, grid))
     products = []
@@ -220,7 +222,8 @@ def relu(count: int, loops: int) -> dict[str, Any]:
     ]:
         measured = float(np.abs(network(np.stack([X, Y]))[0] - X * Y).max())
         products.append({"network": what, "depth": network.depth, "width": network.width, "nonzeros": network.nonzeros,
-                         "bound": network.error, "measured": measured})  # fmt: skip
+                         "bound": network.error, "rounding": float(network.rounding.max()),
+                         "measured": measured})  # fmt: skip
     maps = []
     rng = np.random.default_rng(0)
     for name in ("add", "multiply", "divide", "transpose", "AB"):
@@ -231,20 +234,29 @@ def relu(count: int, loops: int) -> dict[str, Any]:
             U = rng.uniform(0.1, 1.0, (count, program.layout.rows, program.layout.columns))
             measured = float(np.abs(network(U) - map_(U)).max())  # type: ignore[misc]
             maps.append({"operation": name, "m": m, "units": units, "depth": network.depth, "width": network.width,
-                         "nonzeros": network.nonzeros, "bound": network.error, "measured": measured})  # fmt: skip
+                         "nonzeros": network.nonzeros, "bound": network.error,
+                         "rounding": float(network.rounding.max()), "measured": measured})  # fmt: skip
+    return {"products": products, "maps": maps}
+
+
+def relu(count: int, loops: int) -> dict[str, Any]:
+    """Real networks: products, quotients, and conjugate gradients."""
     systems = spd_systems(min(count, 16), N, sigma=1.2, seed=0)
     cg, book = [], textbook(systems.A, systems.b, loops)
-    for m, units in ((20, 500), (26, 1000), (30, 2000)):
-        domain = ReLUDomain(bounds={"x": 64.0, "r": 4.0}, steps=m, units=units)
-        program = conjugate_gradients(N).compile(heads="eight", network=domain)
+    forms = [
+        ("r", conjugate_gradients, {"x": 64.0, "r": 4.0}),
+        ("rho r", scaled_conjugate_gradients, {"x": 64.0, "rho": 4.0}),
+    ]
+    for (form, make, bounds), (m, units) in product(forms, ((20, 500), (26, 1000), (30, 2000))):
+        program = make(N).compile(heads="eight", network=ReLUDomain(bounds=bounds, steps=m, units=units))
         network: Any = program.stacks["loop"][0].ffn
         states = [state["x"] for state in program.trajectory(loops, A=systems.A, b=systems.b)]
-        cg.append({"m": m, "units": units, "depth": network.depth, "width": network.width, "nonzeros": network.nonzeros,
+        cg.append({"form": form, "m": m, "units": units, "depth": network.depth, "width": network.width,
+                   "nonzeros": network.nonzeros,
                    "bound_x": float(network.errors[program.layout["x"].slice].max()),
-                   "bound_d": float(network.errors[program.layout["d"].slice].max()),
                    "error": [squared(y, systems.x) for y in states]})  # fmt: skip
-        print("relu", m, [f"{e:.1e}" for e in cg[-1]["error"][::4]], flush=True)
-    return {"products": products, "maps": maps, "cg": cg, "book": [squared(y, systems.x) for y in book]}
+        print("relu", form, m, [f"{e:.1e}" for e in cg[-1]["error"][::4]], flush=True)
+    return {**networks(count), "cg": cg, "book": [squared(y, systems.x) for y in book]}
 
 
 def others(count: int) -> list[dict]:
@@ -324,7 +336,7 @@ def main() -> None:
         "slopes": slopes(rows),
         "sinks": sinks(20),
         "gradients": gradients(count if args.quick else 200, loops),
-        "relu": relu(20, 12 if args.quick else 24),
+        "relu": relu(20, 12 if args.quick else 30),
         "others": others(20 if args.quick else 100),
     }
     data["meta"]["seconds"] = round(time.process_time() - started)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.constructions import chebyshev, conjugate_gradients, jacobi, power_iteration, richardson
+from nnla.constructions import (
+    chebyshev,
+    conjugate_gradients,
+    jacobi,
+    power_iteration,
+    richardson,
+    scaled_conjugate_gradients,
+)
 from nnla.problems import spd_systems
 
 N = 20
@@ -32,6 +39,15 @@ def textbook(A, b, loops):
 
 def relative(y, x):
     return float((np.linalg.norm(y - x, axis=-1) / np.linalg.norm(x, axis=-1)).max())
+
+
+@pytest.mark.parametrize("heads", ["central", "four", "eight"])
+def test_a_residual_of_norm_one_and_its_size(heads):
+    got = list(scaled_conjugate_gradients(N).compile(heads=heads).trajectory(30, A=A, b=b))
+    assert relative(got[-1]["x"], textbook(A, b, 30)) < {"central": 1e-8, "four": 1e-9, "eight": 1e-11}[heads]
+    true = b - times(A, got[5]["x"])
+    np.testing.assert_allclose(got[5]["rho"][:, None] * got[5]["r"], true, atol=1e-8 * np.abs(b).max())
+    np.testing.assert_allclose(np.linalg.norm(got[5]["r"], axis=-1), 1, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("heads", "bar"), [("paper", 3e-6), ("central", 1e-8), ("four", 1e-9), ("eight", 1e-11)])

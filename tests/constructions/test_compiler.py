@@ -291,3 +291,11 @@ def test_a_promise_of_symmetry_is_checked():
     m.output("y", m.matrix("A", symmetric=True) @ m.vector("x"))
     with pytest.raises(NotSymmetricError, match="A is not symmetric"):
         m.compile().run(A=A[0], x=u[0])
+
+
+def test_what_is_printed_is_short():
+    program = Unitless()
+    program.output("y", program.A @ (program.u * program.v))
+    compiled = program.compile()
+    for thing in (compiled, compiled.size, compiled.layers[1], compiled.layers[1].heads[0], compiled.layers[0].ffn):
+        assert len(repr(thing)) < 200

@@ -46,6 +46,14 @@ def test_products(m, x, y):
     assert (network.depth, network.width) == (m + 1, 6)
 
 
+@pytest.mark.parametrize("m", range(1, 31))
+def test_bound_and_rounding_cover_what_is_measured(m):
+    for network, exact in ((product_network(m, 4.0, 0.5), 4 * X * 0.5 * Y), (square_network(m), X**2)):
+        inputs = np.stack([4 * X, 0.5 * Y]) if len(network.weights) == m + 2 else np.abs(X)[None]
+        assert np.abs(network(inputs)[0] - exact).max() <= network.error + network.rounding[0]
+    assert network.rounding[0] < 1e-13
+
+
 def test_zero_times_anything_is_zero():
     network = product_network(5, 3.0, 2.0)
     assert not network(np.stack([0 * X, 2 * Y])).any()

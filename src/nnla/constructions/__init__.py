@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from nnla._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nnla.constructions.algorithms import chebyshev, conjugate_gradients, jacobi, power_iteration, richardson
+    from nnla.constructions.algorithms import (
+        chebyshev,
+        conjugate_gradients,
+        jacobi,
+        power_iteration,
+        richardson,
+        scaled_conjugate_gradients,
+    )
     from nnla.constructions.compiler import Algorithm
     from nnla.constructions.difference_heads import (
         SCHEMES,
@@ -73,6 +80,7 @@ _HOME = {
     "relu_network": "relu_circuits",
     "richardson": "algorithms",
     "row_sums": "expression_functions",
+    "scaled_conjugate_gradients": "algorithms",
     "softmax": "softmax_layer",
     "sqrt": "expression_functions",
     "square_network": "relu_products",
@@ -115,6 +123,7 @@ __all__ = [
     "relu_network",
     "richardson",
     "row_sums",
+    "scaled_conjugate_gradients",
     "softmax",
     "sqrt",
     "square_network",

@@ -18,7 +18,7 @@ from nnla.constructions.prompt import PromptLayout
 __all__ = ["PointwiseMap"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PointwiseMap:
     """New values of blocks as functions of one column, minus the old ones.
 
@@ -44,6 +44,9 @@ class PointwiseMap:
     layout: PromptLayout
     writes: Mapping[str, Expression | None]
     where: Mapping[Expression, str]
+
+    def __repr__(self) -> str:
+        return f"<PointwiseMap, exact, of {', '.join(self.writes)}>"
 
     def __call__(self, U: np.ndarray) -> np.ndarray:
         """(..., rows, columns) -> what is to be added to it."""

@@ -56,7 +56,7 @@ class ProgramSize:
     relu_layers: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A transformer with explicit weights that computes an `Algorithm`.
 
@@ -76,6 +76,9 @@ class Program:
     states: tuple[str, ...]
     outputs: tuple[str, ...]
     symmetric: Mapping[str, bool]
+
+    def __repr__(self) -> str:
+        return f"<Program: {self}>"
 
     def __str__(self) -> str:
         size, parts = self.size(), []

@@ -17,11 +17,13 @@ import scipy.sparse as sp
 from nnla.constructions.expressions import Expression
 from nnla.constructions.pointwise import PointwiseMap
 from nnla.constructions.relu_products import (
+    EPSILON,
     Interpolant,
     ReLUNetwork,
     Stage,
     power_interpolant,
     product_error,
+    product_rounding,
     product_stages,
     relu_chain,
 )
@@ -81,8 +83,9 @@ class _Wire:
 
 
 class _Circuit:
-    def __init__(self, map_: PointwiseMap, domain: ReLUDomain) -> None:
-        self.map, self.domain, self.layout = map_, domain, map_.layout
+    def __init__(self, map_: PointwiseMap, domain: ReLUDomain, epsilon: float) -> None:
+        """With an epsilon of zero, errors are those of exact arithmetic; otherwise they include rounding."""
+        self.map, self.domain, self.layout, self.epsilon = map_, domain, map_.layout, epsilon
         self.wires: list[_Wire] = []
         for block in self.layout:
             positions = block.role == "positions"
@@ -97,7 +100,9 @@ class _Circuit:
         return min(found, entry.largest)
 
     def error(self, entry: Entry) -> float:
-        return sum(abs(c) * self.wires[w].error for w, c in entry.terms.items())
+        sizes = sum(abs(c) * self.wires[w].size for w, c in entry.terms.items()) + abs(entry.constant)
+        rounding = self.epsilon * sizes * (len(entry.terms) + 1 if len(entry.terms) > 1 or entry.constant else 0)
+        return sum(abs(c) * self.wires[w].error for w, c in entry.terms.items()) + rounding
 
     def round(self, *entries: Entry) -> int:
         return max((self.wires[w].round for entry in entries for w in entry.terms), default=0)
@@ -114,7 +119,7 @@ class _Circuit:
         X, Y = self.size(x), self.size(y)
         if X == 0 or Y == 0:
             return Entry({})
-        error = X * self.error(y) + Y * self.error(x) + product_error(self.domain.steps, X, Y)
+        error = X * self.error(y) + Y * self.error(x) + self._network_error(X, Y)
         return self._new(_Wire((X * Y if size is None else size) + error, error, self.round(x, y) + 1, (x, y), (X, Y)))
 
     def power(self, x: Entry, power: float, smallest: float) -> Entry:
@@ -123,7 +128,8 @@ class _Circuit:
         high = max(self.size(x), 2 * low)
         chords = power_interpolant(power, low, high, self.domain.units)
         top = low**power
-        start = self._new(_Wire(top, top * chords.relative, self.round(x) + 1, (x, chords)))
+        rounded = (self.domain.units + 8) * self.epsilon  # of a sum of positive terms
+        start = self._new(_Wire(top, top * (chords.relative + rounded), self.round(x) + 1, (x, chords)))
         near, e = 1.0 + 3 * chords.relative, chords.relative
         scale = high * top if power == -1.0 else high * top**2
         if 4 * scale * np.finfo(float).eps > e:  # numbers of such different sizes have products of no digits
@@ -132,12 +138,12 @@ class _Circuit:
         if power == -1.0:  # y = s (2 - x s)
             t = self.product(x, start, near)
             y = self.product(start, combine((-1.0, t), (1.0, Entry({}, 2.0))))
-            newton, slope, products = e**2, top / low, top * self._own(t)
+            newton, slope, products = (e + rounded) ** 2, top / low, top * self._own(t)
         else:  # y = s (3 - x s^2) / 2
             square = self.product(start, start)
             t = self.product(x, square, near)
             y = self.product(start, combine((-0.5, t), (1.0, Entry({}, 1.5))))
-            newton, slope = 1.5 * e**2 + 0.5 * e**3, top / low / 2
+            newton, slope = 1.5 * (e + rounded) ** 2 + 0.5 * (e + rounded) ** 3, top / low / 2
             products = top / 2 * (high * self._own(square) + self._own(t))
         # The step squares the chords' error; that of its products it passes on, and that of x by the slope, which is
         # taken twice as an x that is off may lie below the smallest.
@@ -148,7 +154,11 @@ class _Circuit:
 
     def _own(self, product: Entry) -> float:
         """What the network of a product adds to its error."""
-        return product_error(self.domain.steps, *self.wires[next(iter(product.terms))].scale)
+        return self._network_error(*self.wires[next(iter(product.terms))].scale)
+
+    def _network_error(self, X: float, Y: float) -> float:
+        rounding = product_rounding(self.domain.steps, X, Y) if self.epsilon else 0.0
+        return product_error(self.domain.steps, X, Y) + rounding
 
     # -------------------------------------------------------------------------------------------- expressions
     def value(self, node: Expression) -> list[Entry]:
@@ -221,13 +231,26 @@ class _Circuit:
         return self.inverses[node, power]
 
     # ------------------------------------------------------------------------------------------------- layers
-    def network(self) -> ReLUNetwork:
+    def outputs(self) -> list[tuple[int, Entry]]:
+        """Rows that are written, and what is added to them."""
         outputs: list[tuple[int, Entry]] = []
         for name, node in self.map.writes.items():
             rows = range(self.layout[name].start, self.layout[name].start + self.layout[name].rows)
             new = [Entry({})] * len(rows) if node is None else self.value(node)
             for row, entry in zip(rows, new, strict=True):
                 outputs.append((row, combine((1.0, entry), (-1.0, Entry({row: 1.0})))))
+        return outputs
+
+    def bounds(self) -> np.ndarray:
+        """(rows,) bounds on the errors of the outputs."""
+        errors = np.zeros(self.layout.rows)
+        for row, entry in self.outputs():
+            errors[row] = self.error(entry)
+        return errors
+
+    def network(self, errors: np.ndarray) -> ReLUNetwork:
+        """The layers; with the bounds of exact arithmetic, so that rounding's are the rest."""
+        outputs = self.outputs()
         rounds = max((w.round for w in self.wires), default=0)
         needed: dict[int, int] = {}  # wire -> last round in which it is read
         for w, wire in enumerate(self.wires):
@@ -256,10 +279,7 @@ class _Circuit:
                 out[row, index[w]] = c
         last = stages[-1]
         stages[-1] = Stage(last.H, last.h, out.tocsr() @ last.O, out.tocsr() @ last.o + offset)
-        errors = np.zeros(self.layout.rows)
-        for row, entry in outputs:
-            errors[row] = self.error(entry)
-        return relu_chain(stages, errors)
+        return relu_chain(stages, errors, self.bounds() - errors)
 
     def _round(self, r: int, alive: list[int], needed: dict[int, int]) -> list[Stage]:
         """Hidden layers of one round; ``alive`` becomes the signals after it."""
@@ -364,4 +384,6 @@ def relu_network(exact: PointwiseMap, domain: ReLUDomain | None = None) -> ReLUN
     >>> bool(np.abs(network(U) - exact(U)).max() <= network.error), network.error == 2.0**-22
     (True, True)
     """
-    return _Circuit(exact, ReLUDomain() if domain is None else domain).network()
+    domain = ReLUDomain() if domain is None else domain
+    errors = _Circuit(exact, domain, 0.0).bounds()
+    return _Circuit(exact, domain, EPSILON).network(errors)

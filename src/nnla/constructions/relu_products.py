@@ -26,19 +26,20 @@ __all__ = [
     "square_network",
 ]
 
+EPSILON = float(np.finfo(float).eps)
 LARGEST_STEPS = 60  # of squares: beyond 26, less than rounding in float64
 LARGEST_UNITS = 1_000_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReLUNetwork:
     """W_L relu(... relu(W_1 x + b_1) ...) + b_L, column by column.
 
     Attributes
     ----------
     weights : (W, b) of each layer; W sparse, (out, in), b (out,)
-    errors : (out,) bounds on the errors of the outputs, on the domain that the network's maker states; rounding is not
-        in them
+    errors : (out,) bounds on the errors of the outputs in exact arithmetic, on the domain that the maker states
+    rounding : (out,) bounds, to first order, on what rounding in float64 adds
 
     Examples
     --------
@@ -49,6 +50,10 @@ class ReLUNetwork:
 
     weights: tuple[tuple[Any, np.ndarray], ...]
     errors: np.ndarray
+    rounding: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"<ReLUNetwork of {self.depth} hidden layers, width {self.width}, error {self.error:.1e}>"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(..., in, columns) -> (..., out, columns), the dtype of x.
@@ -72,7 +77,7 @@ class ReLUNetwork:
 
     @property
     def error(self) -> float:
-        """The largest of the bounds."""
+        """The largest of the bounds in exact arithmetic."""
         return float(self.errors.max())
 
     @property
@@ -91,7 +96,7 @@ class ReLUNetwork:
         return sum(int(W.nnz) + int(np.count_nonzero(b)) for W, b in self.weights)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stage:
     """One hidden layer between signals: O relu(H s + h) + o."""
 
@@ -101,14 +106,14 @@ class Stage:
     o: np.ndarray
 
 
-def relu_chain(stages: Sequence[Stage], errors: Any) -> ReLUNetwork:
+def relu_chain(stages: Sequence[Stage], errors: Any, rounding: Any) -> ReLUNetwork:
     """Stages one after the other: what follows a hidden layer linearly is merged into the next one's weights.
 
     Examples
     --------
     >>> E = sp.eye(1, format="csr")
     >>> absolute = Stage(sp.csr_array([[1.0], [-1.0]]), np.zeros(2), sp.csr_array([[1.0, 1.0]]), np.zeros(1))
-    >>> relu_chain([absolute, absolute], 0.0)(np.array([[-3.0, 2.0]])).tolist()
+    >>> relu_chain([absolute, absolute], 0.0, 0.0)(np.array([[-3.0, 2.0]])).tolist()
     [[3.0, 2.0]]
     """
     weights: list[tuple[Any, np.ndarray]] = []
@@ -122,7 +127,8 @@ def relu_chain(stages: Sequence[Stage], errors: Any) -> ReLUNetwork:
     for W, _ in weights:
         W.eliminate_zeros()
         W.sort_indices()
-    return ReLUNetwork(tuple(weights), np.broadcast_to(np.asarray(errors, dtype=float), (O.shape[0],)))
+    bounds = (np.broadcast_to(np.asarray(e, dtype=float), (O.shape[0],)) for e in (errors, rounding))
+    return ReLUNetwork(tuple(weights), *bounds)
 
 
 def _steps(m: Any) -> int:
@@ -163,12 +169,21 @@ def square_network(m: int) -> ReLUNetwork:
         stages.append(Stage(sp.csr_array(enter), np.array([0.0, -0.5, 0.0]), sp.csr_array(leave), np.zeros(2)))
     last = stages[-1]
     stages[-1] = Stage(last.H, last.h, last.O[[1]], np.zeros(1))
-    return relu_chain(stages, 2.0 ** (-2 * m - 2))
+    return relu_chain(stages, 2.0 ** (-2 * m - 2), product_rounding(m))
 
 
 def product_error(m: int, x: float = 1.0, y: float = 1.0) -> float:
     """Error of `product_network` on \\|x\\| <= x, \\|y\\| <= y."""
     return x * y * 2.0 ** (-2 * m - 2)
+
+
+def product_rounding(m: int, x: float = 1.0, y: float = 1.0) -> float:
+    """What rounding in float64 adds, to first order.
+
+    A tent doubles what is wrong with its argument and adds a few units in the last place; the sum takes it by 4^-s, so
+    that all tents together add a constant, and the sum itself a few units in each step.
+    """
+    return x * y * (4 * m + 32) * EPSILON
 
 
 def product_stages(m: int, x: float, y: float) -> list[Stage]:
@@ -207,7 +222,7 @@ def product_network(m: int, x: float = 1.0, y: float = 1.0) -> ReLUNetwork:
     True
     """
     m, x, y = _steps(m), _bound(x, "x"), _bound(y, "y")
-    return relu_chain(product_stages(m, x, y), product_error(m, x, y))
+    return relu_chain(product_stages(m, x, y), product_error(m, x, y), product_rounding(m, x, y))
 
 
 def one_layer_product(pieces: int) -> ReLUNetwork:
@@ -238,10 +253,10 @@ def one_layer_product(pieces: int) -> ReLUNetwork:
     stage = Stage(
         sp.csr_array(H), -np.concatenate([knots, knots]), sp.csr_array([np.concatenate([slopes, -slopes])]), np.zeros(1)
     )
-    return relu_chain([stage], 1.0 / pieces**2)
+    return relu_chain([stage], 1.0 / pieces**2, 20 * pieces * EPSILON)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Interpolant:
     """A convex falling function as value + sum_k slopes_k relu(knots_k - x), constant outside of its grid.
 

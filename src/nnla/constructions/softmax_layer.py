@@ -16,7 +16,7 @@ from nnla.errors import OptionError, ShapeError
 __all__ = ["Attended", "Head", "SoftmaxLayer", "softmax"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Head:
     """One attention head.
 
@@ -30,13 +30,16 @@ class Head:
     W_K: np.ndarray
     W_V: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<Head: keys of {len(self.W_K)} entries, {self.W_V.shape[1]} rows, {self.nonzeros} weights>"
+
     @property
     def nonzeros(self) -> int:
         """Weights that are not zero."""
         return sum(int(np.count_nonzero(W)) for W in (self.W_Q, self.W_K, self.W_V))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attended:
     """What attention makes of prompts, and the sizes that its error depends on.
 
@@ -86,7 +89,7 @@ def softmax(Z: np.ndarray, *, shift: bool = False) -> np.ndarray:
     return E / E.sum(axis=-2, keepdims=True)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SoftmaxLayer:
     """A layer: heads, then a column-wise network.
 
@@ -112,6 +115,9 @@ class SoftmaxLayer:
     heads: tuple[Head, ...]
     ffn: Callable[[np.ndarray], np.ndarray] | None = None
     shift: bool = False
+
+    def __repr__(self) -> str:
+        return f"<SoftmaxLayer: {len(self.heads)} heads, {type(self.ffn).__name__}>"
 
     def attention(self, P: np.ndarray) -> Attended:
         """Attn(P), and the largest score.
