@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnla.constructions import Algorithm, diag, dot, keep, norm, outer, permute_columns, sqrt
+from nnla.constructions import Algorithm, diag, dot, keep, norm, outer, permute_columns, row_sums, sqrt
 from nnla.errors import NonFiniteError, NotSymmetricError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
@@ -56,6 +56,8 @@ CASES = {
     "u v'": (lambda m: outer(m.u, m.v), u[:, :, None] * v[:, None, :], [2, 2]),
     "diag": (lambda m: diag(m.A), np.diagonal(A, axis1=1, axis2=2), [0]),
     "u / ||u||": (lambda m: m.u / norm(m.u), u / np.linalg.norm(u, axis=-1, keepdims=True), [0]),
+    "row sums": (lambda m: row_sums(m.A), A.sum(axis=-1), [2]),
+    "identity": (lambda m: m.identity() - 2 * m.A, np.eye(N) - 2 * A, [0]),
     "1 / u": (lambda m: 1 / m.u, 1 / u, [0]),
     "-u / 4": (lambda m: -m.u / 4, -u / 4, [0]),
     "sqrt(u u)": (lambda m: sqrt(m.u * m.u), np.abs(u), [0]),
@@ -211,6 +213,7 @@ def test_shapes_that_do_not_fit():
         lambda: M @ m.scalar("s"),
         lambda: M + x,
         lambda: diag(G),
+        lambda: row_sums(x),
         lambda: M * x,
         lambda: outer(M, x),
         lambda: m.vector("z", across=True, length=3),
@@ -277,7 +280,7 @@ def test_what_diverges_or_loses_all_accuracy_says_so():
     m.update(s, big * s * s)
     m.output("y", M @ s)
     program = m.compile()
-    with pytest.raises(OptionError, match="smaller c"):
+    with pytest.raises(OptionError, match="normalise the vectors"):
         program.run(0, A=A[0], x=u[0], big=1.0, start=np.full(N, 1e6))
     with pytest.raises(NonFiniteError, match="overflows in loop"):
         program.run(12, A=np.zeros((N, N)), x=u[0], big=1.0, start=np.full(N, 1e6))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnla.constructions import OPERATIONS, SCHEMES, operation
-from nnla.errors import NonFiniteError, OptionError, ShapeError
+from nnla.errors import NNLAError, NonFiniteError, OptionError, ShapeError
 
 N = 20
 RNG = np.random.default_rng(0)
@@ -147,3 +147,31 @@ def test_bad_input_is_refused():
     for c in (0.0, -1.0, float("nan"), float("inf"), "small"):
         with pytest.raises(OptionError, match="c="):
             operation("AtB", 3, c=c)
+
+
+def test_a_step_or_a_sink_that_leaves_no_digits_is_refused():
+    for options in ({"c": 1e-15}, {"C": 3.0}, {"c": 1e3}, {"c": 1e-13, "shift": True}):
+        with pytest.raises(OptionError, match="defaults"):
+            operation("AtB", 3, **options).run(A=np.eye(3), B=np.eye(3))
+
+
+ODD = [None, "text", b"ab", True, 0, -1, 0.5, float("nan"), 10**400, 1j, [], {}, object(), [[1, 2], [3]], np.array("x")]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_odd_arguments_are_refused_or_answered(odd):
+    for call in (
+        lambda: operation(odd, 3),
+        lambda: operation("AtB", odd),
+        lambda: operation("AtB", 3, heads=odd),
+        lambda: operation("AtB", 3, dtype=odd),
+        lambda: operation("AtB", 3, C=odd),
+        lambda: operation("transpose", 2).run(A=odd),
+        lambda: operation("transpose", 2).run(odd, A=np.eye(2)),
+    ):
+        message = ""
+        try:
+            call()
+        except NNLAError as error:
+            message = str(error)
+        assert "\n" not in message

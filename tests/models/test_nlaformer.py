@@ -172,6 +172,18 @@ def test_the_construction_is_cg(power, teacher):
     assert (ours <= 10 * theirs + 1e-15).all()  # CG forgets its directions sooner
 
 
+def test_the_loop_is_the_compiled_one():
+    """`nnla.constructions` compiles the same loop from a program of CG."""
+    from nnla.constructions import conjugate_gradients as program
+
+    systems = spd_systems(6, 12, seed=6)
+    compiled = program(12).compile(heads="four")
+    model = constructed(12, 8)
+    for A, b, mine in zip(systems.A, systems.b, np.stack(model.path(systems.A, systems.b), 1), strict=True):
+        theirs = compiled.run(8, A=A, b=b)["x"]
+        np.testing.assert_allclose(mine[8], np.ravel(theirs), atol=1e-6 * np.abs(theirs).max())
+
+
 def test_attention_makes_the_product(rng):
     """A d behind a sink, with an error of order four in c."""
     n = 5

@@ -20,11 +20,21 @@ if TYPE_CHECKING:
         default_step,
         head_scheme,
     )
-    from nnla.constructions.expressions import diag, dot, keep, norm, outer, permute_columns, sqrt
+    from nnla.constructions.expression_functions import diag, norm, outer, permute_columns, row_sums, sqrt, within
+    from nnla.constructions.expressions import dot, keep
     from nnla.constructions.operations import OPERATIONS, operation
     from nnla.constructions.pointwise import PointwiseMap
     from nnla.constructions.program import Program, ProgramSize
     from nnla.constructions.prompt import Block, PromptLayout
+    from nnla.constructions.prompt_plots import prompt_figure
+    from nnla.constructions.relu_circuits import ReLUDomain, relu_network
+    from nnla.constructions.relu_products import (
+        ReLUNetwork,
+        one_layer_product,
+        power_interpolant,
+        product_network,
+        square_network,
+    )
     from nnla.constructions.softmax_layer import Head, SoftmaxLayer, softmax
 
 _HOME = {
@@ -37,6 +47,8 @@ _HOME = {
     "Program": "program",
     "ProgramSize": "program",
     "PromptLayout": "prompt",
+    "ReLUDomain": "relu_circuits",
+    "ReLUNetwork": "relu_products",
     "SCHEMES": "difference_heads",
     "SoftmaxLayer": "softmax_layer",
     "bilinear_heads": "difference_heads",
@@ -44,19 +56,27 @@ _HOME = {
     "conjugate_gradients": "algorithms",
     "default_sink": "difference_heads",
     "default_step": "difference_heads",
-    "diag": "expressions",
+    "diag": "expression_functions",
     "dot": "expressions",
     "head_scheme": "difference_heads",
     "jacobi": "algorithms",
     "keep": "expressions",
-    "norm": "expressions",
+    "norm": "expression_functions",
+    "one_layer_product": "relu_products",
     "operation": "operations",
-    "outer": "expressions",
-    "permute_columns": "expressions",
+    "outer": "expression_functions",
+    "permute_columns": "expression_functions",
+    "power_interpolant": "relu_products",
     "power_iteration": "algorithms",
+    "product_network": "relu_products",
+    "prompt_figure": "prompt_plots",
+    "relu_network": "relu_circuits",
     "richardson": "algorithms",
+    "row_sums": "expression_functions",
     "softmax": "softmax_layer",
-    "sqrt": "expressions",
+    "sqrt": "expression_functions",
+    "square_network": "relu_products",
+    "within": "expression_functions",
 }
 
 __all__ = [
@@ -70,6 +90,8 @@ __all__ = [
     "Program",
     "ProgramSize",
     "PromptLayout",
+    "ReLUDomain",
+    "ReLUNetwork",
     "SoftmaxLayer",
     "bilinear_heads",
     "chebyshev",
@@ -82,13 +104,21 @@ __all__ = [
     "jacobi",
     "keep",
     "norm",
+    "one_layer_product",
     "operation",
     "outer",
     "permute_columns",
+    "power_interpolant",
     "power_iteration",
+    "product_network",
+    "prompt_figure",
+    "relu_network",
     "richardson",
+    "row_sums",
     "softmax",
     "sqrt",
+    "square_network",
+    "within",
 ]
 
 

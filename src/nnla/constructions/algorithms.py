@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from nnla.constructions.compiler import Algorithm
-from nnla.constructions.expressions import diag, dot, norm
+from nnla.constructions.expression_functions import norm, row_sums, within
+from nnla.constructions.expressions import dot
+
+# What real networks of conjugate gradients are made for, in units of the norms of A and b: residuals, and curvatures
+# d'Ad of a d of norm one. Exact pointwise maps need no such bounds.
+_GROWTH, _CURVATURE = 4.0, 2.0**-10
 
 __all__ = ["chebyshev", "conjugate_gradients", "jacobi", "power_iteration", "richardson"]
 
 
-def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
+def conjugate_gradients(n: int, *, normalised: bool = True, residual: float = 2.0**-20) -> Algorithm:
     """Conjugate gradients from x: inputs A, b (and x); states x, r, d.
 
     Parameters
@@ -16,6 +21,7 @@ def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
     n : unknowns
     normalised : d is kept at norm one; products of a direction that shrinks as the residual does would drown in
         rounding, as the step c of the heads does not shrink. Without it, the paper's formulas as they stand
+    residual : the smallest, relative to b, that real networks are made for; exact maps need no such bound
 
     Notes
     -----
@@ -40,11 +46,12 @@ def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
     d = m.state("d", start / norm(start) if normalised else start)
     w = A @ d
     if normalised:
-        along = dot(r, d)
-        alpha = along / dot(d, w)
-        left = r - alpha * w
-        direction = left + (dot(left, left) / along) * d
-        direction = direction / norm(direction)
+        along = within(dot(r, d), _GROWTH, residual)
+        alpha = along / within(dot(d, w), 1.0, _CURVATURE)
+        left = within(r - alpha * w, _GROWTH)
+        beta = within(within(dot(left, left), _GROWTH**2) / along, _GROWTH**2)
+        direction = left + beta * d
+        direction = direction / within(norm(direction), _GROWTH**2, residual)
     else:
         alpha = dot(r, r) / dot(d, w)
         left = r - alpha * w
@@ -58,18 +65,18 @@ def conjugate_gradients(n: int, *, normalised: bool = True) -> Algorithm:
 def jacobi(n: int) -> Algorithm:
     """Jacobi's iteration, x + D^-1 (b - A x): inputs A, b (and x); states x, r, direction and the inverse diagonal.
 
-    The diagonal is read off within the tokens, and moved to the last one: a stack ``pre`` of two layers. As in
-    `conjugate_gradients`, attention sees a step of norm one.
+    The inverse diagonal is I / A entry by entry, within the tokens, where zero over anything is zero; its sum over the
+    tokens moves it to the last one: a stack ``pre`` of two layers. Attention sees a step of norm one.
 
     Examples
     --------
     >>> print(jacobi(20).compile())
-    pre 2 layers (2 + 2 heads), loop 1 layer (2 heads); prompt 162 x 21
+    pre 2 layers (2 + 2 heads), loop 1 layer (2 heads); prompt 181 x 21
     """
     m = Algorithm(n)
     A, b = m.matrix("A", symmetric=True), m.vector("b")
     x = m.state("x", m.vector("x", unit=b.unit / A.unit))
-    first, start = (1 / diag(A)).T, b - A @ x
+    first, start = row_sums(m.identity() / A), b - A @ x
     inverse = m.state("inverse_diagonal", first)
     r = m.state("r", start)
     u = m.state("direction", first * start / norm(first * start))

@@ -16,11 +16,12 @@ from nnla.constructions.difference_heads import (
     default_step,
     head_scheme,
 )
-from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf
+from nnla.constructions.expressions import Expression, Kind, Place, Unit, leaf, units
 from nnla.constructions.lowering import LayerPlan, Pool, Term, plan_layers
 from nnla.constructions.pointwise import PointwiseMap
 from nnla.constructions.program import Attention, Program
 from nnla.constructions.prompt import Block, PromptLayout
+from nnla.constructions.relu_circuits import ReLUDomain, relu_network
 from nnla.constructions.softmax_layer import Head, SoftmaxLayer
 from nnla.errors import OptionError, ShapeError
 
@@ -124,6 +125,10 @@ class Algorithm:
             return self._input(name, "vector", 1, length, "across", unit, False)
         return self._input(name, "vector", length, length, "last", unit, False)
 
+    def identity(self) -> Expression:
+        """The identity matrix of as many columns as there are tokens: their positions."""
+        return units(self.tokens)
+
     def scalar(self, name: str, *, unit: Unit | None = None) -> Expression:
         """A scalar input, in the last token."""
         return self._input(name, "scalar", 1, 1, "last", unit, False)
@@ -174,6 +179,7 @@ class Algorithm:
         C: float | None = None,
         merge: bool = False,
         shift: bool = False,
+        network: ReLUDomain | None = None,
     ) -> Program:
         """Prompt layout and layers.
 
@@ -184,6 +190,7 @@ class Algorithm:
         c : step of the differences; `default_step`
         C : score of the sink; `default_sink`
         merge : products with the same values or with the same scores share their heads; fewer heads than the paper's
+        network : real ReLU networks for this domain in place of exact pointwise maps
         shift : the softmax subtracts its largest score first, as libraries for training do: less exact
 
         Returns
@@ -199,17 +206,20 @@ class Algorithm:
         Cost: that of the weights, heads * rows^2 numbers.
         """
         scheme = head_scheme(heads)
-        sink = default_sink(dtype) if C is None else C
-        step = default_step(scheme, dtype) if c is None else c
+        best = default_sink(dtype)
+        kind = np.dtype(dtype)
+        sink = best if C is None else C
+        step = default_step(scheme, kind) if c is None else c
+        largest = float(np.finfo(kind).max)
         for name, value in (("c", step), ("C", sink)):
-            if not isinstance(value, (int, float, np.floating)) or not 0 < value < float(np.finfo(dtype).max):
+            number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+            if not number or not 0 < value < largest:
                 raise OptionError(f"{name}={value!r} is no positive number; leave it out for the best one")
-        limit = float(np.log(np.finfo(dtype).max)) / 2
-        if sink > limit:
+        if sink > (limit := float(np.log(largest)) / 2):
             raise OptionError(f"C={sink}: e^C is a weight, and too large; give C <= {limit:.0f}")
         plans, pool = self._plans()
         layout = self._layout(plans, pool)
-        make = _Emitter(layout, Attention(scheme, float(step), float(sink), np.dtype(dtype), shift), merge)
+        make = _Emitter(layout, Attention(scheme, float(step), float(sink), kind, shift), merge, network)
         blocks = {name: tuple(make.layer(plan) for plan in some) for name, some in plans.items()}
         return Program(
             layout,
@@ -268,7 +278,7 @@ def _needs_positions(node: Expression | None) -> bool:
     if node is None:
         return False
     constant = node.op in ("add", "mul", "div") and any(arg.op == "constant" for arg in node.args)
-    return constant or node.op in ("diag", "mask") or any(_needs_positions(arg) for arg in node.args)
+    return constant or node.op in ("diag", "mask", "units") or any(_needs_positions(arg) for arg in node.args)
 
 
 def _size(value: Any, name: str) -> int:
@@ -292,8 +302,8 @@ def _fitting(name: str, old: Expression, value: Expression, units: bool = True) 
 class _Emitter:
     """Weights of layers."""
 
-    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool) -> None:
-        self.layout, self.attention, self.merge = layout, attention, merge
+    def __init__(self, layout: PromptLayout, attention: Attention, merge: bool, network: ReLUDomain | None) -> None:
+        self.layout, self.attention, self.merge, self.network = layout, attention, merge, network
 
     def layer(self, plan: LayerPlan) -> SoftmaxLayer:
         heads: list[Head] = []
@@ -305,7 +315,8 @@ class _Emitter:
                 heads += bilinear_heads(
                     V, K, Q, layout.sink, layout.ones, scheme=how.scheme, step=step, C=how.sink, dtype=how.dtype
                 )
-        ffn = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        exact = PointwiseMap(self.layout, plan.writes, plan.where) if plan.writes else None
+        ffn = exact if exact is None or self.network is None else relu_network(exact, self.network)
         return SoftmaxLayer(tuple(heads), ffn, self.attention.shift)
 
     def _positions_only(self, S: np.ndarray) -> bool:

@@ -92,7 +92,7 @@ def head_scheme(name: str | HeadScheme) -> HeadScheme:
     """
     if isinstance(name, HeadScheme):
         return name
-    if name not in SCHEMES:
+    if not isinstance(name, str) or name not in SCHEMES:
         raise OptionError(f"heads={name!r} is no scheme; give one of {', '.join(SCHEMES)}")
     return SCHEMES[name]
 
@@ -122,7 +122,10 @@ def default_sink(dtype: object = np.float64) -> float:
     -----
     More gains nothing, and costs digits where the softmax is computed with a shift (`softmax`).
     """
-    kind = np.dtype(dtype)  # type: ignore[arg-type]
+    try:
+        kind = np.dtype(dtype)  # type: ignore[arg-type]
+    except TypeError:
+        raise DTypeError(f"dtype={dtype!r} is none; give float32 or float64") from None
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError(f"constructions are made in float32 or float64, not in {kind}")
     return 36.0 if kind == np.float64 else 18.0

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from nnla.errors import OptionError, ShapeError
 
-__all__ = ["Expression", "Unit", "diag", "dot", "keep", "norm", "outer", "permute_columns", "sqrt"]
+__all__ = ["LAST", "ONES", "Expression", "Unit", "bilinear", "dot", "keep", "leaf", "local", "moved", "units"]
 
 Kind = Literal["matrix", "vector", "scalar"]
 Place = Literal["across", "last", "constant"]
@@ -60,14 +60,10 @@ class Expression:
 
     Attributes
     ----------
-    op : what makes it
-    args : of what
+    op, args, data : what makes it, of what, and with which numbers
     kind : "matrix", "vector" or "scalar"
-    rows : rows of a prompt that hold it
-    length : entries of a vector, columns of a matrix; 1
-    place : where
-    unit : in which
-    data : of the operation
+    rows, length : rows of a prompt that hold it; entries of a vector, columns of a matrix, or 1
+    place, unit : where it lies, and in which unit
     """
 
     op: str
@@ -172,7 +168,7 @@ def scaled(a: Expression, factor: float) -> Expression:
     return Expression("scale", (a,), a.kind, a.rows, a.length, a.place, a.unit, factor)
 
 
-def _moved(a: Expression, place: Place) -> Expression:
+def moved(a: Expression, place: Place) -> Expression:
     """The same vector or scalar at a place."""
     if a.place in (place, "constant"):
         return a
@@ -183,14 +179,15 @@ def _moved(a: Expression, place: Place) -> Expression:
     return bilinear(a, LAST, ONES, "scalar", 1, "across")
 
 
-def _local(op: str, args: tuple[Expression, ...], like: Expression, unit: Unit) -> Expression:
+def local(op: str, args: tuple[Expression, ...], like: Expression, unit: Unit) -> Expression:
+    """A node within each token, of another's shape."""
     return Expression(op, args, like.kind, like.rows, like.length, like.place, unit)
 
 
 def _together(a: Expression, b: Expression) -> tuple[Expression, Expression]:
     """Both at one place, the last token where they differ."""
     if a.place != b.place and "constant" not in (a.place, b.place):
-        return _moved(a, "last"), _moved(b, "last")
+        return moved(a, "last"), moved(b, "last")
     return a, b
 
 
@@ -208,7 +205,7 @@ def _add(a: Expression, b: Expression) -> Expression:
             f"a sum of units {a.unit} and {b.unit}: declare an input with unit=..., so that both sides scale alike"
         )
     a, b = _together(a, b)
-    return _local("add", (a, b), b if a.place == "constant" else a, a.unit)
+    return local("add", (a, b), b if a.place == "constant" else a, a.unit)
 
 
 def _times(op: str, a: Expression, b: Expression) -> Expression:
@@ -227,11 +224,11 @@ def _times(op: str, a: Expression, b: Expression) -> Expression:
         if a.length != b.length or (a.kind == "matrix" and a.rows != b.rows):
             raise ShapeError(f"{a!r} and {b!r} have no product entry by entry; for matrix products write @")
         a, b = _together(a, b)
-        return _local(op, (a, b), b if a.place == "constant" else a, unit)
+        return local(op, (a, b), b if a.place == "constant" else a, unit)
     if b.kind == "scalar":
-        return _local(op, (a, _moved(b, a.place)), a, unit)
+        return local(op, (a, moved(b, a.place)), a, unit)
     if a.kind == "scalar":
-        return _local(op, (_moved(a, b.place), b), b, unit)
+        return local(op, (moved(a, b.place), b), b, unit)
     raise ShapeError(f"{a!r} and {b!r} have no product entry by entry; for matrix products write @")
 
 
@@ -328,58 +325,6 @@ def dot(a: Expression, b: Expression) -> Expression:
         return bilinear(b, a, LAST, "scalar", 1, "last")
     across, last = (a, b) if a.place == "across" else (b, a)
     return bilinear(across, units(a.length), last, "scalar", 1, "last")
-
-
-def norm(a: Expression) -> Expression:
-    """Euclidean norm of a vector."""
-    return sqrt(dot(a, a))
-
-
-def sqrt(a: Expression) -> Expression:
-    """Square root, entry by entry; zero of what is not positive."""
-    return _local("sqrt", (a,), a, a.unit ** Fraction(1, 2))
-
-
-def outer(a: Expression, b: Expression) -> Expression:
-    """a b', a matrix.
-
-    Raises
-    ------
-    ShapeError : arguments that are no vectors
-    """
-    if a.kind != "vector" or b.kind != "vector":
-        raise ShapeError(f"{a!r} and {b!r} have no outer product; give two vectors")
-    b = _moved(b, "across")
-    if a.place == "last":
-        return bilinear(a, LAST, b, "matrix", b.length, "across")
-    if a.length != b.length:
-        raise ShapeError(f"{a!r} and {b!r} lie across the same tokens and must be as long")
-    return bilinear(units(a.length), a, b, "matrix", b.length, "across")
-
-
-def diag(A: Expression) -> Expression:
-    """Diagonal of a square matrix, across the tokens: local, as each token knows its position.
-
-    Raises
-    ------
-    ShapeError : a matrix that is not square
-    """
-    if A.kind != "matrix" or A.rows != A.length:
-        raise ShapeError(f"{A!r} has no diagonal; give a square matrix")
-    return Expression("diag", (A,), "vector", 1, A.length, "across", A.unit)
-
-
-def permute_columns(A: Expression, order: tuple[int, ...]) -> Expression:
-    """Columns of a matrix in another order, ``A[:, order]``; of a vector across the tokens, its entries.
-
-    Raises
-    ------
-    OptionError : an order that is no permutation
-    """
-    if sorted(order) != list(range(A.length)) or A.place != "across":
-        raise OptionError(f"order={order!r} permutes no {A.length} columns; give each of 0..{A.length - 1} once")
-    moved = units(A.length, tuple(int(i) for i in order))
-    return bilinear(A, units(A.length), moved, A.kind, A.length, "across")
 
 
 def keep(a: Expression) -> Expression:

@@ -6,33 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from nnla.constructions.compiler import Algorithm
-from nnla.constructions.expressions import keep, outer, permute_columns
+from nnla.constructions.expression_functions import outer, permute_columns
+from nnla.constructions.expressions import keep
 from nnla.constructions.program import Program
 from nnla.errors import OptionError
 
 __all__ = ["OPERATIONS", "operation"]
 
 
-def _pointwise(of: Callable[[Any, Any], Any]) -> Callable[[int], Algorithm]:
+def _pointwise(of: Callable[[Any, Any], Any], one_unit: bool = False) -> Callable[[int], Algorithm]:
     def make(n: int) -> Algorithm:
         m = Algorithm(n)
-        a, b = m.vector("a", across=True), m.vector("b", across=True)
-        if of in (_add, _subtract):  # only what has one unit has a sum
-            m = Algorithm(n)
-            a = m.vector("a", across=True)
-            b = m.vector("b", across=True, unit=a.unit)
+        a = m.vector("a", across=True)
+        b = m.vector("b", across=True, unit=a.unit if one_unit else None)  # only what has one unit has a sum
         m.output("d", of(a, b))
         return m
 
     return make
-
-
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _subtract(a: Any, b: Any) -> Any:
-    return a - b
 
 
 def _column_shift(n: int) -> Algorithm:
@@ -92,8 +82,8 @@ def _matrix_vector(of: Callable[[Any, Any], Any]) -> Callable[[int], Algorithm]:
 
 
 OPERATIONS: dict[str, Callable[[int], Algorithm]] = {
-    "add": _pointwise(_add),
-    "subtract": _pointwise(_subtract),
+    "add": _pointwise(lambda a, b: a + b, one_unit=True),
+    "subtract": _pointwise(lambda a, b: a - b, one_unit=True),
     "multiply": _pointwise(lambda a, b: a * b),
     "divide": _pointwise(lambda a, b: a / b),
     "column_shift": _column_shift,
@@ -151,6 +141,6 @@ def operation(name: str, n: int, **options: Any) -> Program:
     >>> program.run(A=A, B=B)["Y"].round(6).tolist()
     [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
     """
-    if name not in OPERATIONS:
+    if not isinstance(name, str) or name not in OPERATIONS:
         raise OptionError(f"no operation {name!r}; there are {', '.join(OPERATIONS)}")
     return OPERATIONS[name](n).compile(**options)

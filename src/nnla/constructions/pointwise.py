@@ -64,6 +64,8 @@ class PointwiseMap:
     def _compute(self, node: Expression, U: np.ndarray, values: dict[Expression, np.ndarray]) -> np.ndarray:
         if node in self.where:
             return U[..., self.layout[self.where[node]].slice, :]
+        if node.op == "units":
+            return U[..., self.layout["positions"].slice, :][..., 1:, :]
         if node.op in ("add", "mul", "div") and any(arg.op == "constant" for arg in node.args):
             # A constant counts where the other operand lies, not in the other tokens.
             other = next(arg for arg in node.args if arg.op != "constant")
@@ -101,6 +103,7 @@ _OPERATIONS = {
     "dot": lambda node, self, U, a, b: (a * b).sum(axis=-2, keepdims=True),
     "sqrt": lambda node, self, U, a: np.sqrt(np.maximum(a, 0)),
     "keep": lambda node, self, U, a: a,
+    "within": lambda node, self, U, a: a,
     "mask": lambda node, self, U, a: a * U[..., -1:, :],
     "diag": _diagonal,
 }

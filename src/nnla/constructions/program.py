@@ -30,9 +30,10 @@ class Attention:
     dtype: np.dtype
     shift: bool
 
-    def truncation(self, scores: float, tokens: int) -> float:
-        """Relative error of products whose scores are at most so large: the formula's, and the sink's n e^-C."""
-        return self.scheme.truncation(scores, self.step) + tokens * math.exp(-self.sink)
+    def error(self, scores: float, tokens: int) -> float:
+        """Relative error of products whose scores are at most so large: the formula's, the sink's n e^-C, rounding."""
+        rounding = float(np.finfo(self.dtype).eps) / self.step * (self.sink if self.shift else 1.0)
+        return self.scheme.truncation(scores, self.step) + tokens * math.exp(-self.sink) + rounding
 
 
 @dataclass(frozen=True)
@@ -151,17 +152,18 @@ class Program:
     def _checked(self, name: str, value: Any) -> np.ndarray:
         block = self.layout[name]
         try:
-            array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DTypeError(f"input {name} is no real array; give NumPy arrays of numbers") from error
-        if np.iscomplexobj(value):
-            raise DTypeError(f"input {name} is complex; constructions are real")
+            given = np.asarray(value)
+            array = np.asarray(given, dtype=np.float64) if given.dtype.kind in "fiub" else None
+        except (TypeError, ValueError, OverflowError):  # ragged lists, and what is no array at all
+            array = None
+        if array is None:
+            raise DTypeError(f"input {name} is no real array; give a NumPy array of real numbers")
         shape = _shape(block)
         if array.shape[array.ndim - len(shape) :] != shape or array.ndim < len(shape):
             raise ShapeError(f"input {name} has shape {array.shape}; give {shape}, or a batch (..., {str(shape)[1:]}")
         if not np.isfinite(array).all():
             raise NonFiniteError(f"input {name} has NaN or Inf; repair the data")
-        if self.symmetric[name] and not np.allclose(array, array.swapaxes(-1, -2), rtol=1e-8, atol=0):
+        if self.symmetric[name] and not _is_symmetric(array):
             raise NotSymmetricError(f"input {name} is not symmetric, as the algorithm declares; give (A + A.T) / 2")
         return array
 
@@ -247,11 +249,11 @@ class Program:
                     f"the prompt overflows in {stack}: the iteration diverges, or its direction is not normalised"
                 )
             scores = self._scores(layer, attended.scores)
-            error = self.attention.truncation(scores, self.layout.tokens)
+            error = self.attention.error(scores, self.layout.tokens) if layer.heads else 0.0
             if error > _INACCURATE:
                 raise OptionError(
                     f"scores of {scores:.1e} in {stack} leave products a relative error of {error:.0e}: "
-                    f"give a smaller c, scale the data, or normalise the vectors before attention"
+                    f"leave c and C at their defaults, or normalise the vectors before attention"
                 )
         return P
 
@@ -291,6 +293,12 @@ def _shape(block: Block) -> tuple[int, ...]:
 
 def _dimensions(block: Block) -> int:
     return len(_shape(block))
+
+
+def _is_symmetric(A: np.ndarray) -> bool:
+    largest = np.abs(A).max(axis=(-2, -1), initial=0.0)
+    with np.errstate(over="ignore"):
+        return bool((np.abs(A - A.swapaxes(-1, -2)).max(axis=(-2, -1), initial=0.0) <= 1e-10 * largest).all())
 
 
 def _exponent(value: np.ndarray, dimensions: int) -> np.ndarray:

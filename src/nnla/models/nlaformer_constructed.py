@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla.constructions.difference_heads import default_sink, default_step, head_scheme
 from nnla.errors import OptionError
 from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.models.engine_base import whole
@@ -22,10 +23,8 @@ from nnla.operators.arrays import namespace, on_device
 
 __all__ = ["ConstructedConfig", "ConstructedEngine", "constructed_iterates", "initial_numbers"]
 
-SINK = 36.0  # score C of the sink: n e^-C is below rounding
-STEP = 6e-3  # c at first: where the four heads' error, of order four, meets rounding
-NODES = np.array([1.0, -1.0, 2.0, -2.0])  # of exp(t c z) - sums of which with these weights are z + O(c^4 z^5)
-WEIGHTS = np.array([2 / 3, -2 / 3, -1 / 12, 1 / 12])
+SCHEME = head_scheme("four")  # sums of exp(t c z) that are z + O(c^4 z^5)
+SINK = default_sink()
 FEATURES = 4  # of a predicted Rayleigh quotient
 _TINY = 1e-300
 
@@ -67,7 +66,7 @@ def initial_numbers(config: ConstructedConfig) -> dict[str, np.ndarray]:
     ['gains', 'log_c', 'power', 'quotient', 'shift', 'step']
     """
     found = {name: np.zeros(shape) for name, shape in config.shapes().items()}
-    found["log_c"][:] = np.log(STEP)
+    found["log_c"][:] = np.log(default_step(SCHEME))
     found["quotient"][:, 1] = 1.0  # of the diagonal's Rayleigh quotient, which the scaled matrix shares at first
     return found
 
@@ -150,7 +149,7 @@ def constructed_iterates(
     xp, n, at = namespace(A), config.n, config.rows()
     W = {key: on_device(value, A) for key, value in _weights(config).items()}
     c = xp.exp(p["log_c"])
-    nodes, weights = [float(t) * c for t in NODES], [float(w) / c for w in WEIGHTS]
+    nodes, weights = [t * c for t in SCHEME.nodes], [w / c for w in SCHEME.weights]
 
     def attend(P: Any, name: str) -> Any:
         added = attention(P, W[name + "_V"], W[name + "_K"], W[name + "_Q"], nodes, weights)
@@ -238,7 +237,7 @@ class ConstructedEngine(DenseSystemEngine):
     def loop_multiplications(self) -> int:
         """Multiplications of an iteration for one system: the whole layer, where the last column would do."""
         n = self.config.n
-        return (n + 1) ** 2 * (2 * n + 1 + len(NODES))
+        return (n + 1) ** 2 * (2 * n + 1 + SCHEME.heads)
 
     def answer(self, A: Any, b: Any) -> Any:
         """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""

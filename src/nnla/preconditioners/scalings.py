@@ -46,6 +46,7 @@ class Scaling:
     note : what the report should say of it
     shift : what had to be added to the diagonal, relative to it, for an incomplete factorisation to exist
     kind : what B may be used for; what a user's M does not say is assumed, `Kind.LINEAR_SPD`
+    source : a given M that counts its applications, and the products of an operator of its own; else None
     """
 
     name: str
@@ -57,10 +58,21 @@ class Scaling:
     note: str = ""
     shift: float = 0.0
     kind: Kind = Kind.LINEAR_SPD
+    source: CallableOperator | None = None
 
     def __call__(self, r: Any) -> Any:
         """B r."""
         return self.solve(r)
+
+    @property
+    def operator(self) -> Operator | None:
+        """What a given M multiplies by."""
+        return getattr(self.source, "operator", None)
+
+    @property
+    def applies(self) -> int:
+        """Of a given M that counts them."""
+        return getattr(self.source, "applies", 0)
 
     def count(self, applies: int) -> None:
         """Scalings are not counted."""
@@ -167,7 +179,8 @@ def _user(op: Operator, M: Any) -> Scaling:
             raise ShapeError(f"M r has shape {tuple(z.shape)} for r of shape {tuple(r.shape)}; it must keep the shape")
         return space.copy(z).reshape(r.shape)
 
-    return Scaling("user", solve, 0.0, 1.0, kind=kind_of(M))
+    source = M if isinstance(M, CallableOperator) else None
+    return Scaling("user", solve, 0.0, 1.0, kind=kind_of(M), source=source)
 
 
 def _multiplication(space: Space, M: Any, n: int) -> Callable[[Any], Any]:
