@@ -145,7 +145,7 @@ def main() -> None:
             "classical": classical(),
             "count": COUNT,
             "hardware": f"{platform.processor() or platform.machine()}, 1 thread",
-            "command": f"python reproduce/nlaformer_training.py --seconds {args.seconds:g}",
+            "command": f"python reproduce/nlaformer_training.py --seconds {args.seconds:g}{' --done' * args.done}",
         }
         write_atomic(file, (json.dumps(figures, indent=1) + "\n").encode())
     page.write(json.loads(file.read_text(encoding="utf-8")), args.out)

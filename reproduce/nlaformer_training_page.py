@@ -248,10 +248,10 @@ def _remedies(runs: dict[str, Any]) -> list[str]:
     """What was tried, by the errors that it left."""
     words = {
         "steps-cg": "the paper's step and solution supervision (40), A by the size of its entries",
-        "levels": "the logarithm of the error at every iteration instead, A by its diagonal",
-        "levels-adam": "the same by Adam in place of Muon",
-        "heads": "the same from pairs of heads that see A from the first step on",
-        "gated-random": "the same with a gated block of as many parameters, random weights",
+        "levels": "the logarithm of the error at every iteration, A by its diagonal",
+        "levels-adam": "that by Adam in place of Muon",
+        "heads": "that (logarithms, diagonal) from pairs of heads that see A from the first step on",
+        "gated-random": "that with a gated block of as many parameters, random weights",
         "gated": "the gated block from heavy ball, which it expresses exactly, by Adam",
         "constructed": "the construction",
     }

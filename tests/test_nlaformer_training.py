@@ -46,4 +46,4 @@ def test_a_page_of_few_steps(scripts, monkeypatch, tmp_path):
     assert "inner" not in found["constructed"]
     assert script.untrained("constructed")["loop_0"] == 1.0
     classical = script.classical(5)
-    assert page.number(classical["cg"]["1"][0]) == "1"
+    assert page.number(classical["cg"]["errors"]["1"][0]) == "1"
