@@ -141,7 +141,7 @@ where A is large, or known only by them.
 
 On a large sparse matrix of another kind the loop is guarded CG. As block-Jacobi (blocks solved by the loop, not linear,
 so in flexible CG) on the 2-D Laplacian, {side} x {side}, to a residual of 1e-8; *inner*: products with A's blocks, or
-with A, inside the preconditioner:
+with A (counted in the column before, too), inside the preconditioner:
 """
 
 END = """
