@@ -155,7 +155,7 @@ def test_the_construction_starts_as_cg_and_gets_better(descend):
     assert [before[f"loop_{t}"] for t in range(7)] == pytest.approx(errors.tolist(), rel=1e-4)
     names = {key for key, _ in network.named_parameters()}
     losses = descend(task, 0, names, 5e-2, network)
-    assert losses[-1] < losses[0] - 0.5  # of natural logarithms
+    assert losses[-1] < losses[0] - 0.25  # of natural logarithms
 
 
 def test_discrepancy_is_the_paper_s():
