@@ -128,3 +128,26 @@ def test_a_recurrent_network_takes_one_size(tmp_path):
     table["data"]["sizes"] = {"8": 1.0, "10": 1.0}
     with pytest.raises(OptionError, match="one"):
         train(table, tmp_path / "run")
+
+
+def test_every_size_of_a_range(tmp_path):
+    """Any n between the ends, in one network; validation looks at some."""
+    table = recipe("algebraformer-columns", "model.output=operator", "data.rhs=2")
+    table["data"]["sizes"] = {"16": 0.5, "8-16": 0.5}
+    table["data"]["held_out"] = 2
+    model = load(str(train(table, tmp_path / "run")))
+    assert model.sizes == tuple(range(8, 17))
+    for n in (8, 11, 16):
+        systems = bvp_systems(2, n=n, seed=1)
+        assert model.solve(systems.A, systems.b, refine=True).report.converged
+    assert len([key for key in rows(tmp_path / "run")[-1] if key.endswith("_relative")]) == 5
+    with pytest.raises(OptionError, match="8 to 16"):
+        model.solve(np.eye(17), np.ones(17))
+
+
+@pytest.mark.parametrize("sizes", [{"16-8": 1.0}, {"8-": 1.0}, {"8-x": 1.0}, {"-8": 1.0}])
+def test_sizes_that_are_none(sizes):
+    table = recipe("algebraformer-columns")
+    table["data"]["sizes"] = sizes
+    with pytest.raises(OptionError, match=r"data\.sizes"):
+        resolve(table["task"])(Table(table))

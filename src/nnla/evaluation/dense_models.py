@@ -15,6 +15,7 @@ __all__ = ["LEVELS", "evaluate_on_bvp", "squared_errors"]
 
 LEVELS = (1e-4, 1e-3, 1e-2, 1e-1)  # of entrywise noise in A
 
+_SIZES = 9  # that a model is judged at, at most
 _REFINED = 64  # systems at most: the iterations of a large network take their time
 _HELD_OUT = 20_261_127  # training draws from [seed, ...]; these come from [_HELD_OUT, seed, ...]
 
@@ -70,8 +71,8 @@ def evaluate_on_bvp(
         was not trained on too: figures of `squared_errors`, ``residual`` (median), ``outside`` (systems),
         ``lu_float32`` (relative MSE of LU in float32), and ``refined``, of 64 systems at most: ``count``, ``verified``,
         ``fallbacks`` (systems solved by LU), mean and largest ``iterations``. ``sizes``: relative MSE of the first
-        equation at each size. ``noise``: for each level of entrywise noise in A, relative MSE of the model and of LU
-        against the solutions without, first equation. The first is the first that the card names.
+        equation at each size, or at some of many. ``noise``: for each level of entrywise noise in A, relative MSE of
+        the model and of LU against the solutions without, first equation. The first is the first that the card names.
 
     Notes
     -----
@@ -80,7 +81,8 @@ def evaluate_on_bvp(
     seen = _equations(model)
     n = model.sizes[-1]
     order = [*seen, *(name for name in EQUATIONS if name not in seen)]
-    steps = len(order) + len(model.sizes) + len(LEVELS)
+    some = _some(model.sizes)
+    steps = len(order) + len(some) + len(LEVELS)
     done = 0
 
     def tell(what: str) -> None:
@@ -97,7 +99,7 @@ def evaluate_on_bvp(
         tell(name)
         equations[name] = _measured(model, draw(name, n), rtol)
     sizes: dict[str, float] = {}
-    for size in model.sizes:
+    for size in some:
         tell(f"n = {size}")
         systems = draw(order[0], size)
         sizes[str(size)] = squared_errors(_answers(model, systems.A, systems.b), systems.x)["relative_mse"]
@@ -119,6 +121,12 @@ def evaluate_on_bvp(
         "noise": noise,
         "unsolved": sum(f["refined"]["count"] - f["refined"]["verified"] for f in equations.values()),
     }
+
+
+def _some(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """At most `_SIZES`, the ends among them."""
+    places = np.linspace(0, len(sizes) - 1, min(len(sizes), _SIZES))
+    return tuple(sizes[round(float(place))] for place in places)
 
 
 def _equations(model: DenseSolutions) -> list[str]:

@@ -21,6 +21,7 @@ __all__ = ["DenseSystemTask", "objectives"]
 _TINY = 1e-30
 _TABLE = 4000  # systems that standardise the entries of a size
 
+_JUDGED = 5  # sizes below the largest that validation looks at, at most
 _MARGIN = 1.25  # of the farthest sample: others of the family lie beyond it
 _FLOOR = 1e-4  # of distances, which float32 tables leave
 
@@ -53,10 +54,11 @@ class DenseSystemTask:
 
     Notes
     -----
-    The recipe's data: ``equations`` and ``sizes`` with their shares, ``rhs`` right-hand sides a matrix (those of other
-    systems of the batch; 1 for solutions), ``examples`` (0: fresh systems for every batch; else a fixed set of so
-    many), ``noise`` (law, smallest and largest level, share of systems without), ``held_out``. ``optim.schedule``,
-    where it is there, may be "constant" (after the warm-up), for fine-tuning; else the rate falls as a cosine.
+    The recipe's data: ``equations`` and ``sizes`` with their shares (``16-64`` for all of these alike), ``rhs``
+    right-hand sides a matrix (those of other systems of the batch; 1 for solutions), ``examples`` (0: fresh systems for
+    every batch; else a fixed set of so many), ``noise`` (law, smallest and largest level, share of systems without),
+    ``held_out``. ``optim.schedule``, where it is there, may be "constant" (after the warm-up), for fine-tuning; else
+    the rate falls as a cosine.
     """
 
     figure = "relative_mse"
@@ -65,7 +67,7 @@ class DenseSystemTask:
         self.recipe = recipe
         data = recipe["data"]
         self.equations: dict[str, float] = dict(data["equations"])
-        self.sizes: dict[int, float] = {_whole(n): share for n, share in dict(data["sizes"]).items()}
+        self.sizes = _shares_of_sizes(dict(data["sizes"]))
         for name, shares in (("equations", self.equations), ("sizes", self.sizes)):
             if not shares or not all(share > 0 for share in shares.values()):
                 raise OptionError(f"data.{name} has to name at least one, each with a share above 0")
@@ -94,10 +96,10 @@ class DenseSystemTask:
             (equation, n): bvp_systems(data["held_out"], equation=equation, n=n, seed=[seed, 10_001])
             for equation in self.equations
         }
-        for size in self.sizes:
-            if size != n:
-                first = next(iter(self.equations))
-                self.held[first, size] = bvp_systems(data["held_out"], equation=first, n=size, seed=[seed, 10_001])
+        others = sorted(size for size in self.sizes if size != n)
+        for size in others[:: -(-len(others) // _JUDGED) or 1]:
+            first = next(iter(self.equations))
+            self.held[first, size] = bvp_systems(data["held_out"], equation=first, n=size, seed=[seed, 10_001])
         self.fixed = None
         if data["examples"]:
             if len(self.equations) > 1 or len(self.sizes) > 1:
@@ -226,6 +228,25 @@ class DenseSystemTask:
     def state(self, network: Any) -> dict[str, np.ndarray]:
         """Parameters and tables of a network."""
         return arrays(network, np.float32)
+
+
+def _shares_of_sizes(shares: dict[Any, float]) -> dict[int, float]:
+    """Each size with its share; the share of "16-64" is that of all of them together.
+
+    Examples
+    --------
+    >>> _shares_of_sizes({"8-9": 0.5, "16": 1.0})
+    {8: 0.25, 9: 0.25, 16: 1.0}
+    """
+    found: dict[int, float] = {}
+    for text, share in shares.items():
+        low, dash, high = str(text).partition("-")
+        sizes = range(_whole(low), _whole(high if dash else low) + 1)
+        if not sizes:
+            raise OptionError(f"data.sizes has the sizes {text!r}, of which there are none; give the smaller one first")
+        for n in sizes:
+            found[n] = found.get(n, 0.0) + share / len(sizes)
+    return found
 
 
 def _whole(text: Any) -> int:
