@@ -213,15 +213,11 @@ def measure(
             add(name, "hindsight" if name in HINDSIGHT else "yardstick", lambda x=x: x)
             rows[-1]["seconds"] = share
     for name, model in (models or {}).items():
-        found: list[Any] = []
-        add(
-            name,
-            "model",
-            lambda model=model, found=found: found.append(tuple(model.solve(seen.A, seen.b))) or found[0][0],
-        )
-        rows[-1] |= _sure(*found[0], test.x)
+        said: list[Any] = []  # x and the report
+        add(name, "model", lambda model=model, said=said: said.extend(model.solve(seen.A, seen.b)) or said[0])
+        rows[-1] |= _sure(said[0], said[1], test.x)
         # the yardsticks that clean A are safeguarded: a model may be too
-        add(name + GUARDED, "model", lambda found=found: family.guard(np.asarray(found[0][0]), seen.b))
+        add(name + GUARDED, "model", lambda said=said: family.guard(np.asarray(said[0]), seen.b))
     return rows
 
 
