@@ -83,3 +83,13 @@ def test_sizes_of_the_operators():
         systems = bvp_systems(50, equation="diffusion", n=n, seed=SEED)
         x, _ = nnla.load("algebraformer-operator").solve(systems.A, systems.b)
         assert errors(x, systems).mean() < 5e-4, n
+
+
+@pytest.mark.parametrize("n", [16, 23, 37, 50, 61])
+def test_every_size_between_the_ends(n):
+    systems = bvp_systems(100, equation="diffusion", n=n, seed=SEED)
+    model = nnla.load("algebraformer-sizes")
+    x, report = model.solve(systems.A, systems.b)
+    assert ((x - systems.x) ** 2).sum() / (systems.x**2).sum() < 1e-2
+    assert np.mean(report.inside) > 0.97
+    assert model.solve(systems.A[:9], systems.b[:9], refine=True).report.converged
