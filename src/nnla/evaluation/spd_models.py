@@ -21,7 +21,7 @@ _UNIT = 2.0**30
 
 
 def guarded_errors(model: Any, A: np.ndarray, b: np.ndarray, x: np.ndarray, products: int, guard: bool = True) -> Any:
-    """||answer - x||^2 / ||x||^2 of a learned loop, (products + 1, B), and the columns that its guard read, (B,).
+    """||answer - x||^2 / ||x||^2 of a learned loop, (products + 1, B).
 
     Between loops of several products the error is that of the last one.
 

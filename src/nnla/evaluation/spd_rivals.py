@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nnla.krylov.dense_iterates import conjugate_gradients, relative_errors
+
 __all__ = ["block_cg_errors", "cg_errors", "chebyshev_errors", "products_to", "rival_flops"]
 
 _ESTIMATE = 6  # products of the estimate of an interval
@@ -47,24 +49,10 @@ def cg_errors(A: Any, b: np.ndarray, x: np.ndarray, products: int, *, jacobi: bo
 
     References
     ----------
-    Hestenes, Stiefel, J. Res. NBS 49 (1952).
+    As `nnla.krylov.dense_iterates.conjugate_gradients`.
     """
-    scale = 1 / np.einsum("bii->bi", A) if jacobi else np.ones_like(b)
-    y, r = np.zeros_like(b), b.copy()
-    z = scale * r
-    p, rho = z.copy(), (r * z).sum(-1, keepdims=True)
-    errors = [_error(y, x)]
-    for _ in range(products):
-        s = (A @ p[..., None])[..., 0]
-        curvature = (p * s).sum(-1, keepdims=True)
-        alpha = np.divide(rho, curvature, out=np.zeros_like(rho), where=curvature > 0)
-        y, r = y + alpha * p, r - alpha * s
-        z = scale * r
-        new = (r * z).sum(-1, keepdims=True)
-        p = z + np.divide(new, rho, out=np.zeros_like(rho), where=rho > 0) * p
-        rho = new
-        errors.append(_error(y, x))
-    return np.array(errors)
+    path = conjugate_gradients(A, b, products, teacher="pcg" if jacobi else "cg").x
+    return relative_errors(path, x).T
 
 
 def chebyshev_errors(A: np.ndarray, b: np.ndarray, x: np.ndarray, products: int, *, exact: bool = True) -> np.ndarray:
