@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from nnla.models.dense_solutions import DenseSystemEngine
 from nnla.models.dense_tables import as_dtype_of, unit_rhs
-from nnla.models.engine_base import whole
 from nnla.models.gated_block import gated_block, gated_shapes, gates_of_equal_size
+from nnla.models.iterated_solutions import IteratedEngine, possible_sizes
 from nnla.models.transformer import TransformerConfig, layer_norm, transformer_block
 from nnla.operators.arrays import namespace
 
@@ -28,12 +27,10 @@ __all__ = [
     "NLAFormerEngine",
     "iterates",
     "unit_systems",
-    "where_symmetric",
 ]
 
 BLOCKS = ("softmax", "gated")
 SCALINGS = ("norm", "jacobi")
-_ROUNDING = 1e-6  # of entries that are meant to be equal, A in float32 too
 STAGES = ("pre", "loop", "post")
 
 
@@ -125,20 +122,6 @@ def unit_systems(A: Any, b: Any, scaling: str) -> tuple[Any, Any, Any, Any]:
     return A, unit, size[:, None] / root, size[:, None] * root
 
 
-def where_symmetric(A: Any, x: Any) -> Any:
-    """x (B, n, k) where A (B, n, n) is symmetric but for rounding and its diagonal is positive, else NaN.
-
-    Examples
-    --------
-    >>> where_symmetric(np.array([[[1.0, 0.5], [0.0, 1.0]]]), np.ones((1, 2, 1)))[0, :, 0].tolist()
-    [nan, nan]
-    """
-    xp = namespace(A)
-    apart = xp.abs(A - A.swapaxes(-1, -2)).sum((-1, -2)) <= _ROUNDING * xp.abs(A).sum((-1, -2))
-    fits = apart & (A.diagonal(0, -2, -1) > 0).all(-1)
-    return xp.where(fits[:, None, None], x, xp.full_like(x, np.nan))
-
-
 def iterates(
     p: Mapping[str, Any], config: NLAFormerConfig, A: Any, b: Any, loops: int, *, all_of_them: bool = True
 ) -> list[tuple[Any, Any]]:
@@ -183,7 +166,7 @@ def _block(p: Mapping[str, Any], config: NLAFormerConfig, stage: str, z: Any) ->
     return gated_block(p, stage + "_", z)
 
 
-class NLAFormerEngine(DenseSystemEngine):
+class NLAFormerEngine(IteratedEngine):
     """Small dense positive definite systems by a looped network.
 
     Notes
@@ -197,7 +180,6 @@ class NLAFormerEngine(DenseSystemEngine):
     """
 
     name = "nlaformer"
-    task = "iterated solutions"
     label = "NLAFormer weights"
     config_type = NLAFormerConfig
     dtype = np.float32
@@ -206,22 +188,11 @@ class NLAFormerEngine(DenseSystemEngine):
     def possible(config: NLAFormerConfig) -> bool:
         """Whether the sizes make sense."""
         known = config.block in BLOCKS and config.scaling in SCALINGS and isinstance(config.injection, bool)
-        fits = whole(config.n, config.loops) and 2 <= config.n <= 256 and config.loops <= 1000
-        return known and fits and config.transformer.possible() and config.gates >= 1
+        return known and possible_sizes(config) and config.transformer.possible() and config.gates >= 1
 
     def details(self) -> list[str]:
         """What `repr` says of the config."""
         return [*super().details(), f"{self.config.block} block", f"{self.config.loops} loops"]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that it was trained on."""
-        return (self.config.n,)
-
-    @property
-    def loops(self) -> int:
-        """Iterations of the training."""
-        return self.config.loops
 
     @property
     def loop_multiplications(self) -> int:
@@ -231,10 +202,9 @@ class NLAFormerEngine(DenseSystemEngine):
             return c.n * c.gates * (3 * c.width + c.n + 1)
         return c.n * ((4 + 2 * c.expansion) * c.width**2 + 2 * c.n * c.width)
 
-    def answer(self, A: Any, b: Any) -> Any:
-        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""
-        answers = [self.path(A, b[..., j], all_of_them=False)[-1] for j in range(b.shape[-1])]
-        return where_symmetric(A, namespace(A).stack(answers, -1))
+    def last(self, A: Any, b: Any) -> Any:
+        """x_T alone, without the probes of the others."""
+        return self.path(A, b, all_of_them=False)[-1]
 
     def path(self, A: Any, b: Any, *, loops: int | None = None, all_of_them: bool = True) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit.

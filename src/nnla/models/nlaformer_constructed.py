@@ -16,9 +16,8 @@ import numpy as np
 
 from nnla.constructions.difference_heads import default_sink, default_step, head_scheme
 from nnla.errors import OptionError
-from nnla.models.dense_solutions import DenseSystemEngine
-from nnla.models.engine_base import whole
-from nnla.models.nlaformer import unit_systems, where_symmetric
+from nnla.models.iterated_solutions import IteratedEngine, possible_sizes
+from nnla.models.nlaformer import unit_systems
 from nnla.operators.arrays import namespace, on_device
 
 __all__ = ["ConstructedConfig", "ConstructedEngine", "constructed_iterates", "initial_numbers"]
@@ -201,7 +200,7 @@ def constructed_iterates(
     return found
 
 
-class ConstructedEngine(DenseSystemEngine):
+class ConstructedEngine(IteratedEngine):
     """Small dense positive definite systems by CG in softmax attention, with a few trained numbers.
 
     References
@@ -210,39 +209,23 @@ class ConstructedEngine(DenseSystemEngine):
     """
 
     name = "nlaformer-constructed"
-    task = "iterated solutions"
     label = "NLAFormer numbers"
     config_type = ConstructedConfig
 
     @staticmethod
     def possible(config: ConstructedConfig) -> bool:
         """Whether the sizes make sense."""
-        return whole(config.n, config.loops) and 2 <= config.n <= 256 and config.loops <= 1000
+        return possible_sizes(config)
 
     def details(self) -> list[str]:
         """What `repr` says of the config."""
         return [*super().details(), f"{self.config.loops} loops"]
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that it was trained on."""
-        return (self.config.n,)
-
-    @property
-    def loops(self) -> int:
-        """Iterations of the training."""
-        return self.config.loops
-
-    @property
     def loop_multiplications(self) -> int:
         """Multiplications of an iteration for one system: the whole layer, where the last column would do."""
         n = self.config.n
         return (n + 1) ** 2 * (2 * n + 1 + SCHEME.heads)
-
-    def answer(self, A: Any, b: Any) -> Any:
-        """x (B, n, k) for matrices (B, n, n) and right-hand sides (B, n, k); NaN where A is not symmetric."""
-        x = namespace(A).stack([self.path(A, b[..., j])[-1] for j in range(b.shape[-1])], -1)
-        return where_symmetric(A, x)
 
     def path(self, A: Any, b: Any, *, loops: int | None = None) -> list[Any]:
         """x_t (B, n), t = 0, ..., loops, for matrices (B, n, n) and right-hand sides (B, n) in any unit."""
