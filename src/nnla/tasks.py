@@ -179,7 +179,12 @@ class IteratedSolutions(DenseSolutions, Protocol):
 
 
 class MatrixFunctions(Model, Protocol):
-    """f(A) (n, n) for a dense matrix, by a network alone."""
+    """f(A) (..., n, n) for dense matrices, by a network alone: `nnla.models.matrix_functions`."""
+
+    functions: tuple[str, ...]
+    sizes: tuple[int, ...]
+    symmetric: bool
+    equivariant: bool
 
     def function(self, A: Any, f: str) -> Any: ...
 
