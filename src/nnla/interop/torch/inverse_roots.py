@@ -14,7 +14,7 @@ from torch import Tensor
 from nnla.errors import DTypeError, OptionError, ShapeError
 from nnla.interop.torch.certificates import Certificate, inverse_root_certificate
 from nnla.interop.torch.plans import InverseRootPlan, inverse_root_plan
-from nnla.interop.torch.products import HALF, checked, evaluated, in_units, norm_bound, weighted
+from nnla.interop.torch.products import HALF, checked, constant_when_compiled, evaluated, in_units, norm_bound, weighted
 from nnla.interop.torch.transitions import Transition
 
 __all__ = ["inverse_root"]
@@ -126,7 +126,7 @@ def inverse_root(
     return result, found.shaped(A.shape[:-2])
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _default_plan(p: int, precision: str, cond: Any, ridge: Any, rtol: Any) -> InverseRootPlan:
     return inverse_root_plan(p, precision, cond=cond, ridge=ridge, rtol=rtol)
 

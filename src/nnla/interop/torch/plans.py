@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import DTypeError, OptionError, ShapeError
-from nnla.interop.torch.transitions import DEGREES, PRODUCTS, Transition, from_powers, transition
+from nnla.interop.torch.transitions import DEGREES, LARGEST_RATIO_17, PRODUCTS, Transition, from_powers, transition
 from nnla.types import real_number
 
 __all__ = [
@@ -244,18 +244,14 @@ def _planned(p: int, precision: str, smallest: float, ridge: float, rtol: float,
 def _transitions(degrees: Sequence[int], low: float, high: float) -> tuple[Transition, ...]:
     out: list[Transition] = []
     for degree in degrees:
-        # planned for a ratio that was rounded down; where the true one is so near 1 that 17 is of no use, 9 does
-        out.append(_made(degree, low, high) or transition(9, low, high))
+        out.append(_made(degree, low, high))
         low, high = out[-1].low, out[-1].high
     return tuple(out)
 
 
-def _made(degree: int, low: float, high: float) -> Transition | None:
-    """The transition; None for degree 17 where the ratio is near 1."""
-    try:
-        return transition(degree, low, high)
-    except OptionError:
-        return None
+def _made(degree: int, low: float, high: float) -> Transition:
+    # nearer to 1 degree 17 is made for a little more than there is: its error is 1e-12 by then
+    return transition(degree, min(low, LARGEST_RATIO_17 * high) if degree == 17 else low, high)
 
 
 def _path(ratio: float, tol: float, eps: float, extra: int) -> tuple[int, ...]:
@@ -277,10 +273,10 @@ def _rounded(ratio: float) -> float:
 
 
 def _usable(degree: int, ratio: float, eps: float) -> Transition | None:
-    """The transition, or None where it is not made for the ratio or drowns in rounding."""
+    """The transition, or None where it drowns in rounding."""
     step = _made(degree, ratio, 1.0)
     share = _SHARE if eps < 1e-4 else _SHARE_HALF
-    return step if step is not None and eps * step.amplification <= share * step.low else None
+    return step if eps * step.amplification <= share * step.low else None
 
 
 @functools.lru_cache(maxsize=65536)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,26 @@ from torch import Tensor
 from nnla.errors import DTypeError, ShapeError
 from nnla.interop.torch.transitions import Transition
 
-__all__ = ["HALF", "checked", "evaluated", "in_units", "norm_bound", "start_vector", "weighted"]
+__all__ = [
+    "HALF",
+    "checked",
+    "constant_when_compiled",
+    "evaluated",
+    "in_units",
+    "norm_bound",
+    "start_vector",
+    "weighted",
+]
 
 HALF = (torch.float16, torch.bfloat16)
 _DTYPES = (torch.float64, torch.float32, *HALF)
 _LARGEST_EXPONENT = 126.0  # of a factor 2^k that float32 holds, and its inverse; float64 has more
+
+
+def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.compiler.assume_constant_result`, without the seconds that importing the compiler takes."""
+    setattr(function, "_dynamo_marked_constant", True)  # noqa: B010
+    return function
 
 
 def checked(X: Tensor, name: str) -> Tensor:
