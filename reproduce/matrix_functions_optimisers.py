@@ -338,6 +338,7 @@ def main() -> None:
         start = time.process_time()
         result = {"roots": root_rows(arguments.quick), "polar": polar_rows(), "bands": band_rows(arguments.quick)}
         result["seconds"] = seconds_rows(arguments.quick)
+        result["bound cost"], result["probe cost"] = BOUND, probe_cost(N)
         result["summary"] = summary(result)
         result["date"] = time.strftime("%Y-%m-%d")
         result["hardware"] = f"{platform.machine()}, one thread"
