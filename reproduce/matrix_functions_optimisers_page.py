@@ -190,7 +190,7 @@ def gpu(data: dict[str, Any]) -> str:
     if isinstance(data.get("graphs"), list):
         rows = [
             [r["call"], "yes" if r["captured"] else "no", f"{r['difference']:.1e}" if "difference" in r else r["error"]]
-            for r in data["graphs"]
+            for r in [*data["graphs"], *data.get("graphs of certificates", [])]
         ]
         text += "CUDA graphs, captured once and replayed with other data:\n\n"
         text += table(["call", "captured", "largest difference"], rows)
