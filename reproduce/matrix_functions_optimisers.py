@@ -44,6 +44,7 @@ from matrix_functions_opponents import (
 )
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.extensions.minimax import learned_stage
 from nnla.interop.torch import (
     flops,
     inverse_root,
@@ -54,11 +55,12 @@ from nnla.interop.torch import (
     polar_plan_from,
     probe_cost,
 )
+from nnla.interop.torch.transitions import transition
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 N = 256
 CONDITIONS = (2, 3, 4, 5, 6, 7, 8)
-RTOLS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+RTOLS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6)
 BOUND = 48 / N  # products with vectors of every call, in products
 BAR, BAR_ERROR = 0.8, 3e-2
 LOWER = 7e-3
@@ -306,6 +308,19 @@ def medians(calls: dict[str, Callable[[], Any]], rounds: int = 9) -> dict[str, f
     return {name: sorted(values)[rounds // 2] for name, values in taken.items()}
 
 
+# ------------------------------------------------------------------------------------------- learned
+
+
+def learned_rows() -> list[dict[str, float]]:
+    """Degree 17, five products of X or three of T: the transitions that were learned, and the minimax ones."""
+    rows = []
+    for ratio in (0.1, 0.15, 0.2, 0.3, 0.4, 0.5):
+        learned = learned_stage(ratio)
+        if learned is not None:
+            rows.append({"ratio": ratio, "learned": learned.error, "minimax": transition(17, ratio).high - 1})
+    return rows
+
+
 # ------------------------------------------------------------------------------------------- summary
 
 
@@ -327,6 +342,15 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "polar ratios": {form: row["ratios"] for form, row in nnla.items()},
         "polar ratios to the best re-made": {form: row["best re-made"] for form, row in nnla.items()},
     }
+
+
+def rounded(value: Any) -> Any:
+    """With four significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def main() -> None:
@@ -352,9 +376,11 @@ def main() -> None:
         result["processor seconds"] = round(time.process_time() - start, 1)
         if path.is_file() and "gpu" in (old := json.loads(path.read_text())):
             result["gpu"] = old["gpu"]
+    result["learned"] = learned_rows()
     if arguments.gpu is not None:
         result["gpu"] = json.loads(arguments.gpu.read_text())
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    result = rounded(result)
+    path.write_text(json.dumps(result) + "\n")
     page.write(result, arguments.out)
     print(json.dumps(result["summary"], indent=1))
 

@@ -144,10 +144,10 @@ def test_certificates_can_fail():
     assert float(error.error) <= float(error.error_bound)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_nothing_is_read_from_the_device(dtype):
     with FakeTensorMode():
-        for shape in ((2, 3, 6, 6), (8, 3), (3, 8)):
+        for shape in ((2, 3, 6, 6), (3, 8)):
             U, certificate = polar(torch.empty(shape, dtype=dtype), certificate=True)
             assert U.shape == shape
             assert certificate.converged.shape == shape[:-2]
