@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nnla.constructions.prompt_plots import prompt_figure
     from nnla.constructions.relu_certificates import Certificate
     from nnla.constructions.relu_circuits import ReLUDomain, relu_network
-    from nnla.constructions.relu_expm import relu_expm
+    from nnla.constructions.relu_exponential import relu_expm
     from nnla.constructions.relu_matrix_programs import MatrixProgram
     from nnla.constructions.relu_networks import CertifiedNetwork, MatrixSet, load_layers
     from nnla.constructions.relu_products import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         product_network,
         square_network,
     )
+    from nnla.constructions.relu_roots import relu_inv_sqrtm, relu_invm, relu_signm, relu_sqrtm
     from nnla.constructions.softmax_layer import Head, SoftmaxLayer, softmax
 
 _HOME = {
@@ -86,8 +87,12 @@ _HOME = {
     "power_iteration": "algorithms",
     "product_network": "relu_products",
     "prompt_figure": "prompt_plots",
-    "relu_expm": "relu_expm",
+    "relu_expm": "relu_exponential",
+    "relu_inv_sqrtm": "relu_roots",
+    "relu_invm": "relu_roots",
     "relu_network": "relu_circuits",
+    "relu_signm": "relu_roots",
+    "relu_sqrtm": "relu_roots",
     "richardson": "algorithms",
     "row_sums": "expression_functions",
     "scaled_conjugate_gradients": "algorithms",
@@ -136,7 +141,11 @@ __all__ = [
     "product_network",
     "prompt_figure",
     "relu_expm",
+    "relu_inv_sqrtm",
+    "relu_invm",
     "relu_network",
+    "relu_signm",
+    "relu_sqrtm",
     "richardson",
     "row_sums",
     "scaled_conjugate_gradients",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from nnla.constructions.relu_matrix_products import SECOND_ORDER, UNIT, product_
 from nnla.constructions.relu_matrix_programs import MatrixProduct, MatrixSum, Round
 from nnla.constructions.relu_products import LARGEST_STEPS
 
-__all__ = ["MANY_STEPS", "TRUNCATION", "Bound", "Certificate", "Draft", "cheapest_steps", "follow_round"]
+__all__ = ["MANY_STEPS", "ROUNDING", "TRUNCATION", "Bound", "Certificate", "Draft", "cheapest_steps", "follow_round"]
 
 TRUNCATION, ROUNDING = 0, 1  # places of parts; that of the products of round i is 2 + i
 MANY_STEPS = LARGEST_STEPS // 2  # more is less than rounding
@@ -71,7 +72,7 @@ class Bound:
     entry: float
     errors: np.ndarray
 
-    @property
+    @cached_property
     def error(self) -> float:
         """Bound on ||computed - exact||_F."""
         return float(self.errors.sum())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,7 @@ def eye(k: int) -> Any:
     return sp.csr_array((np.ones(k), (np.arange(k), np.arange(k))), shape=(k, k))
 
 
+@lru_cache(maxsize=64)
 def product_chains(n: int, m: int) -> tuple[list[Stage], Any]:
     """The tents of a product after its first layer, and the weights of its output in units of x y.
 
@@ -183,26 +185,19 @@ def product_chains(n: int, m: int) -> tuple[list[Stage], Any]:
     ([32, 40, 40], (4, 40))
     """
     c = 2 * n**3  # chains: p and q
-    two = np.ones((2, 1))
-    chains = eye(c)
+    chains, sums = eye(c), eye(2 * n * n)
     # rows (p or q, i, j), columns (p or q, i, j, k): adds up over k
-    adds = sp.kron(eye(2 * n * n), np.ones((1, n)), format="csr")
-    sums = eye(2 * n * n)
-    bias = np.repeat([0.0, -0.5], c)
+    adds = sp.kron(sums, np.ones((1, n)), format="csr")
+    b_units = sp.csr_array(adds.shape)
+    moduli = sp.hstack([chains, chains])  # a modulus is the sum of its two parts
+    tents = sp.hstack([2 * chains, -4 * chains])
+    first, second = sp.vstack([moduli, moduli]), sp.vstack([tents, tents, sp.hstack([adds, b_units])])
+    later = sp.hstack([sp.vstack([tents, tents]), sp.csr_array((2 * c, 2 * n * n))])
     stages: list[Stage] = []
-    into: Any
     for s in range(1, m + 1):
-        tents = sp.kron(two, chains, format="csr")
-        if s == 1:
-            into = sp.csr_array(tents @ sp.hstack([chains, chains]))  # the modulus is the sum of its two parts
-        else:
-            into = sp.csr_array(tents @ sp.hstack([2 * chains, -4 * chains]))
-            gathered = sp.hstack([-adds / 4.0 ** (s - 2) if s > 2 else adds, sp.csr_array(adds.shape)])
-            if s > 2:
-                into = sp.hstack([into, sp.csr_array((2 * c, 2 * n * n))])
-                gathered = sp.hstack([gathered, sums])
-            into = sp.csr_array(sp.vstack([into, gathered]))
-        h = np.append(bias, np.zeros(into.shape[0] - 2 * c))
+        gathered = sp.hstack([-adds / 4.0 ** (s - 2), b_units, sums])
+        into: Any = sp.csr_array(first if s == 1 else second if s == 2 else sp.vstack([later, gathered]))
+        h = np.repeat([0.0, -0.5, 0.0], [c, c, into.shape[0] - 2 * c])
         stages.append(Stage(into, h, eye(len(h)), np.zeros(len(h))))
     last = -1.0 / 4.0 ** (m - 1) if m > 1 else 1.0
     output = sp.hstack([(last - 2.0 / 4**m) * adds, (4.0 / 4**m) * adds, *([sums] if m > 1 else [])])

@@ -158,8 +158,8 @@ class MatrixProgram:
         for s in range(r.m + 1 if r.products else 0):
             beside = _linear(carry if s == 0 else kept, kept)
             join = sp.vstack if s == 0 else sp.block_diag
-            some = [*(block[s] for block in blocks), beside]
-            H = sp.csr_array(join([b.H for b in some if b.H.shape[0]]))
+            some = [*(block[s] for block in blocks), *([beside] if r.carried else [])]
+            H = sp.csr_array(join([b.H for b in some])) if len(some) > 1 else some[0].H
             h = np.concatenate([b.h for b in some])
             stages.append(Stage(H, h, eye(len(h)), np.zeros(len(h))))
         stages[-1] = Stage(stages[-1].H, stages[-1].h, *self._outputs(r, outputs, starts if not r.products else None))
