@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nnla.constructions.program import Program, ProgramSize
     from nnla.constructions.prompt import Block, PromptLayout
     from nnla.constructions.prompt_plots import prompt_figure
+    from nnla.constructions.relu_attacks import adversarial_matrices, attack, exact_function
     from nnla.constructions.relu_certificates import Certificate
     from nnla.constructions.relu_circuits import ReLUDomain, relu_network
     from nnla.constructions.relu_exponential import relu_expm
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         square_network,
     )
     from nnla.constructions.relu_roots import relu_inv_sqrtm, relu_invm, relu_signm, relu_sqrtm
+    from nnla.constructions.relu_theorem import theorem_size
     from nnla.constructions.softmax_layer import Head, SoftmaxLayer, softmax
 
 _HOME = {
@@ -67,6 +69,8 @@ _HOME = {
     "ReLUNetwork": "relu_products",
     "SCHEMES": "difference_heads",
     "SoftmaxLayer": "softmax_layer",
+    "adversarial_matrices": "relu_attacks",
+    "attack": "relu_attacks",
     "bilinear_heads": "difference_heads",
     "chebyshev": "algorithms",
     "conjugate_gradients": "algorithms",
@@ -74,6 +78,7 @@ _HOME = {
     "default_step": "difference_heads",
     "diag": "expression_functions",
     "dot": "expressions",
+    "exact_function": "relu_attacks",
     "head_scheme": "difference_heads",
     "jacobi": "algorithms",
     "keep": "expressions",
@@ -99,6 +104,7 @@ _HOME = {
     "softmax": "softmax_layer",
     "sqrt": "expression_functions",
     "square_network": "relu_products",
+    "theorem_size": "relu_theorem",
     "within": "expression_functions",
 }
 
@@ -120,6 +126,8 @@ __all__ = [
     "ReLUDomain",
     "ReLUNetwork",
     "SoftmaxLayer",
+    "adversarial_matrices",
+    "attack",
     "bilinear_heads",
     "chebyshev",
     "conjugate_gradients",
@@ -127,6 +135,7 @@ __all__ = [
     "default_step",
     "diag",
     "dot",
+    "exact_function",
     "head_scheme",
     "jacobi",
     "keep",
@@ -152,6 +161,7 @@ __all__ = [
     "softmax",
     "sqrt",
     "square_network",
+    "theorem_size",
     "within",
 ]
 

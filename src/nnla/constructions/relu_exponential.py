@@ -27,6 +27,7 @@ from nnla.constructions.relu_networks import (
     refuse_small,
     whole,
 )
+from nnla.constructions.relu_theorem import theorem_size
 from nnla.errors import OptionError
 
 __all__ = ["CONSTRUCTIONS", "relu_expm", "taylor_remainder"]
@@ -159,7 +160,8 @@ def _cheapest(domain: MatrixSet, eps: float, construction: str, minimise: str) -
                 best = (cost, program, found[1], {"squarings": s, "terms": K, "block": q})
     if best is None:
         raise refuse_small(eps, _smallest(domain, construction), f"exp(A), n={domain.n}, {domain}, by {construction}")
-    return CertifiedNetwork("exp", domain, eps, construction, best[3], best[1], best[2])
+    size = theorem_size(domain.n, domain.bound, eps)
+    return CertifiedNetwork("exp", domain, eps, construction, best[3], best[1], best[2], size)
 
 
 def relu_expm(

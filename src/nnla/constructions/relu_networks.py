@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from nnla.constructions.relu_certificates import Certificate
 from nnla.constructions.relu_matrix_programs import MatrixProgram, NetworkSize
 from nnla.constructions.relu_products import ReLUNetwork
+from nnla.constructions.relu_theorem import TheoremSize
 from nnla.errors import DTypeError, FileFormatError, NonFiniteError, NotSymmetricError, OptionError, ShapeError
 
 __all__ = ["CertifiedNetwork", "MatrixSet", "load_layers", "positive", "refuse_small", "whole"]
@@ -120,7 +121,7 @@ class CertifiedNetwork:
     parameters: dict[str, int]
     program: MatrixProgram
     certificate: Certificate
-    theorem: Any = None
+    theorem: TheoremSize | None = None
 
     def __repr__(self) -> str:
         size = self.size
