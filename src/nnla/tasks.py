@@ -18,7 +18,7 @@ from nnla.errors import OptionError
 if TYPE_CHECKING:  # the command line asks the table, and does without NumPy until it works
     from nnla.types import SpectralProbe
 
-__all__ = ["FAMILIES", "TASKS", "Task", "check_engine", "engine_for", "resolve", "task_of"]
+__all__ = ["FAMILIES", "MATRIX_FUNCTION_WEIGHTS", "TASKS", "Task", "check_engine", "engine_for", "resolve", "task_of"]
 
 
 class Model(Protocol):
@@ -361,6 +361,9 @@ TASKS: dict[str, Task] = {
     "matrix functions": Task(MatrixFunctions, "dense matrix functions", ()),
 }
 
+
+# weights that `nnla.matfun` asks by method, or "method f", unless the caller brings a model
+MATRIX_FUNCTION_WEIGHTS: dict[str, str] = {}
 
 FAMILIES = tuple(dict.fromkeys(family for task in TASKS.values() for family in task.families))
 
