@@ -58,7 +58,7 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
             found = _relative(X - E, E)
         elif f in ("sin", "cos"):
             E = taylor_exponential(1j * A)
-            E = E.imag if f == "sin" else E.real
+            E = np.imag(E) if f == "sin" else np.real(E)
             found = _relative(X - E, E)
         elif f == "log":
             X = X - 2 * k * np.log(2.0) * eye
@@ -105,8 +105,8 @@ def _definite(M: np.ndarray, tolerance: np.ndarray, symmetric: np.ndarray) -> np
         try:
             np.linalg.cholesky(shifted)
         except np.linalg.LinAlgError:
-            out[at] = np.linalg.eigvalsh(shifted)[:, 0] > -4 * _EPS * np.abs(shifted).max(axis=(1, 2))
+            out[at] = np.linalg.eigvalsh(shifted)[:, 0] >= -4 * _EPS * np.abs(shifted).max(axis=(1, 2))
     at = np.flatnonzero(~symmetric)
     if at.size:
-        out[at] = np.linalg.eigvals(M[at]).real.min(-1) > -np.maximum(tolerance[at], 0.0) - _EPS * _norm(M[at])
+        out[at] = np.linalg.eigvals(M[at]).real.min(-1) >= -np.maximum(tolerance[at], 0.0) - _EPS * _norm(M[at])
     return out

@@ -33,7 +33,8 @@ def frechet(A: np.ndarray, E: np.ndarray, f: str) -> np.ndarray:
         S = A[symmetric]
         w, Q = np.linalg.eigh((S + transposed(S)) / 2)
         turned = transposed(Q) @ E[symmetric] @ Q
-        out[symmetric] = Q @ (divided_differences(f, w) * turned) @ transposed(Q)
+        with np.errstate(invalid="ignore"):  # there is no derivative at 0: NaN
+            out[symmetric] = Q @ (divided_differences(f, w) * turned) @ transposed(Q)
     general = np.flatnonzero(~symmetric)
     if general.size:
         # the derivative is linear in E: a size near that of A keeps the block matrix balanced

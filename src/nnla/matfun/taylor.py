@@ -28,14 +28,9 @@ def taylor_exponential(A: np.ndarray) -> np.ndarray:
     """
     size = np.minimum(np.abs(A).sum(1).max(-1, initial=0.0), np.abs(A).sum(2).max(-1, initial=0.0))
     halvings = np.clip(np.frexp(size / _SMALL)[1], 0, _MOST)
-    return squared(
-        _series(np.ldexp(A.real, -halvings[:, None, None]) if A.dtype.kind == "f" else _halved(A, halvings)), halvings
-    )
-
-
-def _halved(A: np.ndarray, halvings: np.ndarray) -> np.ndarray:
     down = -halvings[:, None, None]
-    return np.ldexp(A.real, down) + 1j * np.ldexp(A.imag, down)
+    small = np.ldexp(A, down) if A.dtype.kind == "f" else np.ldexp(np.real(A), down) + 1j * np.ldexp(np.imag(A), down)
+    return squared(_series(small), halvings)
 
 
 def _series(A: np.ndarray) -> np.ndarray:
