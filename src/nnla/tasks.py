@@ -357,8 +357,16 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_newton_steps",
         card=_CARDS + "NEWTON_STEPS",
     ),
-    # named for models to come: whoever brings the first one adds where it is measured, checked and described
-    "matrix functions": Task(MatrixFunctions, "dense matrix functions", ()),
+    "matrix functions": Task(
+        MatrixFunctions,
+        "dense matrix functions",
+        ("nnla.matfun",),  # by the methods of its functions; which weights: MATRIX_FUNCTION_WEIGHTS
+        evaluate="nnla.evaluation.matrix_function_models:evaluate_matrix_functions",
+        families=("matrices",),
+        check="nnla.evaluation.matrix_function_models:check_matrix_functions",
+        show="nnla.cli.evaluations:show_matrix_functions",
+        card=_CARDS + "MATRIX_FUNCTIONS",
+    ),
 }
 
 

@@ -10,7 +10,6 @@ import scipy.linalg
 import torch
 
 import nnla
-import nnla.matfun
 from nnla.errors import (
     DTypeError,
     NNLAError,
@@ -118,7 +117,7 @@ REFUSED = [
     (lambda: expm(1.0), ShapeError, "square"),
     (lambda: expm(S, method="magic"), OptionError, "schur"),
     (lambda: expm(S, rtol=0), OptionError, "between 0 and 1"),
-    (lambda: expm(S, fallback=1), OptionError, "True or False"),
+    (lambda: expm(S, fallback=None)  # type: ignore[arg-type], OptionError, "True or False"),
     (lambda: expm(S, undefined="ignore"), OptionError, "'nan'"),
     (lambda: expm(S, engine="autospec-cg"), OptionError, "no effect"),
     (lambda: expm(S, method="transformer", engine="autospec-cg"), OptionError, "linear systems"),

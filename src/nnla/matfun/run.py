@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -164,7 +165,7 @@ def _model(engine: Any, method: str, f: str) -> Any:
                 f"no weights are shipped for method={method!r} and f={f!r}; train them (`nnla train`) and pass engine="
             )
         engine = load(name)
-    elif not hasattr(type(engine), "task"):
+    elif isinstance(engine, (str, os.PathLike)):
         engine = load(engine)
     if task_of(engine) is not task_of(_Asked()):
         raise OptionError(f"engine={engine!r} is for {task_of(engine).field}, not for dense matrix functions")

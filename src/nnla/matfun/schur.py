@@ -41,12 +41,12 @@ def inside_domain(z: np.ndarray, f: str, radius: np.ndarray, symmetric: bool) ->
     if f in ENTIRE:
         return np.ones(z.shape, dtype=bool)
     if f == "sign":
-        return np.abs(z.real) > radius
+        return np.abs(np.real(z)) > radius
     if f == "inv":
         return np.abs(z) > radius
     if f == "sqrt" and symmetric:
         return z >= -radius
-    return (z.real > radius) | (np.abs(z.imag) > radius)
+    return (np.real(z) > radius) | (np.abs(np.imag(z)) > radius)
 
 
 def from_spectrum(Q: np.ndarray, image: np.ndarray) -> np.ndarray:
