@@ -39,8 +39,9 @@ class NumberEncoding:
     -----
     Written are mantissas 100..999, and 0 (with sign + and the smallest k) for zeros of either sign. Rounding is to the
     nearest, halves to even, in float64 arithmetic; 999.5 is carried to 100 10^(k+1). Between 0 and the smallest number
-    the nearer of the two is written. Reading takes any mantissa of the vocabulary: what is written is read back and
-    written to the same tokens again, and each number read is the float64 nearest to its decimal.
+    the nearer of the two is written. Reading takes any mantissa of the vocabulary. What is written and
+    read is written to the same tokens again; a number read is the float64 nearest to its decimal, as long as the power
+    of ten is exact (10^22), and a last bit beside it beyond.
 
     References
     ----------
@@ -155,11 +156,17 @@ class NumberEncoding:
             m, k = xp.where(ids[..., 0] == 1, -m, m), ids[..., -1] - self.runs[-1][0]
         return xp.where(well, self._value(m, k), xp.full_like(self._value(m, k), float("nan")))
 
+    @cached_property
+    def _powers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Factors and divisors that stand for the powers of ten, exact up to 22; and the smallest number of each."""
+        k = range(self.lowest, self.lowest + self.exponents)
+        up, down = (np.array([10.0 ** max(sign * j, 0) for j in k]) for sign in (1, -1))
+        return up, down, 100.0 * up / down
+
     def _value(self, m: Any, k: Any) -> Any:
-        """m 10^(k + lowest): one exact factor or divisor where powers of ten are exact, up to 22."""
+        """m 10^(k + lowest)."""
         xp = namespace(m)
-        up = np.array([10.0 ** max(j + self.lowest, 0) for j in range(self.exponents)])
-        down = np.array([10.0 ** max(-j - self.lowest, 0) for j in range(self.exponents)])
+        up, down, _ = self._powers
         m = m.astype(np.float64) if xp is np else m.to(xp.float64)
         return m * _like(up, m)[k] / _like(down, m)[k]
 
@@ -172,8 +179,7 @@ class NumberEncoding:
         zero = size <= self.smallest / 2
         size = xp.where(tiny, xp.full_like(size, self.smallest), size)
         # each 10^k is compared with, so that no logarithm decides
-        starts = np.array([float(self._value(np.array(100), np.array(j))) for j in range(self.exponents)])
-        k = xp.searchsorted(_like(starts, size), size, side="right") - 1
+        k = xp.searchsorted(_like(self._powers[2], size), size, side="right") - 1
         one = self._value(xp.ones_like(k), k)
         m = xp.round(size / one)
         m = m.astype(np.int64) if xp is np else m.to(xp.int64)

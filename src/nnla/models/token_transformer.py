@@ -19,6 +19,7 @@ from nnla.errors import NNLAError
 from nnla.models.engine_base import whole
 from nnla.models.matrix_functions import FUNCTION_NAMES, MatrixFunctionEngine
 from nnla.models.matrix_tokens import BOS, LARGEST_SIZE, MatrixTokens, NumberEncoding
+from nnla.models.number_features import number_features
 from nnla.models.transformer import layer_norm
 from nnla.operators.arrays import is_torch, namespace
 
@@ -53,6 +54,8 @@ class TokenTransformerConfig:
     input, output : encodings of `nnla.models.matrix_tokens.ENCODINGS`
     input_lowest, input_exponents, output_lowest, output_exponents : their powers of ten; 0 exponents for the usual
     triangle : whether upper triangles alone are read and written
+    embedding : "plain", a vector for each symbol, or "smooth", linear in `number_features`; the head alike
+    input_scale, output_scale : of the features of numbers of one token
     norm : "post" (after each sum, the paper's) or "pre" (before each part)
     width, encoder, decoder, heads, expansion : of a token, numbers of blocks, of attention, of hidden layers
     """
@@ -66,6 +69,9 @@ class TokenTransformerConfig:
     output_lowest: int = 0
     output_exponents: int = 0
     triangle: bool = True
+    embedding: str = "plain"
+    input_scale: float = 1.0
+    output_scale: float = 1.0
     norm: str = "post"
     width: int = 512
     encoder: int = 8
@@ -86,13 +92,25 @@ class TokenTransformerConfig:
         """The language of what is written."""
         return MatrixTokens(NumberEncoding(self.output, self.output_lowest, self.output_exponents), self.triangle)
 
+    @cached_property
+    def features(self) -> dict[str, np.ndarray]:
+        """What embeddings and head are linear in: nothing, or tables by the names that `embedded` and `logits` ask."""
+        if self.embedding == "plain":
+            return {}
+        return {
+            "features_in": number_features(self.reads, self.input_scale),
+            "features_out": number_features(self.writes, self.output_scale),
+        }
+
     def possible(self) -> bool:
         """Whether these can be sizes of a network."""
         sizes, W = self.sizes, self.width
         numbers = whole(W, self.encoder, self.decoder, self.heads, self.expansion, W * self.expansion)
         fits = numbers and len(sizes) > 0 and whole(*sizes) and sizes[-1] <= LARGEST_SIZE
         fits = fits and all(a < b for a, b in pairwise(sizes)) and W % self.heads == 0
-        return fits and self.f in FUNCTION_NAMES and self.norm in ("post", "pre") and self._speaks()
+        fits = fits and self.input_scale > 0 and self.output_scale > 0
+        fits = fits and self.norm in ("post", "pre") and self.embedding in ("plain", "smooth")
+        return fits and self.f in FUNCTION_NAMES and self._speaks()
 
     def _speaks(self) -> bool:
         try:
@@ -113,12 +131,14 @@ class TokenTransformerConfig:
         """Shapes of embeddings, norms and head."""
         W, n = self.width, self.sizes[-1]
         found: dict[str, tuple[int, ...]] = {}
+        symbols = {"in": self.reads.vocabulary, "out": self.writes.vocabulary}
+        symbols |= {name.removeprefix("features_"): x.shape[1] for name, x in self.features.items()}
         for side, text in (("in", self.reads), ("out", self.writes)):
-            found |= {f"embed_{side}": (text.vocabulary, W), f"positions_{side}": (text.length(n), W)}
+            found |= {f"embed_{side}": (symbols[side], W), f"positions_{side}": (text.length(n), W)}
             found |= {f"norm_{side}_scale": (W,), f"norm_{side}_shift": (W,)}
             if self.norm == "pre":
                 found |= {f"last_{side}_scale": (W,), f"last_{side}_shift": (W,)}
-        return found | {"head": (self.writes.vocabulary, W), "head_b": (self.writes.vocabulary,)}
+        return found | {"head": (symbols["out"], W), "head_b": (symbols["out"],)}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all arrays; ``limits`` are the least and the largest of max |a_ij| in training."""
@@ -228,12 +248,18 @@ def _joined(a: Any, b: Any) -> Any:
     return namespace(a).cat([a, b], 2) if is_torch(a) else np.concatenate([a, b], 2)
 
 
+def _embedded(p: Mapping[str, Any], side: str, ids: Any) -> Any:
+    """Tokens (B, T, W) of ids (B, T)."""
+    features = p.get(f"features_{side}")
+    return p[f"embed_{side}"][ids] if features is None else features[ids] @ p[f"embed_{side}"]
+
+
 def encode(p: Mapping[str, Any], config: TokenTransformerConfig, ids: Any, block: Block = encoder_block) -> list[Any]:
     """Sequences (B, S) read: for each block of the decoder, keys and values of its attention to them.
 
     Parameters
     ----------
-    p : parameters by name, `TokenTransformerConfig.shapes`
+    p : parameters by name, `TokenTransformerConfig.shapes`, and the config's ``features``
     block : `encoder_block`, or a compiled one
 
     Notes
@@ -245,7 +271,7 @@ def encode(p: Mapping[str, Any], config: TokenTransformerConfig, ids: Any, block
     Vaswani et al., Attention is all you need (arXiv:1706.03762).
     """
     pre = config.norm == "pre"
-    x = p["embed_in"][ids] + p["positions_in"][: ids.shape[1]]
+    x = _embedded(p, "in", ids) + p["positions_in"][: ids.shape[1]]
     x = layer_norm(x, p["norm_in_scale"], p["norm_in_shift"])
     for i in range(config.encoder):
         x = block(x, _weights(p, f"enc{i}_", _PARTS), config.heads, pre)
@@ -278,7 +304,7 @@ def decode(
     Cost: a block takes (6 + 2 expansion) W^2 + 2 (S + T) W multiplications a token.
     """
     pre, start = config.norm == "pre", 0 if past is None else past[0][0].shape[2]
-    x = p["embed_out"][ids] + p["positions_out"][start : start + ids.shape[1]]
+    x = _embedded(p, "out", ids) + p["positions_out"][start : start + ids.shape[1]]
     x = layer_norm(x, p["norm_out_scale"], p["norm_out_shift"])
     kept = []
     for i in range(config.decoder):
@@ -292,8 +318,11 @@ def decode(
 
 def logits(p: Mapping[str, Any], x: Any, run: tuple[int, int] | None = None) -> Any:
     """Logarithms of what tokens follow, up to a constant: (..., V) for (..., W), or those of a run of ids alone."""
-    first, after = run or (0, p["head"].shape[0])
-    return x @ p["head"][first:after].swapaxes(0, 1) + p["head_b"][first:after]
+    part = slice(*(run or (None, None)))
+    features = p.get("features_out")
+    if features is None:
+        return x @ p["head"][part].swapaxes(0, 1) + p["head_b"][part]
+    return (x @ p["head"].swapaxes(0, 1) + p["head_b"]) @ features[part].swapaxes(0, 1)
 
 
 def write(
@@ -371,12 +400,13 @@ class TokenTransformerEngine(MatrixFunctionEngine):
         Cost: a copy to a device, once for each.
         """
         if not is_torch(like):
-            return self.parameters
+            return self.parameters | self.config.features
         torch = namespace(like)
         known: dict[str, dict[str, Any]] = self.__dict__.setdefault("_tensors", {})
         device = str(like.device)
         if device not in known:
-            known[device] = {key: torch.as_tensor(value, device=like.device) for key, value in self.parameters.items()}
+            arrays = self.parameters | self.config.features
+            known[device] = {key: torch.as_tensor(value, device=like.device) for key, value in arrays.items()}
         return known[device]
 
     def answer(self, A: Any, f: str) -> Any:
