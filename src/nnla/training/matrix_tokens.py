@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from nnla.training.loop import learning_rate
 from nnla.training.networks import arrays, module, named_tensors
 from nnla.types import TrainingProgress
 
-__all__ = ["TOLERANCES", "MatrixTokensTask", "entrywise_error", "example", "within"]
+__all__ = ["TOLERANCES", "MatrixTokensTask", "Parts", "cross_entropy", "entrywise_error", "example", "within"]
 
 TOLERANCES = (0.05, 0.02, 0.01, 0.005)
 _SAMPLES = 20_000  # matrices whose entries say what range the network sees
@@ -71,6 +71,22 @@ def example(config: TokenTransformerConfig, A: Any) -> dict[str, Any]:
     read = config.reads.write(A)
     exact = symmetric_function(config.reads.read(read, A.shape[-1]), config.f)
     return {"read": read, "write": config.writes.write(exact)}
+
+
+def cross_entropy(p: dict[str, Any], x: Any, target: Any) -> Any:
+    """Mean of -log of what the head gives tokens (N, W) for ids (N,)."""
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits(p, x), target)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The functions that a loss is made of; compiled ones may take their places."""
+
+    encoder: Callable[..., Any] = encoder_block
+    decoder: Callable[..., Any] = decoder_block
+    entropy: Callable[..., Any] = cross_entropy
 
 
 class MatrixTokensTask:
@@ -169,26 +185,23 @@ class MatrixTokensTask:
         n = int(np.random.default_rng([seed, 4, step]).choice(self.config.sizes))
         return example(self.config, self.matrices(self.recipe["optim"]["batch"], n, [seed, 5, step]))
 
-    def loss(
-        self, network: Any, batch: Any, blocks: tuple[Any, Any] = (encoder_block, decoder_block)
-    ) -> dict[str, Any]:
-        """Cross-entropy of the next token, the ones before it given; its mean over tokens.
-
-        ``blocks`` are those of `encode` and `decode`, or compiled ones.
-        """
+    def loss(self, network: Any, batch: Any, parts: Parts = Parts()) -> dict[str, Any]:
+        """Cross-entropy of the next token, the ones before it given; its mean over tokens."""
         import torch
 
         p, config = named_tensors(network), self.config
         read, target = batch["read"], batch["write"]
         before = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-        x, _ = decode(p, config, encode(p, config, read, blocks[0]), before, None, blocks[1])
+        x, _ = decode(p, config, encode(p, config, read, parts.encoder), before, None, parts.decoder)
         every = self.recipe["objective"]["structure"]
         if every > 1:
             some = -(-len(target) // every)
             ends = [0, 1, target.shape[1] - 1]
             x = torch.cat([x[:, 2:-1].reshape(-1, x.shape[-1]), x[:some, ends].reshape(-1, x.shape[-1])])
             target = torch.cat([target[:, 2:-1].reshape(-1), target[:some, ends].reshape(-1)])
-        return {"loss": torch.nn.functional.cross_entropy(logits(p, x).flatten(0, -2).float(), target.flatten())}
+        with torch.autocast(x.device.type, enabled=False):  # logits of 8 bits would not tell neighbours apart
+            some = {key: p[key] for key in ("head", "head_b", "features_out") if key in p}
+            return {"loss": parts.entropy(some, x.float().flatten(0, -2), target.flatten())}
 
     def errors(self, network: Any, A: Any, *, constrained: bool = True) -> np.ndarray:
         """`entrywise_error` (B,) of the network's answers to matrices (B, n, n)."""
