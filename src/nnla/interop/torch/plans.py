@@ -37,7 +37,7 @@ _SHARE = 0.03
 # degree 17 from 7e-3 ended 1 % below what was planned
 _SHARE_HALF = 6.0
 # The norms that scale A overestimate its largest eigenvalue by up to n^(1/4); by 1.1 to 1.5 on decaying spectra
-_SLACK = 1.5
+SLACK = 1.5
 _LOWER = 7e-3  # smallest singular value of a gradient, over the largest, that counts
 _SPREAD = 0.12
 _STEPS = 24  # ratios per factor of ten that plans are made for, rounded down
@@ -70,7 +70,9 @@ class InverseRootPlan:
     @property
     def products(self) -> int:
         """Products of n x n matrices of one call, certificate not included."""
-        return sum(sum(PRODUCTS[t.degree] + 3 for t in stage) - 3 for stage in self.stages) + (self.p == 1)
+        each = sum(sum(PRODUCTS[t.degree] + 3 for t in stage) - 3 for stage in self.stages)
+        # the square of p = 1; a root in one step, which is a product where an inverse root is none
+        return each + (self.p == 1) + (self.p == 4 and len(self.stages[0]) == 1)
 
     @property
     def cost(self) -> int:
@@ -220,7 +222,7 @@ def inverse_root_plan(
         cond = _COND[_precision(precision)] if cond is None else real_number(cond, "cond")
         if not 1 <= cond < math.inf:
             raise OptionError(f"cond is at least 1, not {cond!r}")
-        smallest = max(smallest, (1 / (_SLACK * cond) + ridge) / (1 + ridge))
+        smallest = max(smallest, (1 / (SLACK * cond) + ridge) / (1 + ridge))
     return _planned(int(p), name, smallest, float(ridge), float(rtol), int(wide))
 
 

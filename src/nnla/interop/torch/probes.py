@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnla.errors import NotPositiveDefiniteError, ShapeError
-from nnla.interop.torch.plans import InverseRootPlan, inverse_root_plan
+from nnla.interop.torch.plans import SLACK, InverseRootPlan, inverse_root_plan
 from nnla.interop.torch.products import HALF, checked, in_units, norm_bound, start_vector
 
 __all__ = ["condition", "plan_for", "probe_cost"]
@@ -124,8 +124,7 @@ def plan_for(
     ------
     ShapeError, DTypeError, OptionError
     NotPositiveDefiniteError
-        No matrix is positive definite, not even with the ridge; for single ones the certificate of `inverse_root`
-        says so.
+        No matrix is positive definite and there is no ridge; for single ones the certificate of `inverse_root` says so.
 
     Notes
     -----
@@ -146,18 +145,12 @@ def plan_for(
     given = checked(A, "A")
     if given.shape[-2] != given.shape[-1]:
         raise ShapeError(f"A has shape {tuple(A.shape)}; inverse roots need square matrices (..., n, n)")
-    if ridge:
-        eye = torch.eye(given.shape[-1], dtype=given.dtype, device=given.device)
-        _, _, largest = in_units(given)
-        safe = given / torch.where(largest > 0, largest, torch.ones_like(largest))
-        given = safe + ridge * norm_bound(safe) * eye
     found = [value for value in condition(given).reshape(-1).tolist() if value == value]
-    if not found or min(found) == math.inf:
+    if not ridge and (not found or min(found) == math.inf):
         raise NotPositiveDefiniteError(
             "no matrix is positive definite in its precision: give a ridge of more than the rounding of its entries"
         )
     limit = _LARGEST[torch.float64 if A.dtype == torch.float64 else torch.float32]
-    worst = min(max(found), limit)
+    worst = min(max(found, default=1.0), limit)
     # `condition` is with the bound of the norm already, and the plan's own margin is for that
-    plan = inverse_root_plan(p, str(A.dtype), cond=max(worst / 1.5, 1.0), rtol=rtol, **options)
-    return plan
+    return inverse_root_plan(p, str(A.dtype), cond=max(worst / SLACK, 1.0), ridge=ridge, rtol=rtol, **options)
