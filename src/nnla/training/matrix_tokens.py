@@ -127,11 +127,14 @@ class MatrixTokensTask:
         counts = rng.multinomial(count, shares / shares.sum())
         parts = []
         for name, some in zip(self.families, counts.tolist(), strict=True):
-            known = MATRIX_FAMILIES[name].options
-            options = {key: self.recipe["data"][key] for key in ("scale", "floor") if key in known}
             if some:
-                parts.append(matrix_family(name, some, n, seed=rng, **options))
+                parts.append(matrix_family(name, some, n, seed=rng, **self.options(name)))
         return np.concatenate(parts)
+
+    def options(self, name: str) -> dict[str, float]:
+        """Those of the recipe that a family has."""
+        known = MATRIX_FAMILIES[name].options
+        return {key: self.recipe["data"][key] for key in ("scale", "floor") if key in known}
 
     def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Held-out matrices, the range of entries, and the features of numbers."""
@@ -245,4 +248,5 @@ class MatrixTokensTask:
         """The model in use, of trained arrays."""
         envelope = {"n": [self.config.sizes[0], self.config.sizes[-1]], "entry": [float(v) for v in self.limits]}
         state = state | {"limits": self.limits.astype(np.float32)}
-        return TokenTransformerEngine(self.config, state, card | {"envelope": envelope})
+        drawn = {self.config.f: {"family": name, **self.options(name)} for name in self.families}
+        return TokenTransformerEngine(self.config, state, card | {"envelope": envelope, "drawn": drawn})
