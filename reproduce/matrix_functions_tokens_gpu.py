@@ -3,10 +3,10 @@
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cuda --seconds 420 --out runs/tokens
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cpu --seconds 60 --out runs/try --tiny
 
-Data are made on the device, products of the blocks are rounded to bfloat16, blocks are compiled where that works. Into the folder go,
-for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most while the
-training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families). With
-``--start`` it goes on from such weights.
+Data are made on the device, products of the blocks are rounded to bfloat16, blocks are compiled where that works. Into
+the folder go, for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most
+while the training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families).
+With ``--start`` it goes on from such weights.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ def overrides(f: str, args: argparse.Namespace) -> list[str]:
     """What differs from the recipe."""
     found = [f"name=matfun-tokens-{f}", f"model.f={f}", f"data.scale={args.scale}", f"model.sizes=[{args.n}]"]
     if args.tiny:
-        return [*found, "model.width=32", "model.heads=2", "model.encoder=1", "optim.batch=32", "data.held_out=50"]
-    found += [f"model.width={args.width}", f"model.heads={args.heads}", f"model.norm={args.norm}"]
-    found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}", "data.held_out=1000"]
+        found += ["model.width=32", "model.heads=2", "model.encoder=1", "data.held_out=50"]
+    else:
+        found += [f"model.width={args.width}", f"model.heads={args.heads}", "data.held_out=1000"]
+        found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}"]
+    found += [f"model.norm={args.norm}", f"model.input={args.input}", f"model.output={args.output}"]
     if args.output == "FP15":
         lowest, exponents = OUTPUTS[f]
-        found += ["model.output=FP15", f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
+        found += [f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
     if args.input == "FP15":
-        found += ["model.input=FP15", "model.input_lowest=-6", "model.input_exponents=6"]
+        found += ["model.input_lowest=-6", "model.input_exponents=6"]
     return [*found, f"optim.batch={args.batch}", f"optim.lr={args.lr}"]
 
 

@@ -248,5 +248,6 @@ class MatrixTokensTask:
         """The model in use, of trained arrays."""
         envelope = {"n": [self.config.sizes[0], self.config.sizes[-1]], "entry": [float(v) for v in self.limits]}
         state = state | {"limits": self.limits.astype(np.float32)}
-        drawn = {self.config.f: {"family": name, **self.options(name)} for name in self.families}
+        main = max(self.families, key=self.families.__getitem__)
+        drawn = {self.config.f: {"family": main, **self.options(main)}}
         return TokenTransformerEngine(self.config, state, card | {"envelope": envelope, "drawn": drawn})
