@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnla.models.token_transformer import TokenTransformerEngine, decoder_block, encoder_block
+from nnla.models.token_network import decoder_block, encoder_block
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.problems.matrix_families import MATRIX_FAMILIES, matrix_family
 from nnla.registry import save_model
 from nnla.training.config import Table, load_recipe

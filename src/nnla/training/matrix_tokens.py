@@ -11,9 +11,8 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.models.matrix_tokens import BOS
-from nnla.models.token_transformer import (
+from nnla.models.token_network import (
     TokenTransformerConfig,
-    TokenTransformerEngine,
     decode,
     decoder_block,
     encode,
@@ -21,6 +20,7 @@ from nnla.models.token_transformer import (
     logits,
     write,
 )
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.models.transformer import initial_parameters
 from nnla.operators.arrays import namespace, to_numpy
 from nnla.problems.matrix_families import MATRIX_FAMILIES, matrix_family
