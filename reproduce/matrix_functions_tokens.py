@@ -71,8 +71,8 @@ def overrides(cell: dict[str, Any]) -> list[str]:
     f, definite = cell["f"], cell["f"] in DEFINITE
     given = [*SMALL, f"model.f={f}", f"model.sizes=[{cell['n']}]", f"data.scale={cell['scale']}"]
     given += [f"model.input={cell['reads']}", f"model.output={cell['writes']}"]
-    if cell["reads"] == "FP15":
-        given += ["model.input_lowest=-6", "model.input_exponents=6"]
+    lowest, exponents = (-6, 6) if cell["reads"] == "FP15" else (0, 0)
+    given += [f"model.input_lowest={lowest}", f"model.input_exponents={exponents}"]
     if cell["writes"] == "FP15":
         given += NARROW
     for key in ("embedding", "norm"):
