@@ -3,10 +3,10 @@
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cuda --seconds 420 --out runs/tokens
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cpu --seconds 60 --out runs/try --tiny
 
-Data are made on the device, products are rounded to bfloat16, blocks are compiled where that works. Into the folder go,
-for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most while the
-training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families). With
-``--start`` it goes on from such weights.
+Data are made on the device, products of the blocks are rounded to bfloat16, blocks are compiled where that works. Into
+the folder go, for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most
+while the training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families).
+With ``--start`` it goes on from such weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnla.models.token_transformer import TokenTransformerEngine, decoder_block, encoder_block
+from nnla.models.token_network import decoder_block, encoder_block
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.problems.matrix_families import MATRIX_FAMILIES, matrix_family
 from nnla.registry import save_model
 from nnla.training.config import Table, load_recipe
@@ -43,14 +44,16 @@ def overrides(f: str, args: argparse.Namespace) -> list[str]:
     """What differs from the recipe."""
     found = [f"name=matfun-tokens-{f}", f"model.f={f}", f"data.scale={args.scale}", f"model.sizes=[{args.n}]"]
     if args.tiny:
-        return [*found, "model.width=32", "model.heads=2", "model.encoder=1", "optim.batch=32", "data.held_out=50"]
-    found += [f"model.width={args.width}", f"model.heads={args.heads}", f"model.norm={args.norm}"]
-    found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}", "data.held_out=1000"]
+        found += ["model.width=32", "model.heads=2", "model.encoder=1", "data.held_out=50"]
+    else:
+        found += [f"model.width={args.width}", f"model.heads={args.heads}", "data.held_out=1000"]
+        found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}"]
+    found += [f"model.norm={args.norm}", f"model.input={args.input}", f"model.output={args.output}"]
     if args.output == "FP15":
         lowest, exponents = OUTPUTS[f]
-        found += ["model.output=FP15", f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
+        found += [f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
     if args.input == "FP15":
-        found += ["model.input=FP15", "model.input_lowest=-6", "model.input_exponents=6"]
+        found += ["model.input_lowest=-6", "model.input_exponents=6"]
     return [*found, f"optim.batch={args.batch}", f"optim.lr={args.lr}"]
 
 
@@ -76,7 +79,7 @@ def parts(task: MatrixTokensTask, network: Any, args: argparse.Namespace) -> Par
                 batch = {key: ids[: len(ids) // CHUNK] for key, ids in fresh(task, -1 - chunk, args.device).items()}
                 finish(args.device)
                 started = time.perf_counter()
-                with torch.autocast(args.device, dtype=torch.bfloat16):
+                with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.precision == "bfloat16"):
                     loss = task.loss(network, batch, some)["loss"]
                 loss.backward()
                 finish(args.device)
@@ -187,7 +190,7 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
         for opt in opts:
             for group in opt.param_groups:
                 group["lr"] = peak * rate(step, share)
-        with torch.autocast(args.device, dtype=torch.bfloat16):
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.precision == "bfloat16"):
             loss = task.loss(network, {key: ids[at] for key, ids in data.items()}, compiled)["loss"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -258,6 +261,7 @@ def main() -> None:
     parser.add_argument("--output", default="FP15", choices=("FP15", "B1999", "P1000", "P10"))
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "tf32"), help="of the blocks' products")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between lines")
     parser.add_argument("--count", type=int, default=10_000, help="fresh matrices at the end")
     parser.add_argument("--start", type=Path, help="folder of weights to go on from")
