@@ -142,8 +142,13 @@ class MatrixFunctionTask:
                 means.append(float(np.minimum(error[:, k], 1.0).mean()))
         return {"d1": float(np.mean(means)), **figures}
 
-    def envelope(self) -> dict[str, str]:
-        """What it was trained on, in words."""
+    def facts(self) -> dict[str, Any]:
+        """What a card says of the training: the family that each function is judged on, and the envelope in words."""
+        first = next(iter(self.families))
+        drawn = {"family": first, **dict(self.recipe["data"]["options"].get(first, {}))}
+        return {"drawn": dict.fromkeys(self.functions, drawn), "envelope": self._envelope()}
+
+    def _envelope(self) -> dict[str, str]:
         n = " to ".join(map(str, dict.fromkeys((self.sizes[0], self.sizes[-1]))))
         families = "symmetric, like " + ", ".join(self.families)
         return {"functions": ", ".join(self.functions), "n": n, "matrices": families}
