@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnla.errors import OptionError, ShapeError, WeightsError
-from nnla.models.matrix_features import directions
+from nnla.models.matrix_features import Directions
 from nnla.models.matrix_regression import (
     MatrixRegressionConfig,
     MatrixRegressionEngine,
@@ -28,7 +28,7 @@ def engine(functions=("sign", "sqrt", "log"), family="symmetric", **options):
     config = MatrixRegressionConfig(functions=functions, **(SMALL | options))
     p = initial_parameters(config.network_shapes(), np.random.default_rng(0), 1)
     for n in config.sizes:
-        z = regression_features(config, directions(matrix_family(family, 2000, n, seed=n)))
+        z = regression_features(config, Directions(matrix_family(family, 2000, n, seed=n)))
         values = {"mean": z.mean(0), "deviation": z.std(0), "low": z.min(0), "high": z.max(0)}
         p |= {f"size{n}_{key}": value for key, value in values.items()}
     return MatrixRegressionEngine(config, p, {})
@@ -138,5 +138,5 @@ def test_files(tmp_path):
 
 def test_the_network_sees_no_row_beyond_the_matrix():
     model = engine()
-    Y = answers(model.parameters, model.config, directions(matrix_family("symmetric", 5, 2)))
+    Y = answers(model.parameters, model.config, Directions(matrix_family("symmetric", 5, 2)))
     assert Y.shape == (5, 3, 2, 2)

@@ -20,7 +20,6 @@ from nnla.models.matrix_features import (
     Directions,
     channel_count,
     channels_of,
-    directions,
     feature_count,
     features_of,
     restored,
@@ -261,12 +260,12 @@ class MatrixRegressionEngine(MatrixFunctionEngine):
         p, k = self.parameters_like(A), self.functions.index(f)
         wide = A.to(xp.float64) if is_torch(A) else A
         with np.errstate(all="ignore"):
-            whole_A = directions(wide)
+            whole_A = Directions(wide)
             bad = declined(p, self.config, whole_A, f)
             total: Any = 0.0
             for P in _signed_permutations(n, self.config.frames):
                 P = xp.asarray(P, dtype=wide.dtype, device=wide.device) if is_torch(A) else P
-                d = whole_A if self.config.frames == 1 else directions(P @ wide @ P.T)
+                d = whole_A if self.config.frames == 1 else Directions(P @ wide @ P.T)
                 Y = answers(p, self.config, d)[:, k]
                 total = total + P.T @ _like(Y, wide) @ P
             Y = restored(whole_A, f, total / self.config.frames)

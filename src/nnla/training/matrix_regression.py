@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.models.matrix_features import POWERS, directions, restored
+from nnla.models.matrix_features import POWERS, Directions, restored
 from nnla.models.matrix_regression import (
     MatrixRegressionConfig,
     MatrixRegressionEngine,
@@ -52,7 +52,7 @@ class MatrixRegressionTask(MatrixFunctionTask):
         self.tables: dict[str, np.ndarray] = {}
         for n in self.sizes:
             z = regression_features(
-                self.config, directions(self.matrices(_TABLE, n, np.random.default_rng([seed, 4, n])))
+                self.config, Directions(self.matrices(_TABLE, n, np.random.default_rng([seed, 4, n])))
             )
             low, high = z.min(axis=0), z.max(axis=0)
             edge = _MARGIN * (high - low)
@@ -91,7 +91,7 @@ class MatrixRegressionTask(MatrixFunctionTask):
         import torch
 
         p = named_tensors(network)
-        d = directions(A.to(p["encode_b"].device))
+        d = Directions(A.to(p["encode_b"].device))
         Y = answers(p, self.config, d)
         found = [restored(d, f, Y[:, k].to(A.dtype)) for k, f in enumerate(self.config.functions)]
         return torch.stack(found, 1)
