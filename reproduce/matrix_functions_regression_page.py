@@ -237,6 +237,7 @@ def figure(data: dict[str, Any], path: Path) -> None:
         names = [f">= {r['low']:g}" if r["high"] > 1 else f"{r['low']:g}-{r['high']:g}" for r in some]
         right.set_xticks(range(len(names)), names, rotation=30)
     right.set_title("sign by relative gap, within 5 %")
-    right.legend(fontsize="small")
+    if right.lines:
+        right.legend(fontsize="small")
     drawing.savefig(path, dpi=110)
     plt.close(drawing)

@@ -17,6 +17,7 @@ from nnla.problems import matrix_family
 SMALL = {"width": 8, "blocks": 1, "heads": 2, "sizes": (2, 4)}
 KINDS = [
     {},
+    {"channels": "adjugates"},
     {"tokens": "entries"},
     {"channels": "entries", "spectral": "none", "read_out": "linear"},
     {"channels": "powers", "spectral": "eigenvalues", "tokens": "entries", "read_out": "linear"},
@@ -58,7 +59,7 @@ def test_units(f, power, unit):
 
 
 def test_functions_that_know_their_unit_see_it():
-    model = engine(("exp",), channels="powers")
+    model = engine(("exp",))
     A = matrix_family("symmetric", 5, 4, scale=3.0)
     assert not np.allclose(model.function(A, "exp"), model.function(0.9 * A, "exp"))
     assert np.isnan(model.function(100 * A, "exp")).all()  # no network extrapolates

@@ -56,7 +56,7 @@ class MatrixRegressionConfig:
     functions: tuple[str, ...] = ("exp",)
     sizes: tuple[int, ...] = (3, 4, 5)
     tokens: str = "rows"
-    channels: str = "adjugates"
+    channels: str = "powers"
     spectral: str = "invariants"
     read_out: str = "coefficients"
     polish: int = 0
@@ -177,12 +177,13 @@ def answers(p: Mapping[str, Any], config: MatrixRegressionConfig, d: Directions)
 
 
 def declined(p: Mapping[str, Any], config: MatrixRegressionConfig, d: Directions, f: str) -> Any:
-    """(B,) where matrices are unlike those of the training: a feature beyond its range there, no definiteness where f
-    asks for it, no symmetry is not looked at.
+    """(B,) where matrices are unlike those of the training: a feature beyond its range there, or not definite where f
+    asks for that.
 
     Notes
     -----
-    Without spectral features only definiteness, and the size where functions depend on it, is looked at.
+    Symmetry is not looked at: answers are those of symmetric matrices. Without spectral features only definiteness, and
+    the size where functions depend on it, is looked at.
     """
     xp, n = namespace(d.unit), d.unit.shape[-1]
     bad = ~xp.isfinite(d.size) | ((d.unit * d.unit).sum((-1, -2)) < 0.5)  # NaN, or the zero matrix

@@ -64,6 +64,9 @@ class MatrixFunctionTask:
         unknown = [name for name in self.families if name not in MATRIX_FAMILIES]
         if unknown or not self.families or not all(share > 0 for share in self.families.values()):
             raise OptionError(f"data.families={self.families} has to name families of matrices, each with a share > 0")
+        for name in self.families:
+            if not (MATRIX_FAMILIES[name].symmetric or dict(data["options"].get(name, {})).get("symmetric", False)):
+                raise OptionError(f"data.families: {name} is not symmetric; give data.options.{name}.symmetric = true")
         if not 0 < data["low"] <= data["high"]:
             raise OptionError(f"data.low={data['low']} and data.high={data['high']} are no range of units")
         objective = recipe["objective"]
