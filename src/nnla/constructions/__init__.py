@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from nnla.constructions.program import Program, ProgramSize
     from nnla.constructions.prompt import Block, PromptLayout
     from nnla.constructions.prompt_plots import prompt_figure
+    from nnla.constructions.relu_certificates import Certificate
     from nnla.constructions.relu_circuits import ReLUDomain, relu_network
+    from nnla.constructions.relu_exponential import relu_expm
+    from nnla.constructions.relu_matrix_programs import MatrixProgram
+    from nnla.constructions.relu_networks import CertifiedNetwork, MatrixSet, load_layers
     from nnla.constructions.relu_products import (
         ReLUNetwork,
         one_layer_product,
@@ -42,13 +46,18 @@ if TYPE_CHECKING:
         product_network,
         square_network,
     )
+    from nnla.constructions.relu_roots import relu_inv_sqrtm, relu_invm, relu_signm, relu_sqrtm
     from nnla.constructions.softmax_layer import Head, SoftmaxLayer, softmax
 
 _HOME = {
     "Algorithm": "compiler",
     "Block": "prompt",
+    "Certificate": "relu_certificates",
+    "CertifiedNetwork": "relu_networks",
     "Head": "softmax_layer",
     "HeadScheme": "difference_heads",
+    "MatrixProgram": "relu_matrix_programs",
+    "MatrixSet": "relu_networks",
     "OPERATIONS": "operations",
     "PointwiseMap": "pointwise",
     "Program": "program",
@@ -68,6 +77,7 @@ _HOME = {
     "head_scheme": "difference_heads",
     "jacobi": "algorithms",
     "keep": "expressions",
+    "load_layers": "relu_networks",
     "norm": "expression_functions",
     "one_layer_product": "relu_products",
     "operation": "operations",
@@ -77,7 +87,12 @@ _HOME = {
     "power_iteration": "algorithms",
     "product_network": "relu_products",
     "prompt_figure": "prompt_plots",
+    "relu_expm": "relu_exponential",
+    "relu_inv_sqrtm": "relu_roots",
+    "relu_invm": "relu_roots",
     "relu_network": "relu_circuits",
+    "relu_signm": "relu_roots",
+    "relu_sqrtm": "relu_roots",
     "richardson": "algorithms",
     "row_sums": "expression_functions",
     "scaled_conjugate_gradients": "algorithms",
@@ -92,8 +107,12 @@ __all__ = [
     "SCHEMES",
     "Algorithm",
     "Block",
+    "Certificate",
+    "CertifiedNetwork",
     "Head",
     "HeadScheme",
+    "MatrixProgram",
+    "MatrixSet",
     "PointwiseMap",
     "Program",
     "ProgramSize",
@@ -111,6 +130,7 @@ __all__ = [
     "head_scheme",
     "jacobi",
     "keep",
+    "load_layers",
     "norm",
     "one_layer_product",
     "operation",
@@ -120,7 +140,12 @@ __all__ = [
     "power_iteration",
     "product_network",
     "prompt_figure",
+    "relu_expm",
+    "relu_inv_sqrtm",
+    "relu_invm",
     "relu_network",
+    "relu_signm",
+    "relu_sqrtm",
     "richardson",
     "row_sums",
     "scaled_conjugate_gradients",
