@@ -16,8 +16,16 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from nnla.constructions.relu_certificates import MANY_STEPS, TRUNCATION, Bound, Draft, cheapest_steps, follow_round
-from nnla.constructions.relu_matrix_programs import MatrixProgram, MatrixSum
+from nnla.constructions.relu_certificates import (
+    MANY_STEPS,
+    TRUNCATION,
+    Bound,
+    Candidate,
+    Draft,
+    cheapest_program,
+    follow_round,
+)
+from nnla.constructions.relu_matrix_programs import MatrixSum
 from nnla.constructions.relu_networks import (
     LARGEST_N,
     SLACK,
@@ -120,8 +128,8 @@ def _against_exp(bound: Bound, n: int, r: float, K: int) -> Bound:
     return Bound(bound.norm + taylor_remainder(r, K), bound.entry + taylor_remainder(r, K), errors)
 
 
-def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[tuple[int, int, int]]:
-    """(s, K, q): for each s and q, the smallest K that leaves half of eps to products, and its neighbours."""
+def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[Candidate]:
+    """For each s and q, the smallest K that leaves some of eps to the products, and the next two."""
     squarings = range(max(0, math.ceil(math.log2(domain.norm))) + 8) if construction == "scaling" else (0,)
     blocks = (1,) if construction == "taylor" else range(1, LARGEST_BLOCK + 1)
     for s in squarings:
@@ -131,37 +139,35 @@ def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[tu
         if start is None:
             continue
         for q in blocks:
-            for K in range(start, min(start + 3, LARGEST_TERMS + 1)):
-                if q <= K:
-                    yield s, K, q
+            for K in range(max(q, start), min(start + 3, LARGEST_TERMS + 1)):
+                drafts = _drafts(K, q, s)
+                products = [len(d.products) for d in drafts]
+                parameters = {"squarings": s, "terms": K, "block": q}
+                yield Candidate(parameters, 2.0**-s, products, partial(_follow, domain, K, q, s, drafts), s)
 
 
 @lru_cache(maxsize=256)
 def _smallest(domain: MatrixSet, construction: str) -> float:
     """The least bound that the construction reaches, a few percent added."""
     found = math.inf
-    for s, K, q in _candidates(domain, 1e-15 * math.exp(domain.norm), construction):
-        drafts = _drafts(K, q, s)
-        found = min(found, 1.05 * float(_follow(domain, K, q, s, drafts, [MANY_STEPS] * len(drafts))[1].sum()))
+    for candidate in _candidates(domain, 1e-15 * math.exp(domain.norm), construction):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = 1.05 * float(candidate.follow([MANY_STEPS] * len(candidate.products))[1].sum())
+        found = total if total < found else found
     return found
 
 
 @lru_cache(maxsize=256)
 def _cheapest(domain: MatrixSet, eps: float, construction: str, minimise: str) -> CertifiedNetwork:
-    best: tuple | None = None
-    for s, K, q in _candidates(domain, eps, construction):
-        drafts = _drafts(K, q, s)
-        costs = [max(1, len(d.products)) if minimise == "parameters" else 1 for d in drafts]
-        found = cheapest_steps(partial(_follow, domain, K, q, s, drafts), costs, eps)
-        if found is not None:
-            program = MatrixProgram(domain.n, 2.0**-s, found[0])
-            cost = getattr(program.size, minimise)
-            if best is None or cost < best[0]:
-                best = (cost, program, found[1], {"squarings": s, "terms": K, "block": q})
-    if best is None:
-        raise refuse_small(eps, _smallest(domain, construction), f"exp(A), n={domain.n}, {domain}, by {construction}")
-    size = theorem_size(domain.n, domain.bound, eps)
-    return CertifiedNetwork("exp", domain, eps, construction, best[3], best[1], best[2], size)
+    found = cheapest_program(domain.n, _candidates(domain, eps, construction), eps, minimise)
+    if found is None:
+        smallest = _smallest(domain, construction)
+        if not math.isfinite(smallest):
+            raise OptionError(f"{construction} has no certificate on {domain}; use construction='scaling'")
+        raise refuse_small(eps, smallest, f"exp(A), n={domain.n}, {domain}, by {construction}")
+    program, certificate, parameters = found
+    theorem = theorem_size(domain.n, domain.bound, eps)
+    return CertifiedNetwork("exp", domain, eps, construction, parameters, program, certificate, theorem)
 
 
 def relu_expm(
