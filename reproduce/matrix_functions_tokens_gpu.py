@@ -148,14 +148,13 @@ def figures(engine: TokenTransformerEngine, task: MatrixTokensTask, count: int, 
             options = {"scale": scale} if "scale" in family.options else {}
             B = matrix_family(name, max(100, count // 10), n, seed=[977, 2], **options)
             table["families"][name] = judged(engine, B, device)
-    size = np.abs(np.linalg.eigvalsh(A))
-    gap = size.min(-1) / size.max(-1)
-    for low, high in pairwise(GAPS):
-        inside = (gap >= low) & (gap < high)
-        if inside.any():
-            table["gaps"][f"{low:g} to {high:g}"] = judged(engine, A[inside], device)
     if engine.config.f == "sign":
-        table["gap >= 0.1"] = judged(engine, A[gap >= 0.1], device)
+        size = np.abs(np.linalg.eigvalsh(A))
+        gap = size.min(-1) / size.max(-1)
+        for low, high in [*pairwise(GAPS), (0.1, 1.0)]:
+            inside = (gap >= low) & (gap < high)
+            if inside.any():
+                table["gaps"][f"{low:g} to {high:g}"] = judged(engine, A[inside], device)
     return table
 
 
