@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from nnla.errors import DTypeError, MissingDependencyError, NonFiniteError, OptionError, ShapeError
+from nnla.matfun.schur import ENTIRE, SCALARS, from_spectrum, general_function, inside_domain
 
 __all__ = ["MATRIX_FUNCTIONS", "function_reference", "real_domain"]
 
 #: The functions by name, as of one eigenvalue.
-MATRIX_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "exp": np.exp,
-    "log": np.log,
-    "sign": np.sign,
-    "sqrt": np.sqrt,
-    "inv_sqrt": lambda x: 1.0 / np.sqrt(x),
-    "inv": lambda x: 1.0 / x,
-    "sin": np.sin,
-    "cos": np.cos,
-    "cube": lambda x: x**3,
-}
-_ENTIRE = {"exp", "sin", "cos", "cube"}
+MATRIX_FUNCTIONS = SCALARS
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -89,7 +77,7 @@ def real_domain(A: Any, f: str) -> np.ndarray:
     """
     A = _checked(A, f)
     inside = np.ones(A.shape[:-2], dtype=bool)
-    if f in _ENTIRE or A.size == 0:
+    if f in ENTIRE or A.size == 0:
         return inside
     radius = _rounding(A)[..., None]
     symmetric = _is_symmetric(A)
@@ -97,14 +85,7 @@ def real_domain(A: Any, f: str) -> np.ndarray:
         if not mask.any():
             continue
         z, r = np.asarray(values(A[mask])), radius[mask]
-        if f == "sign":
-            good = np.abs(z.real) > r
-        elif f == "inv":
-            good = np.abs(z) > r
-        elif f == "sqrt" and mask is symmetric:
-            good = z >= -r
-        else:
-            good = (z.real > r) | (np.abs(z.imag) > r)
+        good = inside_domain(z, f, r, mask is symmetric)
         inside[mask] = good.all(axis=-1)
     return inside
 
@@ -165,7 +146,7 @@ def function_reference(A: Any, f: str, *, digits: int | None = None) -> np.ndarr
             if (mask := inside & symmetric).any():
                 answer[mask] = _symmetric_function(A[mask], f)
             for k in map(tuple, np.argwhere(inside & ~symmetric)):
-                answer[k] = _general_function(A[k], f)
+                answer[k] = general_function(A[k], f)
     if not np.isfinite(answer[inside]).all():
         raise NonFiniteError(f"{f}(A) is beyond the range of float64; scale A")
     return answer
@@ -175,41 +156,7 @@ def _symmetric_function(A: np.ndarray, f: str) -> np.ndarray:
     values, Q = np.linalg.eigh(A)
     if f == "sqrt":
         values = np.maximum(values, 0.0)  # `real_domain` has found them zero but for rounding
-    image = MATRIX_FUNCTIONS[f](values)
-    # The largest is taken out, so that Q f Q' cannot overflow or underflow on the way.
-    _, exponent = np.frexp(np.abs(image).max(axis=-1, keepdims=True))
-    Y = (Q * np.ldexp(image, -exponent)[..., None, :]) @ Q.swapaxes(-1, -2)
-    return np.ldexp((Y + Y.swapaxes(-1, -2)) / 2, exponent[..., None])
-
-
-def _general_function(A: np.ndarray, f: str) -> np.ndarray:
-    if f == "cube":
-        return A @ A @ A
-    if f in _ENTIRE:
-        return np.asarray({"exp": scipy.linalg.expm, "sin": scipy.linalg.sinm, "cos": scipy.linalg.cosm}[f](A))
-    # The rest is homogeneous, or nearly so: f of A in units of its size cannot leave the range.
-    _, exponent = np.frexp(np.abs(A).max())
-    X = np.ldexp(A, -int(exponent))
-    if f == "sign":
-        return _sign(X)
-    if f == "log":
-        return np.real(scipy.linalg.logm(X)) + int(exponent) * np.log(2.0) * np.eye(len(X))
-    if f == "inv":
-        return np.ldexp(np.linalg.inv(X), -int(exponent))
-    half = int(exponent) // 2
-    root = np.real(scipy.linalg.sqrtm(np.ldexp(X, int(exponent) - 2 * half)))
-    return np.ldexp(root, half) if f == "sqrt" else np.ldexp(np.linalg.inv(root), -half)
-
-
-def _sign(A: np.ndarray) -> np.ndarray:
-    """The real Schur form with the left half-plane first: sign is [[-I, X], [0, I]] there, by a Sylvester equation."""
-    ordered: Any = scipy.linalg.schur(A, output="real", sort="lhp")
-    T, Q, left = ordered
-    S = np.eye(len(A))
-    S[:left, :left] *= -1.0
-    if 0 < left < len(A):
-        S[:left, left:] = scipy.linalg.solve_sylvester(T[:left, :left], -T[left:, left:], -2.0 * T[:left, left:])
-    return Q @ S @ Q.T
+    return from_spectrum(Q, SCALARS[f](values))
 
 
 def _by_digits(
