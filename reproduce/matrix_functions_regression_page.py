@@ -170,8 +170,8 @@ those with |eigenvalue| > 1e-3 max |a_ij|."""
 _WIDE = """exp, sin and cos of the paper's matrices, by three halvings before the network and three squarings or
 doublings of the angle after it, which multiply its errors: identities do the work here, and the classical Pade
 approximant between the same squarings leaves none of these errors."""
-_FRAMES = """Share within 5 %, (median d1 in %), by how many signed permutations the answer is the mean over. It costs as
-many passes, and the errors are of the same sign in nearly all of them: one is what is used."""
+_FRAMES = """Share within 5 %, (median d1 in %), by how many signed permutations the answer is the mean over. It costs
+as many passes; one is what is used."""
 _MLP = """A perceptron of 6 hidden layers of 128, entries uniform in [-5, 5] (log: eigenvalues in [.1, 5]), trained
 for a few seconds here; the paper's architecture and budget are not public, so its column is for the order of
 magnitude."""
