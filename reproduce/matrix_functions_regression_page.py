@@ -157,7 +157,9 @@ def _arms(rows: list[dict[str, Any]]) -> list[str]:
 
 _INTRO = """A transformer over the rows of a symmetric matrix answers the entries of f(A), n = 3 to 5 by one network.
 It sees the rows, products of the matrix with itself (powers, or the matrices of Faddeev and LeVerrier) and invariants
-(traces of these products): n - 1 products of n x n matrices, no eigenvalue. A sample is right within t where
+(traces of these products): n - 1 products of n x n matrices, no eigenvalue. f(A) is a combination of these products for
+every f (Cayley and Hamilton); each token says with which coefficients, and adds entries of its own. So the inverse, of
+which the adjugate is a multiple, and the cube are no test of the network. A sample is right within t where
 d1 = sum |error| / sum |f(A)| < t; one that the network declines, as unlike its training, is wrong. The sign, the cube,
 roots, the logarithm and the inverse are answered for A / ||A||, and so are the same in every unit: entries in [-1, 1]
 and in [-5, 5] are one question. exp, sin and cos are not: their entries are uniform in [-1, 1], as in the prototype;
