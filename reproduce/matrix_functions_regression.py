@@ -9,6 +9,7 @@ wrong.
 * ``time``: processor time for a matrix beside NumPy's batched eigendecomposition, which is exact.
 * ``wide``: entries in [-5, 5] for the functions whose unit matters, by three halvings of A before the network and
   three squarings (exp) or doublings of the angle (sin, cos) after it.
+* ``frames``: the mean over signed permutations P of P' f(P A P') P, in use.
 * ``mlp``: the paper's baseline, a deep perceptron from entries to entries, trained here (n = 1, 2, 3).
 * ``arms``: what the parts of the network are worth, trained for the same processor time.
 
@@ -45,8 +46,8 @@ from nnla.training.matrix_function_data import relative_errors, symmetric_functi
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAME = "matrix_functions_regression"
-PARTS = ("accuracy", "gaps", "families", "wide", "time", "mlp", "arms")
-WITH_MODELS = PARTS[:5]
+PARTS = ("accuracy", "gaps", "families", "wide", "frames", "time", "mlp", "arms")
+WITH_MODELS = PARTS[:6]
 MODELS = ("matfun-regression-entire", "matfun-regression-sign", "matfun-regression-definite")
 WITHIN = (5.0, 2.0, 1.0, 0.5)  # per cent
 GAPS = (0.0, 0.003, 0.01, 0.03, 0.1, 1.01)
@@ -162,6 +163,19 @@ def wide(models: list[Any], count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def frames(models: list[Any], count: int) -> list[dict[str, Any]]:
+    """The largest matrices, answered in 1, 4 and 16 frames."""
+    rows = []
+    for model, f in functions_of(models):
+        family, options = JUDGED[f]
+        n = model.sizes[-1]
+        A = matrix_family(family, count, n, seed=[108, n], **options)
+        for number in (1, 4, 16):
+            several = type(model)(replace(model.config, frames=number), model.parameters, model.card)
+            rows.append({"function": f, "n": n, "frames": number} | summary(errors_of(several, A, f)))
+    return rows
+
+
 def _cpu(call: Any) -> float:
     """Processor seconds, the median of five."""
     spent = []
@@ -257,6 +271,7 @@ def main() -> None:
         "gaps": lambda: gaps(models, options.count),
         "families": lambda: families(models, few),
         "wide": lambda: wide(models, few),
+        "frames": lambda: frames(models, few),
         "time": lambda: timings(models, few),
         "mlp": lambda: perceptrons(few, options.steps),
         "arms": lambda: arms(few, options.seconds),

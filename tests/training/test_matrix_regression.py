@@ -1,5 +1,7 @@
 """Direct regression is trained, exported and used; recipes, data, and what they refuse."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,10 @@ def _task(name, *overrides):
     return MatrixRegressionTask(Table(load_recipe(f"matfun-regression-{name}", list(overrides))))
 
 
+def _text(name):
+    return (resources.files("nnla.training") / "recipes" / f"matfun-regression-{name}.toml").read_text(encoding="utf-8")
+
+
 def test_errors_and_functions():
     A = matrix_family("definite", 4, 3)
     Y = symmetric_functions(A, ("log", "inv"))
@@ -44,6 +50,17 @@ def test_batches_are_of_their_number_and_in_turn_of_every_size(name):
         assert np.isfinite(Y).all()
     assert not np.array_equal(task.batch(0)["A"], task.batch(3)["A"])
     assert task.recipe["accumulate"] % len(task.sizes) == 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_full_setting_is_one(name):
+    lines = [line for line in _text(name).splitlines() if line.startswith("#") and "--set" in line]
+    words = " ".join(lines).replace("#", "").split()
+    overrides = [word for word in words if "=" in word and not word.startswith("data.options")]
+    task = _task(name, *overrides)
+    assert task.sizes == (3, 4, 5, 6, 7, 8)
+    assert task.recipe["accumulate"] == 6
+    assert task.batch(5)["A"].shape == (512, 8, 8)
 
 
 def test_a_network_learns_and_is_used(tmp_path):
