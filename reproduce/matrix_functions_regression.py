@@ -7,6 +7,9 @@ wrong.
 * ``gaps``: the sign by the gap of the spectrum at zero, as it is and with one step of Newton and Schulz after it.
 * ``families``: matrices of families that no training saw.
 * ``time``: processor time for a matrix beside NumPy's batched eigendecomposition, which is exact.
+* ``wide``: entries in [-5, 5] for the functions whose unit matters, by three halvings of A before the network and
+  three squarings (exp) or doublings of the angle (sin, cos) after it.
+* ``frames``: the mean over signed permutations P of P' f(P A P') P, in use.
 * ``mlp``: the paper's baseline, a deep perceptron from entries to entries, trained here (n = 1, 2, 3).
 * ``arms``: what the parts of the network are worth, trained for the same processor time.
 
@@ -43,10 +46,12 @@ from nnla.training.matrix_function_data import relative_errors, symmetric_functi
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAME = "matrix_functions_regression"
-PARTS = ("accuracy", "gaps", "families", "time", "mlp", "arms")
+PARTS = ("accuracy", "gaps", "families", "wide", "frames", "time", "mlp", "arms")
+WITH_MODELS = PARTS[:6]
 MODELS = ("matfun-regression-entire", "matfun-regression-sign", "matfun-regression-definite")
 WITHIN = (5.0, 2.0, 1.0, 0.5)  # per cent
 GAPS = (0.0, 0.003, 0.01, 0.03, 0.1, 1.01)
+HALVINGS = 3
 DEFINITE = ("sqrt", "log", "inv_sqrt", "inv")
 JUDGED = {  # function -> the family, in its units, that the bars are about
     **dict.fromkeys(("exp", "sin", "cos", "cube"), ("symmetric", {"scale": 1.0})),
@@ -143,6 +148,34 @@ def families(models: list[Any], count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def wide(models: list[Any], count: int) -> list[dict[str, Any]]:
+    """Entries in [-5, 5]: exp(A) = exp(A / 8)^8, cos 2X = 2 cos^2 X - 1, sin 2X = 2 sin X cos X."""
+    rows = []
+    for model in (m for m in models if {"exp", "sin", "cos"} <= set(m.functions)):
+        for n in model.sizes:
+            A = matrix_family("symmetric", count, n, seed=[107, n], scale=5.0)
+            E, S, C = (model.function(A / 2**HALVINGS, f) for f in ("exp", "sin", "cos"))
+            for _ in range(HALVINGS):
+                E, S, C = E @ E, S @ C + C @ S, 2.0 * C @ C - np.eye(n)
+            for f, Y in (("exp", E), ("sin", S), ("cos", C)):
+                found = relative_errors(Y, symmetric_functions(A, [f])[:, 0])
+                rows.append({"function": f, "n": n} | summary(found))
+    return rows
+
+
+def frames(models: list[Any], count: int) -> list[dict[str, Any]]:
+    """The largest matrices, answered in 1, 4 and 16 frames."""
+    rows = []
+    for model, f in functions_of(models):
+        family, options = JUDGED[f]
+        n = model.sizes[-1]
+        A = matrix_family(family, count, n, seed=[108, n], **options)
+        for number in (1, 4, 16):
+            several = type(model)(replace(model.config, frames=number), model.parameters, model.card)
+            rows.append({"function": f, "n": n, "frames": number} | summary(errors_of(several, A, f)))
+    return rows
+
+
 def _cpu(call: Any) -> float:
     """Processor seconds, the median of five."""
     spent = []
@@ -231,12 +264,14 @@ def main() -> None:
     options = parser.parse_args()
     file = options.out / f"{NAME}.json"
     data = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"meta": {"parts": {}}}
-    models = [nnla.load(name) for name in options.models] if {*options.parts} & {*PARTS[:4]} else []
+    models = [nnla.load(name) for name in options.models] if {*options.parts} & {*WITH_MODELS} else []
     few = max(options.count // 5, 10)
     calls: dict[str, Any] = {
         "accuracy": lambda: accuracy(models, options.count),
         "gaps": lambda: gaps(models, options.count),
         "families": lambda: families(models, few),
+        "wide": lambda: wide(models, few),
+        "frames": lambda: frames(models, few),
         "time": lambda: timings(models, few),
         "mlp": lambda: perceptrons(few, options.steps),
         "arms": lambda: arms(few, options.seconds),

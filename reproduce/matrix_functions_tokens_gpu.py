@@ -3,10 +3,10 @@
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cuda --seconds 420 --out runs/tokens
     PYTHONPATH=src python reproduce/matrix_functions_tokens_gpu.py --device cpu --seconds 60 --out runs/try --tiny
 
-Data are made on the device, products are rounded to bfloat16, blocks are compiled where that works. Into the folder go,
-for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most while the
-training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families). With
-``--start`` it goes on from such weights.
+Data are made on the device, products of the blocks are rounded to bfloat16, blocks are compiled where that works. Into
+the folder go, for each function, FUNCTION.safetensors (float16, an engine that `nnla.load` reads; a minute old at most
+while the training goes on) and FUNCTION.json (its curve, and at the end its figures on fresh matrices of all families).
+With ``--start`` it goes on from such weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnla.models.token_transformer import TokenTransformerEngine, decoder_block, encoder_block
+from nnla.models.token_network import decoder_block, encoder_block
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.problems.matrix_families import MATRIX_FAMILIES, matrix_family
 from nnla.registry import save_model
 from nnla.training.config import Table, load_recipe
@@ -43,14 +44,16 @@ def overrides(f: str, args: argparse.Namespace) -> list[str]:
     """What differs from the recipe."""
     found = [f"name=matfun-tokens-{f}", f"model.f={f}", f"data.scale={args.scale}", f"model.sizes=[{args.n}]"]
     if args.tiny:
-        return [*found, "model.width=32", "model.heads=2", "model.encoder=1", "optim.batch=32", "data.held_out=50"]
-    found += [f"model.width={args.width}", f"model.heads={args.heads}", f"model.norm={args.norm}"]
-    found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}", "data.held_out=1000"]
+        found += ["model.width=32", "model.heads=2", "model.encoder=1", "data.held_out=50"]
+    else:
+        found += [f"model.width={args.width}", f"model.heads={args.heads}", "data.held_out=1000"]
+        found += [f"model.encoder={args.encoder}", f"model.decoder={args.decoder}"]
+    found += [f"model.norm={args.norm}", f"model.input={args.input}", f"model.output={args.output}"]
     if args.output == "FP15":
         lowest, exponents = OUTPUTS[f]
-        found += ["model.output=FP15", f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
+        found += [f"model.output_lowest={lowest}", f"model.output_exponents={exponents}"]
     if args.input == "FP15":
-        found += ["model.input=FP15", "model.input_lowest=-6", "model.input_exponents=6"]
+        found += ["model.input_lowest=-6", "model.input_exponents=6"]
     return [*found, f"optim.batch={args.batch}", f"optim.lr={args.lr}"]
 
 
@@ -76,7 +79,7 @@ def parts(task: MatrixTokensTask, network: Any, args: argparse.Namespace) -> Par
                 batch = {key: ids[: len(ids) // CHUNK] for key, ids in fresh(task, -1 - chunk, args.device).items()}
                 finish(args.device)
                 started = time.perf_counter()
-                with torch.autocast(args.device, dtype=torch.bfloat16):
+                with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.precision == "bfloat16"):
                     loss = task.loss(network, batch, some)["loss"]
                 loss.backward()
                 finish(args.device)
@@ -95,14 +98,18 @@ def finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def optimizers(task: MatrixTokensTask, network: Any, lr: float, device: str) -> list[Any]:
-    """Muon for the blocks' matrices, Adam for the rest."""
+def optimizers(network: Any, args: argparse.Namespace) -> list[Any]:
+    """Muon for the blocks' matrices, Adam for the rest; their peak rates are in ``peak`` of each group."""
     named = list(network.named_parameters())
     hidden = [p for name, p in named if name[:3] in ("enc", "dec") and name.endswith("_W")]
     some = {id(p) for p in hidden}
     others = [p for _, p in named if id(p) not in some]
-    adam = torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=device == "cuda")
-    return [Muon(hidden, [], lr=lr, weight_decay=0.01), adam]
+    fused = args.device == "cuda"
+    adam = torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=fused)
+    made = [Muon(hidden, [], lr=args.lr, weight_decay=0.01), adam]
+    for group in (group for opt in made for group in opt.param_groups):
+        group["peak"] = group["lr"]
+    return made
 
 
 def rate(step: int, share: float) -> float:
@@ -141,14 +148,13 @@ def figures(engine: TokenTransformerEngine, task: MatrixTokensTask, count: int, 
             options = {"scale": scale} if "scale" in family.options else {}
             B = matrix_family(name, max(100, count // 10), n, seed=[977, 2], **options)
             table["families"][name] = judged(engine, B, device)
-    size = np.abs(np.linalg.eigvalsh(A))
-    gap = size.min(-1) / size.max(-1)
-    for low, high in pairwise(GAPS):
-        inside = (gap >= low) & (gap < high)
-        if inside.any():
-            table["gaps"][f"{low:g} to {high:g}"] = judged(engine, A[inside], device)
     if engine.config.f == "sign":
-        table["gap >= 0.1"] = judged(engine, A[gap >= 0.1], device)
+        size = np.abs(np.linalg.eigvalsh(A))
+        gap = size.min(-1) / size.max(-1)
+        for low, high in [*pairwise(GAPS), (0.1, 1.0)]:
+            inside = (gap >= low) & (gap < high)
+            if inside.any():
+                table["gaps"][f"{low:g} to {high:g}"] = judged(engine, A[inside], device)
     return table
 
 
@@ -169,9 +175,9 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
     compiled = compiled or parts(task, network, args)
     network.zero_grad(set_to_none=True)
     batch = task.recipe["optim"]["batch"]
-    opts = optimizers(task, network, args.lr, args.device)
+    opts = optimizers(network, args)
     known = [p.detach().clone() for p in network.parameters()]
-    peak, step, chunk, curve, data = args.lr, 0, -1, [], {}
+    peak, step, chunk, curve, data = 1.0, 0, -1, [], {}
     begin, end = time.perf_counter(), started + seconds - min(RESERVE, 0.2 * seconds)
     printed = kept = begin
     losses: list[Any] = []
@@ -186,8 +192,8 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
         at = slice(step % CHUNK * batch, (step % CHUNK + 1) * batch)
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = peak * rate(step, share)
-        with torch.autocast(args.device, dtype=torch.bfloat16):
+                group["lr"] = peak * group["peak"] * rate(step, share)
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.precision == "bfloat16"):
             loss = task.loss(network, {key: ids[at] for key, ids in data.items()}, compiled)["loss"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -201,11 +207,11 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
             now = time.perf_counter()
             if not math.isfinite(mean):  # back to the last good weights, more slowly
                 peak *= 0.5
-                print(f"  {f} step {step}: not finite, back to {peak:.1e}", flush=True)
+                print(f"  {f} step {step}: not finite, back to {peak:g} of the rates", flush=True)
                 with torch.no_grad():
                     for p, q in zip(network.parameters(), known, strict=True):
                         p.copy_(q)
-                opts, losses = optimizers(task, network, peak, args.device), []
+                opts, losses = optimizers(network, args), []
                 continue
             if now - printed >= args.every:
                 printed = now
@@ -253,11 +259,13 @@ def main() -> None:
     parser.add_argument("--encoder", type=int, default=6)
     parser.add_argument("--decoder", type=int, default=1)
     parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--norm", default="post", choices=("post", "pre"))
+    parser.add_argument("--norm", default="pre", choices=("post", "pre"))
     parser.add_argument("--input", default="FP15", choices=("FP15", "B1999", "P1000", "P10"))
     parser.add_argument("--output", default="FP15", choices=("FP15", "B1999", "P1000", "P10"))
     parser.add_argument("--batch", type=int, default=4096)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=4e-3, help="of Muon, for the blocks' matrices")
+    parser.add_argument("--adam-lr", type=float, default=2e-3, help="of Adam, for the rest")
+    parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "tf32"), help="of the blocks' products")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between lines")
     parser.add_argument("--count", type=int, default=10_000, help="fresh matrices at the end")
     parser.add_argument("--start", type=Path, help="folder of weights to go on from")

@@ -8,9 +8,9 @@ import pytest
 from nnla.models.matrix_features import (
     CHANNELS,
     SPECTRAL,
+    Directions,
     channel_count,
     channels_of,
-    directions,
     feature_count,
     features_of,
     restored,
@@ -20,7 +20,7 @@ from nnla.models.matrix_functions import FUNCTION_NAMES
 from nnla.problems import function_reference, matrix_family
 
 A = matrix_family("symmetric", 20, 4, seed=1)
-D = directions(A)
+D = Directions(A)
 Q = matrix_family("orthogonal", 20, 4, seed=2)
 
 
@@ -34,9 +34,9 @@ def test_elementary_polynomials_and_adjugates():
 
 def test_definiteness_is_exact():
     B = matrix_family("definite", 50, 5, floor=1e-3)
-    assert directions(B).definite.all()
+    assert Directions(B).definite.all()
     shift = np.linalg.eigvalsh(B)[:, :2].mean(axis=1)  # one eigenvalue below zero now
-    assert not directions(B - shift[:, None, None] * np.eye(5)).definite.any()
+    assert not Directions(B - shift[:, None, None] * np.eye(5)).definite.any()
 
 
 @pytest.mark.parametrize("spectral", SPECTRAL)
@@ -45,7 +45,7 @@ def test_features_are_invariant_under_rotations(spectral, sized):
     z = features_of(D, spectral, sized=sized)
     assert z.shape == (20, feature_count(4, spectral, sized=sized))
     turned = Q @ A @ Q.swapaxes(-1, -2)
-    assert np.allclose(features_of(directions(turned), spectral, sized=sized), z, rtol=1e-6, atol=1e-8)
+    assert np.allclose(features_of(Directions(turned), spectral, sized=sized), z, rtol=1e-6, atol=1e-8)
 
 
 def test_powers_and_their_traces():
@@ -62,7 +62,7 @@ def test_powers_and_their_traces():
 def test_channels_turn_with_the_matrix(channels, sized):
     X = channels_of(D, channels, sized=sized)
     assert X.shape == (20, 4, 4, channel_count(channels, 4))
-    Y = channels_of(directions(Q @ A @ Q.swapaxes(-1, -2)), channels, sized=sized)
+    Y = channels_of(Directions(Q @ A @ Q.swapaxes(-1, -2)), channels, sized=sized)
     assert np.allclose(np.einsum("bij,bjkc,blk->bilc", Q, X, Q), Y, atol=1e-10)
     if channels != "entries":  # every function of A is a combination of them
         F = function_reference(A, "sin").reshape(20, 16)
@@ -78,13 +78,13 @@ def test_channels_turn_with_the_matrix(channels, sized):
 def test_restored_answers_are_functions_in_every_unit(f, unit):
     sized = f in ("exp", "sin", "cos")
     B = matrix_family("definite", 20, 4, scale=1.0)
-    d = directions(unit * B)
-    G = function_reference(B if sized else directions(B).unit, f) / target_size(d, f)[:, None, None]
+    d = Directions(unit * B)
+    G = function_reference(B if sized else Directions(B).unit, f) / target_size(d, f)[:, None, None]
     assert 0.01 < np.abs(G).max() < 20.0
     exact = function_reference(unit * B, f)
     assert np.abs(restored(d, f, G) - exact).max() <= 1e-11 * np.abs(exact).max()
 
 
 def test_zero_is_no_division_by_zero():
-    d = directions(np.zeros((1, 3, 3)))
+    d = Directions(np.zeros((1, 3, 3)))
     assert all(np.isfinite(x).all() for x in (d.unit, d.size, *d.e, features_of(d, "invariants", sized=True)))

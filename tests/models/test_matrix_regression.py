@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnla.errors import OptionError, ShapeError, WeightsError
-from nnla.models.matrix_features import directions
+from nnla.models.matrix_features import Directions
 from nnla.models.matrix_regression import (
     MatrixRegressionConfig,
     MatrixRegressionEngine,
@@ -17,6 +17,7 @@ from nnla.problems import matrix_family
 SMALL = {"width": 8, "blocks": 1, "heads": 2, "sizes": (2, 4)}
 KINDS = [
     {},
+    {"channels": "adjugates"},
     {"tokens": "entries"},
     {"channels": "entries", "spectral": "none", "read_out": "linear"},
     {"channels": "powers", "spectral": "eigenvalues", "tokens": "entries", "read_out": "linear"},
@@ -28,7 +29,7 @@ def engine(functions=("sign", "sqrt", "log"), family="symmetric", **options):
     config = MatrixRegressionConfig(functions=functions, **(SMALL | options))
     p = initial_parameters(config.network_shapes(), np.random.default_rng(0), 1)
     for n in config.sizes:
-        z = regression_features(config, directions(matrix_family(family, 2000, n, seed=n)))
+        z = regression_features(config, Directions(matrix_family(family, 2000, n, seed=n)))
         values = {"mean": z.mean(0), "deviation": z.std(0), "low": z.min(0), "high": z.max(0)}
         p |= {f"size{n}_{key}": value for key, value in values.items()}
     return MatrixRegressionEngine(config, p, {})
@@ -58,7 +59,7 @@ def test_units(f, power, unit):
 
 
 def test_functions_that_know_their_unit_see_it():
-    model = engine(("exp",), channels="powers")
+    model = engine(("exp",))
     A = matrix_family("symmetric", 5, 4, scale=3.0)
     assert not np.allclose(model.function(A, "exp"), model.function(0.9 * A, "exp"))
     assert np.isnan(model.function(100 * A, "exp")).all()  # no network extrapolates
@@ -78,8 +79,8 @@ def test_polish_is_a_step_of_newton_and_schulz():
     A = matrix_family("symmetric", 5, 4)
     S = engine().function(A, "sign")
     one, two = (engine(polish=k).function(A, "sign") for k in (1, 2))
-    np.testing.assert_allclose(one, 1.5 * S - 0.5 * S @ S @ S, atol=1e-5)
-    np.testing.assert_allclose(two, 1.5 * one - 0.5 * one @ one @ one, atol=1e-5)
+    np.testing.assert_allclose(one, 1.5 * S - 0.5 * S @ S @ S, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(two, 1.5 * one - 0.5 * one @ one @ one, rtol=1e-4, atol=1e-5)
     B = matrix_family("definite", 5, 4)
     assert np.array_equal(engine().function(B, "sqrt"), engine(polish=2).function(B, "sqrt"), equal_nan=True)
 
@@ -138,5 +139,5 @@ def test_files(tmp_path):
 
 def test_the_network_sees_no_row_beyond_the_matrix():
     model = engine()
-    Y = answers(model.parameters, model.config, directions(matrix_family("symmetric", 5, 2)))
+    Y = answers(model.parameters, model.config, Directions(matrix_family("symmetric", 5, 2)))
     assert Y.shape == (5, 3, 2, 2)

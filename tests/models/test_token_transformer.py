@@ -7,14 +7,14 @@ import pytest
 
 from nnla.errors import OptionError, ShapeError, WeightsError
 from nnla.models.matrix_tokens import BOS, ENCODINGS
-from nnla.models.token_transformer import (
+from nnla.models.token_network import (
     TokenTransformerConfig,
-    TokenTransformerEngine,
     decode,
     encode,
     logits,
     write,
 )
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.problems.matrix_families import matrix_family
 from nnla.registry import load
 
@@ -62,10 +62,10 @@ def test_cached_is_uncached_and_torch_is_numpy(pair, embedding, norm):
         x, past = decode(p, config, memories, before[:, t : t + 1], past)
         steps.append(logits(p, x))
     whole = logits(p, decode(p, config, memories, before)[0])
-    np.testing.assert_allclose(np.concatenate(steps, 1), whole, rtol=1e-3, atol=1e-4 * np.abs(whole).max())
-    some = {key: torch.from_numpy(np.asarray(value)) for key, value in p.items()}
-    same = logits(some, decode(some, config, encode(some, config, torch.from_numpy(ids)), torch.from_numpy(before))[0])
-    np.testing.assert_allclose(same.numpy(), whole, rtol=1e-3, atol=1e-4 * np.abs(whole).max())
+    np.testing.assert_allclose(np.concatenate(steps, 1), whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
+    read, so_far = torch.from_numpy(ids), torch.from_numpy(before)
+    same = logits(tensors, decode(tensors, config, encode(tensors, config, read), so_far)[0])
+    np.testing.assert_allclose(same.numpy(), whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("triangle", [False, True])

@@ -1,5 +1,7 @@
 """Direct regression is trained, exported and used; recipes, data, and what they refuse."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ pytest.importorskip("torch")
 
 import nnla
 from nnla.errors import OptionError
-from nnla.problems import MATRIX_FAMILIES, function_reference, matrix_family
+from nnla.problems import function_reference, matrix_family
 from nnla.training.config import Table, load_recipe
 from nnla.training.loop import train
 from nnla.training.matrix_function_data import relative_errors, symmetric_functions
@@ -21,6 +23,10 @@ RECIPES = ("sign", "entire", "definite")
 
 def _task(name, *overrides):
     return MatrixRegressionTask(Table(load_recipe(f"matfun-regression-{name}", list(overrides))))
+
+
+def _text(name):
+    return (resources.files("nnla.training") / "recipes" / f"matfun-regression-{name}.toml").read_text(encoding="utf-8")
 
 
 def test_errors_and_functions():
@@ -44,6 +50,17 @@ def test_batches_are_of_their_number_and_in_turn_of_every_size(name):
         assert np.isfinite(Y).all()
     assert not np.array_equal(task.batch(0)["A"], task.batch(3)["A"])
     assert task.recipe["accumulate"] % len(task.sizes) == 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_full_setting_is_one(name):
+    lines = [line for line in _text(name).splitlines() if line.startswith("#") and "--set" in line]
+    words = " ".join(lines).replace("#", "").split()
+    overrides = [word for word in words if "=" in word and not word.startswith("data.options")]
+    task = _task(name, *overrides)
+    assert task.sizes == (3, 4, 5, 6, 7, 8)
+    assert task.recipe["accumulate"] == 6
+    assert task.batch(5)["A"].shape == (512, 8, 8)
 
 
 def test_a_network_learns_and_is_used(tmp_path):
@@ -83,9 +100,9 @@ def test_impossible_recipes_are_refused(name, override):
         make(Table(load_recipe(f"matfun-regression-{name}", [override])))
 
 
-def test_an_unknown_family_is_refused():
+@pytest.mark.parametrize("name", ["round", "general", "stochastic"])
+def test_families_that_are_unknown_or_not_symmetric_are_refused(name):
     recipe = load_recipe("matfun-regression-sign", [])
-    recipe["data"]["families"] = {"round": 1.0}
-    assert "round" not in MATRIX_FAMILIES
+    recipe["data"]["families"] = {name: 1.0}
     with pytest.raises(OptionError, match="families"):
         MatrixRegressionTask(Table(recipe))

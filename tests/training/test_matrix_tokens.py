@@ -19,9 +19,9 @@ from nnla.training.matrix_tokens import MatrixTokensTask, entrywise_error, examp
 
 torch = pytest.importorskip("torch")
 
-TINY = ["data.held_out=16", "model.width=16", "model.encoder=1", "model.heads=2", "model.sizes=[2]",
+TINY = ["data.held_out=8", "model.width=16", "model.encoder=1", "model.heads=2", "model.sizes=[2]",
         "optim.batch=32", "optim.steps=6", "optim.log_every=1", "optim.checkpoint_every=3"]  # fmt: skip
-RECIPES = ["matfun-tokens-exp", "matfun-tokens-sign", "matfun-tokens-paper"]
+RECIPES = ["matfun-tokens-sign", "matfun-tokens-paper"]
 FUNCTIONS = ["exp", "log", "sign", "sqrt", "inv_sqrt", "inv", "sin", "cos", "cube"]
 
 
@@ -95,9 +95,16 @@ def test_what_is_trained_is_what_is_used(tmp_path):
 
 
 @pytest.mark.parametrize("change", [[], ["model.embedding=plain"], ["optim.method=adam"], ["model.norm=pre"]])
-def test_the_loss_falls(tmp_path, change):
-    path = train(recipe("matfun-tokens-exp", "optim.steps=40", "optim.lr=1e-2", *change), tmp_path)
-    losses = [json.loads(line)["loss"] for line in (path.parent / "log.jsonl").read_text().splitlines()]
+def test_the_loss_falls(change):
+    task = task_of("matfun-tokens-exp", "optim.lr=1e-2", *change)
+    network, losses = task.network(), []
+    optimizer = task.optimizer(network.parameters())
+    for step in range(20):
+        loss = task.loss(network, as_tensors(task.batch(step)))["loss"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
     assert np.mean(losses[-3:]) < losses[0] - 0.5
 
 

@@ -22,7 +22,6 @@ __all__ = [
     "Directions",
     "channel_count",
     "channels_of",
-    "directions",
     "feature_count",
     "features_of",
     "restored",
@@ -37,7 +36,7 @@ POWERS = 4  # of a matrix that a network sees
 
 
 class Directions:
-    """Symmetric matrices (B, n, n) taken apart.
+    """Symmetric matrices (B, n, n), float64, taken apart.
 
     Attributes
     ----------
@@ -45,6 +44,20 @@ class Directions:
     unit : (B, n, n) A / size
     e : list of n + 1 (B,): elementary symmetric polynomials of the unit's eigenvalues, e_0 = 1
     B : list of n (B, n, n): the matrices of Faddeev and LeVerrier, I first, the unit's adjugate last
+
+    Notes
+    -----
+    Cost: n - 1 products of n x n matrices.
+
+    References
+    ----------
+    Faddeev and Faddeeva, Computational methods of linear algebra (1963), section 47.
+
+    Examples
+    --------
+    >>> d = Directions(np.diag([3.0, 4.0])[None])
+    >>> [float(e[0].round(4)) for e in d.e], d.B[-1][0].round(4).tolist(), bool(d.definite[0])
+    ([1.0, 1.4, 0.48], [[0.8, 0.0], [0.0, 0.6]], True)
     """
 
     def __init__(self, A: Any) -> None:
@@ -86,26 +99,6 @@ class Directions:
         xp = namespace(self.unit)
         last = self.e[-1]
         return self.e[-2] / xp.where(xp.abs(last) > _TINY, last, _TINY + xp.zeros_like(last))
-
-
-def directions(A: Any) -> Directions:
-    """Symmetric matrices (B, n, n), float64, as `Directions`.
-
-    Notes
-    -----
-    Cost: n - 1 products of n x n matrices.
-
-    References
-    ----------
-    Faddeev and Faddeeva, Computational methods of linear algebra (1963), section 47.
-
-    Examples
-    --------
-    >>> d = directions(np.diag([3.0, 4.0])[None])
-    >>> [float(e[0].round(4)) for e in d.e], d.B[-1][0].round(4).tolist(), bool(d.definite[0])
-    ([1.0, 1.4, 0.48], [[0.8, 0.0], [0.0, 0.6]], True)
-    """
-    return Directions(A)
 
 
 def feature_count(n: int, spectral: str, *, sized: bool) -> int:

@@ -20,7 +20,6 @@ from nnla.models.matrix_features import (
     Directions,
     channel_count,
     channels_of,
-    directions,
     feature_count,
     features_of,
     restored,
@@ -57,7 +56,7 @@ class MatrixRegressionConfig:
     functions: tuple[str, ...] = ("exp",)
     sizes: tuple[int, ...] = (3, 4, 5)
     tokens: str = "rows"
-    channels: str = "adjugates"
+    channels: str = "powers"
     spectral: str = "invariants"
     read_out: str = "coefficients"
     polish: int = 0
@@ -178,12 +177,13 @@ def answers(p: Mapping[str, Any], config: MatrixRegressionConfig, d: Directions)
 
 
 def declined(p: Mapping[str, Any], config: MatrixRegressionConfig, d: Directions, f: str) -> Any:
-    """(B,) where matrices are unlike those of the training: a feature beyond its range there, no definiteness where f
-    asks for it, no symmetry is not looked at.
+    """(B,) where matrices are unlike those of the training: a feature beyond its range there, or not definite where f
+    asks for that.
 
     Notes
     -----
-    Without spectral features only definiteness, and the size where functions depend on it, is looked at.
+    Symmetry is not looked at: answers are those of symmetric matrices. Without spectral features only definiteness, and
+    the size where functions depend on it, is looked at.
     """
     xp, n = namespace(d.unit), d.unit.shape[-1]
     bad = ~xp.isfinite(d.size) | ((d.unit * d.unit).sum((-1, -2)) < 0.5)  # NaN, or the zero matrix
@@ -261,12 +261,12 @@ class MatrixRegressionEngine(MatrixFunctionEngine):
         p, k = self.parameters_like(A), self.functions.index(f)
         wide = A.to(xp.float64) if is_torch(A) else A
         with np.errstate(all="ignore"):
-            whole_A = directions(wide)
+            whole_A = Directions(wide)
             bad = declined(p, self.config, whole_A, f)
             total: Any = 0.0
             for P in _signed_permutations(n, self.config.frames):
                 P = xp.asarray(P, dtype=wide.dtype, device=wide.device) if is_torch(A) else P
-                d = whole_A if self.config.frames == 1 else directions(P @ wide @ P.T)
+                d = whole_A if self.config.frames == 1 else Directions(P @ wide @ P.T)
                 Y = answers(p, self.config, d)[:, k]
                 total = total + P.T @ _like(Y, wide) @ P
             Y = restored(whole_A, f, total / self.config.frames)

@@ -64,6 +64,9 @@ class MatrixFunctionTask:
         unknown = [name for name in self.families if name not in MATRIX_FAMILIES]
         if unknown or not self.families or not all(share > 0 for share in self.families.values()):
             raise OptionError(f"data.families={self.families} has to name families of matrices, each with a share > 0")
+        for name in self.families:
+            if not (MATRIX_FAMILIES[name].symmetric or dict(data["options"].get(name, {})).get("symmetric", False)):
+                raise OptionError(f"data.families: {name} is not symmetric; give data.options.{name}.symmetric = true")
         if not 0 < data["low"] <= data["high"]:
             raise OptionError(f"data.low={data['low']} and data.high={data['high']} are no range of units")
         objective = recipe["objective"]
@@ -142,8 +145,13 @@ class MatrixFunctionTask:
                 means.append(float(np.minimum(error[:, k], 1.0).mean()))
         return {"d1": float(np.mean(means)), **figures}
 
-    def envelope(self) -> dict[str, str]:
-        """What it was trained on, in words."""
+    def facts(self) -> dict[str, Any]:
+        """What a card says of the training: the family that each function is judged on, and the envelope in words."""
+        first = next(iter(self.families))
+        drawn = {"family": first, **dict(self.recipe["data"]["options"].get(first, {}))}
+        return {"drawn": dict.fromkeys(self.functions, drawn), "envelope": self._envelope()}
+
+    def _envelope(self) -> dict[str, str]:
         n = " to ".join(map(str, dict.fromkeys((self.sizes[0], self.sizes[-1]))))
         families = "symmetric, like " + ", ".join(self.families)
         return {"functions": ", ".join(self.functions), "n": n, "matrices": families}

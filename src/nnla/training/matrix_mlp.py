@@ -58,4 +58,4 @@ class MatrixMLPTask(MatrixFunctionTask):
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine."""
-        MatrixMLPEngine(self.config, arrays(network), card | {"envelope": self.envelope()}).save(path)
+        MatrixMLPEngine(self.config, arrays(network), card | self.facts()).save(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import OptionError
-from nnla.models.matrix_features import directions, restored
+from nnla.models.matrix_features import POWERS, Directions, restored
 from nnla.models.matrix_regression import (
     MatrixRegressionConfig,
     MatrixRegressionEngine,
@@ -26,6 +26,13 @@ __all__ = ["MatrixRegressionTask"]
 _TABLE = 20_000  # matrices that standardise the features of a size
 _MARGIN = 0.05  # of the range of a feature that is still taken
 _START = 0.1  # of the last layer at first
+_NONE = np.zeros(POWERS + 1, dtype=np.float32)
+_TAYLOR = {  # what A^k / k! count in f(A) at first
+    "exp": np.array([1, 1, 1, 1, 1], dtype=np.float32),
+    "sin": np.array([0, 1, 0, -1, 0], dtype=np.float32),
+    "cos": np.array([1, 0, -1, 0, 1], dtype=np.float32),
+    "cube": np.array([0, 0, 0, 6, 0], dtype=np.float32),
+}
 
 
 class MatrixRegressionTask(MatrixFunctionTask):
@@ -45,7 +52,7 @@ class MatrixRegressionTask(MatrixFunctionTask):
         self.tables: dict[str, np.ndarray] = {}
         for n in self.sizes:
             z = regression_features(
-                self.config, directions(self.matrices(_TABLE, n, np.random.default_rng([seed, 4, n])))
+                self.config, Directions(self.matrices(_TABLE, n, np.random.default_rng([seed, 4, n])))
             )
             low, high = z.min(axis=0), z.max(axis=0)
             edge = _MARGIN * (high - low)
@@ -54,7 +61,7 @@ class MatrixRegressionTask(MatrixFunctionTask):
             progress("tables", n, self.sizes[-1], "standardisation")
 
     def network(self) -> Any:
-        """Random parameters."""
+        """Random parameters; where the network mixes powers of A it starts at Taylor's polynomials."""
         rng = np.random.default_rng([self.recipe["seed"], 3])
         shapes = self.config.network_shapes()
         p = initial_parameters(shapes, rng, self.config.blocks)
@@ -64,6 +71,8 @@ class MatrixRegressionTask(MatrixFunctionTask):
                 p[name] *= np.float32((shape[0] / np.prod(shape[:-1])) ** 0.5)
             elif name in ("head_W", "mix_W"):
                 p[name] *= np.float32(_START)
+        if self.config.sized and self.config.channels == "powers" and self.config.read_out == "coefficients":
+            p["mix_b"][:] = np.concatenate([_TAYLOR.get(f, _NONE) for f in self.functions])
         return module(p, self.tables)
 
     def optimizer(self, parameters: Iterable[Any]) -> Any:
@@ -82,11 +91,11 @@ class MatrixRegressionTask(MatrixFunctionTask):
         import torch
 
         p = named_tensors(network)
-        d = directions(A.to(p["encode_b"].device))
+        d = Directions(A.to(p["encode_b"].device))
         Y = answers(p, self.config, d)
         found = [restored(d, f, Y[:, k].to(A.dtype)) for k, f in enumerate(self.config.functions)]
         return torch.stack(found, 1)
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine."""
-        MatrixRegressionEngine(self.config, arrays(network), card | {"envelope": self.envelope()}).save(path)
+        MatrixRegressionEngine(self.config, arrays(network), card | self.facts()).save(path)

@@ -11,9 +11,8 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.models.matrix_tokens import BOS
-from nnla.models.token_transformer import (
+from nnla.models.token_network import (
     TokenTransformerConfig,
-    TokenTransformerEngine,
     decode,
     decoder_block,
     encode,
@@ -21,6 +20,7 @@ from nnla.models.token_transformer import (
     logits,
     write,
 )
+from nnla.models.token_transformer import TokenTransformerEngine
 from nnla.models.transformer import initial_parameters
 from nnla.operators.arrays import namespace, to_numpy
 from nnla.problems.matrix_families import MATRIX_FAMILIES, matrix_family
@@ -127,11 +127,14 @@ class MatrixTokensTask:
         counts = rng.multinomial(count, shares / shares.sum())
         parts = []
         for name, some in zip(self.families, counts.tolist(), strict=True):
-            known = MATRIX_FAMILIES[name].options
-            options = {key: self.recipe["data"][key] for key in ("scale", "floor") if key in known}
             if some:
-                parts.append(matrix_family(name, some, n, seed=rng, **options))
+                parts.append(matrix_family(name, some, n, seed=rng, **self.options(name)))
         return np.concatenate(parts)
+
+    def options(self, name: str) -> dict[str, float]:
+        """Those of the recipe that a family has."""
+        known = MATRIX_FAMILIES[name].options
+        return {key: self.recipe["data"][key] for key in ("scale", "floor") if key in known}
 
     def prepare(self, folder: Path, progress: TrainingProgress) -> None:
         """Held-out matrices, the range of entries, and the features of numbers."""
@@ -245,4 +248,6 @@ class MatrixTokensTask:
         """The model in use, of trained arrays."""
         envelope = {"n": [self.config.sizes[0], self.config.sizes[-1]], "entry": [float(v) for v in self.limits]}
         state = state | {"limits": self.limits.astype(np.float32)}
-        return TokenTransformerEngine(self.config, state, card | {"envelope": envelope})
+        main = max(self.families, key=self.families.__getitem__)
+        drawn = {self.config.f: {"family": main, **self.options(main)}}
+        return TokenTransformerEngine(self.config, state, card | {"envelope": envelope, "drawn": drawn})

@@ -13,7 +13,7 @@ from torch import Tensor
 from nnla.errors import DTypeError, OptionError
 from nnla.interop.torch.certificates import Certificate, polar_certificate
 from nnla.interop.torch.plans import PolarPlan, polar_plan
-from nnla.interop.torch.products import HALF, checked, evaluated, in_units, norm_bound, weighted
+from nnla.interop.torch.products import HALF, checked, constant_when_compiled, evaluated, in_units, norm_bound, weighted
 from nnla.interop.torch.transitions import Transition
 
 __all__ = ["polar"]
@@ -116,7 +116,7 @@ def polar(
     return U, found.shaped(X.shape[:-2])
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _default_plan(name: str, lower: Any, spread: Any, aspect: float, restart: Any) -> PolarPlan:
     options = {"lower": lower, "spread": spread}
     given = {key: value for key, value in options.items() if value is not None}
