@@ -33,7 +33,6 @@ _CHECK = 3e-7  # of X^2 = I and of its like
 _NEWTON_SCHULZ = (1.875, -1.25, 0.375)
 _LOG_RATIO = 0.12  # of the smallest to the largest eigenvalue, from which a polynomial for the logarithm is short
 _LOG_MARGIN = 8.0  # by which the predicted ratio is lowered there: nothing checks it
-_RESTART = 30.0  # by which a ratio is lowered that was wrong
 
 Predictor = Callable[[str, Any], Any]
 Found = tuple[Any, np.ndarray]
@@ -125,11 +124,8 @@ def roots(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     bound, ratio = _definite(L, predicted, A, A2)
     M, M2 = A * L.each(1.0 / bound), A2 * L.each(1.0 / bound**2)
     size = xp.sqrt(bound) * xp.sqrt(unit)
-    if f == "sqrt":
-        Y, products = _root(L, M, M2, ratio)
-        return Y * L.each(size), products + 1
-    _, Z, products = _pair(L, M, M2, ratio)
-    return Z * L.each(1.0 / size), products + 1
+    Y, Z, products = _pair(L, M, M2, ratio)
+    return (Y * L.each(size) if f == "sqrt" else Z * L.each(1.0 / size)), products + 1
 
 
 def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
@@ -150,7 +146,7 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
         Y, Y2 = L.take(A, at) * L.each(over), L.take(A2, at) * L.each(over**2)
         for _ in range(int(k)):
             own = np.sqrt(own)
-            Y, more = _root(L, Y, Y2, own)
+            Y, _, more = _pair(L, Y, Y2, own)
             Y2 = L.product(Y, Y)
             products[where] += more + 1
         log = xp.empty_like(Y)
@@ -226,7 +222,10 @@ def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, 
 
 
 def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product."""
+    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product.
+
+    The square of the root alone would say nothing of eigenvalues below the square of the tolerance.
+    """
     xp = namespace(M)
     Y, Z, products = xp.empty_like(M), xp.empty_like(M), np.zeros(len(ratio))
     for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
@@ -246,25 +245,3 @@ def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np
         L.put(Z, at, L.product(W, part))
         products[i] += 3
     return Y, Z, products
-
-
-def _root(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, np.ndarray]:
-    """M^1/2 alone, checked by its square; once more, with the inverse and a smaller ratio, where that fails."""
-    xp = namespace(M)
-    Y, products = xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
-        at = None if i is None else on_device(i, M)
-        y, _ = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at), inverse=False)
-        L.put(Y, at, y)
-        products[slice(None) if i is None else i] = np.maximum(cost - 3 + (len(kind) == 1), 1)
-    D = L.product(Y, Y)
-    D -= M
-    products += 1
-    off = to_numpy(xp.sqrt(L.dot(D, D) / L.dot(M, M)))
-    bad = np.flatnonzero(~(off <= _CHECK))
-    if bad.size:
-        at = on_device(bad, M)
-        y, _, more = _pair(L, L.take(M, at), L.take(M2, at), np.maximum(ratio[bad] / _RESTART, 1e-6))
-        L.put(Y, at, y)
-        products[bad] += more
-    return Y, products
