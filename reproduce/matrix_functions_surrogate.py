@@ -71,6 +71,12 @@ SCALARS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+class Asked(EquivariantEngine):
+    """The network asked at every size."""
+
+    network_from = 1
+
+
 class Fixed(EquivariantEngine):
     """The same bound and the same programs, for the worst case that is allowed: nothing is learned."""
 
@@ -134,7 +140,8 @@ def products(engine: Any, count: int, say: Any) -> dict[str, Any]:
             knowing = Knowing(engine.config, engine.parameters, {})
             w = np.linalg.eigvalsh(A)
             truth = examples(heads[f], w - w.mean(-1, keepdims=True) if f == "exp" else w)[1] - 1e-9
-            for name, model in (("learned", engine), ("worst case", fixed), ("known", knowing)):
+            asked = Asked(engine.config, engine.parameters, {})
+            for name, model in (("learned", asked), ("worst case", fixed), ("known", knowing)):
                 if name == "known":  # in one piece, as the truth is handed over by position
                     parts = [_one(model, A[i : i + 16], f, truth[i : i + 16]) for i in range(0, len(A), 16)]
                     row[name] = float(np.concatenate(parts).mean())
@@ -168,6 +175,7 @@ def clocks(engine: Any, quick: bool, say: Any) -> dict[str, Any]:
     """Microseconds a matrix: function -> size -> method; and the errors of torch's and of polynomials."""
     out: dict[str, Any] = {}
     fixed = Fixed(engine.config, engine.parameters, {})
+    asked = Asked(engine.config, engine.parameters, {})
     for f in TIMED:
         out[f] = {}
         for n in SIZES:
@@ -179,6 +187,7 @@ def clocks(engine: Any, quick: bool, say: Any) -> dict[str, Any]:
             entry = getattr(nnla.matfun, ENTRIES[f])
             methods: dict[str, tuple[Callable[[], Any], int]] = {
                 "surrogate": (lambda A=A, f=f: engine.function(A, f), count),
+                "network asked": (lambda A=A, f=f: asked.function(A, f), count),
                 "worst case": (lambda A=A, f=f: fixed.function(A, f), count),
                 "surrogate, checked": (lambda A=A, e=entry: e(A, method="equivariant", engine=engine), count),
                 "eigenvectors, checked": (lambda A=A, e=entry: e(A, method="schur"), count),

@@ -23,13 +23,14 @@ from nnla.models.equivariant_plans import (
     ratio_class,
     stage_program,
 )
-from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign
+from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign, stage_powers
 from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["exponentials", "logarithms", "roots", "signs", "trigonometric"]
 
 _POLISH = 8  # further steps where the check says that a prediction was wrong
 _CHECK = 3e-7  # of X^2 = I and of its like
+_LEVELS = (0.5, 0.85, 1.0)  # shares of the matrices that are in the first, first two and three groups
 _NEWTON_SCHULZ = (1.875, -1.25, 0.375)
 _LOG_RATIO = 0.12  # of the smallest to the largest eigenvalue, from which a polynomial for the logarithm is short
 _LOG_MARGIN = 8.0  # by which the predicted ratio is lowered there: nothing checks it
@@ -97,15 +98,13 @@ def signs(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     t = [L.trace(A), L.dot(A, A), L.dot(A, A2), L.dot(A2, A2), L.dot(A, A4), L.dot(A2, A4), L.dot(A4, A4)]
     bound, features = described("sign", n, t)
     ratio = np.exp(to_numpy(predicted("sign", features)))
-    over = 1.0 / bound
-    A *= L.each(over)
-    A2 *= L.each(over**2)
-    A4 *= L.each(over**4)
+    over = to_numpy(1.0 / bound)
     X, products = xp.empty_like(A), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, False)):
-        at = None if i is None else on_device(i, A)
-        some = [L.take(M, at) for M in (A, A2, A4)]
-        L.put(X, at, sign(L, some[0], kind, _on(rows, A), *some[1:]))
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, False)):
+        at, own = None if i is None else on_device(i, A), over if i is None else over[i]
+        rows = _for_scaled(rows, kind, 1 / own**2)
+        a, a2, a4 = (L.take(M, at) for M in (A, A2, A4))
+        L.put(X, at, sign(L, a, kind, _on(rows, A), a2, a4) * L.each(on_device(own, A)))
         products[slice(None) if i is None else i] = cost + (kind[0] == 3)
     for step, i, at, part, M in _wrong(L, X, lambda part, at: L.product(part, part), products):
         if step == _POLISH:
@@ -122,10 +121,11 @@ def roots(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     A, unit = _scaled(L, A)
     A2 = L.product(A, A)
     bound, ratio = _definite(L, predicted, A, A2)
-    M, M2 = A * L.each(1.0 / bound), A2 * L.each(1.0 / bound**2)
-    size = xp.sqrt(bound) * xp.sqrt(unit)
-    Y, Z, products = _pair(L, M, M2, ratio)
-    return (Y * L.each(size) if f == "sqrt" else Z * L.each(1.0 / size)), products + 1
+    Y, Z, products = _pair(L, A, A2, bound, ratio)
+    root = xp.sqrt(bound)
+    if f == "sqrt":
+        return Y * L.each(xp.sqrt(unit) / root), products + 1
+    return Z * L.each(1.0 / (root * xp.sqrt(unit))), products + 1
 
 
 def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
@@ -142,13 +142,14 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     for k in np.unique(wanted):
         where = np.flatnonzero(wanted == k)
         at, own = on_device(where, A), ratio[where]
-        over = 1.0 / bound[at]
-        Y, Y2 = L.take(A, at) * L.each(over), L.take(A2, at) * L.each(over**2)
+        size = bound[at]
+        Y, Y2 = L.take(A, at), L.take(A2, at)
         for _ in range(int(k)):
             own = np.sqrt(own)
-            Y, _, more = _pair(L, Y, Y2, own)
+            Y, _, more = _pair(L, Y, Y2, size, own)  # size times the root of Y / size
             Y2 = L.product(Y, Y)
             products[where] += more + 1
+        Y = Y * L.each(1.0 / size)
         log = xp.empty_like(Y)
         for kind, i, rows, cost in _groups([ratio_class(own)], log_program):
             j = None if i is None else on_device(i, A)
@@ -162,8 +163,11 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
 
 
 def _scaled(L: Matrices, A: Any) -> tuple[Any, Any]:
-    """Matrices over a power of 2 near their largest entry, and that power; 1 for zero."""
+    """Matrices over a power of 2 near their largest entry, and that power; as they are where sizes are ordinary."""
     xp = namespace(A)
+    square = to_numpy(L.dot(A, A))
+    if ((square > 1e-20) & (square < 1e20)).all():
+        return A, L.trace(A) * 0.0 + 1.0
     largest = L.largest(A)
     unit = xp.where(largest > 0, 2.0 ** xp.floor(xp.log2(xp.where(largest > 0, largest, 1.0))), 1.0)
     return A * L.each(1.0 / unit), unit
@@ -193,16 +197,18 @@ def _groups(
 
 
 def _wrong(
-    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray
+    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray, over: Any = None
 ) -> Iterator[tuple[int, np.ndarray, Any, Any, Any]]:
-    """Matrices whose check, which should be I, is not: step, their positions, X and the check of each; till none is."""
+    """Matrices whose check (times ``over``), which should be I, is not: step, their positions, X and the check of each;
+    till none is."""
     n, left = L.size(X), np.arange(len(products))
     for step in range(_POLISH + 1):
         at = None if left.size == len(products) else on_device(left, X)
         part = L.take(X, at)
         M = check(part, at)
         products[left] += 1
-        bad = np.flatnonzero(~(to_numpy(residual(L, M, n)) <= _CHECK))
+        factor = 1.0 if over is None else over if at is None else over[at]
+        bad = np.flatnonzero(~(to_numpy(residual(L, M, n, factor)) <= _CHECK))
         if not bad.size:
             return
         left, again = left[bad], on_device(bad, X)
@@ -221,27 +227,39 @@ def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, 
     return bound, np.exp(to_numpy(predicted("definite", features)) / 2)
 
 
-def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product.
+def _pair(L: Matrices, M: Any, M2: Any, bound: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+    """b (M / b)^1/2 and (M / b)^-1/2 of M with eigenvalues in b [ratio^2, 1], b the bound, checked by their product.
 
     The square of the root alone would say nothing of eigenvalues below the square of the tolerance.
     """
     xp = namespace(M)
+    size, over = to_numpy(bound), 1.0 / bound
     Y, Z, products = xp.empty_like(M), xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, True)):
         at = None if i is None else on_device(i, M)
+        rows = _for_scaled(rows, kind, size if i is None else size[i])
         y, z = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at))
         L.put(Y, at, y)
         L.put(Z, at, z)
         products[slice(None) if i is None else i] = np.maximum(cost - 2, 1)  # the first transition knows both
-    pair = lambda part, at: L.product(part, L.take(Y, at))  # noqa: E731
-    for step, i, at, part, P in _wrong(L, Z, pair, products):
+    for step, i, at, part, P in _wrong(L, Z, lambda part, at: L.product(part, L.take(Y, at)), products, over):
         if step == _POLISH:
             L.put(Y, at, xp.nan)
             L.put(Z, at, xp.nan)
             break
-        W = _newton_schulz(L, P)
+        W = _newton_schulz(L, P * L.each(over[at]))
         L.put(Y, at, L.product(L.take(Y, at), W))
         L.put(Z, at, L.product(W, part))
         products[i] += 3
     return Y, Z, products
+
+
+def _for_scaled(rows: np.ndarray, kind: tuple[int, ...], scale: np.ndarray) -> np.ndarray:
+    """Coefficients of transitions for matrices that are ``scale`` times those that they are made for."""
+    return rows * scale ** np.array(stage_powers(kind), dtype=np.float64)[:, None]
+
+
+def _few(classes: np.ndarray) -> np.ndarray:
+    """Classes raised to one of three that occur: of few matrices each, groups cost more than they save."""
+    some = np.unique(np.quantile(classes, _LEVELS, method="higher"))
+    return some[np.searchsorted(some, classes)]

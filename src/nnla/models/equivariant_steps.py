@@ -11,15 +11,31 @@ from typing import Any
 from nnla.models.equivariant_layout import Matrices
 from nnla.operators.arrays import namespace
 
-__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign"]
+__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign", "stage_powers"]
 
 _LENGTH = {3: 2, 5: 3, 9: 5, 17: 11}  # coefficients of a transition of that degree
+# Powers of s by which they change where s M stands for M: so matrices need not be scaled, which is a pass over each
+_POWERS = {
+    3: (0, -1),
+    5: (0, -1, -2),
+    9: (0, -1, -2, -3, -4),
+    17: (1, 1, 2, 3, 2, 3, 0, -1, -2, -4, -8),
+}
 
 
-def residual(L: Matrices, M: Any, n: int) -> Any:
-    """||M - I||_F / sqrt(n), (B,), to 1e-8."""
+def stage_powers(kind: tuple[int, ...]) -> list[int]:
+    """Powers of s, for each coefficient of a program of transitions, where matrices are s times those it is made for.
+
+    >>> stage_powers((3, 5))
+    [0, -1, 0, -1, -2]
+    """
+    return [power for degree in kind for power in _POWERS[degree]]
+
+
+def residual(L: Matrices, M: Any, n: int, over: Any = 1.0) -> Any:
+    """||over M - I||_F / sqrt(n), (B,), to 1e-8."""
     xp = namespace(M)
-    return xp.sqrt(xp.abs(L.dot(M, M) - 2 * L.trace(M) + n) / n)
+    return xp.sqrt(xp.abs(over * over * L.dot(M, M) - 2 * over * L.trace(M) + n) / n)
 
 
 def sign(L: Matrices, X: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None, fourth: Any = None) -> Any:
