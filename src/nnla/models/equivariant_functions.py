@@ -29,6 +29,7 @@ from nnla.operators.arrays import namespace, on_device, to_numpy
 __all__ = ["exponentials", "logarithms", "roots", "signs", "trigonometric"]
 
 _POLISH = 8  # further steps where the check says that a prediction was wrong
+_MOST_SLACK = 30.0  # of e^-x, below the bound: beyond it rounding takes over
 _CHECK = 3e-7  # of X^2 = I and of its like
 _LEVELS = (0.5, 0.85, 1.0)  # shares of the matrices that are in the first, first two and three groups
 _NEWTON_SCHULZ = (1.875, -1.25, 0.375)
@@ -56,7 +57,8 @@ def exponentials(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     radius = to_numpy(bound * unit)
     index = radius_class(radius)
     wide = radius_of(index)
-    slack = np.ceil(np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, 30.0)).astype(np.int64)
+    slack = np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
+    slack = 2 * np.ceil(slack / 2).astype(np.int64)  # few classes: each has a program to be made
     X, products = xp.empty_like(A), np.zeros(len(slack))
     over = to_numpy(unit) / wide
     for kind, i, rows, cost in _groups([index, slack], exponential_program):
