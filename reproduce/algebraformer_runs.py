@@ -1,4 +1,4 @@
-"""Trainings by a budget of CPU seconds, resumable, and their curves: what the Algebraformer scripts share."""
+"""Trainings by a budget of CPU seconds, resumable, and their curves: what scripts of dense models share."""
 
 from __future__ import annotations
 
@@ -55,10 +55,18 @@ def seconds_per_step(recipe: dict[str, Any]) -> float:
     return sorted(spent[1:])[len(spent[1:]) // 2]
 
 
-def budgeted(name: str, overrides: list[str], folder: Path, seconds: float, progress: bool = True) -> Run:
+def budgeted(
+    name: str,
+    overrides: list[str],
+    folder: Path,
+    seconds: float,
+    progress: bool = True,
+    judged_by: str = "val_relative_mse",
+) -> Run:
     """A recipe trained for so many CPU seconds: its steps are what fits; a run that is there goes on.
 
-    Less than a second is for a trial: no more steps than a curve has points.
+    Less than a second is for a trial: no more steps than a curve has points. ``judged_by`` is the figure in the log by
+    which a validation is known.
     """
     plan = folder.parent / f"{folder.name}.plan.json"
     recipe = load_recipe(name, overrides)
@@ -74,22 +82,22 @@ def budgeted(name: str, overrides: list[str], folder: Path, seconds: float, prog
         plan.write_text(json.dumps({"steps": steps, "seconds_per_step": each}), encoding="utf-8")
     every = -(-steps // POINTS)
     overrides = [*overrides, f"optim.steps={steps}", f"optim.checkpoint_every={every}"]
-    return clocked(load_recipe(name, [*overrides, f"optim.log_every={every}"]), folder, progress)
+    return clocked(load_recipe(name, [*overrides, f"optim.log_every={every}"]), folder, progress, judged_by)
 
 
-def clocked(recipe: dict[str, Any], folder: Path, progress: bool = True) -> Run:
+def clocked(recipe: dict[str, Any], folder: Path, progress: bool = True, judged_by: str = "val_relative_mse") -> Run:
     """A training with its CPU seconds beside the log; resumed, or taken as it is where it is done."""
     path, clock = folder / f"{recipe['name']}.safetensors", folder / "cpu.jsonl"
     log = folder / "log.jsonl"
     if not path.exists():
         rows = _rows(clock)
-        at = max((row["step"] for row in _rows(log) if "val_relative_mse" in row), default=0)
+        at = max((row["step"] for row in _rows(log) if judged_by in row), default=0)
         rows = [row for row in rows if row["step"] <= at]  # a resumed run starts at the last checkpoint
         offset = rows[-1]["cpu"] if rows else 0.0
         folder.mkdir(parents=True, exist_ok=True)
         clock.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         train(recipe, folder, resume=(folder / "recipe.json").exists(), progress=_clock(clock, offset, progress))
-    return Run(path, recipe, _rows(clock)[-1]["cpu"], curve(folder))
+    return Run(path, recipe, _rows(clock)[-1]["cpu"], curve(folder, judged_by))
 
 
 def _clock(file: Path, offset: float, shown: bool) -> TrainingProgress:
@@ -106,10 +114,10 @@ def _clock(file: Path, offset: float, shown: bool) -> TrainingProgress:
     return note
 
 
-def curve(folder: Path) -> list[dict[str, float]]:
+def curve(folder: Path, judged_by: str = "val_relative_mse") -> list[dict[str, float]]:
     """Step, CPU seconds and figures of every validation."""
     cpu = {row["step"]: row["cpu"] for row in _rows(folder / "cpu.jsonl")}
-    judged = [row for row in _rows(folder / "log.jsonl") if "val_relative_mse" in row]
+    judged = [row for row in _rows(folder / "log.jsonl") if judged_by in row]
     return [row | {"cpu": cpu.get(row["step"], 0.0)} for row in judged]
 
 

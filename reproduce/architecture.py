@@ -185,7 +185,7 @@ def figures(package: Path) -> dict[str, str]:
 
 GROUPS = {
     "mathematics": ("#dbe9f6", "#2f6ca3", "kernels operators spectra polynomials preconditioners krylov constructions"),
-    "answers": ("#dff0e0", "#3c8a45", "linear eigen functions"),
+    "answers": ("#dff0e0", "#3c8a45", "linear eigen functions matfun"),
     "learned": ("#fdeacb", "#b97b12", "models training extensions guesses"),
     "around": ("#ece6f3", "#75559c", "problems evaluation analysis interop cli"),
 }

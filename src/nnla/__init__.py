@@ -49,7 +49,7 @@ __getattr__, _ = lazy_names(
         "guards": "nnla.polynomials.guards:",
         "initial_guess": "nnla.guesses.guess",
         "load": "nnla.registry",
-        "matfun": "nnla.functions.multiply",
+        "matfun": "nnla.matfun:",
         "matrix_function": "nnla.functions.multiply",
         "preconditioner": "nnla.linear.preconditioner",
         "prepare": "nnla.linear.prepare",
@@ -110,16 +110,19 @@ if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and e
     from nnla.eigen.report import EigenReport
     from nnla.eigen.solver import eigsh
     from nnla.evaluation import conformance as checks
-    from nnla.functions.multiply import MatrixFunction, funm_multiply, matfun, matrix_function
+    from nnla.functions.multiply import MatrixFunction, funm_multiply, matrix_function
     from nnla.functions.report import MatrixFunctionReport
     from nnla.guesses.guess import Guess, GuessReport, initial_guess
     from nnla.krylov.probes import probe
     from nnla.linear.preconditioner import PolynomialPreconditioner, preconditioner
     from nnla.linear.prepare import Prepared, prepare
     from nnla.linear.solve import solve
+    from nnla.matfun.module import CallableModule
     from nnla.operators.operator import Operator, as_operator
     from nnla.polynomials import classical, guards
     from nnla.polynomials.recurrence import Recurrence
     from nnla.preconditioners.deflation import DeflationSpace
     from nnla.registry import load, weights
     from nnla.types import Kind, Problem, Report, Solution, SpectralProbe, Status
+
+    matfun: CallableModule

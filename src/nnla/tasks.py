@@ -18,7 +18,7 @@ from nnla.errors import OptionError
 if TYPE_CHECKING:  # the command line asks the table, and does without NumPy until it works
     from nnla.types import SpectralProbe
 
-__all__ = ["FAMILIES", "TASKS", "Task", "check_engine", "engine_for", "resolve", "task_of"]
+__all__ = ["FAMILIES", "MATRIX_FUNCTION_WEIGHTS", "TASKS", "Task", "check_engine", "engine_for", "resolve", "task_of"]
 
 
 class Model(Protocol):
@@ -357,10 +357,21 @@ TASKS: dict[str, Task] = {
         check=_CHECKS + "check_newton_steps",
         card=_CARDS + "NEWTON_STEPS",
     ),
-    # named for models to come: whoever brings the first one adds where it is measured, checked and described
-    "matrix functions": Task(MatrixFunctions, "dense matrix functions", ()),
+    "matrix functions": Task(
+        MatrixFunctions,
+        "dense matrix functions",
+        ("nnla.matfun",),  # by the methods of its functions; which weights: MATRIX_FUNCTION_WEIGHTS
+        evaluate="nnla.evaluation.matrix_function_models:evaluate_matrix_functions",
+        families=("matrices",),
+        check="nnla.evaluation.matrix_function_models:check_matrix_functions",
+        show="nnla.cli.evaluations:show_matrix_functions",
+        card=_CARDS + "MATRIX_FUNCTIONS",
+    ),
 }
 
+
+# weights that `nnla.matfun` asks by method, or "method f", unless the caller brings a model
+MATRIX_FUNCTION_WEIGHTS: dict[str, str] = {}
 
 FAMILIES = tuple(dict.fromkeys(family for task in TASKS.values() for family in task.families))
 

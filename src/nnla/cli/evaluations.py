@@ -6,7 +6,14 @@ from typing import Any
 
 from nnla.cli._output import number, say, show_table
 
-__all__ = ["show_dense_solutions", "show_engine", "show_guesses", "show_iterated_solutions", "show_spd_solutions"]
+__all__ = [
+    "show_dense_solutions",
+    "show_engine",
+    "show_guesses",
+    "show_iterated_solutions",
+    "show_matrix_functions",
+    "show_spd_solutions",
+]
 
 _ERRORS = {"of x": "delta", "in the A-norm": "energy", "residual": "residual"}
 _RATIOS = ("geometric_mean", "best", "worst", "better", "equal", "worse")
@@ -59,6 +66,28 @@ def show_spd_solutions(d: dict[str, Any]) -> None:
     ]
     say("by solve, to a residual of 1e-8, every check included:")
     show_table(("n, sigma", "inside", "products", "converged", "by Cholesky"), rows)
+
+
+def show_matrix_functions(d: dict[str, Any]) -> None:
+    """Of a model of dense matrix functions."""
+    say(f"{d['model']} on {d['count']} matrices of each kind that no training has drawn: share of answers within")
+    rows = [
+        [f, n, family, *(f"{share:.1%}" for share in row["within"]), number(row["median"]), f"{row['declined']:.1%}"]
+        for f, sizes in d["functions"].items()
+        for n, families in sizes.items()
+        for family, row in families.items()
+    ]
+    show_table(("f", "n", "family", *(f"{t:.1%}" for t in d["thresholds"]), "median", "declined"), rows)
+    for n, families in d["functions"].get("sign", {}).items():
+        for family, row in families.items():
+            bins = ", ".join(
+                f"from {low:g} on: {share:.1%} of {some}" for low, some, share in row["by_gap"] if share is not None
+            )
+            say(f"sign, n = {n}, {family}, within 5 % by the gap |lambda|_min / |lambda|_max: {bins}")
+    if d["equivariance"] is not None:
+        say(f"largest ||f(QAQ') - Q f(A) Q'|| / ||f(A)||: {number(d['equivariance'])}")
+    rows = [[f, n, number(us)] for f, sizes in d["microseconds"].items() for n, us in sizes.items()]
+    show_table(("f", "n", "microseconds a matrix"), rows)
 
 
 def show_iterated_solutions(d: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnla.evaluation.engines import evaluate_model
+from nnla.evaluation.matrix_function_models import matrix_function_lines, measure_matrix_functions
 from nnla.evaluation.spd_models import measure_spd, spd_lines
 
 __all__ = ["Section", "card_text"]
@@ -417,3 +418,4 @@ SCHEDULES = Section(_by_training, _schedule_lines)
 TRANSITIONS = Section(_measure_transitions, _transition_lines)
 NEWTON_STEPS = Section(_measure_newton, _newton_lines)
 SPD_SOLUTIONS = Section(measure_spd, spd_lines)
+MATRIX_FUNCTIONS = Section(measure_matrix_functions, matrix_function_lines)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from nnla.problems.integral_equations import InverseProblem
     from nnla.problems.inverse_problems import INVERSE_PROBLEMS, foxgood, gravity, heat, inverse_problem, shaw
     from nnla.problems.lp_families import lp_problems
+    from nnla.problems.matrix_families import MATRIX_FAMILIES, MatrixFamily, matrix_family
+    from nnla.problems.matrix_references import MATRIX_FUNCTIONS, function_reference, real_domain
     from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
     from nnla.problems.spd import SUITE, Problem, problem, suite
@@ -65,6 +67,12 @@ _HOME = {
     "bvp_figure": "bvp_plots",
     "SPDSystems": "dense_spd",
     "spd_systems": "dense_spd",
+    "MATRIX_FAMILIES": "matrix_families",
+    "MatrixFamily": "matrix_families",
+    "matrix_family": "matrix_families",
+    "MATRIX_FUNCTIONS": "matrix_references",
+    "function_reference": "matrix_references",
+    "real_domain": "matrix_references",
     "noise_deviation": "perturbations",
     "perturbed": "perturbations",
     "Frame": "frames",
@@ -127,10 +135,13 @@ _HOME = {
 
 __all__ = [
     "INVERSE_PROBLEMS",
+    "MATRIX_FAMILIES",
+    "MATRIX_FUNCTIONS",
     "SUITE",
     "BVPSystems",
     "Frame",
     "InverseProblem",
+    "MatrixFamily",
     "Problem",
     "SPDSystems",
     "baart",
@@ -152,6 +163,7 @@ __all__ = [
     "foxgood",
     "frame",
     "frame_figure",
+    "function_reference",
     "g3_circuit_like",
     "gravity",
     "grid_circuit",
@@ -160,6 +172,7 @@ __all__ = [
     "inverse_problem",
     "lognormal_field",
     "lp_problems",
+    "matrix_family",
     "noise_deviation",
     "p1_mass",
     "p1_stiffness",
@@ -175,6 +188,7 @@ __all__ = [
     "read_matrix",
     "read_stand",
     "read_vector",
+    "real_domain",
     "recover_frame",
     "shaw",
     "si2_like",
