@@ -276,6 +276,7 @@ def figure(data: dict[str, Any], path: Path) -> None:
     left.axhline(1, color="grey", lw=0.8)
     left.set(xscale="log", yscale="log", xlabel="eps (at each, n grows to the right)", ylabel="error / eps")
     left.set_title(f"exp, n = {', '.join(map(str, sizes))}, all R")
+    left.set_ylim(0.01, 1.5)
     left.legend(loc="lower left")
     for k, n in enumerate(sizes):
         own = [r for r in rows if r["n"] == n]

@@ -1,4 +1,4 @@
-"""Constructions: transformers with explicit weights, and the compiler that makes them from algorithms in symbols.
+"""Constructions: transformers and ReLU networks with explicit weights, and the compiler that makes them from symbols.
 
 Nothing here is trained. Names are resolved on first use.
 """
