@@ -101,6 +101,7 @@ BAD = np.diag([1.0, -2.0])
 REFUSED = [
     (lambda: expm([[800.0]]), NonFiniteError, "A has the eigenvalue 800"),
     (lambda: expm(np.array([[100.0]], dtype=np.float32)), NonFiniteError, "beyond the range of float32"),
+    (lambda: cosm([[0.0, 800.0], [-800.0, 0.0]]), NonFiniteError, "cos A leaves the range"),
     (lambda: logm([[[1.0]], [[-1.0]]]), NotPositiveDefiniteError, r"A\[1\] has the eigenvalue -1: log needs"),
     (lambda: logm(np.zeros((2, 2))), NotPositiveDefiniteError, "eigenvalue 0"),
     (lambda: logm([[-1.0, 1.0], [0.0, 2.0]]), NotPositiveDefiniteError, "negative real axis"),

@@ -74,3 +74,11 @@ def test_no_derivative_of_a_root_at_a_singular_matrix():
     A = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64)).requires_grad_()
     with pytest.raises(GradientError, match="eigenvalue is 0"):
         nnla.matfun.sqrtm(A).sum().backward()
+
+
+def test_a_matrix_that_nothing_depends_on_needs_no_derivative():
+    A = torch.tensor(np.array([np.eye(2), np.diag([1.0, -1.0])]), requires_grad=True)
+    X = nnla.matfun.sqrtm(A, undefined="nan")
+    X[0].sum().backward()
+    assert torch.equal(A.grad[1], torch.zeros(2, 2))
+    torch.testing.assert_close(A.grad[0], torch.full((2, 2), 0.5, dtype=torch.float64))
