@@ -71,7 +71,10 @@ FORMS: dict[str, Sequence[int]] = {"plain": range(1, 9), "Gram, restart": (2,), 
 
 
 def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tensor]:
-    """L = sum G G' and R = sum G'G, in float64, of three layers of a network that learns smooth random fields."""
+    """L = sum G G' and R = sum G'G, in float64, of three layers of a network that learns smooth random fields.
+
+    After one step ("early", of lower rank) and after all.
+    """
     generator = torch.Generator().manual_seed(seed)
     side, width = 16, N
     grid = torch.arange(side, dtype=torch.float32)
@@ -82,7 +85,8 @@ def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tenso
     weights = [w.requires_grad_() for w in weights]
     optimiser = torch.optim.Adam(weights, lr=1e-3)
     sums: dict[str, torch.Tensor] = {}
-    for _ in range(steps):
+    early: dict[str, torch.Tensor] = {}
+    for step in range(steps):
         noise = torch.randn(128, side, side, generator=generator)
         x = (smooth @ noise @ smooth).flatten(1)
         target = (x.sin() @ teacher).argmax(1)
@@ -98,7 +102,9 @@ def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tenso
                 if len(S) == N:
                     sums[name] = sums.get(name, 0) + S
         optimiser.step()
-    return sums
+        if step == 0:
+            early = {f"early {name}": S.clone() for name, S in sums.items()}
+    return early | sums
 
 
 def with_condition(A: torch.Tensor, condition: float) -> torch.Tensor | None:
@@ -338,6 +344,7 @@ def main() -> None:
         start = time.process_time()
         result = {"roots": root_rows(arguments.quick), "polar": polar_rows(), "bands": band_rows(arguments.quick)}
         result["seconds"] = seconds_rows(arguments.quick)
+        result["bound cost"], result["probe cost"] = BOUND, probe_cost(N)
         result["summary"] = summary(result)
         result["date"] = time.strftime("%Y-%m-%d")
         result["hardware"] = f"{platform.machine()}, one thread"

@@ -141,6 +141,9 @@ def test_certificates_can_fail():
     # a plan for condition 1e2 on a matrix of 1e5; an indefinite matrix; a root for the wrong matrix
     A = definite(np.geomspace(1, 1e-5, 20)).float()
     assert not bool(inverse_root(A, 2, cond=1e2, certificate=True)[1].converged)
+    skew = torch.tensor([[1.0, 0.5], [-0.5, 1.0]])  # no symmetric Z is a root of it
+    for p in (1, 2, 4):
+        assert not bool(inverse_root(skew, p, certificate=True)[1].converged)
     indefinite = definite([1.0, 0.5, 0.2, -0.3]).float()
     assert not bool(inverse_root(indefinite, 2, certificate=True)[1].converged)
 
