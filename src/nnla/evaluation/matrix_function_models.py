@@ -60,7 +60,7 @@ def evaluate_matrix_functions(
     Returns
     -------
     dict
-        JSON-able. ``functions``: function -> size -> family -> ``count`` of those that have a real f(A) != 0, ``within`` (a
+        JSON-able. ``functions``: function -> size -> family -> ``count`` with a real f(A) != 0, ``within`` (a
         share for each of ``thresholds``), ``median`` and ``p90`` of the error, ``declined``; of sign also ``by_gap``:
         [lower end, matrices, share within 5 %]. ``equivariance``: largest ||f(QAQ') - Q f(A) Q'|| / ||f(A)||, for
         random rotations Q, None for models that do not promise it. ``microseconds``: function -> size -> a matrix, in
