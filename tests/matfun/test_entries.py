@@ -25,8 +25,8 @@ from nnla.matfun import MatfunReport, cosm, expm, inv_sqrtm, logm, signm, sinm, 
 
 rng = np.random.default_rng(0)
 G = rng.standard_normal((2, 3, 5, 5))
-S = (G + G.mT) / 2
-P = G @ G.mT + 0.1 * np.eye(5)
+S = (G + G.swapaxes(-1, -2)) / 2
+P = G @ G.swapaxes(-1, -2) + 0.1 * np.eye(5)
 T = np.triu(G, 1) + np.diag(np.arange(1.0, 6.0))  # general, with positive eigenvalues
 EYE = np.eye(5)
 SCIPY = {
