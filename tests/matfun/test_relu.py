@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnla.errors import NotSymmetricError, OptionError
-from nnla.matfun import cosm, expm, inv_sqrtm, signm, sqrtm
+from nnla.matfun import cosm, expm, inv_sqrtm, logm, signm, sinm, sqrtm
 from nnla.problems import matrix_family
 
 G = matrix_family("general", 4, 3, seed=0, scale=0.5)
@@ -14,7 +14,9 @@ S = matrix_family("gapped", 4, 3, seed=0, gap=0.1)
 P = matrix_family("definite", 4, 3, seed=0, condition=30.0)
 
 
-@pytest.mark.parametrize(("f", "A"), [(expm, G), (signm, S), (sqrtm, P), (inv_sqrtm, P)], ids=lambda x: "")
+@pytest.mark.parametrize(
+    ("f", "A"), [(expm, G), (sinm, G), (cosm, G), (signm, S), (sqrtm, P), (inv_sqrtm, P)], ids=lambda x: ""
+)
 def test_networks_meet_the_tolerance(f, A):
     X = f(A, method="relu", rtol=1e-5)
     assert X.report.fallbacks == 0
@@ -31,8 +33,8 @@ def test_any_unit_and_what_no_network_covers():
     assert X.report.fallbacks == 1
     assert X.report.converged
     assert not signm(close, method="relu", rtol=1e-4, fallback=False).report.converged
-    with pytest.raises(OptionError, match="no ReLU network is constructed for cos"):
-        cosm(S, method="relu")
+    with pytest.raises(OptionError, match="no ReLU network is constructed for log"):
+        logm(P, method="relu")
     with pytest.raises(NotSymmetricError, match="relu"):
         signm(G + 5 * np.eye(3), method="relu")
     with pytest.raises(OptionError, match="32"):

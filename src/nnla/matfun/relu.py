@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nnla.constructions import relu_expm, relu_inv_sqrtm, relu_signm, relu_sqrtm
+from nnla.constructions import relu_cosm, relu_expm, relu_inv_sqrtm, relu_signm, relu_sinm, relu_sqrtm
 from nnla.errors import NotSymmetricError, OptionError
 from nnla.matfun.options import Batch
 
 __all__ = ["RELU", "by_relu"]
 
-RELU = ("exp", "sign", "sqrt", "inv_sqrt")
 _SHARE = 0.25  # of the tolerance that a network is made for
 _LEAST_GAP = 1e-4  # of eigenvalues that a network for sign or roots can be made for
+_BALLS: dict[str, Callable[..., Any]] = {"exp": relu_expm, "sin": relu_sinm, "cos": relu_cosm}
 _ROOTS: dict[str, Callable[..., Any]] = {"sign": relu_signm, "sqrt": relu_sqrtm, "inv_sqrt": relu_inv_sqrtm}
+RELU = (*_BALLS, *_ROOTS)
 
 
 def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
@@ -40,12 +41,12 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
     """
     if f not in RELU:
         raise OptionError(f"no ReLU network is constructed for {f}, only for {', '.join(RELU)}; use method='schur'")
-    if f != "exp" and not batch.symmetric.all():
+    if f in _ROOTS and not batch.symmetric.all():
         place = batch.place(int(np.argmin(batch.symmetric)))
         raise NotSymmetricError(f"{place} is not symmetric: method='relu' needs that for {f}; use method='schur'")
     X, used = np.full_like(batch.A, np.nan), []
     size = np.linalg.norm(batch.A, 2, axis=(1, 2)) * (1 + 1e-12)
-    if f == "exp":
+    if f in _BALLS:
         classes = np.ceil(np.log2(np.maximum(size, 0.25)))
         unit = np.ones(len(size))
     else:
@@ -59,7 +60,7 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
     for key in np.unique(classes[np.isfinite(classes)]):
         where = np.flatnonzero(classes == key)
         try:
-            network = _network(f, batch, where, float(key), rtol)
+            network = _network(f, batch, where, size, float(key), rtol)
         except OptionError:  # the tolerance is beyond what float64 can certify for this set
             if batch.n > 32:
                 raise
@@ -72,11 +73,14 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
     return X, "; ".join(used) or "no network can be certified for these matrices and this tolerance"
 
 
-def _network(f: str, batch: Batch, where: np.ndarray, key: float, rtol: float) -> Any:
+def _network(f: str, batch: Batch, where: np.ndarray, size: np.ndarray, key: float, rtol: float) -> Any:
     n = batch.n
-    if f != "exp":
+    if f in _ROOTS:
         return _ROOTS[f](n, float(10.0**key), _SHARE * rtol)
-    # ||e^A||_F >= sqrt(n) det(e^A)^(1/n), so that an absolute error says something of the relative one
-    least = float(np.exp(np.trace(batch.A[where], axis1=1, axis2=2).min() / n)) * np.sqrt(n)
-    power = np.floor(np.log2(_SHARE * rtol * least))  # equal tolerances find the network of before
-    return relu_expm(n, float(2.0**key), float(2.0**power))
+    # networks promise an absolute error: a lower bound on ||f(A)|| tells what that is relative to
+    if f == "exp":
+        least = float(np.exp(np.trace(batch.A[where], axis1=1, axis2=2).min() / n)) * np.sqrt(n)
+    else:
+        least = min(1.0, float(size[where].min())) if f == "sin" else 1.0
+    power = np.floor(np.log2(max(_SHARE * rtol * least, 1e-300)))  # equal tolerances find the network of before
+    return _BALLS[f](n, float(2.0**key), float(2.0**power))

@@ -23,6 +23,7 @@ from nnla.operators.arrays import is_torch, namespace
 __all__ = ["HEADS", "EquivariantConfig", "EquivariantEngine", "forward"]
 
 HEADS = ("exp", "sign", "definite")
+_ON_A_DEVICE = 1 << 26  # entries of matrices that are worked on at a time where that is not a matter of caches
 _UNASKED = {"exp": 0.0, "sign": float(np.log(1 / 300)), "definite": float(np.log(1e-4))}
 _WORK = {"exp": exponentials, "sign": signs, "log": logarithms, "sin": trigonometric, "cos": trigonometric}
 
@@ -105,7 +106,8 @@ class EquivariantEngine(MatrixFunctionEngine):
         """f(A) (B, n, n) and the products of matrices (B,) that each took, checks included."""
         X, products, n = namespace(A).empty_like(A), np.zeros(len(A)), A.shape[-1]
         L, work = layout_of(A), _WORK.get(f, roots)
-        step = max(16, L.at_a_time // (n * n))
+        cached = not is_torch(A) or A.device.type == "cpu"
+        step = max(16, (L.at_a_time if cached else _ON_A_DEVICE) // (n * n))
         with np.errstate(all="ignore"):
             for start in range(0, len(A), step):
                 part = slice(start, start + step)

@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -184,7 +185,7 @@ def log_program(index: int) -> Program:
     return Program((best[0],), (*best[1].tolist(), a), DEGREES[best[0]])
 
 
-def _interpolant(f: Callable[[np.ndarray], np.ndarray], degree: int, *, shifted: bool = False) -> np.ndarray:
+def _interpolant(f: Callable[[np.ndarray], Any], degree: int, *, shifted: bool = False) -> np.ndarray:
     """Powers of x (of (x + 1) / 2, where shifted) in the Chebyshev interpolant of f on [-1, 1]."""
     return np.polynomial.chebyshev.chebinterpolate(f, degree) @ _powers(degree, shifted)
 
