@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import scipy.linalg
 from algebraformer_runs import budgeted
 
 matplotlib.use("Agg")
@@ -26,6 +28,7 @@ import matplotlib.pyplot as plt
 from nnla._files import write_atomic
 from nnla.models.matrix_tokens import ENCODINGS, MatrixTokens, NumberEncoding, encoding_table
 from nnla.problems.matrix_families import matrix_family
+from nnla.problems.matrix_references import function_reference
 from nnla.registry import load
 from nnla.training.jacobi_eigen import symmetric_function
 from nnla.training.matrix_tokens import entrywise_error, within
@@ -116,8 +119,29 @@ def collected(folder: Path, gpu: Path | None) -> dict[str, Any]:
     for file in sorted(gpu.glob("*.json")) if gpu else []:
         row = json.loads(file.read_text(encoding="utf-8"))
         if "figures" in row:
-            found["gpu"][file.stem] = row
+            found["gpu"][file.stem] = row | {"speed": speed(file.with_suffix(".safetensors"))}
     return found
+
+
+def speed(path: Path) -> dict[str, float]:
+    """CPU seconds a matrix of the network, of SciPy's function, and of NumPy's batched eigenvalues."""
+    model = load(str(path))
+    n, f = model.sizes[-1], model.functions[0]
+    A = matrix_family("symmetric", 100, n, seed=[977, 4], scale=model.card["recipe"]["data"]["scale"])
+    ways = {"network": model.function, "scipy": _scipy, "eigh": symmetric_function}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(3):
+        for name, way in ways.items():
+            started = time.process_time()
+            for _ in range(1 if name == "network" else 5):
+                way(A, f)
+            spent[name].append((time.process_time() - started) / (len(A) * (1 if name == "network" else 5)))
+    return {name: float(np.median(some)) for name, some in spent.items()}
+
+
+def _scipy(A: np.ndarray, f: str) -> list[Any]:
+    ways = {"exp": "expm", "sign": "signm", "sin": "sinm", "cos": "cosm", "sqrt": "sqrtm", "log": "logm", "inv": "inv"}
+    return [getattr(scipy.linalg, ways[f])(a) if f in ways else function_reference(a, f) for a in A]
 
 
 def percent(x: float) -> str:
@@ -145,9 +169,21 @@ def _clocked(runs: dict[str, Any]) -> list[str]:
         line = [f, r["model"]["sizes"][0], f"U[-{r['data']['scale']:g}, {r['data']['scale']:g}]"]
         line += [f"{r['model']['input']} to {r['model']['output']}", f"{row['parameters']:,}"]
         line += [f"{row['examples'] / 1e6:.1f} M", f"{row['seconds']['train']:.0f}", row["hardware"]]
-        rows.append([*line, *(percent(figures[k]) for k in KEYS), f"{100 * figures['median_error']:.2f} %"])
+        rows.append([*line, *(f"{100 * figures[k]:.2f}" for k in KEYS), f"{100 * figures['median_error']:.2f} %"])
     header = ["f", "n", "entries", "encodings", "numbers", "examples", "s", "on", *SHARES, "median"]
     lines += ["", *table(header, rows)]
+    lines += [
+        "CPU seconds a matrix of one thread: on so small matrices the network loses to both classical ways, in time",
+        "",
+    ]
+    lines[-2] += " and in digits; what it shows is what can be learned from tokens."
+    rows = []
+    for f, row in runs.items():
+        some = row["speed"]
+        times = [f"{1e6 * some[key]:,.1f} us" for key in ("network", "scipy", "eigh")]
+        rows.append([f, *times, f"{some['network'] / some['scipy']:,.0f}", f"{some['network'] / some['eigh']:,.0f}"])
+    header = ["f", "network", "SciPy, one by one", "NumPy's eigh, batched", "times SciPy's", "times eigh's"]
+    lines += [*table(header, rows)]
     for f, row in runs.items():
         parts = row["figures"]["families"] | {f"gap {k}": v for k, v in row["figures"]["gaps"].items()}
         rows = [[k, v["count"], percent(v["declined"]), *(percent(v[key]) for key in KEYS)] for k, v in parts.items()]
