@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnla.matfun.options import Batch, transposed
-from nnla.matfun.taylor import taylor_exponential
+from nnla.matfun.taylor import taylor_exponential, with_rounding
 
 __all__ = ["IDENTITIES", "residuals"]
 
@@ -24,7 +24,8 @@ IDENTITIES = {
 def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     """Relative residuals (B,) in the Frobenius norm of ``IDENTITIES[f]``; Inf for another branch, or no finite answer.
 
-    For exp, sin and cos the residual is the relative error itself: e^A e^-A = I and sin^2 + cos^2 = I also hold for
+    For exp, sin and cos the residual is the difference from another method, or what rounding makes unknown of that
+    where it is larger (unsymmetric matrices); that of sign likewise: e^A e^-A = I and sin^2 + cos^2 = I also hold for
     wrong answers, or lose all digits from ||A|| = 18 on. For roots and the logarithm D = 0 alone says little of small
     eigenvalues: Newton's correction, X^-1 D / 2 or A^-1 D, is the relative error to first order. That of an inverse
     root bounds the relative error.
@@ -57,12 +58,13 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
     right = np.ones(len(where), dtype=bool)
     with np.errstate(all="ignore"):
         if f == "exp":
-            E = taylor_exponential(A)
-            found = _relative(X - E, E)
+            E, rounding = _exponential(A, symmetric)
+            found = np.maximum(_relative(X - E, E), rounding)
         elif f in ("sin", "cos"):
-            E = taylor_exponential(1j * A)
-            E = np.imag(E) if f == "sin" else np.real(E)
-            found = _relative(X - E, E)
+            E, rounding = _exponential(1j * A, symmetric)
+            part = np.imag(E) if f == "sin" else np.real(E)
+            unit = np.maximum(_norm(part), 16 * _EPS * _norm(A))  # a zero is known to that
+            found = np.maximum(_norm(X - part), rounding * _norm(np.abs(E))) / np.where(unit > 0, unit, 1.0)
         elif f == "log":
             X = X - 2 * k * np.log(2.0) * eye
             D = taylor_exponential(X) - A
@@ -84,8 +86,36 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
                 _norm(XA - A @ X) * np.sqrt(n) / (size * np.maximum(_norm(X), np.sqrt(n))),
             )
             right = _definite(XA, 4 * n * _EPS * size, symmetric)
+            found = np.maximum(found, _unknown(A, X, symmetric))
     found = np.where(np.isnan(found), np.inf, found)
     return np.where(right, found, np.inf)
+
+
+def _exponential(A: np.ndarray, symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The series, and what rounding makes unknown of it where matrices are not symmetric."""
+    E, rounding = np.empty_like(A), np.zeros(len(A))
+    E[symmetric] = taylor_exponential(A[symmetric])
+    E[~symmetric], rounding[~symmetric] = with_rounding(A[~symmetric])
+    return E, rounding
+
+
+def _unknown(A: np.ndarray, X: np.ndarray, symmetric: np.ndarray) -> np.ndarray:
+    """How far the sign is determined by entries that are rounded: eps ||A|| ||X||^2 / min |Re lambda|, to first order.
+
+    X^2 = I and X A = A X hold to rounding for other matrices too, where eigenvalues of both signs are close.
+    """
+    out = np.full(len(A), np.inf)
+    at = np.flatnonzero(symmetric)
+    if at.size:
+        try:
+            out[at] = _EPS * _norm(A[at]) * _norm(np.linalg.inv(A[at]))
+        except np.linalg.LinAlgError:  # one is singular
+            out[at] = _EPS * _norm(A[at]) / np.abs(np.linalg.eigvalsh(A[at])).min(-1)
+    at = np.flatnonzero(~symmetric)
+    if at.size:
+        least = np.abs(np.linalg.eigvals(A[at]).real).min(-1)
+        out[at] = _EPS * _norm(A[at]) * np.maximum(_norm(X[at]) ** 2 / A.shape[-1], 1.0) / least
+    return out
 
 
 def _norm(M: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def expm(
 
     Validity: computed in float64 and checked there, against an independent series, before it is rounded to A's dtype:
     ``report.converged`` covers every matrix. For a rate matrix, whose rows sum to zero, no entry is negative and each
-    is right to a few digits less than float64 has, at any t; that its rows sum to one is checked, not forced.
+    is right to some 1e-15 times t by the largest rate; that its rows sum to one is checked, not forced.
     Tensors that require a gradient get that of e^A itself (Frechet derivative), whatever the method.
 
     References

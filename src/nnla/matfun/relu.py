@@ -14,6 +14,7 @@ from nnla.matfun.options import Batch
 __all__ = ["RELU", "by_relu"]
 
 _SHARE = 0.25  # of the tolerance that a network is made for
+_LARGEST = 256.0  # norm that a network for exp, sin and cos can be made for
 _LEAST_GAP = 1e-4  # of eigenvalues that a network for sign or roots can be made for
 _BALLS: dict[str, Callable[..., Any]] = {"exp": relu_expm, "sin": relu_sinm, "cos": relu_cosm}
 _ROOTS: dict[str, Callable[..., Any]] = {"sign": relu_signm, "sqrt": relu_sqrtm, "inv_sqrt": relu_inv_sqrtm}
@@ -47,7 +48,7 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
     X, used = np.full_like(batch.A, np.nan), []
     size = np.linalg.norm(batch.A, 2, axis=(1, 2)) * (1 + 1e-12)
     if f in _BALLS:
-        classes = np.ceil(np.log2(np.maximum(size, 0.25)))
+        classes = np.where(size <= _LARGEST, np.ceil(np.log2(np.clip(size, 0.25, _LARGEST))), np.nan)
         unit = np.ones(len(size))
     else:
         unit = np.where(size > 0, size, 1.0)
