@@ -206,10 +206,10 @@ def _trained(recipe: dict[str, Any]) -> tuple[Any, float]:
         return nnla.load(train(recipe, Path(folder) / "run")), time.process_time() - started
 
 
-def perceptrons(count: int, steps: int) -> list[dict[str, Any]]:
+def perceptrons(count: int, steps: int, objectives: list[str]) -> list[dict[str, Any]]:
     """The paper's baseline, n = 1, 2, 3, entries in [-5, 5]; log of matrices with eigenvalues in [.1, 5]."""
     rows = []
-    for arm, kind in MLP_ARMS.items():
+    for arm, kind in ((arm, kind) for arm, kind in MLP_ARMS.items() if kind in objectives):
         for f in ("exp", "log", "sign", "sin", "cos"):
             for n in (1, 2, 3):
                 sets = [f"model.n={n}", f"objective.kind={kind}", f"optim.steps={steps}", "model.width=128"]
@@ -227,11 +227,11 @@ def perceptrons(count: int, steps: int) -> list[dict[str, Any]]:
     return rows
 
 
-def arms(count: int, seconds: float) -> list[dict[str, Any]]:
+def arms(count: int, seconds: float, names: list[str]) -> list[dict[str, Any]]:
     """The same processor time for other networks."""
     rows = []
     for recipe_name, functions in (("sign", ["sign"]), ("entire", ["exp"])):
-        for arm, options in ARMS.items():
+        for arm, options in ((arm, ARMS[arm]) for arm in names):
             recipe = load_recipe(f"matfun-regression-{recipe_name}")
             recipe["model"] |= options | {"functions": functions}
             each = seconds_per_step(recipe) * recipe["accumulate"]
@@ -260,6 +260,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="matrices a figure")
     parser.add_argument("--seconds", type=float, default=30.0, help="processor time of each arm")
     parser.add_argument("--steps", type=int, default=1500, help="of each perceptron")
+    parser.add_argument("--objectives", nargs="+", choices=MLP_ARMS.values(), default=list(MLP_ARMS.values()))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="all unless some are named")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of the page")
     options = parser.parse_args()
     file = options.out / f"{NAME}.json"
@@ -273,8 +275,8 @@ def main() -> None:
         "wide": lambda: wide(models, few),
         "frames": lambda: frames(models, few),
         "time": lambda: timings(models, few),
-        "mlp": lambda: perceptrons(few, options.steps),
-        "arms": lambda: arms(few, options.seconds),
+        "mlp": lambda: perceptrons(few, options.steps, options.objectives),
+        "arms": lambda: arms(few, options.seconds, options.arms or list(ARMS)),
     }
     hardware = f"{platform.processor() or platform.machine()}, one thread"
     for part in options.parts:

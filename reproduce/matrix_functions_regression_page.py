@@ -186,7 +186,7 @@ def page(data: dict[str, Any], stem: str) -> str:
     text = ["# Matrix functions by direct regression", "", f"`python reproduce/{stem}.py`; generated, do not edit.", ""]
     text += [_INTRO, ""]
     if data.get("models"):
-        text += ["| model | functions | numbers | trained, s | steps |", "|---|---|---|---|---|"]
+        text += ["| model | functions | numbers | trained, s by the clock | steps |", "|---|---|---|---|---|"]
         for name, m in data["models"].items():
             functions = ", ".join(m["functions"])
             text.append(f"| {name} | {functions} | {m['numbers']} | {m['train_seconds']} | {m['steps']} |")
@@ -244,7 +244,7 @@ def figure(data: dict[str, Any], path: Path) -> None:
     left.set_xticks(range(len(functions)), functions, rotation=30)
     left.set_ylabel("right within, % of samples")
     left.set_title("bars: n = 3, 4, 5")
-    left.legend(title="d1 <", fontsize="small")
+    left.legend(title="d1 <", fontsize="small", loc="lower right")
     for n in sorted({r["n"] for r in data.get("gaps", [])}):
         some = [r for r in data["gaps"] if r["n"] == n and r["kind"] == "relative"]
         for style, which in (("-", "plain"), (":", "polished")):
