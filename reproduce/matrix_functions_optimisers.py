@@ -44,6 +44,7 @@ from matrix_functions_opponents import (
 )
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
+from nnla.extensions.minimax import learned_stage
 from nnla.interop.torch import (
     flops,
     inverse_root,
@@ -54,11 +55,12 @@ from nnla.interop.torch import (
     polar_plan_from,
     probe_cost,
 )
+from nnla.interop.torch.transitions import transition
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 N = 256
 CONDITIONS = (2, 3, 4, 5, 6, 7, 8)
-RTOLS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+RTOLS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6)
 BOUND = 48 / N  # products with vectors of every call, in products
 BAR, BAR_ERROR = 0.8, 3e-2
 LOWER = 7e-3
@@ -71,7 +73,10 @@ FORMS: dict[str, Sequence[int]] = {"plain": range(1, 9), "Gram, restart": (2,), 
 
 
 def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tensor]:
-    """L = sum G G' and R = sum G'G, in float64, of three layers of a network that learns smooth random fields."""
+    """L = sum G G' and R = sum G'G, in float64, of three layers of a network that learns smooth random fields.
+
+    After one step ("early", of lower rank) and after all.
+    """
     generator = torch.Generator().manual_seed(seed)
     side, width = 16, N
     grid = torch.arange(side, dtype=torch.float32)
@@ -82,7 +87,8 @@ def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tenso
     weights = [w.requires_grad_() for w in weights]
     optimiser = torch.optim.Adam(weights, lr=1e-3)
     sums: dict[str, torch.Tensor] = {}
-    for _ in range(steps):
+    early: dict[str, torch.Tensor] = {}
+    for step in range(steps):
         noise = torch.randn(128, side, side, generator=generator)
         x = (smooth @ noise @ smooth).flatten(1)
         target = (x.sin() @ teacher).argmax(1)
@@ -98,7 +104,9 @@ def shampoo_statistics(seed: int = 0, steps: int = 200) -> dict[str, torch.Tenso
                 if len(S) == N:
                     sums[name] = sums.get(name, 0) + S
         optimiser.step()
-    return sums
+        if step == 0:
+            early = {f"early {name}": S.clone() for name, S in sums.items()}
+    return early | sums
 
 
 def with_condition(A: torch.Tensor, condition: float) -> torch.Tensor | None:
@@ -300,6 +308,19 @@ def medians(calls: dict[str, Callable[[], Any]], rounds: int = 9) -> dict[str, f
     return {name: sorted(values)[rounds // 2] for name, values in taken.items()}
 
 
+# ------------------------------------------------------------------------------------------- learned
+
+
+def learned_rows() -> list[dict[str, float]]:
+    """Degree 17, five products of X or three of T: the transitions that were learned, and the minimax ones."""
+    rows = []
+    for ratio in (0.1, 0.15, 0.2, 0.3, 0.4, 0.5):
+        learned = learned_stage(ratio)
+        if learned is not None:
+            rows.append({"ratio": ratio, "learned": learned.error, "minimax": transition(17, ratio).high - 1})
+    return rows
+
+
 # ------------------------------------------------------------------------------------------- summary
 
 
@@ -323,6 +344,15 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def rounded(value: Any) -> Any:
+    """With four significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer conditions and small sizes")
@@ -338,6 +368,7 @@ def main() -> None:
         start = time.process_time()
         result = {"roots": root_rows(arguments.quick), "polar": polar_rows(), "bands": band_rows(arguments.quick)}
         result["seconds"] = seconds_rows(arguments.quick)
+        result["bound cost"], result["probe cost"] = BOUND, probe_cost(N)
         result["summary"] = summary(result)
         result["date"] = time.strftime("%Y-%m-%d")
         result["hardware"] = f"{platform.machine()}, one thread"
@@ -345,9 +376,11 @@ def main() -> None:
         result["processor seconds"] = round(time.process_time() - start, 1)
         if path.is_file() and "gpu" in (old := json.loads(path.read_text())):
             result["gpu"] = old["gpu"]
+    result["learned"] = learned_rows()
     if arguments.gpu is not None:
         result["gpu"] = json.loads(arguments.gpu.read_text())
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    result = rounded(result)
+    path.write_text(json.dumps(result) + "\n")
     page.write(result, arguments.out)
     print(json.dumps(result["summary"], indent=1))
 

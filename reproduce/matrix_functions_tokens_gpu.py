@@ -42,7 +42,8 @@ RESERVE = 12.0  # seconds for the figures at a training's end
 
 def overrides(f: str, args: argparse.Namespace) -> list[str]:
     """What differs from the recipe."""
-    found = [f"name=matfun-tokens-{f}", f"model.f={f}", f"data.scale={args.scale}", f"model.sizes=[{args.n}]"]
+    found = [f"purpose=writes {f}(A) of symmetric {args.n} x {args.n} matrices as number tokens"]
+    found += [f"name=matfun-tokens-{f}", f"model.f={f}", f"data.scale={args.scale}", f"model.sizes=[{args.n}]"]
     if args.tiny:
         found += ["model.width=32", "model.heads=2", "model.encoder=1", "data.held_out=50"]
     else:
@@ -231,6 +232,7 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
     card = {
         "seed": task.recipe["seed"],
         "step": step,
+        "examples": step * batch,
         "seconds": {"train": round(spent, 1)},
         "hardware": device,
         "date": time.strftime("%Y-%m-%d"),
@@ -239,7 +241,7 @@ def trained(f: str, args: argparse.Namespace, seconds: float, out: Path, compile
     engine = save(task, network, out / f"{f}.safetensors", card)
     table = figures(engine, task, args.count, args.device)
     engine = save(task, network, out / f"{f}.safetensors", card | {"validation": table["all"]})
-    row = {"examples": step * batch, "parameters": size, "compiled": compiled != Parts(), **card}
+    row = {"parameters": size, "compiled": compiled != Parts(), **card}
     row |= {"recipe": task.recipe, "curve": curve, "figures": table, "all_seconds": time.perf_counter() - started}
     (out / f"{f}.json").write_text(json.dumps(row, indent=1), encoding="utf-8")
     print(f"{f}: {step} steps, {step * batch / spent:,.0f} examples/s, {json.dumps(table['all'])}", flush=True)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnla.constructions import adversarial_matrices, attack, exact_function, relu_expm, theorem_size
-from nnla.constructions.relu_exponential import CONSTRUCTIONS, taylor_remainder
+from nnla.constructions.relu_exponential import CONSTRUCTIONS
+from nnla.constructions.relu_polynomials import taylor_remainder
 from nnla.errors import OptionError
 
 

@@ -30,7 +30,17 @@ from nnla.errors import (
 )
 from nnla.operators.kinds import is_torch, to_numpy
 
-__all__ = ["CertifiedNetwork", "MatrixSet", "load_layers", "positive", "refuse_small", "whole"]
+__all__ = [
+    "CertifiedNetwork",
+    "MatrixSet",
+    "checked_matrices",
+    "load_layers",
+    "positive",
+    "real_matrices",
+    "refuse_small",
+    "symmetric_part",
+    "whole",
+]
 
 LARGEST_N = 32
 SLACK = 2.0**-40  # the certificate is made for a set that is larger by this than the one that is promised
@@ -113,6 +123,52 @@ class MatrixSet:
         return inside & ((low >= gap) & (np.abs(values) <= top)).all(axis=-1)
 
 
+def real_matrices(A: Any) -> np.ndarray:
+    """Finite real square matrices (..., n, n) as float64, from lists, arrays and torch tensors without gradients."""
+    if is_torch(A):
+        if A.requires_grad:
+            raise GradientError("A requires a gradient, and certified networks have none; pass A.detach()")
+        A = to_numpy(A)
+    try:
+        A = np.asarray(A)
+    except ValueError as error:
+        raise ShapeError(f"A is no array: {error}") from None
+    if A.dtype.kind not in "fiu":
+        raise DTypeError(f"A has dtype {A.dtype}; pass real matrices")
+    A = A.astype(np.float64)
+    if A.ndim < 2 or A.shape[-2] != A.shape[-1] or A.shape[-1] == 0:
+        raise ShapeError(f"A has shape {A.shape}; pass square matrices (..., n, n)")
+    if not np.isfinite(A).all():
+        raise NonFiniteError("A has NaN or infinite entries; remove them")
+    return A
+
+
+def symmetric_part(A: np.ndarray, what: str) -> np.ndarray:
+    """(A + A') / 2, where that is A up to rounding; ``what`` is asked of it."""
+    half = A / 2 - A.mT / 2
+    n = A.shape[-1]
+    if (np.abs(half).max(axis=(-2, -1)) > 1e-13 * n * np.abs(A).max(axis=(-2, -1))).any():
+        raise NotSymmetricError(f"{what} is certified for symmetric matrices; pass (A + A.mT) / 2")
+    return A / 2 + A.mT / 2
+
+
+def checked_matrices(A: Any, domain: MatrixSet, what: str) -> np.ndarray:
+    """Matrices (..., n, n) of a set, as float64 and exactly symmetric where the set is; ``what`` is asked of them."""
+    A, n = real_matrices(A), domain.n
+    if A.shape[-1] != n:
+        raise ShapeError(f"A has shape {A.shape}, and the network is for {n} x {n} matrices; pass (..., {n}, {n})")
+    if A.size == 0:
+        return A
+    if domain.symmetric:
+        A = symmetric_part(A, what)
+    if not domain.holds(A.reshape(-1, n, n)).all():
+        raise OptionError(
+            f"A is outside of the set that the network is certified for, {domain}; "
+            "make a network for a larger set, or scale A"
+        )
+    return A
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class CertifiedNetwork:
     """A ReLU network for f(A), with a proof for every matrix of a set.
@@ -193,35 +249,7 @@ class CertifiedNetwork:
 
     def checked(self, A: Any) -> np.ndarray:
         """Matrices of the set, as float64 and exactly symmetric where the set is."""
-        if is_torch(A):
-            if A.requires_grad:
-                raise GradientError("A requires a gradient, and certified networks have none; pass A.detach()")
-            A = to_numpy(A)
-        try:
-            A = np.asarray(A)
-        except ValueError as error:
-            raise ShapeError(f"A is no array: {error}") from None
-        if A.dtype.kind not in "fiu":
-            raise DTypeError(f"A has dtype {A.dtype}; pass real matrices")
-        A = A.astype(np.float64)
-        n = self.n
-        if A.ndim < 2 or A.shape[-2:] != (n, n):
-            raise ShapeError(f"A has shape {A.shape}, and the network is for {n} x {n} matrices; pass (..., {n}, {n})")
-        if not np.isfinite(A).all():
-            raise NonFiniteError("A has NaN or infinite entries; remove them")
-        if A.size == 0:
-            return A
-        if self.domain.symmetric:
-            half = A / 2 - A.mT / 2
-            if (np.abs(half).max(axis=(-2, -1)) > 1e-13 * n * np.abs(A).max(axis=(-2, -1))).any():
-                raise NotSymmetricError(f"{self.function} is certified for symmetric matrices; pass (A + A.mT) / 2")
-            A = A / 2 + A.mT / 2
-        if not self.domain.holds(A.reshape(-1, n, n)).all():
-            raise OptionError(
-                f"A is outside of the set that the network is certified for, {self.domain}; "
-                "make a network for a larger set, or scale A"
-            )
-        return A
+        return checked_matrices(A, self.domain, self.function)
 
     def save(self, path: Any) -> None:
         """Explicit weights as safetensors, layers.i.{data,indices,indptr,shape,bias} in CSR, and the certificate.

@@ -12,8 +12,8 @@ __all__ = ["IDENTITIES", "residuals"]
 _EPS = float(np.finfo(float).eps)
 IDENTITIES = {
     "exp": "||X - E|| / ||E||, E a scaled and squared Taylor series",
-    "log": "||e^X - A|| / ||A||, e^X by a scaled and squared Taylor series",
-    "sqrt": "||X^2 - A|| / ||A||, and X without negative eigenvalues",
+    "log": "||D|| / ||A|| and ||A^-1 D|| / ||X||, D = e^X - A by a scaled and squared Taylor series",
+    "sqrt": "||D|| / ||A|| and ||X^-1 D|| / (2 ||X||), D = X^2 - A, and X without negative eigenvalues",
     "inv_sqrt": "||X A X - I|| / ||I||, and X positive definite",
     "sign": "||X^2 - I|| / ||I|| and ||X A - A X|| / (||A|| ||X|| / ||I||), and X A positive definite",
     "sin": "||X - Im E|| / ||Im E||, E = e^(iA) a scaled and squared Taylor series",
@@ -25,7 +25,9 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
     """Relative residuals (B,) in the Frobenius norm of ``IDENTITIES[f]``; Inf for another branch, or no finite answer.
 
     For exp, sin and cos the residual is the relative error itself: e^A e^-A = I and sin^2 + cos^2 = I also hold for
-    wrong answers, or lose all digits from ||A|| = 18 on. That of an inverse root bounds the relative error.
+    wrong answers, or lose all digits from ||A|| = 18 on. For roots and the logarithm D = 0 alone says little of small
+    eigenvalues: Newton's correction, X^-1 D / 2 or A^-1 D, is the relative error to first order. That of an inverse
+    root bounds the relative error.
 
     Parameters
     ----------
@@ -35,7 +37,8 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
     Notes
     -----
     Cost: products of matrices: exp, log 7 and log2 ||A||; sin, cos as many complex ones; sqrt 1, inverse root 2 and
-    sign 3, and a Cholesky factorisation each; eigenvalues where matrices are not symmetric.
+    sign 3, and a Cholesky factorisation each; a system with n right-hand sides for sqrt and log; eigenvalues where
+    matrices are not symmetric.
 
     References
     ----------
@@ -62,12 +65,14 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
             found = _relative(X - E, E)
         elif f == "log":
             X = X - 2 * k * np.log(2.0) * eye
-            found = _relative(taylor_exponential(X) - A, A)
+            D = taylor_exponential(X) - A
+            found = np.maximum(_relative(D, A), _relative(_solved(A, np.zeros(len(A)), D), X))
             right[~symmetric] = np.abs(np.linalg.eigvals(X[~symmetric]).imag).max(-1, initial=0.0) < np.pi
         elif f == "sqrt":
             X = np.ldexp(X, -k)
-            found = _relative(X @ X - A, A)
-            right = _definite(X, np.sqrt(n * _EPS) * _norm(X), symmetric)
+            D, ridge = X @ X - A, np.sqrt(n * _EPS) * _norm(X)
+            found = np.maximum(_relative(D, A), _relative(_solved(X, ridge, D) / 2, X))
+            right = _definite(X, ridge, symmetric)
         elif f == "inv_sqrt":
             X = np.ldexp(X, k)
             found = _norm((X @ A) @ X - eye) / np.sqrt(n)
@@ -94,6 +99,21 @@ def _norm(M: np.ndarray) -> np.ndarray:
 def _relative(difference: np.ndarray, of: np.ndarray) -> np.ndarray:
     error, size = _norm(difference), _norm(of)
     return np.where(error == 0, 0.0, error / np.where(size > 0, size, np.finfo(float).tiny))
+
+
+def _solved(M: np.ndarray, ridge: np.ndarray, D: np.ndarray) -> np.ndarray:
+    """(M + ridge I)^-1 D; Inf where that is singular."""
+    shifted = M + ridge[:, None, None] * np.eye(M.shape[-1])
+    try:
+        return np.linalg.solve(shifted, D)
+    except np.linalg.LinAlgError:
+        out = np.full(D.shape, np.inf)
+        for i, (one, right) in enumerate(zip(shifted, D, strict=True)):
+            if not right.any():
+                out[i] = 0.0
+            elif np.linalg.cond(one) < 1 / _EPS:
+                out[i] = np.linalg.solve(one, right)
+        return out
 
 
 def _definite(M: np.ndarray, tolerance: np.ndarray, symmetric: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ def expm(
     A : (..., n, n) real array, list or torch tensor; symmetric or not
     method : "auto" (which is "schur"), "schur" (eigenvectors of symmetric matrices, SciPy for others; rate matrices by
         a series without cancellation), "polynomial" (AutoSpec's, symmetric only), "equivariant" and "transformer" (a
-        network's answer)
+        network's answer), "relu" (a constructed network with a certificate: exp, sin, cos, and sign and roots of
+        symmetric matrices; n <= 32)
     rtol : tolerance on the residual of each matrix, see ``report.check``
     fallback : whether "schur" computes what misses the tolerance
     undefined : "raise" an error for a matrix that has no real f(A), or give "nan" for it

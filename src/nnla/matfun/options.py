@@ -16,7 +16,7 @@ __all__ = ["FUNCTIONS", "LEARNED", "METHODS", "Batch", "check_options", "read_ba
 
 FUNCTIONS = ("exp", "log", "sqrt", "sign", "sin", "cos", "inv_sqrt")
 LEARNED = ("equivariant", "transformer")
-METHODS = ("auto", "schur", "polynomial", *LEARNED)
+METHODS = ("auto", "schur", "polynomial", *LEARNED, "relu")
 _FAR = 100  # exponent of 2 from which matrices are brought near 1 before their squares are formed
 _COVARIANT = ("sign", "sqrt", "inv_sqrt", "log")  # whose units can be taken off and put back
 _SYMMETRIC = 8  # roundings of the entries, relative to the largest one, that a symmetric matrix may be off by

@@ -16,6 +16,7 @@ from nnla.matfun.gradients import with_gradient
 from nnla.matfun.options import LEARNED, Batch, check_options, read_batch
 from nnla.matfun.polynomial import by_polynomials
 from nnla.matfun.rates import rate_matrices, row_sum_error, transition_matrices
+from nnla.matfun.relu import by_relu
 from nnla.matfun.report import MatfunReport, with_report
 from nnla.operators.arrays import is_torch, to_numpy
 from nnla.operators.gradients import wants_gradient
@@ -96,6 +97,10 @@ class _Run:
     def _by_method(self) -> np.ndarray:
         if self.method == "polynomial":
             X, kind, self.weights = by_polynomials(self.batch, self.f, self.rtol)
+            self.reason = f"asked for: {kind}"
+            return X
+        if self.method == "relu":
+            X, kind = by_relu(self.batch, self.f, self.rtol)
             self.reason = f"asked for: {kind}"
             return X
         self.weights = str(self.model.card.get("name", self.model.name))

@@ -23,17 +23,18 @@ from nnla.models.equivariant_plans import (
     ratio_class,
     stage_program,
 )
-from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign
+from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign, stage_powers
 from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["exponentials", "logarithms", "roots", "signs", "trigonometric"]
 
 _POLISH = 8  # further steps where the check says that a prediction was wrong
+_MOST_SLACK = 30.0  # of e^-x, below the bound: beyond it rounding takes over
 _CHECK = 3e-7  # of X^2 = I and of its like
+_LEVELS = (0.5, 0.85, 1.0)  # shares of the matrices that are in the first, first two and three groups
 _NEWTON_SCHULZ = (1.875, -1.25, 0.375)
 _LOG_RATIO = 0.12  # of the smallest to the largest eigenvalue, from which a polynomial for the logarithm is short
 _LOG_MARGIN = 8.0  # by which the predicted ratio is lowered there: nothing checks it
-_RESTART = 30.0  # by which a ratio is lowered that was wrong
 
 Predictor = Callable[[str, Any], Any]
 Found = tuple[Any, np.ndarray]
@@ -56,7 +57,8 @@ def exponentials(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     radius = to_numpy(bound * unit)
     index = radius_class(radius)
     wide = radius_of(index)
-    slack = np.ceil(np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, 30.0)).astype(np.int64)
+    slack = np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
+    slack = 2 * np.ceil(slack / 2).astype(np.int64)  # few classes: each has a program to be made
     X, products = xp.empty_like(A), np.zeros(len(slack))
     over = to_numpy(unit) / wide
     for kind, i, rows, cost in _groups([index, slack], exponential_program):
@@ -98,15 +100,13 @@ def signs(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     t = [L.trace(A), L.dot(A, A), L.dot(A, A2), L.dot(A2, A2), L.dot(A, A4), L.dot(A2, A4), L.dot(A4, A4)]
     bound, features = described("sign", n, t)
     ratio = np.exp(to_numpy(predicted("sign", features)))
-    over = 1.0 / bound
-    A *= L.each(over)
-    A2 *= L.each(over**2)
-    A4 *= L.each(over**4)
+    over = to_numpy(1.0 / bound)
     X, products = xp.empty_like(A), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, False)):
-        at = None if i is None else on_device(i, A)
-        some = [L.take(M, at) for M in (A, A2, A4)]
-        L.put(X, at, sign(L, some[0], kind, _on(rows, A), *some[1:]))
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, False)):
+        at, own = None if i is None else on_device(i, A), over if i is None else over[i]
+        rows = _for_scaled(rows, kind, 1 / own**2)
+        a, a2, a4 = (L.take(M, at) for M in (A, A2, A4))
+        L.put(X, at, sign(L, a, kind, _on(rows, A), a2, a4) * L.each(on_device(own, A)))
         products[slice(None) if i is None else i] = cost + (kind[0] == 3)
     for step, i, at, part, M in _wrong(L, X, lambda part, at: L.product(part, part), products):
         if step == _POLISH:
@@ -123,13 +123,11 @@ def roots(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     A, unit = _scaled(L, A)
     A2 = L.product(A, A)
     bound, ratio = _definite(L, predicted, A, A2)
-    M, M2 = A * L.each(1.0 / bound), A2 * L.each(1.0 / bound**2)
-    size = xp.sqrt(bound) * xp.sqrt(unit)
+    Y, Z, products = _pair(L, A, A2, bound, ratio)
+    root = xp.sqrt(bound)
     if f == "sqrt":
-        Y, products = _root(L, M, M2, ratio)
-        return Y * L.each(size), products + 1
-    _, Z, products = _pair(L, M, M2, ratio)
-    return Z * L.each(1.0 / size), products + 1
+        return Y * L.each(xp.sqrt(unit) / root), products + 1
+    return Z * L.each(1.0 / (root * xp.sqrt(unit))), products + 1
 
 
 def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
@@ -146,13 +144,14 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     for k in np.unique(wanted):
         where = np.flatnonzero(wanted == k)
         at, own = on_device(where, A), ratio[where]
-        over = 1.0 / bound[at]
-        Y, Y2 = L.take(A, at) * L.each(over), L.take(A2, at) * L.each(over**2)
+        size = bound[at]
+        Y, Y2 = L.take(A, at), L.take(A2, at)
         for _ in range(int(k)):
             own = np.sqrt(own)
-            Y, more = _root(L, Y, Y2, own)
+            Y, _, more = _pair(L, Y, Y2, size, own)  # size times the root of Y / size
             Y2 = L.product(Y, Y)
             products[where] += more + 1
+        Y = Y * L.each(1.0 / size)
         log = xp.empty_like(Y)
         for kind, i, rows, cost in _groups([ratio_class(own)], log_program):
             j = None if i is None else on_device(i, A)
@@ -166,8 +165,11 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
 
 
 def _scaled(L: Matrices, A: Any) -> tuple[Any, Any]:
-    """Matrices over a power of 2 near their largest entry, and that power; 1 for zero."""
+    """Matrices over a power of 2 near their largest entry, and that power; as they are where sizes are ordinary."""
     xp = namespace(A)
+    square = to_numpy(L.dot(A, A))
+    if ((square > 1e-20) & (square < 1e20)).all():
+        return A, L.trace(A) * 0.0 + 1.0
     largest = L.largest(A)
     unit = xp.where(largest > 0, 2.0 ** xp.floor(xp.log2(xp.where(largest > 0, largest, 1.0))), 1.0)
     return A * L.each(1.0 / unit), unit
@@ -197,16 +199,18 @@ def _groups(
 
 
 def _wrong(
-    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray
+    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray, over: Any = None
 ) -> Iterator[tuple[int, np.ndarray, Any, Any, Any]]:
-    """Matrices whose check, which should be I, is not: step, their positions, X and the check of each; till none is."""
+    """Matrices whose check (times ``over``), which should be I, is not: step, their positions, X and the check of each;
+    till none is."""
     n, left = L.size(X), np.arange(len(products))
     for step in range(_POLISH + 1):
         at = None if left.size == len(products) else on_device(left, X)
         part = L.take(X, at)
         M = check(part, at)
         products[left] += 1
-        bad = np.flatnonzero(~(to_numpy(residual(L, M, n)) <= _CHECK))
+        factor = 1.0 if over is None else over if at is None else over[at]
+        bad = np.flatnonzero(~(to_numpy(residual(L, M, n, factor)) <= _CHECK))
         if not bad.size:
             return
         left, again = left[bad], on_device(bad, X)
@@ -225,46 +229,39 @@ def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, 
     return bound, np.exp(to_numpy(predicted("definite", features)) / 2)
 
 
-def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product."""
+def _pair(L: Matrices, M: Any, M2: Any, bound: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+    """b (M / b)^1/2 and (M / b)^-1/2 of M with eigenvalues in b [ratio^2, 1], b the bound, checked by their product.
+
+    The square of the root alone would say nothing of eigenvalues below the square of the tolerance.
+    """
     xp = namespace(M)
+    size, over = to_numpy(bound), 1.0 / bound
     Y, Z, products = xp.empty_like(M), xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, True)):
         at = None if i is None else on_device(i, M)
+        rows = _for_scaled(rows, kind, size if i is None else size[i])
         y, z = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at))
         L.put(Y, at, y)
         L.put(Z, at, z)
         products[slice(None) if i is None else i] = np.maximum(cost - 2, 1)  # the first transition knows both
-    pair = lambda part, at: L.product(part, L.take(Y, at))  # noqa: E731
-    for step, i, at, part, P in _wrong(L, Z, pair, products):
+    for step, i, at, part, P in _wrong(L, Z, lambda part, at: L.product(part, L.take(Y, at)), products, over):
         if step == _POLISH:
             L.put(Y, at, xp.nan)
             L.put(Z, at, xp.nan)
             break
-        W = _newton_schulz(L, P)
+        W = _newton_schulz(L, P * L.each(over[at]))
         L.put(Y, at, L.product(L.take(Y, at), W))
         L.put(Z, at, L.product(W, part))
         products[i] += 3
     return Y, Z, products
 
 
-def _root(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, np.ndarray]:
-    """M^1/2 alone, checked by its square; once more, with the inverse and a smaller ratio, where that fails."""
-    xp = namespace(M)
-    Y, products = xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
-        at = None if i is None else on_device(i, M)
-        y, _ = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at), inverse=False)
-        L.put(Y, at, y)
-        products[slice(None) if i is None else i] = np.maximum(cost - 3 + (len(kind) == 1), 1)
-    D = L.product(Y, Y)
-    D -= M
-    products += 1
-    off = to_numpy(xp.sqrt(L.dot(D, D) / L.dot(M, M)))
-    bad = np.flatnonzero(~(off <= _CHECK))
-    if bad.size:
-        at = on_device(bad, M)
-        y, _, more = _pair(L, L.take(M, at), L.take(M2, at), np.maximum(ratio[bad] / _RESTART, 1e-6))
-        L.put(Y, at, y)
-        products[bad] += more
-    return Y, products
+def _for_scaled(rows: np.ndarray, kind: tuple[int, ...], scale: np.ndarray) -> np.ndarray:
+    """Coefficients of transitions for matrices that are ``scale`` times those that they are made for."""
+    return rows * scale ** np.array(stage_powers(kind), dtype=np.float64)[:, None]
+
+
+def _few(classes: np.ndarray) -> np.ndarray:
+    """Classes raised to one of three that occur: of few matrices each, groups cost more than they save."""
+    some = np.unique(np.quantile(classes, _LEVELS, method="higher"))
+    return some[np.searchsorted(some, classes)]

@@ -55,7 +55,7 @@ class Matrices:
         """Traces of M' N, (B,)."""
         if is_torch(M):
             return (M * N).sum((-2, -1))
-        return np.vecdot(M.reshape(len(M), -1), N.reshape(len(N), -1))
+        return np.einsum("bk,bk->b", M.reshape(len(M), -1), N.reshape(len(N), -1))
 
     def trace(self, M: Any) -> Any:
         """(B,)"""

@@ -11,15 +11,31 @@ from typing import Any
 from nnla.models.equivariant_layout import Matrices
 from nnla.operators.arrays import namespace
 
-__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign"]
+__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign", "stage_powers"]
 
 _LENGTH = {3: 2, 5: 3, 9: 5, 17: 11}  # coefficients of a transition of that degree
+# Powers of s by which they change where s M stands for M: so matrices need not be scaled, which is a pass over each
+_POWERS = {
+    3: (0, -1),
+    5: (0, -1, -2),
+    9: (0, -1, -2, -3, -4),
+    17: (1, 1, 2, 3, 2, 3, 0, -1, -2, -4, -8),
+}
 
 
-def residual(L: Matrices, M: Any, n: int) -> Any:
-    """||M - I||_F / sqrt(n), (B,), to 1e-8."""
+def stage_powers(kind: tuple[int, ...]) -> list[int]:
+    """Powers of s, for each coefficient of a program of transitions, where matrices are s times those it is made for.
+
+    >>> stage_powers((3, 5))
+    [0, -1, 0, -1, -2]
+    """
+    return [power for degree in kind for power in _POWERS[degree]]
+
+
+def residual(L: Matrices, M: Any, n: int, over: Any = 1.0) -> Any:
+    """||over M - I||_F / sqrt(n), (B,), to 1e-8."""
     xp = namespace(M)
-    return xp.sqrt(xp.abs(L.dot(M, M) - 2 * L.trace(M) + n) / n)
+    return xp.sqrt(xp.abs(over * over * L.dot(M, M) - 2 * over * L.trace(M) + n) / n)
 
 
 def sign(L: Matrices, X: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None, fourth: Any = None) -> Any:
@@ -39,10 +55,8 @@ def sign(L: Matrices, X: Any, kind: tuple[int, ...], c: list[Any], squared: Any 
     return X
 
 
-def root_pair(
-    L: Matrices, M: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None, *, inverse: bool = True
-) -> tuple[Any, Any]:
-    """(M^1/2, M^-1/2) by coupled transitions; without the inverse a product is saved.
+def root_pair(L: Matrices, M: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None) -> tuple[Any, Any]:
+    """(M^1/2, M^-1/2) by coupled transitions.
 
     Parameters
     ----------
@@ -54,16 +68,13 @@ def root_pair(
     Higham, Functions of Matrices (2008), theorem 6.9 (every iteration for the sign has a coupled one for roots).
     """
     Y, Z, at = M, None, 0
-    for number, degree in enumerate(kind):
+    for degree in kind:
         own, at = c[at : at + _LENGTH[degree]], at + _LENGTH[degree]
-        last = number + 1 == len(kind)
-        W = _factor(L, M, degree, own, squared)
-        Y = L.product(Y, W)
-        if inverse or not last:
-            Z = W if Z is None else L.product(W, Z)
-        squared = None
-        if not last:
+        if Z is not None:
             M = L.product(Z, Y)
+        W = _factor(L, M, degree, own, squared)
+        Y, Z = L.product(Y, W), W if Z is None else L.product(W, Z)
+        squared = None
     return Y, Z
 
 
@@ -71,12 +82,14 @@ def _factor(L: Matrices, M: Any, degree: int, c: list[Any], squared: Any = None)
     """c(M) of one transition: by Paterson and Stockmeyer for degree 9, by its own program for degree 17."""
     if degree == 3:
         return L.weighted(c, [M])
+    if degree == 5 and squared is None:  # one pass over the entries less
+        return L.add_identity(L.product(M, L.weighted(c[1:], [M])), c[0])
     M2 = L.product(M, M) if squared is None else squared
     if degree == 5:
         return L.weighted(c, [M, M2])
     if degree == 9:
-        high = L.product(M2, L.weighted([None, c[3], c[4]], [M, M2]))
-        high += L.weighted(c[:3], [M, M2])
+        high = L.product(M2, L.weighted(c[2:], [M, M2]))
+        high += L.weighted(c[:2], [M])
         return high
     B4 = L.product(M2 + L.each(c[0]) * M, M2 + L.each(c[1]) * M)
     B8 = L.product(B4 + L.each(c[2]) * M2 + L.each(c[3]) * M, B4 + L.each(c[4]) * M2 + L.each(c[5]) * M)

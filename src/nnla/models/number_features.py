@@ -37,7 +37,7 @@ def number_features(text: MatrixTokens, scale: float) -> np.ndarray:
     >>> x = number_features(MatrixTokens(NumberEncoding("B1999")), 1.0)
     >>> x = x / np.linalg.norm(x, axis=1, keepdims=True)
     >>> near, far = x[10 + 1500] @ x[10 + 1501], x[10 + 1500] @ x[10 + 1800]
-    >>> bool(near > 0.8 > 0.5 > far)
+    >>> bool(near > 0.9 > 0.6 > far)
     True
     """
     value, kind = text.values.T

@@ -53,8 +53,8 @@ def inverse_root(
 
     Parameters
     ----------
-    A : (..., n, n), symmetric positive definite; float64, float32, bfloat16 or float16, on any device; not modified.
-        Half precision is a way to keep A: the iteration then runs in float32
+    A : (..., n, n), symmetric positive definite (which only a certificate checks); float64, float32, bfloat16 or
+        float16, on any device; not modified. Half precision is a way to keep A: the iteration then runs in float32
     p : 1, 2 or 4
     cond : largest over smallest eigenvalue that the answer has to be good for; by default 1 / ridge, else 1e8, 1e6 or
         1e4 (float64, float32, half). Products grow with its logarithm
@@ -86,7 +86,8 @@ def inverse_root(
     which `certificate.converged` is false. Zero gives zero, not converged; NaN or Inf in a matrix gives NaN for that
     matrix only. A matrix with negative eigenvalues beyond rounding (half precision rounds A by 1e-3 or 4e-3 of its
     norm) has no root: take a ridge above that. In float32 rounding limits the relative error to about 1e-5 at
-    condition 1e4, 1e-3 at 1e6 and 1e-2 at 1e7.
+    condition 1e4, 1e-3 at 1e6 and 1e-2 at 1e7; for p = 1 the residual Z A - I is larger than that by the condition
+    over its square root.
 
     The call has no control flow that depends on data: it runs under `torch.no_grad`, `torch.compile(fullgraph=True)`,
     fake tensors and in CUDA graphs.

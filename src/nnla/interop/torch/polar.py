@@ -102,7 +102,9 @@ def polar(
     half = X.dtype in HALF
     if plan is None:
         name = "float32" if half and X.device.type == "cpu" else str(X.dtype)
-        aspect = Y.shape[-2] / Y.shape[-1]
+        # the aspect decides where to restart, and that is the same for all that are not square; a compiler that keeps
+        # sizes symbolic can tell so much
+        aspect = 1.0 if Y.shape[-2] == Y.shape[-1] else 4.0
         plan = _default_plan(name, lower, spread, aspect, None if gram == "auto" else not gram)
     elif lower is not None or spread is not None or gram != "auto":
         raise OptionError("plan holds lower, spread and gram: give the plan or them, not both")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,13 +28,14 @@ __all__ = [
     "weighted",
 ]
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 HALF = (torch.float16, torch.bfloat16)
 _DTYPES = (torch.float64, torch.float32, *HALF)
 VECTORS, _POWER, _CHANCE = 8, 6, 0.3  # of `norm_estimate`
 _LARGEST_EXPONENT = 126.0  # of a factor 2^k that float32 holds, and its inverse; float64 has more
 
 
-def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def constant_when_compiled(function: _Function) -> _Function:
     """`torch.compiler.assume_constant_result`, without the seconds that importing the compiler takes."""
     setattr(function, "_dynamo_marked_constant", True)  # noqa: B010
     return function
