@@ -23,12 +23,14 @@ from nnla.models.equivariant_plans import (
     ratio_class,
     stage_program,
 )
-from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign, stage_powers
+from nnla.models.equivariant_steps import cosine, exponential, polynomial, residual, root_pair, sign
 from nnla.operators.arrays import namespace, on_device, to_numpy
 
 __all__ = ["exponentials", "logarithms", "roots", "signs", "trigonometric"]
 
 _POLISH = 8  # further steps where the check says that a prediction was wrong
+_ALIKE = 4.0  # radii that differ by less are counted as the largest of them
+_MANY = 256  # matrices from which they are worked on in groups
 _MOST_SLACK = 30.0  # of e^-x, below the bound: beyond it rounding takes over
 _CHECK = 3e-7  # of X^2 = I and of its like
 _LEVELS = (0.5, 0.85, 1.0)  # shares of the matrices that are in the first, first two and three groups
@@ -55,14 +57,17 @@ def exponentials(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     bound, features = described("exp", n, t)
     below = to_numpy(xp.exp(predicted("exp", features)))
     radius = to_numpy(bound * unit)
+    if radius.max() - radius.min() < _ALIKE:  # one class for all: groups cost more than they save
+        radius = np.full_like(radius, radius.max())
     index = radius_class(radius)
     wide = radius_of(index)
-    slack = np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
+    slack = np.clip(wide - to_numpy(bound * unit) * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
     slack = 2 * np.ceil(slack / 2).astype(np.int64)  # few classes: each has a program to be made
+    slack = _few(slack) if len(index) > _MANY else np.full_like(slack, slack.max())
+    over = on_device(to_numpy(unit) / wide, A)
+    A, A2, A4 = (M * L.each(over**k) for M, k in ((A, 1), (A2, 2), (A4, 4)))
     X, products = xp.empty_like(A), np.zeros(len(slack))
-    over = to_numpy(unit) / wide
     for kind, i, rows, cost in _groups([index, slack], exponential_program):
-        rows = rows * (over if i is None else over[i]) ** np.arange(rows.shape[0])[:, None]
         at = None if i is None else on_device(i, A)
         x, x2, x4 = (L.take(M, at) for M in (A, A2, A4))
         L.put(X, at, exponential(L, x, x2, x4, kind, _on(rows, A)))
@@ -100,13 +105,13 @@ def signs(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     t = [L.trace(A), L.dot(A, A), L.dot(A, A2), L.dot(A2, A2), L.dot(A, A4), L.dot(A2, A4), L.dot(A4, A4)]
     bound, features = described("sign", n, t)
     ratio = np.exp(to_numpy(predicted("sign", features)))
-    over = to_numpy(1.0 / bound)
+    over = 1.0 / bound
+    A, A2, A4 = (M * L.each(over**k) for M, k in ((A, 1), (A2, 2), (A4, 4)))
     X, products = xp.empty_like(A), np.zeros(len(ratio))
     for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, False)):
-        at, own = None if i is None else on_device(i, A), over if i is None else over[i]
-        rows = _for_scaled(rows, kind, 1 / own**2)
+        at = None if i is None else on_device(i, A)
         a, a2, a4 = (L.take(M, at) for M in (A, A2, A4))
-        L.put(X, at, sign(L, a, kind, _on(rows, A), a2, a4) * L.each(on_device(own, A)))
+        L.put(X, at, sign(L, a, kind, _on(rows, A), a2, a4))
         products[slice(None) if i is None else i] = cost + (kind[0] == 3)
     for step, i, at, part, M in _wrong(L, X, lambda part, at: L.product(part, part), products):
         if step == _POLISH:
@@ -123,11 +128,10 @@ def roots(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     A, unit = _scaled(L, A)
     A2 = L.product(A, A)
     bound, ratio = _definite(L, predicted, A, A2)
-    Y, Z, products = _pair(L, A, A2, bound, ratio)
-    root = xp.sqrt(bound)
-    if f == "sqrt":
-        return Y * L.each(xp.sqrt(unit) / root), products + 1
-    return Z * L.each(1.0 / (root * xp.sqrt(unit))), products + 1
+    over = 1.0 / bound
+    Y, Z, products = _pair(L, A * L.each(over), A2 * L.each(over**2), ratio)
+    size = xp.sqrt(bound) * xp.sqrt(unit)
+    return (Y * L.each(size) if f == "sqrt" else Z * L.each(1.0 / size)), products + 1
 
 
 def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
@@ -144,14 +148,13 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     for k in np.unique(wanted):
         where = np.flatnonzero(wanted == k)
         at, own = on_device(where, A), ratio[where]
-        size = bound[at]
-        Y, Y2 = L.take(A, at), L.take(A2, at)
+        over = 1.0 / bound[at]
+        Y, Y2 = L.take(A, at) * L.each(over), L.take(A2, at) * L.each(over**2)
         for _ in range(int(k)):
             own = np.sqrt(own)
-            Y, _, more = _pair(L, Y, Y2, size, own)  # size times the root of Y / size
+            Y, _, more = _pair(L, Y, Y2, own)
             Y2 = L.product(Y, Y)
             products[where] += more + 1
-        Y = Y * L.each(1.0 / size)
         log = xp.empty_like(Y)
         for kind, i, rows, cost in _groups([ratio_class(own)], log_program):
             j = None if i is None else on_device(i, A)
@@ -176,7 +179,9 @@ def _scaled(L: Matrices, A: Any) -> tuple[Any, Any]:
 
 
 def _on(rows: np.ndarray, like: Any) -> list[Any]:
-    return list(on_device(rows, like))
+    """Coefficients, each (B,), or a number for all where that is the same: a pass with a number is faster."""
+    same = (rows == rows[:, :1]).all(1)
+    return [float(row[0]) if equal else on_device(row, like) for row, equal in zip(rows, same, strict=True)]
 
 
 def _groups(
@@ -199,18 +204,16 @@ def _groups(
 
 
 def _wrong(
-    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray, over: Any = None
+    L: Matrices, X: Any, check: Callable[[Any, Any], Any], products: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray, Any, Any, Any]]:
-    """Matrices whose check (times ``over``), which should be I, is not: step, their positions, X and the check of each;
-    till none is."""
+    """Matrices whose check, which should be I, is not: step, their positions, X and the check of each; till none is."""
     n, left = L.size(X), np.arange(len(products))
     for step in range(_POLISH + 1):
         at = None if left.size == len(products) else on_device(left, X)
         part = L.take(X, at)
         M = check(part, at)
         products[left] += 1
-        factor = 1.0 if over is None else over if at is None else over[at]
-        bad = np.flatnonzero(~(to_numpy(residual(L, M, n, factor)) <= _CHECK))
+        bad = np.flatnonzero(~(to_numpy(residual(L, M, n)) <= _CHECK))
         if not bad.size:
             return
         left, again = left[bad], on_device(bad, X)
@@ -218,8 +221,7 @@ def _wrong(
 
 
 def _newton_schulz(L: Matrices, M: Any) -> Any:
-    one = L.trace(M) * 0.0 + 1.0
-    return L.weighted([k * one for k in _NEWTON_SCHULZ], [M, L.product(M, M)])
+    return L.weighted([*_NEWTON_SCHULZ], [M, L.product(M, M)])
 
 
 def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, np.ndarray]:
@@ -229,39 +231,33 @@ def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, 
     return bound, np.exp(to_numpy(predicted("definite", features)) / 2)
 
 
-def _pair(L: Matrices, M: Any, M2: Any, bound: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """b (M / b)^1/2 and (M / b)^-1/2 of M with eigenvalues in b [ratio^2, 1], b the bound, checked by their product.
+def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product.
 
     The square of the root alone would say nothing of eigenvalues below the square of the tolerance.
     """
     xp = namespace(M)
-    size, over = to_numpy(bound), 1.0 / bound
     Y, Z, products = xp.empty_like(M), xp.empty_like(M), np.zeros(len(ratio))
     for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, True)):
         at = None if i is None else on_device(i, M)
-        rows = _for_scaled(rows, kind, size if i is None else size[i])
         y, z = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at))
         L.put(Y, at, y)
         L.put(Z, at, z)
         products[slice(None) if i is None else i] = np.maximum(cost - 2, 1)  # the first transition knows both
-    for step, i, at, part, P in _wrong(L, Z, lambda part, at: L.product(part, L.take(Y, at)), products, over):
+    for step, i, at, part, P in _wrong(L, Z, lambda part, at: L.product(part, L.take(Y, at)), products):
         if step == _POLISH:
             L.put(Y, at, xp.nan)
             L.put(Z, at, xp.nan)
             break
-        W = _newton_schulz(L, P * L.each(over[at]))
+        W = _newton_schulz(L, P)
         L.put(Y, at, L.product(L.take(Y, at), W))
         L.put(Z, at, L.product(W, part))
         products[i] += 3
     return Y, Z, products
 
 
-def _for_scaled(rows: np.ndarray, kind: tuple[int, ...], scale: np.ndarray) -> np.ndarray:
-    """Coefficients of transitions for matrices that are ``scale`` times those that they are made for."""
-    return rows * scale ** np.array(stage_powers(kind), dtype=np.float64)[:, None]
-
-
 def _few(classes: np.ndarray) -> np.ndarray:
-    """Classes raised to one of three that occur: of few matrices each, groups cost more than they save."""
-    some = np.unique(np.quantile(classes, _LEVELS, method="higher"))
+    """Classes raised to one of three that occur, or to the largest of few: small groups cost more than they save."""
+    levels = _LEVELS if len(classes) > _MANY else _LEVELS[-1:]
+    some = np.unique(np.quantile(classes, levels, method="higher"))
     return some[np.searchsorted(some, classes)]

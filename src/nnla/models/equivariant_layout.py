@@ -44,8 +44,8 @@ class Matrices:
         return int(M.shape[0])
 
     def each(self, v: Any) -> Any:
-        """Numbers (B,) as factors of matrices."""
-        return v[:, None, None]
+        """Numbers (B,), or one, as factors of matrices."""
+        return v[:, None, None] if getattr(v, "ndim", 0) else v
 
     def product(self, M: Any, N: Any) -> Any:
         """M N."""

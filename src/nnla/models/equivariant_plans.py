@@ -36,6 +36,7 @@ _RADII = 12  # classes of a radius per factor of two
 _DEGREE_PER_RADIUS = 2.0  # beyond it no polynomial is good: more squarings are tried at once
 DEGREES = {5: 3, 8: 4, 12: 5, 16: 6, 20: 7, 24: 8}  # of a polynomial in A -> products, A^2 and A^4 among them
 COSINE_TERMS = {2: 2, 4: 3, 6: 4, 8: 5}  # degree in A^2 of an even polynomial -> products, A^2 and A^4 among them
+_DEGREES = (3, 5, 9)  # of transitions; 17 saves no seconds: more passes over the entries
 _MOST_SQUARES = 40
 _POINTS = np.cos(np.linspace(0.0, np.pi, 257))
 _SMALLEST_RATIO = 1e-12
@@ -90,14 +91,13 @@ def stage_program(index: int, pairs: bool) -> Program:
     Cost: `nnla.extensions.minimax.plan`.
     """
     low, high = 10.0 ** (-index / _RATIOS), 1.0
-    degrees = plan(low, TOLERANCE, extra=int(pairs)) or [3]
+    degrees = plan(low, TOLERANCE, degrees=_DEGREES, extra=int(pairs)) or [3]
     coefficients: list[float] = []
     for number, degree in enumerate(degrees):
         p = stage(degree, min(low / high, 1.0))
         last = number + 1 == len(degrees)
         scale = 1.0 if last else 1.0 / p.high
-        own = [*p[:6], *(scale * c for c in p[6:])] if degree == 17 else [scale * c for c in p]
-        coefficients += own
+        coefficients += [scale * c for c in p]
         low, high = max(p.low, 1e-300) / p.high, 1.0
     products = sum(PRODUCTS[d] + int(pairs) for d in degrees)
     return Program(tuple(degrees), tuple(coefficients), products)

@@ -11,31 +11,15 @@ from typing import Any
 from nnla.models.equivariant_layout import Matrices
 from nnla.operators.arrays import namespace
 
-__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign", "stage_powers"]
+__all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign"]
 
-_LENGTH = {3: 2, 5: 3, 9: 5, 17: 11}  # coefficients of a transition of that degree
-# Powers of s by which they change where s M stands for M: so matrices need not be scaled, which is a pass over each
-_POWERS = {
-    3: (0, -1),
-    5: (0, -1, -2),
-    9: (0, -1, -2, -3, -4),
-    17: (1, 1, 2, 3, 2, 3, 0, -1, -2, -4, -8),
-}
+_LENGTH = {3: 2, 5: 3, 9: 5}  # coefficients of a transition of that degree
 
 
-def stage_powers(kind: tuple[int, ...]) -> list[int]:
-    """Powers of s, for each coefficient of a program of transitions, where matrices are s times those it is made for.
-
-    >>> stage_powers((3, 5))
-    [0, -1, 0, -1, -2]
-    """
-    return [power for degree in kind for power in _POWERS[degree]]
-
-
-def residual(L: Matrices, M: Any, n: int, over: Any = 1.0) -> Any:
-    """||over M - I||_F / sqrt(n), (B,), to 1e-8."""
+def residual(L: Matrices, M: Any, n: int) -> Any:
+    """||M - I||_F / sqrt(n), (B,), to 1e-8."""
     xp = namespace(M)
-    return xp.sqrt(xp.abs(over * over * L.dot(M, M) - 2 * over * L.trace(M) + n) / n)
+    return xp.sqrt(xp.abs(L.dot(M, M) - 2 * L.trace(M) + n) / n)
 
 
 def sign(L: Matrices, X: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None, fourth: Any = None) -> Any:
@@ -79,7 +63,7 @@ def root_pair(L: Matrices, M: Any, kind: tuple[int, ...], c: list[Any], squared:
 
 
 def _factor(L: Matrices, M: Any, degree: int, c: list[Any], squared: Any = None) -> Any:
-    """c(M) of one transition: by Paterson and Stockmeyer for degree 9, by its own program for degree 17."""
+    """c(M) of one transition, by Paterson and Stockmeyer for degree 9."""
     if degree == 3:
         return L.weighted(c, [M])
     if degree == 5 and squared is None:  # one pass over the entries less
@@ -87,13 +71,9 @@ def _factor(L: Matrices, M: Any, degree: int, c: list[Any], squared: Any = None)
     M2 = L.product(M, M) if squared is None else squared
     if degree == 5:
         return L.weighted(c, [M, M2])
-    if degree == 9:
-        high = L.product(M2, L.weighted(c[2:], [M, M2]))
-        high += L.weighted(c[:2], [M])
-        return high
-    B4 = L.product(M2 + L.each(c[0]) * M, M2 + L.each(c[1]) * M)
-    B8 = L.product(B4 + L.each(c[2]) * M2 + L.each(c[3]) * M, B4 + L.each(c[4]) * M2 + L.each(c[5]) * M)
-    return L.weighted(c[6:], [M, M2, B4, B8])
+    high = L.product(M2, L.weighted(c[2:], [M, M2]))
+    high += L.weighted(c[:2], [M])
+    return high
 
 
 def polynomial(L: Matrices, X: Any, X2: Any, X4: Any, degree: int, c: list[Any]) -> Any:
