@@ -86,6 +86,40 @@ def test_edges(f):
             relu_function(np.eye(2) * 1e6, f)
 
 
+@pytest.mark.parametrize(
+    ("A", "f", "eps"),
+    [
+        (np.diag([4e6, 9e6]), "sqrt", 1e-13),
+        (1e-250 * np.eye(2), "inv", 1e-3),
+        (1e-250 * np.eye(2), "inv_sqrt", 1e-3),
+        (np.diag([4e6, 9e6]), "cube", 1e-13),
+        (np.diag([1.0, 2.0]), "exp", 1e-17),
+    ],
+)
+def test_the_eps_that_is_named_can_be_had(A, f, eps):
+    with pytest.raises(OptionError, match="eps >= ") as refusal:
+        relu_function(A, f, eps=eps)
+    smallest = float(str(refusal.value).split("eps >= ")[1].split()[0])
+    assert eps < relu_function(A, f, eps=smallest).error <= smallest
+
+
+@pytest.mark.parametrize("f", RELU_FUNCTIONS)
+@pytest.mark.parametrize("unit", [1e-320, 1e-250, 1e250, 1.7e308])
+def test_no_number_is_too_large_for_a_named_error(f, unit):
+    for A in (unit * np.eye(2), np.full((2, 2), unit), np.array([[0.0, unit], [unit, 0.0]])):
+        try:
+            answer = relu_function(A, f, eps=1e-3)
+        except OptionError:
+            continue
+        assert np.isfinite(answer.values).all()
+        assert (answer.error <= 1e-3).all()
+
+
+def test_masked_arrays():
+    with pytest.raises(DTypeError, match="masked"):
+        relu_function(np.ma.masked_array(np.eye(2), mask=np.eye(2)), "exp")
+
+
 def test_unknown():
     with pytest.raises(OptionError, match="log"):
         relu_function(np.eye(2), "log")

@@ -22,16 +22,16 @@ from nnla.constructions.relu_theorem import TheoremSize
 from nnla.errors import (
     DTypeError,
     FileFormatError,
-    GradientError,
     NonFiniteError,
     NotSymmetricError,
     OptionError,
     ShapeError,
 )
-from nnla.operators.kinds import is_torch, to_numpy
+from nnla.operators.validation import asarray
 
 __all__ = [
     "CertifiedNetwork",
+    "FineError",
     "MatrixSet",
     "checked_matrices",
     "load_layers",
@@ -125,14 +125,7 @@ class MatrixSet:
 
 def real_matrices(A: Any) -> np.ndarray:
     """Finite real square matrices (..., n, n) as float64, from lists, arrays and torch tensors without gradients."""
-    if is_torch(A):
-        if A.requires_grad:
-            raise GradientError("A requires a gradient, and certified networks have none; pass A.detach()")
-        A = to_numpy(A)
-    try:
-        A = np.asarray(A)
-    except ValueError as error:
-        raise ShapeError(f"A is no array: {error}") from None
+    A = asarray(A, "A")
     if A.dtype.kind not in "fiu":
         raise DTypeError(f"A has dtype {A.dtype}; pass real matrices")
     A = A.astype(np.float64)
@@ -244,6 +237,8 @@ class CertifiedNetwork:
         Cost: 2 `size.parameters` operations for each matrix.
         """
         A = self.checked(A)
+        if A.size == 0:
+            return A
         columns = A.reshape(-1, self.n**2).T
         return self.network(columns).T.reshape(A.shape)
 
@@ -313,11 +308,20 @@ def load_layers(path: Any) -> ReLUNetwork:
         ) from error
 
 
-def refuse_small(eps: float, smallest: float, what: str) -> OptionError:
+class FineError(OptionError):
+    """An eps that cannot be certified; ``smallest`` can."""
+
+    def __init__(self, message: str, smallest: float) -> None:
+        super().__init__(message)
+        self.smallest = smallest
+
+
+def refuse_small(eps: float, smallest: float, what: str) -> FineError:
     """The error where rounding, or the largest number of steps, keeps a bound above eps."""
     unit = 10.0 ** (math.floor(math.log10(smallest)) - 1)
     named = f"{math.ceil(smallest / unit) * unit:.2g}"  # rounded up: what is named can be had
-    return OptionError(
+    return FineError(
         f"eps={eps:g} cannot be certified in float64 for {what}: rounding allows {named} at the smallest; "
-        f"give eps >= {named} or a smaller set"
+        f"give eps >= {named} or a smaller set",
+        smallest,
     )

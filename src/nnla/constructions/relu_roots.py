@@ -34,6 +34,7 @@ __all__ = ["relu_inv_sqrtm", "relu_invm", "relu_signm", "relu_sqrtm"]
 
 SMALLEST_GAP = 1e-4  # of the bound
 LARGEST_BOUND = 1e6  # and 1 / LARGEST_BOUND the smallest: eps is absolute
+FINEST = 4e-15  # of truncations, relative: rounding is more
 SPEEDS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of mu, from Newton's step to the fastest
 
 FUNCTIONS = {"sign": "gap", "sqrt": "definite", "inv_sqrt": "definite", "inv": "definite"}
@@ -47,14 +48,15 @@ def _candidates(domain: MatrixSet, eps: float, function: str) -> list[Candidate]
     scale = {"sign": 1.0, "sqrt": top**0.5, "inv_sqrt": top**-0.5, "inv": 1 / top}[function]
     if function == "inv":
         rho = (1 - low) / (1 + low)
-        fewest = next(k for k in range(2, 64) if scale * n**0.5 * rho ** inverse_terms(k) / low < 0.9 * eps)
+        until = max(0.9 * eps / (scale * n**0.5), FINEST)
+        fewest = next(k for k in range(2, 64) if rho ** inverse_terms(k) / low < until)
         for count in (fewest, fewest + 1):
             products = [0, 1, *[2] * (count - 3), 1][:count]
             follow = partial(follow_inverse, domain, count, low, scale)
             found.append(Candidate({"rounds": count}, 1 / top, products, follow))
         return found
     start = low if function == "sign" else low**0.5
-    until = 0.9 * eps / (scale * n**0.5) * (low**0.5 if function == "inv_sqrt" else 1.0)
+    until = max(0.9 * eps / (scale * n**0.5) * (low**0.5 if function == "inv_sqrt" else 1.0), FINEST)
     for speed in SPEEDS:
         plan = schedule(start, speed, until) or schedule(start, speed, 0.9 * (1 - start))
         for steps in (plan, [*plan, *schedule(end(plan), speed, 0.5 * (1 - end(plan)))[:1]]):

@@ -255,5 +255,5 @@ def matrix_function_lines(card: dict[str, Any]) -> list[str]:
     ]
     return [
         *lines,
-        "the tolerance. **Not** guaranteed: the network's own answer. Beside others: `docs/matrix_functions.md`.",
+        "the tolerance. **Not** guaranteed: the network's own answer. Beside others: `docs/dense_matrix_functions.md`.",
     ]

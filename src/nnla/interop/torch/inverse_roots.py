@@ -21,7 +21,8 @@ from nnla.interop.torch.products import (
     evaluated,
     in_units,
     norm_estimate,
-    weighted,
+    product,
+    scaled,
 )
 from nnla.interop.torch.transitions import Transition
 
@@ -118,7 +119,7 @@ def inverse_root(
     X, exponent, largest = in_units(given.to(torch.float32) if A.dtype in HALF else given)
     Z, bound = _first_stage(X, plan)
     if plan.p == 4:
-        Z, _ = _coupled(0.5 * (Z + Z.mT), None, plan.stages[1], 0, root=False)
+        Z = _coupled(0.5 * (Z + Z.mT), None, plan.stages[1], 0, root=False)
     if plan.p == 1:
         Z = Z @ Z
     # 2^(-exponent / p) in two factors, the first of which is inside the range of float32 wherever the result is
@@ -148,31 +149,31 @@ def _first_stage(X: Tensor, plan: InverseRootPlan) -> tuple[Tensor, Tensor]:
     # (X + ridge bound I) / (bound + ridge bound), and W = 2 Y - I = a X + b I
     total = bound * (1.0 + plan.ridge)
     shift = plan.ridge / (1.0 + plan.ridge)
-    Y = weighted([(1.0 / total, X)], X.dtype, shift)
+    Y = scaled(X, 1.0 / total, shift)
     W2 = None
     if square is not None:
         a, b = 2.0 / total, 2.0 * shift - 1.0
-        W2 = weighted([(a * a, square), (2.0 * b * a, X)], X.dtype, b * b)
+        W2 = scaled(square, a * a, b * b).addcmul_(X, 2.0 * b * a)
     wide = 0 if X.device.type == "mps" else plan.wide
-    Z, _ = _coupled(Y, W2, steps, wide, root=plan.p == 4)
+    Z = _coupled(Y, W2, steps, wide, root=plan.p == 4)
     return Z, total
 
 
-def _coupled(
-    Y: Tensor, W2: Tensor | None, steps: Sequence[Transition], wide: int, *, root: bool
-) -> tuple[Tensor, Tensor]:
-    """(Z, T): Z near Y^(-1/2), or near Y^(1/2) where the root is asked for; T before the last transition.
+def _coupled(Y: Tensor, W2: Tensor | None, steps: Sequence[Transition], wide: int, *, root: bool) -> Tensor:
+    """Z near Y^(-1/2), or near Y^(1/2) where the root is asked for.
 
     Y <- Y c(T), Z <- c(T) Z, T = Z Y: in this order errors do not grow (Higham, section 6.4).
     """
     Z: Tensor | None = None
-    T = Y
     for k, step in enumerate(steps):
         last = k == len(steps) - 1
-        T = Y if Z is None else Z @ Y
         # c(0) I goes by the side: what rounds in a product with it is what small eigenvalues are made of
-        at_zero = step.at_zero
-        W = weighted([(2.0 / step.upper**2, T)], T.dtype, -1.0)
+        at_zero, unit = step.at_zero, 2.0 / step.upper**2
+        if Z is None:
+            W = scaled(Y, unit, -1.0)
+        else:
+            W = product(Z, Y, unit)
+            W.diagonal(dim1=-2, dim2=-1).add_(-1.0)
         M = evaluated(step, W, W2 if k == 0 else None, at_zero)
         if not last or root:
             if k < wide and Y.dtype != torch.float64:
@@ -181,5 +182,5 @@ def _coupled(
             else:
                 Y = torch.baddbmm(Y, Y, M, beta=at_zero)
         if not last or not root:
-            Z = weighted([(1.0, M)], M.dtype, at_zero) if Z is None else torch.baddbmm(Z, M, Z, beta=at_zero)
-    return (Y if root or Z is None else Z), T
+            Z = scaled(M, 1.0, at_zero) if Z is None else torch.baddbmm(Z, M, Z, beta=at_zero)
+    return Y if root or Z is None else Z

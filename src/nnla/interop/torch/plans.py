@@ -36,6 +36,8 @@ _SHARE = 0.03
 # Between restarts nothing but one step is exposed to half precision, and the signs of its rounding differ: two steps of
 # degree 17 from 7e-3 ended 1 % below what was planned
 _SHARE_HALF = 6.0
+# What half precision adds to the largest singular values of a step, behind which the next polynomial is steep
+_BEYOND_HALF = 1.03
 # The bound that scales A is more than its largest eigenvalue by no more than this: `norm_estimate`
 SLACK = 1.3
 _LOWER = 7e-3  # smallest singular value of a gradient, over the largest, that counts
@@ -241,9 +243,11 @@ def _planned(p: int, precision: str, smallest: float, ridge: float, rtol: float,
     return InverseRootPlan(p, tuple(stages), precision, 1 / smallest, ridge, rtol, wide)
 
 
-def _transitions(degrees: Sequence[int], low: float, high: float) -> tuple[Transition, ...]:
+def _transitions(degrees: Sequence[int], low: float, high: float, beyond: float = 1.0) -> tuple[Transition, ...]:
+    """One after the other; from the second on for `beyond` times the largest value there may be."""
     out: list[Transition] = []
     for degree in degrees:
+        high = beyond * high if out else high
         out.append(_made(degree, low, high))
         low, high = out[-1].low, out[-1].high
     return tuple(out)
@@ -370,7 +374,7 @@ def _planned_polar(precision: str, lower: float, spread: float, aspect: float, r
     apart, together = 3 * aspect, 3.0
     restart = (half or apart <= together) if restart is None else restart
     degrees = _path(lower, max(spread, 4 * eps), eps, round(apart if restart else together))
-    steps = _transitions(degrees, lower, 1.0)
+    steps = _transitions(degrees, lower, 1.0, _BEYOND_HALF if half else 1.0)
     phases = tuple((step,) for step in steps) if restart else (steps,)
     return PolarPlan(phases, lower, steps[-1].low, steps[-1].high, precision)
 

@@ -23,9 +23,10 @@ __all__ = [
     "in_units",
     "norm_bound",
     "norm_estimate",
+    "product",
+    "scaled",
     "start_block",
     "start_vector",
-    "weighted",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -88,20 +89,21 @@ def norm_bound(S: Tensor) -> Tensor:
 
     Notes
     -----
-    Cost: three passes over S.
+    Cost: two readings of S.
 
     References
     ----------
     Wolkowicz and Styan, Bounds for eigenvalues using traces, Linear Algebra Appl. 29 (1980).
     """
     n = S.shape[-1]
-    rows = S.abs().sum(dim=-1).amax(dim=-1)
-    square = S.square().sum(dim=(-2, -1))
-    mean = S.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    wide = torch.float32 if S.dtype in HALF else S.dtype  # sums in it, read from S as it is
+    rows = torch.linalg.vector_norm(S, 1, dim=-1, dtype=wide).amax(dim=-1)
+    square = torch.linalg.vector_norm(S, 2, dim=(-2, -1), dtype=wide).square()
+    mean = S.diagonal(dim1=-2, dim2=-1).mean(dim=-1, dtype=wide)
     spread = (square / n - mean.square()).clamp_min(0.0)
     bound = torch.minimum(torch.minimum(rows, square.sqrt()), mean + (spread * (n - 1)).sqrt())
     # sums round; transitions are good for 1 % beyond their interval
-    bound = bound * (1 + (1e-4 if S.dtype != torch.float64 else 1e-9))
+    bound = bound * (1 + (1e-9 if wide == torch.float64 else 1e-4 if wide == S.dtype else 2e-3))
     return torch.where(bound > 0, bound, torch.ones_like(bound))[:, None, None]
 
 
@@ -132,32 +134,36 @@ def norm_estimate(X: Tensor, square: Tensor | None) -> Tensor:
     return torch.minimum(bound, bound * power ** (0.25 / _POWER))
 
 
-def weighted(
-    terms: Sequence[tuple[float | Tensor, Tensor]], dtype: torch.dtype, diagonal: float | Tensor = 0.0
-) -> Tensor:
-    """Sum of factors times matrices, plus a number on the diagonal; added up in float32 where `dtype` is half.
-
-    Parameters
-    ----------
-    terms : factors (numbers, or (b, 1, 1)) and matrices (b, n, n)
-    dtype : of the result
-    diagonal : a number, or (b, 1)
+def scaled(X: Tensor, factor: float | Tensor, diagonal: float | Tensor) -> Tensor:
+    """factor X + diagonal I, new.
 
     Notes
     -----
-    Cost: a pass over each.
+    Cost: one pass over X.
     """
-    inner = torch.float32 if dtype in HALF else dtype
-    factor, X = terms[0]
-    total = X.to(inner) * factor  # new, so that what follows may go into it
-    for factor, X in terms[1:]:
-        if isinstance(factor, (int, float)):
-            total.add_(X.to(inner), alpha=factor)
-        else:
-            total.addcmul_(X.to(inner), factor)
-    if not isinstance(diagonal, (int, float)) or diagonal != 0.0:
-        total.diagonal(dim1=-2, dim2=-1).add_(diagonal)
-    return total.to(dtype)
+    out = X * factor
+    out.diagonal(dim1=-2, dim2=-1).add_(diagonal)
+    return out
+
+
+def product(X: Tensor, Y: Tensor, factor: float = 1.0) -> Tensor:
+    """factor X Y; the factor costs no pass."""
+    return torch.baddbmm(Y, X, Y, beta=0.0, alpha=factor)
+
+
+def _pivoted(terms: Sequence[tuple[float, Tensor]], diagonal: float) -> tuple[float, Tensor]:
+    """(c, H) with c H = sum of factors times matrices + diagonal I, c the largest factor: one pass per matrix less one.
+
+    c goes into the product that H is added to.
+    """
+    (pivot, X), *rest = sorted(terms, key=lambda term: -abs(term[0]))
+    if not rest:
+        return 1.0, scaled(X, pivot, diagonal)
+    H = torch.add(X, rest[0][1], alpha=rest[0][0] / pivot)
+    for factor, Y in rest[1:]:
+        H.add_(Y, alpha=factor / pivot)
+    H.diagonal(dim1=-2, dim2=-1).add_(diagonal / pivot)
+    return pivot, H
 
 
 def evaluated(step: Transition, W: Tensor, W2: Tensor | None, minus: float = 0.0) -> Tensor:
@@ -165,25 +171,36 @@ def evaluated(step: Transition, W: Tensor, W2: Tensor | None, minus: float = 0.0
 
     Notes
     -----
-    Cost: 0, 1, 2 or 3 products for degree 3, 5, 9 or 17, one less where W^2 is given.
+    Cost: 0, 1, 2 or 3 products for degree 3, 5, 9 or 17, one less where W^2 is given; 1, 1, 2 or 6 sums of two
+    n x n matrices beside them.
 
     References
     ----------
     Paterson and Stockmeyer (1973) for degree 9; `nnla.interop.torch.transitions.transition` for 17.
     """
-    dtype, p = W.dtype, step.program
+    p = step.program
     if step.degree == 3:
-        return weighted([(p[1], W)], dtype, p[0] - minus)
+        return scaled(W, p[1], p[0] - minus)
+    if step.degree == 5 and W2 is None:
+        out = torch.baddbmm(W, W, W, beta=p[1], alpha=p[2])
+        out.diagonal(dim1=-2, dim2=-1).add_(p[0] - minus)
+        return out
     W2 = W @ W if W2 is None else W2
     if step.degree == 5:
-        return weighted([(p[1], W), (p[2], W2)], dtype, p[0] - minus)
+        pivot, head = _pivoted([(p[1], W), (p[2], W2)], p[0] - minus)
+        return head * pivot
     if step.degree == 9:
-        head = weighted([(p[1], W), (p[2], W2)], dtype, p[0] - minus)
-        return torch.baddbmm(head, W2, weighted([(p[3], W), (p[4], W2)], dtype))
+        pivot, head = _pivoted([(p[1], W), (p[2], W2)], p[0] - minus)
+        inner, tail = _pivoted([(p[3], W), (p[4], W2)], 0.0)
+        return torch.baddbmm(head, W2, tail, beta=pivot, alpha=inner)
     q4, q3, d2, d1, e2, e0, f2, f1, f0 = p
-    Y = W2 @ weighted([(q4, W2), (q3, W)], dtype)
-    head = weighted([(e0, Y), (f2, W2), (f1, W)], dtype, f0 - minus)
-    return torch.baddbmm(head, weighted([(1.0, Y), (d2, W2), (d1, W)], dtype), weighted([(1.0, Y), (e2, W2)], dtype))
+    inner, tail = _pivoted([(q4, W2), (q3, W)], 0.0)
+    Y = product(W2, tail, inner)
+    left = torch.add(Y, W2, alpha=d2).add_(W, alpha=d1)
+    right = torch.add(Y, W2, alpha=e2)
+    # e0 y could go into the first factor, for a pass less: its rounding in half precision would cost the band
+    pivot, head = _pivoted([(e0, Y), (f2, W2), (f1, W)], f0 - minus)
+    return torch.baddbmm(head, left, right, beta=pivot)
 
 
 def start_block(n: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
