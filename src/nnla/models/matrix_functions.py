@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import OptionError, ShapeError
+from nnla.errors import DTypeError, OptionError, ShapeError
 from nnla.models.engine_base import EngineBase
 from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.validation import asarray, dtype_error
 
 __all__ = ["FUNCTION_NAMES", "MatrixFunctionEngine"]
 
+_SKEW = 1e-6  # of entries that are meant to be equal, A in float32 too
 FUNCTION_NAMES = ("exp", "log", "sign", "sqrt", "inv_sqrt", "inv", "sin", "cos", "cube")
 
 
@@ -60,11 +62,13 @@ class MatrixFunctionEngine(EngineBase):
         raise NotImplementedError
 
     def function(self, A: Any, f: str) -> Any:
-        """f(A) (..., n, n) by the network alone, unchecked; NaN where it declines.
+        """f(A) (..., n, n) by the network alone, unchecked; NaN where it declines, and has to.
+
+        No derivative comes with it: `nnla.matfun` gives that of f(A) itself.
 
         Parameters
         ----------
-        A : (..., n, n) array, list or torch tensor, real; n one of ``sizes``
+        A : (..., n, n) array, list or torch tensor, real, integers as float64; n one of ``sizes``
         f : one of ``functions``
 
         Raises
@@ -73,10 +77,12 @@ class MatrixFunctionEngine(EngineBase):
             It was not trained for f.
         ShapeError
             A is no batch of square matrices, or of another size.
+        DTypeError
+            Its entries are no real numbers.
         """
         if f not in self.functions:
             raise OptionError(f"{self.title} knows {', '.join(self.functions)}, not {f!r}; use method='schur'")
-        A = A if is_torch(A) else np.asarray(A, dtype=np.float64)
+        A = _real_tensor(A) if is_torch(A) else _real_array(A)
         if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
             raise ShapeError(f"A has shape {tuple(A.shape)}; pass square matrices (..., n, n)")
         n = int(A.shape[-1])
@@ -86,4 +92,24 @@ class MatrixFunctionEngine(EngineBase):
         batch = A.reshape((-1, n, n))
         if batch.shape[0] == 0:
             return namespace(A).zeros_like(A)
-        return self.answer(batch, f).reshape(A.shape)
+        xp, found = namespace(A), self.answer(batch, f)
+        if self.symmetric:  # no network's business what comes of others
+            skew = abs(batch - batch.swapaxes(-1, -2)).sum((-1, -2)) <= _SKEW * abs(batch).sum((-1, -2))
+            found = xp.where(skew[:, None, None], found, xp.full_like(found, float("nan")))
+        return found.reshape(A.shape)
+
+
+def _real_array(A: Any) -> np.ndarray:
+    given = asarray(A, "A")
+    if given.dtype.kind not in "iuf":
+        raise dtype_error(given.dtype)
+    return given.astype(np.float64)
+
+
+def _real_tensor(A: Any) -> Any:
+    torch = namespace(A)
+    if A.layout != torch.strided:
+        raise DTypeError("A is a sparse tensor; pass A.to_dense()")
+    if A.is_complex() or A.dtype == torch.bool:
+        raise dtype_error(A.dtype)
+    return A.detach() if A.is_floating_point() else A.detach().to(torch.float64)
