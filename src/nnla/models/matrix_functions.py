@@ -12,9 +12,11 @@ import numpy as np
 from nnla.errors import OptionError, ShapeError
 from nnla.models.engine_base import EngineBase
 from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.validation import dtype_error
 
 __all__ = ["FUNCTION_NAMES", "MatrixFunctionEngine"]
 
+_SKEW = 1e-5  # of the largest entry, by which a symmetric matrix of float32 may be off
 FUNCTION_NAMES = ("exp", "log", "sign", "sqrt", "inv_sqrt", "inv", "sin", "cos", "cube")
 
 
@@ -60,7 +62,8 @@ class MatrixFunctionEngine(EngineBase):
         raise NotImplementedError
 
     def function(self, A: Any, f: str) -> Any:
-        """f(A) (..., n, n) by the network alone, unchecked; NaN where it declines.
+        """f(A) (..., n, n) by the network alone, unchecked; NaN where it declines, for matrices that are not finite,
+        or not symmetric where it needs that.
 
         Parameters
         ----------
@@ -73,10 +76,12 @@ class MatrixFunctionEngine(EngineBase):
             It was not trained for f.
         ShapeError
             A is no batch of square matrices, or of another size.
+        DTypeError
+            A is not real.
         """
         if f not in self.functions:
             raise OptionError(f"{self.title} knows {', '.join(self.functions)}, not {f!r}; use method='schur'")
-        A = A if is_torch(A) else np.asarray(A, dtype=np.float64)
+        A = _real(A)
         if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
             raise ShapeError(f"A has shape {tuple(A.shape)}; pass square matrices (..., n, n)")
         n = int(A.shape[-1])
@@ -86,4 +91,29 @@ class MatrixFunctionEngine(EngineBase):
         batch = A.reshape((-1, n, n))
         if batch.shape[0] == 0:
             return namespace(A).zeros_like(A)
-        return self.answer(batch, f).reshape(A.shape)
+        bad = ~namespace(A).isfinite(batch).reshape(len(batch), -1).all(-1)
+        if self.symmetric:
+            skew = abs(batch - batch.swapaxes(-1, -2)).reshape(len(batch), -1)
+            largest = abs(batch).reshape(len(batch), -1)
+            skew, largest = (M.amax(-1) if is_torch(M) else M.max(-1) for M in (skew, largest))
+            bad = bad | ~(skew <= _SKEW * largest)
+        if not bool(bad.any()):
+            return self.answer(batch, f).reshape(A.shape)
+        batch = namespace(A).where(bad[:, None, None], namespace(A).ones_like(batch[:1]), batch)
+        answer = self.answer(batch, f)
+        return namespace(A).where(bad[:, None, None], namespace(A).nan, answer).reshape(A.shape)
+
+
+def _real(A: Any) -> Any:
+    """Real matrices in floating point; DTypeError for others."""
+    if is_torch(A):
+        if A.is_complex() or str(A.dtype) == "torch.bool":
+            raise dtype_error(A.dtype)
+        return A if A.is_floating_point() else A.double()
+    try:
+        given = np.asarray(A)
+    except ValueError as error:
+        raise ShapeError("A is a ragged list; pass square matrices (..., n, n)") from error
+    if given.dtype.kind not in "iuf":
+        raise dtype_error(given.dtype)
+    return given.astype(np.float64, copy=False)
