@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import matrix_functions_optimisers_page as page
 import numpy as np
 import torch
+import torch.utils._pytree
 from matrix_functions_opponents import (
     CANS_POLAR,
     CANS_PRODUCTS,
@@ -42,6 +43,8 @@ from matrix_functions_opponents import (
     remade,
     scaled_cans,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnla.errors import NotPositiveDefiniteError, OptionError
 from nnla.extensions.minimax import learned_stage
@@ -263,6 +266,46 @@ def band_rows(quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
+class Traffic(TorchDispatchMode):
+    """Bytes read and written by what is no product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        aten = torch.ops.aten
+        free = (aten.bmm, aten.mm, aten.baddbmm, aten._unsafe_view, aten.detach, torch.ops.prim.device)
+        if not func.is_view and func.overloadpacket not in free:
+            leaves = (args, kwargs, out)
+            tensors = {id(t): t for t in torch.utils._pytree.tree_leaves(leaves) if isinstance(t, torch.Tensor)}
+            self.bytes += sum(t.numel() * t.element_size() for t in tensors.values())
+        return out
+
+
+def traffic_rows() -> list[dict[str, Any]]:
+    """Bytes beside the products, over those of X, of bfloat16 and float32 matrices with 1024 columns; nothing runs."""
+    rows = []
+    for name in ("float32", "bfloat16"):
+        for aspect in (1, 4):
+            with FakeTensorMode():
+                X = torch.empty(8, 1024 * aspect, 1024, dtype=getattr(torch, name))
+                plan = polar_plan(name, aspect=aspect)
+                calls: dict[str, Callable[[], Any]] = {
+                    "nnla": lambda X=X, plan=plan: polar(X, plan=plan),
+                    "Muon, plain": lambda X=X: newton_schulz(X, MUON),
+                    "Muon, Gram, restart": lambda X=X: gram_newton_schulz(X, MUON),
+                }
+                found = {}
+                for method, call in calls.items():
+                    with Traffic() as traffic:
+                        call()
+                    found[method] = traffic.bytes / (X.numel() * X.element_size())
+            rows.append({"dtype": name, "aspect": aspect, "passes": found})
+    return rows
+
+
 def band(U: torch.Tensor) -> dict[str, float]:
     sizes = torch.linalg.svdvals(U)
     return {"low": float(sizes.min()), "high": float(sizes.max())}
@@ -368,6 +411,7 @@ def main() -> None:
         start = time.process_time()
         result = {"roots": root_rows(arguments.quick), "polar": polar_rows(), "bands": band_rows(arguments.quick)}
         result["seconds"] = seconds_rows(arguments.quick)
+        result["traffic"] = traffic_rows()
         result["bound cost"], result["probe cost"] = BOUND, probe_cost(N)
         result["summary"] = summary(result)
         result["date"] = time.strftime("%Y-%m-%d")

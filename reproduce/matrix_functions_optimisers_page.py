@@ -70,6 +70,12 @@ products in float16 or bfloat16, here as on a GPU; `polar` takes float16 for bot
 
 """
 
+TRAFFIC = """Operations are not seconds. Beside its products the richer polynomial takes sums of matrices, which read
+and write memory where the plain schedules take all but the first scaling into their products. Bytes beside the
+products, in readings or writings of X (8 matrices of 1024 columns; counted, not timed; a compiler fuses most of it):
+
+"""
+
 ACCURACY = """A narrower band is not sold as better training: where it was tried the loss was the same (and
 `examples/muon_step.py` finds so too). What is saved are operations.
 
@@ -174,7 +180,10 @@ def polar(data: dict[str, Any]) -> str:
         for method in methods:
             found = {r["dtype"]: r for r in data["bands"] if r["method"] == method and r["aspect"] == aspect}
             rows.append([method, str(aspect), *(f"[{r['low']:.2f}, {r['high']:.2f}]" for r in found.values())])
-    return text + BANDS + table(["method", "aspect", "float32", "float16", "bfloat16"], rows) + ACCURACY
+    text += BANDS + table(["method", "aspect", "float32", "float16", "bfloat16"], rows)
+    names = list(data["traffic"][0]["passes"])
+    rows = [[r["dtype"], str(r["aspect"]), *(f"{r['passes'][n]:.0f}" for n in names)] for r in data["traffic"]]
+    return text + TRAFFIC + table(["dtype", "aspect", *names], rows) + ACCURACY
 
 
 def seconds(data: dict[str, Any]) -> str:
@@ -183,9 +192,42 @@ def seconds(data: dict[str, Any]) -> str:
     return SECONDS + table(["batch x n, milliseconds", *names], rows)
 
 
+GPU = """`reproduce/matrix_functions_optimisers_gpu.py`, torch {torch}, run once, at an earlier state (commit ca213e7):
+since then half precision adds up in half precision and in its products, which takes a fifth of the bytes that it took
+beside them; the bands of half precision became safer. **That was not timed on a GPU.** Small matrices called one by one
+wait for Python: capture them in a graph or compile them. Compiled code asks for
+`torch.set_float32_matmul_precision("high")`: that is TF32, whose rounding costs inverse roots their small eigenvalues
+beyond condition 1e3 (the certificate says so), and polar factors nothing.
+
+"""
+
+
+def said_of_seconds(data: dict[str, Any]) -> str:
+    """Who was faster, from the figures."""
+    lines = []
+    for r in data.get("polar seconds", []):
+        t = {name.removesuffix(", graph"): s for name, s in r["seconds"].items() if name.endswith(", graph")}
+        best = min(("muon", "muon gram, restart"), key=lambda name: t[name])
+        ratio = t["nnla"] / t[best]
+        size = f"{r['count']} x {r['n']}, aspect {r['aspect']}, {r['precision']}"
+        lines.append([size, f"{ratio:.2f}", best, "faster" if ratio < 1 else "**slower**"])
+    for r in data.get("root seconds", []):
+        t = r["seconds"]
+        if "cans, graph" in t:
+            ratio = t["nnla 1e6, graph"] / t["cans, graph"]
+            name = "float32" if r["precision"] == "highest" else "TF32"
+            size = f"{r['count']} x {r['n']}, inverse root at 1e6, {name}"
+            lines.append([size, f"{ratio:.2f}", "CANS", "faster" if ratio < 1 else "**slower**"])
+            if "eigh" in t:
+                ratio = t["nnla 1e6, graph"] / t["eigh"]
+                lines.append([size, f"{ratio:.3f}", "eigh", "faster" if ratio < 1 else "**slower**"])
+    text = "Seconds in graphs over those of the fastest schedule in use:\n\n"
+    return text + table(["case", "ratio", "to", "so"], lines)
+
+
 def gpu(data: dict[str, Any]) -> str:
     """What the script for GPUs measured, as far as it got."""
-    text = f"\n## On {data['device']}\n\ntorch {data['torch']}, `reproduce/matrix_functions_optimisers_gpu.py`.\n\n"
+    text = f"\n## On {data['device']}\n\n" + GPU.format(torch=data["torch"]) + said_of_seconds(data)
     if isinstance(data.get("root values"), list):
         rows = []
         for r in data["root values"]:
