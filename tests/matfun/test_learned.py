@@ -47,7 +47,7 @@ def test_what_misses_the_tolerance_is_computed_classically():
     assert "schur" in X.report.fallback
     assert X.report.weights == "toy"
     np.testing.assert_allclose(X, expm(A), rtol=1e-9, atol=1e-12 * np.abs(X).max())
-    X = sqrtm(P, method="equivariant", engine=toy(1.01))
+    X = sqrtm(P, method="transformer", engine=toy(1.01))
     assert X.report.fallbacks == 20
     np.testing.assert_allclose(X, sqrtm(P), atol=1e-12)
 
@@ -86,6 +86,8 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         cosm(A, method="transformer", engine=toy())
     with pytest.raises(ShapeError, match="knows n = 3, not 4"):
         expm(np.eye(4), method="transformer", engine=toy())
+    with pytest.raises(OptionError, match="use method='transformer'"):
+        expm(A, method="equivariant", engine=toy())
     with pytest.raises(OptionError, match="no task"):
         expm(A, method="transformer", engine=object())
     monkeypatch.setattr("nnla.matfun.run.MATRIX_FUNCTION_WEIGHTS", {})

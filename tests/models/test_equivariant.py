@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import nnla
+from nnla.errors import DTypeError
 from nnla.models.equivariant import EquivariantConfig, EquivariantEngine
 from nnla.models.equivariant_invariants import described
 from nnla.models.equivariant_layout import ENTRIES, MATRICES
@@ -155,3 +156,17 @@ def test_files_and_checks(tmp_path):
     X = nnla.matfun.signm(A, method="equivariant", engine=model)  # whatever the weights
     assert X.report.converged
     assert X.report.method == "equivariant"
+
+
+def test_what_is_no_symmetric_real_matrix_is_declined_or_refused():
+    A = np.array([np.eye(4), np.triu(np.ones((4, 4))), np.full((4, 4), np.nan), 1e-320 * np.eye(4)])
+    for f in EquivariantEngine.functions:
+        X = engine().function(A, f)
+        assert np.isfinite(X[0]).all()
+        assert np.isnan(X[1:3]).all()
+    whole = engine().function(torch.eye(4, dtype=torch.int64), "exp")
+    assert float(whole[0, 0]) == pytest.approx(np.e, rel=1e-7)
+    for wrong in (A[0] * 1j, torch.eye(2, dtype=torch.complex64), "x", A[0] > 0):
+        with pytest.raises(DTypeError):
+            engine().function(wrong, "exp")
+    engine().function(torch.eye(4, requires_grad=True), "exp")

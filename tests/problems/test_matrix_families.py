@@ -114,8 +114,24 @@ def test_graphs():
         ("definite", 1, 2, {"floor": -1}),
         ("band", 1, 2, {"width": -1}),
         ("adjacency", 1, 2, {"density": 2}),
+        ("symmetric", 1, 2, {"scale": 1e308}),
+        ("definite", 1, 2, {"scale": 1e250}),
+        ("definite", 1, 2, {"floor": 1e200, "condition": 1e200}),
+        ("orthogonal", 1, 2, {"symmetric": "no"}),
+        ("rate", 1, 2, {"reversible": None}),
+        ("adjacency", 1, 2, {"directed": np.array([1, 2])}),
+        ("symmetric", 1, 2, {"seed": "x"}),
+        ("symmetric", 1, 2, {"seed": -1}),
+        ("symmetric", 1, 2, {"seed": 1.5}),
+        (["symmetric"], 1, 2, {}),
     ],
 )
 def test_nonsense_is_refused(name, count, n, options):
     with pytest.raises(OptionError, match=r"use one of|give|its options"):
         matrix_family(name, count, n, **options)
+
+
+@pytest.mark.parametrize("name", ["symmetric", "wigner", "general", "gapped", "hankel", "circulant", "band", "rate"])
+def test_the_largest_scale_is_finite(name):
+    assert np.isfinite(matrix_family(name, 5, 4, scale=1e300)).all()
+    assert np.isfinite(matrix_family("definite", 5, 4, scale=1e145)).all()

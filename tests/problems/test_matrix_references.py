@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from nnla.errors import DTypeError, MissingDependencyError, NonFiniteError, OptionError, ShapeError
+from nnla.errors import DTypeError, GradientError, MissingDependencyError, NonFiniteError, OptionError, ShapeError
 from nnla.models.matrix_functions import FUNCTION_NAMES
 from nnla.problems import MATRIX_FUNCTIONS, function_reference, matrix_family, real_domain
 
@@ -139,3 +139,19 @@ def test_without_mpmath_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(MissingDependencyError, match="digits"):
         function_reference(np.eye(2), "exp", digits=30)
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1e250])
+@pytest.mark.parametrize("f", ["log", "sign", "sqrt", "inv_sqrt", "inv"])
+def test_units_with_digits(f, unit):
+    A = unit * np.array([[2.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 0.0, 2.0]])
+    assert _rel(function_reference(A, f, digits=50), function_reference(A, f)) < 1e-13
+
+
+def test_masks_and_gradients_are_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DTypeError, match="masked"):
+        function_reference(np.ma.masked_array(np.eye(2), mask=np.eye(2)), "exp")
+    with pytest.raises(GradientError):
+        function_reference(torch.eye(2, requires_grad=True), "exp")
+    assert function_reference(torch.eye(2, dtype=torch.bfloat16), "exp").dtype == np.float64

@@ -198,6 +198,8 @@ def _model(engine: Any, method: str, f: str) -> Any:
         engine = load(engine)
     if task_of(engine) is not task_of(_Asked()):
         raise OptionError(f"engine={engine!r} is for {task_of(engine).field}, not for dense matrix functions")
+    if method == "equivariant" and not engine.equivariant:
+        raise OptionError(f"{engine!r} does not turn with its matrix; use method='transformer'")
     if f not in engine.functions:
         raise OptionError(f"{engine!r} knows {', '.join(engine.functions)}, not {f!r}; use method='schur'")
     return engine

@@ -18,7 +18,7 @@ from nnla.models.equivariant_functions import exponentials, logarithms, roots, s
 from nnla.models.equivariant_invariants import FEATURES
 from nnla.models.equivariant_layout import layout_of
 from nnla.models.matrix_functions import MatrixFunctionEngine
-from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.arrays import is_torch, namespace, to_numpy
 
 __all__ = ["HEADS", "EquivariantConfig", "EquivariantEngine", "forward"]
 
@@ -89,7 +89,7 @@ class EquivariantEngine(MatrixFunctionEngine):
         costs products, not accuracy. Features outside of those seen in training count as their ends. Matrices of fewer
         rows than ``network_from`` get one answer for all: there a product costs less than the question.
         """
-        if len(features) and float(features[0, 0]) < np.log(self.network_from):
+        if len(features) and float(to_numpy(features[:1, 0])[0]) < np.log(self.network_from):
             return 0.0 * features[:, 0] + _UNASKED[head]
         p = self.parameters if not is_torch(features) else _tensors(self.parameters, features)
         x = namespace(features).clip(features, p[f"{head}.low"], p[f"{head}.high"])

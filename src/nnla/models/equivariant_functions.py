@@ -62,7 +62,9 @@ def exponentials(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     index = radius_class(radius)
     wide = radius_of(index)
     slack = np.clip(wide - to_numpy(bound * unit) * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
-    slack = 2 * np.ceil(slack / 2).astype(np.int64)  # few classes: each has a program to be made
+    slack = 2 * np.ceil(np.where(np.isfinite(slack), slack, 0.0) / 2).astype(
+        np.int64
+    )  # few classes: each has a program to be made
     slack = _few(slack) if len(index) > _MANY else np.full_like(slack, slack.max())
     over = on_device(to_numpy(unit) / wide, A)
     A, A2, A4 = (M * L.each(over**k) for M, k in ((A, 1), (A2, 2), (A4, 4)))
@@ -140,7 +142,7 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     A, unit = _scaled(L, A)
     A2 = L.product(A, A)
     bound, ratio = _definite(L, predicted, A, A2)
-    ratio = np.clip(ratio**2 / _LOG_MARGIN, 1e-12, 1.0)
+    ratio = np.clip(np.where(np.isfinite(ratio), ratio, 1.0) ** 2 / _LOG_MARGIN, 1e-12, 1.0)
     X, products = xp.empty_like(A), np.ones(len(ratio))
     wanted = np.ceil(np.log2(np.maximum(np.log(ratio) / np.log(_LOG_RATIO), 1e-9)))
     wanted = np.maximum(np.where(np.isfinite(wanted), wanted, 0), 0).astype(np.int64)

@@ -60,11 +60,13 @@ class Program:
 
 def ratio_class(ratio: np.ndarray) -> np.ndarray:
     """Classes of ratios in (0, 1], rounded down: the interval of class j begins at 10^(-j / 4)."""
+    ratio = np.where(np.isfinite(ratio), ratio, 1.0)  # of a matrix that has no answer
     return np.ceil(-np.log10(np.clip(ratio, _SMALLEST_RATIO, 1.0)) * _RATIOS - 1e-9).astype(np.int64)
 
 
 def radius_class(radius: np.ndarray) -> np.ndarray:
     """Classes of radii, rounded up: those of class j reach to 2^(j / 12)."""
+    radius = np.where(np.isfinite(radius), radius, 1.0)
     return np.ceil(np.log2(np.maximum(radius, 2.0**-40)) * _RADII - 1e-9).astype(np.int64)
 
 

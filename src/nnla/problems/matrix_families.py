@@ -14,6 +14,8 @@ from nnla.errors import OptionError
 __all__ = ["MATRIX_FAMILIES", "MatrixFamily", "matrix_family"]
 
 LARGEST = 1024  # rows: these matrices come in batches
+_MOST = 1e300  # of a scale: twice of it is a number still
+_MOST_SQUARED = 1e145  # of one that is squared, and summed over n
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def matrix_family(name: str, count: int, n: int, *, seed: Any = 0, **options: An
     Raises
     ------
     OptionError
-        An unknown family or option, counts or sizes that make no matrices, a number outside its range.
+        An unknown family or option, counts or sizes that make no matrices, an option outside its range, no seed.
 
     Notes
     -----
@@ -74,7 +76,7 @@ def matrix_family(name: str, count: int, n: int, *, seed: Any = 0, **options: An
     >>> float(abs(Q.sum(axis=-1)).max()) < 1e-15
     True
     """
-    if name not in MATRIX_FAMILIES:
+    if not isinstance(name, str) or name not in MATRIX_FAMILIES:
         raise OptionError(f"unknown family {name!r}: use one of {', '.join(MATRIX_FAMILIES)}")
     family = MATRIX_FAMILIES[name]
     unknown = sorted(set(options) - set(family.options))
@@ -83,15 +85,22 @@ def matrix_family(name: str, count: int, n: int, *, seed: Any = 0, **options: An
         raise OptionError(f"family {name!r} has no option {unknown[0]!r}; its options: {known}")
     if not (_whole(count) and _whole(n) and count >= 1 and 1 <= n <= LARGEST):
         raise OptionError(f"count={count!r} and n={n!r} make no matrices; give count >= 1 and n from 1 to {LARGEST}")
-    return family.draw(np.random.default_rng(seed), int(count), int(n), **options)
+    for key, value in options.items():
+        if isinstance(family.options[key], bool) and not isinstance(value, (bool, np.bool_)):
+            raise OptionError(f"{key}={value!r} is neither True nor False; give one of them")
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"seed={seed!r} is no seed ({error}); give a whole number >= 0, or a generator") from error
+    return family.draw(rng, int(count), int(n), **options)
 
 
 def _whole(x: Any) -> bool:
     return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
 
 
-def _number(name: str, x: Any, low: float = 0.0, high: float = np.inf) -> float:
-    """A finite number of (low, high]."""
+def _number(name: str, x: Any, low: float = 0.0, high: float = _MOST) -> float:
+    """A number of (low, high]."""
     try:
         value = float(x)
     except (TypeError, ValueError):
@@ -198,9 +207,9 @@ def _definite(
     floor: float = 0.1,
     condition: float | None = None,
 ) -> np.ndarray:
-    floor = _number("floor", floor)
+    floor, scale = _number("floor", floor, high=_MOST_SQUARED), _number("scale", scale, high=_MOST_SQUARED)
     if condition is not None:
-        condition = _number("condition", condition, np.nextafter(1.0, 0.0))
+        condition = _number("condition", condition, np.nextafter(1.0, 0.0), _MOST_SQUARED)
         return _with_spectrum(_haar(rng, count, n), floor * condition ** rng.random((count, n)))
     X = _general(rng, count, n, scale=scale)
     return _mirrored(X @ X.swapaxes(-1, -2) / n) + floor * np.eye(n)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nnla.errors import DTypeError, MissingDependencyError, NonFiniteError, OptionError, ShapeError
 from nnla.matfun.schur import ENTIRE, SCALARS, from_spectrum, general_function, inside_domain
+from nnla.operators.validation import asarray
 
 __all__ = ["MATRIX_FUNCTIONS", "function_reference", "real_domain"]
 
@@ -19,10 +20,7 @@ _EPS = float(np.finfo(np.float64).eps)
 def _checked(A: Any, f: str) -> np.ndarray:
     if f not in MATRIX_FUNCTIONS:
         raise OptionError(f"unknown function {f!r}; choose from {', '.join(MATRIX_FUNCTIONS)}")
-    try:
-        A = np.asarray(A)
-    except ValueError as error:
-        raise ShapeError("A is a ragged list; pass square matrices (..., n, n)") from error
+    A = asarray(A, "A")
     if A.dtype.kind not in "biuf":
         raise DTypeError(f"A is of dtype {A.dtype}; pass real numbers")
     if A.ndim < 2 or A.shape[-1] != A.shape[-2] or A.shape[-1] == 0:
@@ -188,8 +186,15 @@ def _precise_symmetric(mp: Any, X: Any, f: str) -> Any:
 def _precise_general(mp: Any, X: Any, f: str) -> Any:
     if f == "cube":
         return X * X * X
+    if f in ENTIRE:
+        return {"exp": mp.expm, "sin": mp.sinm, "cos": mp.cosm}[f](X)
+    # mpmath's iterations for roots take so many steps and no more: in units of its size A needs few of them.
+    half = mp.frexp(mp.norm(X, mp.inf))[1] // 2
+    X = X * mp.mpf(4) ** -half
+    if f == "log":
+        return mp.logm(X) + mp.eye(X.rows) * (half * mp.log(4))
     if f == "sign":
         return X * mp.sqrtm(X * X) ** -1
-    if f in ("inv", "inv_sqrt"):
-        return (X if f == "inv" else mp.sqrtm(X)) ** -1
-    return {"exp": mp.expm, "log": mp.logm, "sqrt": mp.sqrtm, "sin": mp.sinm, "cos": mp.cosm}[f](X)
+    if f == "inv":
+        return X**-1 * mp.mpf(4) ** -half
+    return mp.sqrtm(X) * mp.mpf(2) ** half if f == "sqrt" else mp.sqrtm(X) ** -1 * mp.mpf(2) ** -half
