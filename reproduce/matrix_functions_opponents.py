@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nnla.extensions.minimax import polar_express
+from nnla.extensions.minimax import odd_minimax, polar_express
 
 # Appendix G of arXiv:2506.10935 (delta = 0.3, degree 3), and Newton-Schulz's own at the end
 CANS_ROOTS = (
@@ -32,10 +32,25 @@ CANS_ROOTS = (
 # unused one in the last, which is how it is written here, they are 27.
 CANS_PRODUCTS, CANS_LEAST = 29, 27
 MUON = ((3.4445, -4.7750, 2.0315),) * 5
-# Five steps of degree 5 for [7e-3, 1], by the greedy minimax steps that both papers take, CANS' without a cushion
-POLAR_EXPRESS = tuple(tuple(step) for step in polar_express(5, 7e-3))
-CANS_POLAR = tuple(tuple(step) for step in polar_express(5, 7e-3, cushion=0.0))
-CUBIC = tuple(tuple(step) for step in polar_express(5, 7e-3, degree=3, cushion=0.0))
+# As published, for [1e-3, 1]; CANS as in transformer-engine's table of coefficients
+POLAR_EXPRESS = tuple(tuple(step) for step in polar_express(5, 1e-3))
+CANS_POLAR = (
+    (8.4703, -25.1081, 18.6293),
+    (4.1828, -3.1087, 0.5806),
+    (3.9619, -2.9541, 0.5630),
+    (3.2866, -2.4647, 0.5074),
+    (2.2737, -1.6447, 0.4162),
+)
+
+
+def remade(degrees: Sequence[int], lower: float) -> tuple[tuple[float, ...], ...]:
+    """The greedy minimax schedule of these degrees for [lower, 1]: the best of its kind for the interval."""
+    low, high, out = lower, 1.0, []
+    for degree in degrees:
+        step = odd_minimax(degree, low / high)
+        out.append(tuple(float(c) / high ** (2 * k + 1) for k, c in enumerate(step)))
+        low, high = step.low, step.high
+    return tuple(out)
 
 
 def scaled_cans(A: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ wrong.
 * ``time``: processor time for a matrix beside NumPy's batched eigendecomposition, which is exact.
 * ``wide``: entries in [-5, 5] for the functions whose unit matters, by three halvings of A before the network and
   three squarings (exp) or doublings of the angle (sin, cos) after it.
+* ``frames``: the mean over signed permutations P of P' f(P A P') P, in use.
 * ``mlp``: the paper's baseline, a deep perceptron from entries to entries, trained here (n = 1, 2, 3).
 * ``arms``: what the parts of the network are worth, trained for the same processor time.
 
@@ -45,8 +46,8 @@ from nnla.training.matrix_function_data import relative_errors, symmetric_functi
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAME = "matrix_functions_regression"
-PARTS = ("accuracy", "gaps", "families", "wide", "time", "mlp", "arms")
-WITH_MODELS = PARTS[:5]
+PARTS = ("accuracy", "gaps", "families", "wide", "frames", "time", "mlp", "arms")
+WITH_MODELS = PARTS[:6]
 MODELS = ("matfun-regression-entire", "matfun-regression-sign", "matfun-regression-definite")
 WITHIN = (5.0, 2.0, 1.0, 0.5)  # per cent
 GAPS = (0.0, 0.003, 0.01, 0.03, 0.1, 1.01)
@@ -72,6 +73,7 @@ ARMS = {  # what the network sees and how it answers
     "rows, invariants and products": {"read_out": "linear"},
     "rows, all, coefficients (shipped)": {},
 }
+PERCEPTRONS = ("exp", "log", "sign", "sin", "cos")
 MLP_ARMS = {"squared error (the paper's kind)": "mse", "d1": "d1"}
 
 
@@ -162,6 +164,19 @@ def wide(models: list[Any], count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def frames(models: list[Any], count: int) -> list[dict[str, Any]]:
+    """The largest matrices, answered in 1, 4 and 16 frames."""
+    rows = []
+    for model, f in functions_of(models):
+        family, options = JUDGED[f]
+        n = model.sizes[-1]
+        A = matrix_family(family, count, n, seed=[108, n], **options)
+        for number in (1, 4, 16):
+            several = type(model)(replace(model.config, frames=number), model.parameters, model.card)
+            rows.append({"function": f, "n": n, "frames": number} | summary(errors_of(several, A, f)))
+    return rows
+
+
 def _cpu(call: Any) -> float:
     """Processor seconds, the median of five."""
     spent = []
@@ -192,11 +207,11 @@ def _trained(recipe: dict[str, Any]) -> tuple[Any, float]:
         return nnla.load(train(recipe, Path(folder) / "run")), time.process_time() - started
 
 
-def perceptrons(count: int, steps: int) -> list[dict[str, Any]]:
+def perceptrons(count: int, steps: int, objectives: list[str], functions: list[str]) -> list[dict[str, Any]]:
     """The paper's baseline, n = 1, 2, 3, entries in [-5, 5]; log of matrices with eigenvalues in [.1, 5]."""
     rows = []
-    for arm, kind in MLP_ARMS.items():
-        for f in ("exp", "log", "sign", "sin", "cos"):
+    for arm, kind in ((arm, kind) for arm, kind in MLP_ARMS.items() if kind in objectives):
+        for f in functions:
             for n in (1, 2, 3):
                 sets = [f"model.n={n}", f"objective.kind={kind}", f"optim.steps={steps}", "model.width=128"]
                 recipe = load_recipe("matfun-regression-mlp", [*sets, "model.layers=6", "optim.log_every=1000"])
@@ -213,11 +228,11 @@ def perceptrons(count: int, steps: int) -> list[dict[str, Any]]:
     return rows
 
 
-def arms(count: int, seconds: float) -> list[dict[str, Any]]:
+def arms(count: int, seconds: float, names: list[str]) -> list[dict[str, Any]]:
     """The same processor time for other networks."""
     rows = []
     for recipe_name, functions in (("sign", ["sign"]), ("entire", ["exp"])):
-        for arm, options in ARMS.items():
+        for arm, options in ((arm, ARMS[arm]) for arm in names):
             recipe = load_recipe(f"matfun-regression-{recipe_name}")
             recipe["model"] |= options | {"functions": functions}
             each = seconds_per_step(recipe) * recipe["accumulate"]
@@ -246,6 +261,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="matrices a figure")
     parser.add_argument("--seconds", type=float, default=30.0, help="processor time of each arm")
     parser.add_argument("--steps", type=int, default=1500, help="of each perceptron")
+    parser.add_argument("--objectives", nargs="+", choices=MLP_ARMS.values(), default=list(MLP_ARMS.values()))
+    parser.add_argument("--functions", nargs="+", choices=PERCEPTRONS, default=list(PERCEPTRONS), help="of the mlp")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="all unless some are named")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of the page")
     options = parser.parse_args()
     file = options.out / f"{NAME}.json"
@@ -257,14 +275,20 @@ def main() -> None:
         "gaps": lambda: gaps(models, options.count),
         "families": lambda: families(models, few),
         "wide": lambda: wide(models, few),
+        "frames": lambda: frames(models, few),
         "time": lambda: timings(models, few),
-        "mlp": lambda: perceptrons(few, options.steps),
-        "arms": lambda: arms(few, options.seconds),
+        "mlp": lambda: perceptrons(few, options.steps, options.objectives, options.functions),
+        "arms": lambda: arms(few, options.seconds, options.arms or list(ARMS)),
     }
     hardware = f"{platform.processor() or platform.machine()}, one thread"
     for part in options.parts:
         started = time.process_time()
-        data[part] = calls[part]()
+        found = calls[part]()
+        if part == "mlp":  # rows are kept until they are measured again
+            key = "arm", "function", "n"
+            new = {tuple(row[k] for k in key) for row in found}
+            found = [row for row in data.get("mlp", []) if tuple(row[k] for k in key) not in new] + found
+        data[part] = found
         spent = round(time.process_time() - started, 1)
         data["meta"]["parts"][part] = {"date": time.strftime("%Y-%m-%d"), "hardware": hardware, "cpu_seconds": spent}
     if models:

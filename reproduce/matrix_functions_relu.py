@@ -4,7 +4,7 @@
   and an ascent from the worst of them); measured error <= certificate <= eps, and how far apart they are.
 * Sizes of the three constructions, by parameters and by depth, beside the existence theorem's.
 * Explicit sparse weights against the functional form; what rounding refuses; seconds; the reference against mpmath.
-* The box |a_ij| <= M; sign, roots and inverse with a gap.
+* The box |a_ij| <= M; sign, roots and inverse with a gap; squares, products, powers, sine and cosine.
 
     python reproduce/matrix_functions_relu.py
     python reproduce/matrix_functions_relu.py --quick --out /tmp/x
@@ -20,6 +20,8 @@ import os
 import platform
 import sys
 import time
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,20 @@ from matrix_functions_relu_page import figure, markdown
 
 import nnla
 from nnla.constructions import (
+    adversarial_matrices,
     attack,
     exact_function,
+    product_network,
+    relu_cosm,
     relu_expm,
     relu_inv_sqrtm,
     relu_invm,
+    relu_matmul,
+    relu_power,
     relu_signm,
+    relu_sinm,
     relu_sqrtm,
+    square_network,
     theorem_size,
 )
 from nnla.errors import OptionError
@@ -134,6 +143,55 @@ def roots(quick: bool) -> list[dict[str, Any]]:
                     rows.append(row | judged(network, A, exact, quick))
         print(function, file=sys.stderr, flush=True)
     return rows
+
+
+def blocks(quick: bool) -> list[dict[str, Any]]:
+    """Squares, products of numbers and of matrices, powers, sine and cosine."""
+    rows = []
+    for m in (4, 10, 20):
+        square, x = square_network(m), np.random.default_rng(0).uniform(-1, 1, (2, 100_000))
+        x[:, :1000] = 1 - 2.0 ** -(m + 1)  # half-way between points of the grid
+        u = np.abs(x[:1])
+        for name, net, error in (
+            ("x^2", square, np.abs(square(u) - u**2).max()),
+            ("x y", product_network(m), np.abs(product_network(m)(x)[0] - x[0] * x[1]).max()),
+        ):
+            row = {"name": name, "n": 1, "certificate": net.error + float(net.rounding.max()), "measured": float(error)}
+            rows.append(row | {"depth": net.depth, "width": net.width, "parameters": net.nonzeros})
+    for n in (3, 8):
+        for eps in (1e-2, 1e-6):
+            network = relu_matmul(n, 1.0, eps)
+            c = (1 - 2.0 ** -(network.certificate.steps[0] + 1)) / n  # entries half-way between points of the grid
+            X = np.concatenate([adversarial_matrices(network.left, 4000), np.full((1, n, n), c)])
+            fine = np.random.default_rng(0).uniform(0.9, 1, (4000, 1, 1)) / n * np.ones((n, n))
+            X = np.concatenate([X, fine])
+            row = {"name": "X Y", "n": n, "eps": eps, "certificate": network.certificate.error}
+            error = float(np.linalg.norm(network(X, X) - X @ X, axis=(-2, -1)).max())
+            rows.append(row | {"measured": error} | asdict(network.size))
+    named = {"sin": relu_sinm, "cos": relu_cosm}
+    named |= {f"A^{k}": partial(relu_power, k=k) for k in (2, 3, 8)}
+    for name, make in named.items():
+        for n in (3, 8):
+            network = make(n, 1.0, 1e-6)
+            found = attack(network, count=512 if quick else 2048, generations=5 if quick else 20, exact=EXACT[name])
+            row = {"name": name, "n": n, "eps": 1e-6, "certificate": network.certificate.error}
+            rows.append(row | {"measured": found.error} | asdict(network.size))
+    return rows
+
+
+def by_series(A: np.ndarray, first: int) -> np.ndarray:
+    """sin (first = 1) or cos (0) for ||A|| <= 1 in extended precision."""
+    A = A.astype(np.longdouble)
+    square, term = A @ A, A if first else np.broadcast_to(np.eye(A.shape[-1], dtype=np.longdouble), A.shape)
+    total = term
+    for k in range(first + 2, 26, 2):
+        term = -term @ square / (k * (k - 1))
+        total = total + term
+    return total.astype(float)
+
+
+EXACT = {"sin": partial(by_series, first=1), "cos": partial(by_series, first=0)}
+EXACT |= {f"A^{k}": partial(np.linalg.matrix_power, n=k) for k in (2, 3, 8)}
 
 
 def explicit(quick: bool) -> list[dict[str, Any]]:
@@ -236,6 +294,7 @@ def main() -> None:
         "box": exponentials(quick, box=True),
         "sizes": sizes(quick),
         "roots": roots(quick),
+        "blocks": blocks(quick),
         "explicit": explicit(quick),
         "refusals": refusals(),
         "seconds": seconds(quick),

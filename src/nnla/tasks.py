@@ -371,7 +371,12 @@ TASKS: dict[str, Task] = {
 
 
 # weights that `nnla.matfun` asks by method, or "method f", unless the caller brings a model
-MATRIX_FUNCTION_WEIGHTS: dict[str, str] = {}
+MATRIX_FUNCTION_WEIGHTS: dict[str, str] = {
+    "equivariant": "matfun-equivariant",
+    "transformer sign": "matfun-regression-sign",
+    **{f"transformer {f}": "matfun-regression-entire" for f in ("exp", "sin", "cos", "cube")},
+    **{f"transformer {f}": "matfun-regression-definite" for f in ("sqrt", "log", "inv_sqrt", "inv")},
+}
 
 FAMILIES = tuple(dict.fromkeys(family for task in TASKS.values() for family in task.families))
 

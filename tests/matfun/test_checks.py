@@ -12,7 +12,7 @@ from nnla.matfun.taylor import nonnegative_exponential, taylor_exponential
 
 rng = np.random.default_rng(1)
 G = rng.standard_normal((4, 6, 6))
-SYMMETRIC = {"definite": G @ G.mT + 0.1 * np.eye(6), "indefinite": G + G.mT}
+SYMMETRIC = {"definite": G @ G.swapaxes(-1, -2) + 0.1 * np.eye(6), "indefinite": G + G.swapaxes(-1, -2)}
 GENERAL = {"definite": G / 3 + 4 * np.eye(6), "indefinite": G}
 
 
@@ -65,11 +65,11 @@ def test_the_series_for_e_A():
     A = SYMMETRIC["indefinite"]
     w, Q = np.linalg.eigh(A)
     for unit in (1e-9, 1.0, 20.0):
-        E = (Q * np.exp(unit * w)[:, None, :]) @ Q.mT
+        E = (Q * np.exp(unit * w)[:, None, :]) @ Q.swapaxes(-1, -2)
         assert np.abs(taylor_exponential(unit * A) - E).max() < 1e-12 * np.abs(E).max()
     assert np.array_equal(taylor_exponential(np.zeros((1, 2, 2))), np.eye(2)[None])
     assert np.array_equal(taylor_exponential(-1e250 * np.eye(2)[None]), np.zeros((1, 2, 2)))
     turned = taylor_exponential(1j * A)
-    assert np.abs(turned @ turned.conj().mT - np.eye(6)).max() < 1e-13
+    assert np.abs(turned @ turned.conj().swapaxes(-1, -2) - np.eye(6)).max() < 1e-13
     Q = np.abs(G)
     np.testing.assert_allclose(nonnegative_exponential(Q), taylor_exponential(Q), rtol=1e-12)

@@ -25,8 +25,8 @@ from nnla.matfun import MatfunReport, cosm, expm, inv_sqrtm, logm, signm, sinm, 
 
 rng = np.random.default_rng(0)
 G = rng.standard_normal((2, 3, 5, 5))
-S = (G + G.mT) / 2
-P = G @ G.mT + 0.1 * np.eye(5)
+S = (G + G.swapaxes(-1, -2)) / 2
+P = G @ G.swapaxes(-1, -2) + 0.1 * np.eye(5)
 T = np.triu(G, 1) + np.diag(np.arange(1.0, 6.0))  # general, with positive eigenvalues
 EYE = np.eye(5)
 SCIPY = {
@@ -101,6 +101,7 @@ BAD = np.diag([1.0, -2.0])
 REFUSED = [
     (lambda: expm([[800.0]]), NonFiniteError, "A has the eigenvalue 800"),
     (lambda: expm(np.array([[100.0]], dtype=np.float32)), NonFiniteError, "beyond the range of float32"),
+    (lambda: cosm([[0.0, 800.0], [-800.0, 0.0]]), NonFiniteError, "cos A leaves the range"),
     (lambda: logm([[[1.0]], [[-1.0]]]), NotPositiveDefiniteError, r"A\[1\] has the eigenvalue -1: log needs"),
     (lambda: logm(np.zeros((2, 2))), NotPositiveDefiniteError, "eigenvalue 0"),
     (lambda: logm([[-1.0, 1.0], [0.0, 2.0]]), NotPositiveDefiniteError, "negative real axis"),

@@ -24,7 +24,7 @@ def call(f):
 def matrices(f, symmetric):
     if not symmetric:
         return 0.3 * G + np.diag([1.0, 2.0, 3.0])
-    return G @ G.mT + 0.5 * np.eye(3) if f in ("log", "sqrt", "inv_sqrt") else G + G.mT
+    return G @ G.swapaxes(-1, -2) + 0.5 * np.eye(3) if f in ("log", "sqrt", "inv_sqrt") else G + G.swapaxes(-1, -2)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -74,3 +74,11 @@ def test_no_derivative_of_a_root_at_a_singular_matrix():
     A = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64)).requires_grad_()
     with pytest.raises(GradientError, match="eigenvalue is 0"):
         nnla.matfun.sqrtm(A).sum().backward()
+
+
+def test_a_matrix_that_nothing_depends_on_needs_no_derivative():
+    A = torch.tensor(np.array([np.eye(2), np.diag([1.0, -1.0])]), requires_grad=True)
+    X = nnla.matfun.sqrtm(A, undefined="nan")
+    X[0].sum().backward()
+    assert torch.equal(A.grad[1], torch.zeros(2, 2))
+    torch.testing.assert_close(A.grad[0], torch.full((2, 2), 0.5, dtype=torch.float64))

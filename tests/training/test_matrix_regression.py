@@ -1,5 +1,7 @@
 """Direct regression is trained, exported and used; recipes, data, and what they refuse."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,10 @@ RECIPES = ("sign", "entire", "definite")
 
 def _task(name, *overrides):
     return MatrixRegressionTask(Table(load_recipe(f"matfun-regression-{name}", list(overrides))))
+
+
+def _text(name):
+    return (resources.files("nnla.training") / "recipes" / f"matfun-regression-{name}.toml").read_text(encoding="utf-8")
 
 
 def test_errors_and_functions():
@@ -46,8 +52,20 @@ def test_batches_are_of_their_number_and_in_turn_of_every_size(name):
     assert task.recipe["accumulate"] % len(task.sizes) == 0
 
 
-def test_a_network_learns_and_is_used(tmp_path):
-    path = train(load_recipe("matfun-regression-entire", [*TINY, "optim.steps=60", "optim.lr=2e-2"]), tmp_path)
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_full_setting_is_one(name):
+    lines = [line for line in _text(name).splitlines() if line.startswith("#") and "--set" in line]
+    words = " ".join(lines).replace("#", "").split()
+    overrides = [word for word in words if "=" in word and not word.startswith("data.options")]
+    task = _task(name, *overrides)
+    assert task.sizes == (3, 4, 5, 6, 7, 8)
+    assert task.recipe["accumulate"] == 6
+    assert task.batch(5)["A"].shape == (512, 8, 8)
+
+
+def test_a_network_learns_and_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnla.training.matrix_regression._TABLE", 4000)
+    path = train(load_recipe("matfun-regression-entire", [*TINY, "optim.steps=30", "optim.lr=2e-2"]), tmp_path)
     model = nnla.load(path)
     A = matrix_family("symmetric", 200, 3, scale=1.0, seed=5)
     error = relative_errors(model.function(A, "exp"), function_reference(A, "exp"))

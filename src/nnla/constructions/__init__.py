@@ -1,4 +1,4 @@
-"""Constructions: transformers with explicit weights, and the compiler that makes them from algorithms in symbols.
+"""Constructions: transformers and ReLU networks with explicit weights, and the compiler that makes them from symbols.
 
 Nothing here is trained. Names are resolved on first use.
 """
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from nnla.constructions.relu_certificates import Certificate
     from nnla.constructions.relu_circuits import ReLUDomain, relu_network
     from nnla.constructions.relu_exponential import relu_expm
+    from nnla.constructions.relu_functions import RELU_FUNCTIONS, CertifiedAnswer, relu_function
     from nnla.constructions.relu_matrix_programs import MatrixProgram
+    from nnla.constructions.relu_multiplication import CertifiedProduct, relu_matmul
     from nnla.constructions.relu_networks import CertifiedNetwork, MatrixSet, load_layers
+    from nnla.constructions.relu_polynomials import relu_cosm, relu_polynomial, relu_power, relu_sinm
     from nnla.constructions.relu_products import (
         ReLUNetwork,
         one_layer_product,
@@ -55,7 +58,9 @@ _HOME = {
     "Algorithm": "compiler",
     "Block": "prompt",
     "Certificate": "relu_certificates",
+    "CertifiedAnswer": "relu_functions",
     "CertifiedNetwork": "relu_networks",
+    "CertifiedProduct": "relu_multiplication",
     "Head": "softmax_layer",
     "HeadScheme": "difference_heads",
     "MatrixProgram": "relu_matrix_programs",
@@ -65,6 +70,7 @@ _HOME = {
     "Program": "program",
     "ProgramSize": "program",
     "PromptLayout": "prompt",
+    "RELU_FUNCTIONS": "relu_functions",
     "ReLUDomain": "relu_circuits",
     "ReLUNetwork": "relu_products",
     "SCHEMES": "difference_heads",
@@ -92,11 +98,17 @@ _HOME = {
     "power_iteration": "algorithms",
     "product_network": "relu_products",
     "prompt_figure": "prompt_plots",
+    "relu_cosm": "relu_polynomials",
     "relu_expm": "relu_exponential",
+    "relu_function": "relu_functions",
     "relu_inv_sqrtm": "relu_roots",
     "relu_invm": "relu_roots",
+    "relu_matmul": "relu_multiplication",
     "relu_network": "relu_circuits",
+    "relu_polynomial": "relu_polynomials",
+    "relu_power": "relu_polynomials",
     "relu_signm": "relu_roots",
+    "relu_sinm": "relu_polynomials",
     "relu_sqrtm": "relu_roots",
     "richardson": "algorithms",
     "row_sums": "expression_functions",
@@ -110,11 +122,14 @@ _HOME = {
 
 __all__ = [
     "OPERATIONS",
+    "RELU_FUNCTIONS",
     "SCHEMES",
     "Algorithm",
     "Block",
     "Certificate",
+    "CertifiedAnswer",
     "CertifiedNetwork",
+    "CertifiedProduct",
     "Head",
     "HeadScheme",
     "MatrixProgram",
@@ -149,11 +164,17 @@ __all__ = [
     "power_iteration",
     "product_network",
     "prompt_figure",
+    "relu_cosm",
     "relu_expm",
+    "relu_function",
     "relu_inv_sqrtm",
     "relu_invm",
+    "relu_matmul",
     "relu_network",
+    "relu_polynomial",
+    "relu_power",
     "relu_signm",
+    "relu_sinm",
     "relu_sqrtm",
     "richardson",
     "row_sums",

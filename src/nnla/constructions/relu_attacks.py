@@ -104,11 +104,12 @@ def adversarial_matrices(domain: MatrixSet, count: int, *, seed: int = 0) -> np.
             values *= _signs(rng, count, n)
         return _rebuilt(_rotations(rng, count, n), values)
     R, kind = domain.bound, np.arange(count) % 8
+    unit = 1.0 if domain.kind == "box" else 1 / n  # of s s', on the edge
     A = np.empty((count, n, n))
     s, t = _signs(rng, count, n), _signs(rng, count, n)
     c, a = rng.uniform(-1, 1, (2, count, 1, 1))
-    A[:] = c * s[:, :, None] * s[:, None] / n + (1 - np.abs(c)) * a * np.eye(n) * (kind % 2)[:, None, None]
-    A[kind == 2] = (c * s[:, :, None] * t[:, None] / n)[kind == 2]
+    A[:] = c * s[:, :, None] * s[:, None] * unit + (1 - np.abs(c)) * a * np.eye(n) * (kind % 2)[:, None, None]
+    A[kind == 2] = (c * s[:, :, None] * t[:, None] * unit)[kind == 2]
     A[kind == 3] = (c * np.eye(n, k=1))[kind == 3]
     A[kind == 4] = np.take_along_axis(
         np.broadcast_to(np.eye(n), (count, n, n)), np.argsort(rng.random((count, n)))[:, :, None], 1

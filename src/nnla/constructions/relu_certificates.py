@@ -13,20 +13,22 @@ are common to all, so that parts add up to the whole.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
 from nnla.constructions.relu_matrix_products import SECOND_ORDER, UNIT, product_defect, product_roundings
-from nnla.constructions.relu_matrix_programs import MatrixProduct, MatrixSum, Round
+from nnla.constructions.relu_matrix_programs import MatrixProduct, MatrixProgram, MatrixSum, Round
 from nnla.constructions.relu_products import LARGEST_STEPS
 
 __all__ = ["MANY_STEPS", "ROUNDING", "TRUNCATION", "Bound", "Certificate", "Draft", "cheapest_steps", "follow_round"]
 
 TRUNCATION, ROUNDING = 0, 1  # places of parts; that of the products of round i is 2 + i
 MANY_STEPS = LARGEST_STEPS // 2  # more is less than rounding
+PATIENCE = 2  # groups of candidates without a better one
 MARGIN = 1.0 + 2.0**-40  # scales are a little larger than the entries, so that rounding cannot leave [0, 1]
 
 
@@ -148,13 +150,71 @@ def _frobenius(bound: Bound, n: int) -> float:
 Follow = Callable[[Sequence[int]], tuple[tuple[Round, ...], np.ndarray]]
 
 
-def cheapest_steps(follow: Follow, costs: Sequence[int], eps: float) -> tuple[tuple[Round, ...], Certificate] | None:
-    """Steps of each round that bring the bound to eps at the least cost; None where none do.
+@dataclass(frozen=True)
+class Candidate:
+    """A construction up to its steps.
+
+    Attributes
+    ----------
+    parameters : what makes it
+    scale : of the input
+    products : of each round
+    follow : steps -> rounds, and the parts of the final error
+    group : number of a group; groups come in turn, and once a few bring nothing better, later ones are not tried
+    """
+
+    parameters: Mapping[str, int]
+    scale: float
+    products: Sequence[int]
+    follow: Follow
+    group: int = 0
+
+
+def cheapest_program(
+    n: int, candidates: Iterable[Candidate], eps: float, minimise: str
+) -> tuple[MatrixProgram, Certificate, Mapping[str, int]] | None:
+    """The program of fewest parameters, or least depth, among candidates, each with its cheapest steps.
+
+    Parameters
+    ----------
+    minimise : "parameters" or "depth"
+
+    Returns
+    -------
+    program, certificate, parameters : None where no candidate meets eps
+    """
+    best: tuple | None = None
+    limit, improved = math.inf, 0
+    for candidate in candidates:
+        if best is not None and candidate.group > improved + PATIENCE:
+            break
+        cost = partial(_cost, n, candidate.scale, minimise)
+        costs = [max(1, k) if minimise == "parameters" else 1 for k in candidate.products]
+        found = cheapest_steps(candidate.follow, costs, eps, cost, limit)
+        if found is not None and cost(found[0]) < limit:
+            limit, improved = cost(found[0]), candidate.group
+            best = (MatrixProgram(n, candidate.scale, found[0]), found[1], candidate.parameters)
+    return best
+
+
+def _cost(n: int, scale: float, minimise: str, rounds: Sequence[Round]) -> float:
+    return getattr(MatrixProgram(n, scale, tuple(rounds)).size, minimise)
+
+
+def cheapest_steps(
+    follow: Follow,
+    costs: Sequence[int],
+    eps: float,
+    cost: Callable[[Sequence[Round]], float] = len,
+    limit: float = math.inf,
+) -> tuple[tuple[Round, ...], Certificate] | None:
+    """Steps of each round that bring the bound to eps at the least cost; None where none do, below the limit.
 
     Parameters
     ----------
     follow : steps -> rounds, and the parts of the final error
     costs : of one step in each round
+    cost, limit : of all; a construction whose least steps already cost the limit is given up
 
     Notes
     -----
@@ -163,23 +223,25 @@ def cheapest_steps(follow: Follow, costs: Sequence[int], eps: float) -> tuple[tu
     bound of the result decides, and a tighter aim follows where it is not met.
     """
     many = [MANY_STEPS] * len(costs)
-    _, parts = follow(many)
-    weights = parts[2:] * 4.0 ** np.array(many)
-    floor = parts[TRUNCATION] + parts[ROUNDING]
-    if not parts.sum() < eps:
-        return None
-    aim = eps - floor
-    for _ in range(30):
-        steps = _greedy(weights, costs, aim)
-        if steps is None:
+    with np.errstate(over="ignore", invalid="ignore"):  # bounds of coarse products may grow beyond all measure
+        rounds, parts = follow(many)
+        if not parts.sum() <= eps:
             return None
-        rounds, parts = follow(steps)
-        total = float(parts.sum())
-        if total <= eps:
-            found = Certificate(float(parts[TRUNCATION]), float(parts[2:].sum()), float(parts[ROUNDING]), tuple(steps))
-            return (rounds, found) if found.error <= eps else None
-        aim *= 0.9 if np.isfinite(total) else 0.25
-    return None
+        weights = parts[2:] * 4.0 ** np.array(many)
+        aim, steps = eps - float(parts[TRUNCATION] + parts[ROUNDING]), many
+        for i in range(60):
+            tried = _greedy(weights, costs, aim)
+            if tried is None:
+                break
+            if i == 0 and cost([replace(r, m=m) for r, m in zip(rounds, tried, strict=False)]) >= limit:
+                return None
+            tried_rounds, tried_parts = follow(tried)
+            total = float(tried_parts.sum())
+            if total <= eps:
+                rounds, parts, steps = tried_rounds, tried_parts, tried
+                break
+            aim *= 0.9 if total < 4 * eps else 0.25
+    return rounds, Certificate(float(parts[TRUNCATION]), float(parts[2:].sum()), float(parts[ROUNDING]), tuple(steps))
 
 
 def _greedy(weights: np.ndarray, costs: Sequence[int], aim: float) -> list[int] | None:

@@ -16,8 +16,16 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from nnla.constructions.relu_certificates import MANY_STEPS, TRUNCATION, Bound, Draft, cheapest_steps, follow_round
-from nnla.constructions.relu_matrix_programs import MatrixProgram, MatrixSum
+from nnla.constructions.relu_certificates import (
+    MANY_STEPS,
+    TRUNCATION,
+    Bound,
+    Candidate,
+    Draft,
+    cheapest_program,
+    follow_round,
+)
+from nnla.constructions.relu_matrix_programs import MatrixSum
 from nnla.constructions.relu_networks import (
     LARGEST_N,
     SLACK,
@@ -27,77 +35,29 @@ from nnla.constructions.relu_networks import (
     refuse_small,
     whole,
 )
+from nnla.constructions.relu_polynomials import (
+    LARGEST_BLOCK,
+    LARGEST_NORM,
+    LARGEST_TERMS,
+    ended,
+    horner_drafts,
+    taylor_remainder,
+)
 from nnla.constructions.relu_theorem import theorem_size
 from nnla.errors import OptionError
 
-__all__ = ["CONSTRUCTIONS", "relu_expm", "taylor_remainder"]
+__all__ = ["CONSTRUCTIONS", "relu_expm"]
 
 CONSTRUCTIONS = ("scaling", "taylor", "paterson-stockmeyer")
-LARGEST_TERMS = 170  # 171! overflows
-LARGEST_BLOCK = 6
-LARGEST_NORM = 300.0
-
-
-def taylor_remainder(r: float, K: int) -> float:
-    """Bound on sum_{k > K} r^k / k!.
-
-    Examples
-    --------
-    >>> abs(taylor_remainder(1.0, 3) - (np.e - 8 / 3)) < 5e-4
-    True
-    """
-    if r >= K + 2:
-        return math.inf
-    return math.exp((K + 1) * math.log(r) - math.lgamma(K + 2)) / (1 - r / (K + 2)) * (1 + 1e-12)
-
-
-def _power(i: int) -> str:
-    return "input" if i == 1 else f"B{i}"
 
 
 def _drafts(K: int, q: int, s: int) -> list[Draft]:
-    """Rounds of products: powers up to B^q by doubling, Horner's rule in B^q, squarings.
-
-    S_j = sum_{i=1..q} b_{jq+i} B^i + B^q S_{j+1}, and Z = S_0.
-    """
-    b = [1 / math.factorial(k) for k in range(K + 1)]
-    J = -(-K // q)
-    block = [{i: b[j * q + i] for i in range(1, q + 1) if j * q + i <= K} for j in range(J)]
-    top, drafts, h = ("input", b[K]), [], 1  # S_{J-1} as a held matrix times a number
-    while h < q:
-        new = {i: p for p, i in enumerate(range(h + 1, min(2 * h, q) + 1))}
-        sums = [MatrixSum(_power(i), {}, {_power(i): 1.0}) for i in range(1, h + 1)]
-        sums += [MatrixSum(_power(i), {p: 1.0}) for i, p in new.items()]
-        if q in new and len(block[-1]) > 1:
-            fresh = {new[i]: c for i, c in block[-1].items() if i in new}
-            sums.append(MatrixSum("S", fresh, {_power(i): c for i, c in block[-1].items() if i not in new}))
-            top = ("S", 1.0)
-        drafts.append(Draft(tuple((_power(h), _power(i - h)) for i in new), tuple(sums)))
-        h = max(new)
-    for own in reversed(block[:-1]):
-        name, c = top
-        sums = [MatrixSum("S", {0: c}, {_power(i): a for i, a in own.items()})]
-        sums += [MatrixSum(_power(i), {}, {_power(i): 1.0}) for i in own]
-        drafts.append(Draft(((_power(q), name),), tuple(sums)))
-        top = ("S", 1.0)
-    return _squared(drafts, top, s)
-
-
-def _squared(drafts: list[Draft], top: tuple[str, float], s: int) -> list[Draft]:
-    """s squarings of I + Z behind what makes Z, the identity, and no sum that nobody reads."""
-    name, c = top
+    """Rounds of products: Z by Horner's rule in B^q, then s squarings of I + Z."""
+    drafts, (name, c) = horner_drafts([0.0, *(1 / math.factorial(k) for k in range(1, K + 1))], q)
     for _ in range(s):
         drafts.append(Draft(((name, name),), (MatrixSum("S", {0: c * c}, {name: 2 * c}),)))
         name, c = "S", 1.0
-    if not drafts:
-        return [Draft((), (MatrixSum("output", {}, {name: c}, 1.0),))]
-    last = next(x for x in drafts[-1].sums if x.name == name)
-    drafts[-1] = Draft(drafts[-1].products, (MatrixSum("output", last.products, last.values, 1.0),))
-    for i in range(len(drafts) - 2, -1, -1):
-        after = drafts[i + 1]
-        read = {v for pair in after.products for v in pair} | {v for x in after.sums for v in x.values}
-        drafts[i] = Draft(drafts[i].products, tuple(x for x in drafts[i].sums if x.name in read))
-    return drafts
+    return ended(drafts, (name, c), 1.0)
 
 
 def _follow(domain: MatrixSet, K: int, q: int, s: int, drafts: list[Draft], steps: Sequence[int]) -> tuple:
@@ -120,8 +80,8 @@ def _against_exp(bound: Bound, n: int, r: float, K: int) -> Bound:
     return Bound(bound.norm + taylor_remainder(r, K), bound.entry + taylor_remainder(r, K), errors)
 
 
-def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[tuple[int, int, int]]:
-    """(s, K, q): for each s and q, the smallest K that leaves half of eps to products, and its neighbours."""
+def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[Candidate]:
+    """For each s and q, the smallest K that leaves some of eps to the products, and the next two."""
     squarings = range(max(0, math.ceil(math.log2(domain.norm))) + 8) if construction == "scaling" else (0,)
     blocks = (1,) if construction == "taylor" else range(1, LARGEST_BLOCK + 1)
     for s in squarings:
@@ -131,37 +91,35 @@ def _candidates(domain: MatrixSet, eps: float, construction: str) -> Iterator[tu
         if start is None:
             continue
         for q in blocks:
-            for K in range(start, min(start + 3, LARGEST_TERMS + 1)):
-                if q <= K:
-                    yield s, K, q
+            for K in range(max(q, start), min(start + 3, LARGEST_TERMS + 1)):
+                drafts = _drafts(K, q, s)
+                products = [len(d.products) for d in drafts]
+                parameters = {"squarings": s, "terms": K, "block": q}
+                yield Candidate(parameters, 2.0**-s, products, partial(_follow, domain, K, q, s, drafts), s)
 
 
 @lru_cache(maxsize=256)
 def _smallest(domain: MatrixSet, construction: str) -> float:
     """The least bound that the construction reaches, a few percent added."""
     found = math.inf
-    for s, K, q in _candidates(domain, 1e-15 * math.exp(domain.norm), construction):
-        drafts = _drafts(K, q, s)
-        found = min(found, 1.05 * float(_follow(domain, K, q, s, drafts, [MANY_STEPS] * len(drafts))[1].sum()))
+    for candidate in _candidates(domain, 1e-15 * math.exp(domain.norm), construction):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = 1.05 * float(candidate.follow([MANY_STEPS] * len(candidate.products))[1].sum())
+        found = total if total < found else found
     return found
 
 
 @lru_cache(maxsize=256)
 def _cheapest(domain: MatrixSet, eps: float, construction: str, minimise: str) -> CertifiedNetwork:
-    best: tuple | None = None
-    for s, K, q in _candidates(domain, eps, construction):
-        drafts = _drafts(K, q, s)
-        costs = [max(1, len(d.products)) if minimise == "parameters" else 1 for d in drafts]
-        found = cheapest_steps(partial(_follow, domain, K, q, s, drafts), costs, eps)
-        if found is not None:
-            program = MatrixProgram(domain.n, 2.0**-s, found[0])
-            cost = getattr(program.size, minimise)
-            if best is None or cost < best[0]:
-                best = (cost, program, found[1], {"squarings": s, "terms": K, "block": q})
-    if best is None:
-        raise refuse_small(eps, _smallest(domain, construction), f"exp(A), n={domain.n}, {domain}, by {construction}")
-    size = theorem_size(domain.n, domain.bound, eps)
-    return CertifiedNetwork("exp", domain, eps, construction, best[3], best[1], best[2], size)
+    found = cheapest_program(domain.n, _candidates(domain, eps, construction), eps, minimise)
+    if found is None:
+        smallest = _smallest(domain, construction)
+        if not math.isfinite(smallest):
+            raise OptionError(f"{construction} has no certificate on {domain}; use construction='scaling'")
+        raise refuse_small(eps, smallest, f"exp(A), n={domain.n}, {domain}, by {construction}")
+    program, certificate, parameters = found
+    theorem = theorem_size(domain.n, domain.bound, eps)
+    return CertifiedNetwork("exp", domain, eps, construction, parameters, program, certificate, theorem)
 
 
 def relu_expm(

@@ -83,8 +83,9 @@ class MatrixProgram:
     Attributes
     ----------
     n : size of the matrices
-    scale : the first matrix held is ``input`` = scale A
+    scale : of the inputs: what is held first is ``input`` = scale A
     rounds : the last one has one sum, the output
+    inputs : names of the matrices that go in
 
     Examples
     --------
@@ -99,19 +100,22 @@ class MatrixProgram:
     n: int
     scale: float
     rounds: tuple[Round, ...]
+    inputs: tuple[str, ...] = ("input",)
 
     def __repr__(self) -> str:
         steps = ", ".join(f"{len(r.products)}x{r.m}" for r in self.rounds)
         return f"<MatrixProgram n={self.n}, products x steps: {steps}>"
 
-    def __call__(self, A: np.ndarray) -> np.ndarray:
-        """The functional form: (..., n, n) -> (..., n, n), what the layers compute, up to rounding."""
+    def __call__(self, *A: np.ndarray) -> np.ndarray:
+        """The functional form: each input (..., n, n) -> (..., n, n), what the layers compute, up to rounding."""
         n = self.n
-        held = {"input": self.scale * np.asarray(A, dtype=float).reshape(-1, n, n)}
+        held = {
+            v: self.scale * np.asarray(a, dtype=float).reshape(-1, n, n) for v, a in zip(self.inputs, A, strict=True)
+        }
         for r in self.rounds:
             products = [interpolated_product(held[p.left], held[p.right], r.m, p.x, p.y) for p in r.products]
             held = {s.name: self._sum(s, r, products, held) for s in r.sums}
-        return held[self.rounds[-1].sums[0].name].reshape(np.shape(A))
+        return held[self.rounds[-1].sums[0].name].reshape(np.shape(A[0]))
 
     def _sum(self, s: MatrixSum, r: Round, products: list[np.ndarray], held: dict[str, np.ndarray]) -> np.ndarray:
         total = np.zeros(held[next(iter(held))].shape)
@@ -125,9 +129,9 @@ class MatrixProgram:
 
     @cached_property
     def network(self) -> ReLUNetwork:
-        """Explicit sparse weights, entries of A row by row; the errors are left to whoever certifies the program."""
+        """Explicit sparse weights, entries of each input row by row; errors are left to whoever certifies it."""
         stages: list[Stage] = []
-        held: tuple[str, ...] = ("input",)
+        held = self.inputs
         for i, r in enumerate(self.rounds):
             stages += self._stages(r, held, self.scale if i == 0 else 1.0)
             held = tuple(s.name for s in r.sums)
@@ -188,7 +192,7 @@ class MatrixProgram:
         """What the explicit weights count, without making them."""
         n, n2, n3 = self.n, self.n**2, self.n**3
         depth = width = parameters = 0
-        rows = {"input": n2}  # weights and biases of the rows that give a matrix
+        rows = dict.fromkeys(self.inputs, n2)  # weights and biases of the rows that give a matrix
         for r in self.rounds:
             P, m = len(r.products), r.m
             parameters += 2 * sum(rows[v] for v in r.held)

@@ -6,7 +6,9 @@ A matrix outside of the set is refused: nothing is known of the answer there.
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,12 +19,33 @@ from nnla.constructions.relu_certificates import Certificate
 from nnla.constructions.relu_matrix_programs import MatrixProgram, NetworkSize
 from nnla.constructions.relu_products import ReLUNetwork
 from nnla.constructions.relu_theorem import TheoremSize
-from nnla.errors import DTypeError, FileFormatError, NonFiniteError, NotSymmetricError, OptionError, ShapeError
+from nnla.errors import (
+    DTypeError,
+    FileFormatError,
+    NonFiniteError,
+    NotSymmetricError,
+    OptionError,
+    ShapeError,
+)
+from nnla.operators.validation import asarray
 
-__all__ = ["CertifiedNetwork", "MatrixSet", "load_layers", "positive", "refuse_small", "whole"]
+__all__ = [
+    "CertifiedNetwork",
+    "FineError",
+    "MatrixSet",
+    "checked_matrices",
+    "load_layers",
+    "positive",
+    "real_matrices",
+    "refuse_small",
+    "symmetric_part",
+    "whole",
+]
 
 LARGEST_N = 32
 SLACK = 2.0**-40  # the certificate is made for a set that is larger by this than the one that is promised
+
+SMALLEST_BOUND = 1e-30  # networks for smaller sets are made for this one: powers of less underflow
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:
@@ -68,12 +91,12 @@ class MatrixSet:
     @property
     def norm(self) -> float:
         """Bound on the spectral norm, of the slightly larger set that the certificate is made for."""
-        return self.bound * (1 + SLACK) * (self.n if self.kind == "box" else 1)
+        return self.entry * (self.n if self.kind == "box" else 1)
 
     @property
     def entry(self) -> float:
         """Bound on the entries, alike."""
-        return self.bound * (1 + SLACK)
+        return max(self.bound, SMALLEST_BOUND) * (1 + SLACK)
 
     def __str__(self) -> str:
         return {
@@ -85,18 +108,58 @@ class MatrixSet:
 
     def holds(self, A: np.ndarray) -> np.ndarray:
         """(B, n, n) -> (B,), whether a matrix belongs to it, up to a rounding that the certificate allows for."""
-        top = self.bound * (1 + SLACK / 2)
+        inside = np.abs(A).max(axis=(-2, -1)) <= self.bound * (1 + SLACK / 2)
         if self.kind == "box":
-            return np.asarray((np.abs(A) <= top).all(axis=(-2, -1)))
-        if self.kind == "ball":
-            inside = np.sqrt((A * A).sum(axis=(-2, -1))) <= self.bound  # ||A||_2 <= ||A||_F: most need no more
-            if not inside.all():
-                inside[~inside] = np.linalg.norm(A[~inside], 2, axis=(-2, -1)) <= top
             return inside
-        values = np.linalg.eigvalsh(A)
-        slack = self.bound * SLACK / 2
+        B = np.where(inside[:, None, None], A, 0.0) / self.bound  # no squares that overflow, none that underflow
+        top, gap = 1 + SLACK / 2, self.gap / self.bound - SLACK / 2
+        if self.kind == "ball":
+            unsure = np.sqrt((B * B).sum(axis=(-2, -1))) > 1  # ||A||_2 <= ||A||_F: most need no more
+            if unsure.any():
+                inside[unsure] &= np.linalg.norm(B[unsure], 2, axis=(-2, -1)) <= top
+            return inside
+        values = np.linalg.eigvalsh(B)
         low = values if self.kind == "definite" else np.abs(values)
-        return np.asarray(((low >= self.gap - slack) & (np.abs(values) <= top)).all(axis=-1))
+        return inside & ((low >= gap) & (np.abs(values) <= top)).all(axis=-1)
+
+
+def real_matrices(A: Any) -> np.ndarray:
+    """Finite real square matrices (..., n, n) as float64, from lists, arrays and torch tensors without gradients."""
+    A = asarray(A, "A")
+    if A.dtype.kind not in "fiu":
+        raise DTypeError(f"A has dtype {A.dtype}; pass real matrices")
+    A = A.astype(np.float64)
+    if A.ndim < 2 or A.shape[-2] != A.shape[-1] or A.shape[-1] == 0:
+        raise ShapeError(f"A has shape {A.shape}; pass square matrices (..., n, n)")
+    if not np.isfinite(A).all():
+        raise NonFiniteError("A has NaN or infinite entries; remove them")
+    return A
+
+
+def symmetric_part(A: np.ndarray, what: str) -> np.ndarray:
+    """(A + A') / 2, where that is A up to rounding; ``what`` is asked of it."""
+    half = A / 2 - A.mT / 2
+    n = A.shape[-1]
+    if (np.abs(half).max(axis=(-2, -1)) > 1e-13 * n * np.abs(A).max(axis=(-2, -1))).any():
+        raise NotSymmetricError(f"{what} is certified for symmetric matrices; pass (A + A.mT) / 2")
+    return A / 2 + A.mT / 2
+
+
+def checked_matrices(A: Any, domain: MatrixSet, what: str) -> np.ndarray:
+    """Matrices (..., n, n) of a set, as float64 and exactly symmetric where the set is; ``what`` is asked of them."""
+    A, n = real_matrices(A), domain.n
+    if A.shape[-1] != n:
+        raise ShapeError(f"A has shape {A.shape}, and the network is for {n} x {n} matrices; pass (..., {n}, {n})")
+    if A.size == 0:
+        return A
+    if domain.symmetric:
+        A = symmetric_part(A, what)
+    if not domain.holds(A.reshape(-1, n, n)).all():
+        raise OptionError(
+            f"A is outside of the set that the network is certified for, {domain}; "
+            "make a network for a larger set, or scale A"
+        )
+    return A
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,7 +181,7 @@ class CertifiedNetwork:
     domain: MatrixSet
     eps: float
     construction: str
-    parameters: dict[str, int]
+    parameters: Mapping[str, int]
     program: MatrixProgram
     certificate: Certificate
     theorem: TheoremSize | None = None
@@ -174,41 +237,19 @@ class CertifiedNetwork:
         Cost: 2 `size.parameters` operations for each matrix.
         """
         A = self.checked(A)
+        if A.size == 0:
+            return A
         columns = A.reshape(-1, self.n**2).T
         return self.network(columns).T.reshape(A.shape)
 
     def checked(self, A: Any) -> np.ndarray:
         """Matrices of the set, as float64 and exactly symmetric where the set is."""
-        A = np.asarray(A)
-        if A.dtype.kind not in "fiu":
-            raise DTypeError(f"A has dtype {A.dtype}; pass real matrices")
-        A = A.astype(np.float64)
-        n = self.n
-        if A.ndim < 2 or A.shape[-2:] != (n, n):
-            raise ShapeError(f"A has shape {A.shape}, and the network is for {n} x {n} matrices; pass (..., {n}, {n})")
-        if not np.isfinite(A).all():
-            raise NonFiniteError("A has NaN or infinite entries; remove them")
-        if self.domain.symmetric:
-            scale = np.abs(A).max(axis=(-2, -1), keepdims=True, initial=0.0)
-            if (np.abs(A - A.mT) > 1e-13 * n * scale).any():
-                raise NotSymmetricError(f"{self.function} is certified for symmetric matrices; pass (A + A.mT) / 2")
-            A = A / 2 + A.mT / 2
-        batch = A.reshape(-1, n, n)
-        if A.size and np.abs(A).max() > self.domain.bound * (1 + SLACK):
-            inside = np.zeros(1, dtype=bool)  # and no squares that overflow
-        else:
-            inside = self.domain.holds(batch) if A.size else np.ones(1, dtype=bool)
-        if not inside.all():
-            raise OptionError(
-                f"A is outside of the set that the network is certified for, {self.domain}; "
-                "make a network for a larger set, or scale A"
-            )
-        return A
+        return checked_matrices(A, self.domain, self.function)
 
     def save(self, path: Any) -> None:
         """Explicit weights as safetensors, layers.i.{data,indices,indptr,shape,bias} in CSR, and the certificate.
 
-        Cost: builds the layers.
+        Cost: builds the layers; 12 bytes for each parameter.
         """
         from safetensors.numpy import save_file
 
@@ -224,7 +265,7 @@ class CertifiedNetwork:
             "error": self.certificate.error,
             "certificate": asdict(self.certificate),
             "construction": self.construction,
-            "parameters": self.parameters,
+            "parameters": dict(self.parameters),
         }
         save_file(
             {k: np.ascontiguousarray(v) for k, v in tensors.items()}, os.fspath(path), {"nnla": json.dumps(about)}
@@ -267,9 +308,20 @@ def load_layers(path: Any) -> ReLUNetwork:
         ) from error
 
 
-def refuse_small(eps: float, smallest: float, what: str) -> OptionError:
+class FineError(OptionError):
+    """An eps that cannot be certified; ``smallest`` can."""
+
+    def __init__(self, message: str, smallest: float) -> None:
+        super().__init__(message)
+        self.smallest = smallest
+
+
+def refuse_small(eps: float, smallest: float, what: str) -> FineError:
     """The error where rounding, or the largest number of steps, keeps a bound above eps."""
-    return OptionError(
-        f"eps={eps:g} cannot be certified in float64 for {what}: rounding allows {smallest:.2g} at the smallest; "
-        f"give eps >= {smallest:.2g} or a smaller set"
+    unit = 10.0 ** (math.floor(math.log10(smallest)) - 1)
+    named = f"{math.ceil(smallest / unit) * unit:.2g}"  # rounded up: what is named can be had
+    return FineError(
+        f"eps={eps:g} cannot be certified in float64 for {what}: rounding allows {named} at the smallest; "
+        f"give eps >= {named} or a smaller set",
+        smallest,
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
-from typing import Any
 
-from nnla.constructions.relu_certificates import MANY_STEPS, cheapest_steps
-from nnla.constructions.relu_matrix_programs import MatrixProgram
+import numpy as np
+
+from nnla.constructions.relu_certificates import MANY_STEPS, Candidate, cheapest_program
 from nnla.constructions.relu_networks import (
     LARGEST_N,
     SLACK,
@@ -34,69 +34,68 @@ __all__ = ["relu_inv_sqrtm", "relu_invm", "relu_signm", "relu_sqrtm"]
 
 SMALLEST_GAP = 1e-4  # of the bound
 LARGEST_BOUND = 1e6  # and 1 / LARGEST_BOUND the smallest: eps is absolute
+FINEST = 4e-15  # of truncations, relative: rounding is more
 SPEEDS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of mu, from Newton's step to the fastest
 
 FUNCTIONS = {"sign": "gap", "sqrt": "definite", "inv_sqrt": "definite", "inv": "definite"}
 
 
-def _candidates(domain: MatrixSet, eps: float, function: str) -> list[tuple[dict[str, Any], list[int], Any]]:
-    """(parameters, products of each round, what follows the errors), for each speed and number of steps."""
+def _candidates(domain: MatrixSet, eps: float, function: str) -> list[Candidate]:
+    """For each speed, the fewest steps that leave some of eps to the products, and one more."""
     top = domain.bound * (1 + SLACK)
     low = (domain.gap - domain.bound * SLACK) / top
     n, found = domain.n, []
     scale = {"sign": 1.0, "sqrt": top**0.5, "inv_sqrt": top**-0.5, "inv": 1 / top}[function]
     if function == "inv":
         rho = (1 - low) / (1 + low)
-        for count in range(2, 40):
-            if scale * n**0.5 * rho ** inverse_terms(count) / low < 0.9 * eps:
-                for more in (count, count + 1):
-                    costs = [0, 1, *[2] * (more - 3), 1][:more]
-                    found.append(({"rounds": more}, costs, partial(follow_inverse, domain, more, low, scale)))
-                break
+        until = max(0.9 * eps / (scale * n**0.5), FINEST)
+        fewest = next(k for k in range(2, 64) if rho ** inverse_terms(k) / low < until)
+        for count in (fewest, fewest + 1):
+            products = [0, 1, *[2] * (count - 3), 1][:count]
+            follow = partial(follow_inverse, domain, count, low, scale)
+            found.append(Candidate({"rounds": count}, 1 / top, products, follow))
         return found
     start = low if function == "sign" else low**0.5
-    until = 0.9 * eps / (scale * n**0.5) * (low**0.5 if function == "inv_sqrt" else 1.0)
+    until = max(0.9 * eps / (scale * n**0.5) * (low**0.5 if function == "inv_sqrt" else 1.0), FINEST)
     for speed in SPEEDS:
         plan = schedule(start, speed, until) or schedule(start, speed, 0.9 * (1 - start))
         for steps in (plan, [*plan, *schedule(end(plan), speed, 0.5 * (1 - end(plan)))[:1]]):
             parameters = {"steps": len(steps), "speed_percent": round(100 * speed)}
             if function == "sign":
-                found.append((parameters, [1, 1] * len(steps), partial(follow_sign, domain, steps, scale)))
-                continue
-            wanted = "Y" if function == "sqrt" else "Z"
-            costs = [1, *[1, 2] * (len(steps) - 1)]
-            costs[-1] = 1
-            found.append((parameters, costs, partial(follow_roots, domain, steps, low, wanted, scale)))
+                products = [1, 1] * len(steps)
+                follow = partial(follow_sign, domain, steps, scale)
+            else:
+                wanted = "Y" if function == "sqrt" else "Z"
+                products = [1, *[1, 2] * (len(steps) - 1)]
+                products[-1] = 1
+                follow = partial(follow_roots, domain, steps, low, wanted, scale)
+            found.append(Candidate(parameters, 1 / top, products, follow))
     return found
 
 
 @lru_cache(maxsize=256)
 def _smallest(domain: MatrixSet, function: str) -> float:
-    found, eps = math.inf, 1.0
-    while eps > 1e-17:  # the finer, the more steps: until it no longer helps
-        totals = [
-            float(follow([MANY_STEPS] * len(costs))[1].sum()) for _, costs, follow in _candidates(domain, eps, function)
-        ]
-        if totals and min(totals) < found:
-            found = min(totals)
-        eps /= 4
+    """The least bound that is reached, a few percent added."""
+    found, eps = math.inf, 1e3
+    while eps > 1e-20:  # the finer, the more steps: until it no longer helps
+        with np.errstate(over="ignore", invalid="ignore"):
+            totals = [
+                float(c.follow([MANY_STEPS] * len(c.products))[1].sum()) for c in _candidates(domain, eps, function)
+            ]
+        found = min([found, *(t for t in totals if math.isfinite(t))])
+        if found > 100 * eps:
+            break
+        eps /= 30
     return 1.05 * found
 
 
 @lru_cache(maxsize=256)
 def _cheapest(domain: MatrixSet, eps: float, function: str, minimise: str) -> CertifiedNetwork:
-    best: tuple | None = None
-    for parameters, costs, follow in _candidates(domain, eps, function):
-        costs = [max(1, c) if minimise == "parameters" else 1 for c in costs]
-        found = cheapest_steps(follow, costs, eps)
-        if found is not None:
-            program = MatrixProgram(domain.n, 1 / (domain.bound * (1 + SLACK)), found[0])
-            cost = getattr(program.size, minimise)
-            if best is None or cost < best[0]:
-                best = (cost, program, found[1], parameters)
-    if best is None:
+    found = cheapest_program(domain.n, _candidates(domain, eps, function), eps, minimise)
+    if found is None:
         raise refuse_small(eps, _smallest(domain, function), f"{function}(A), n={domain.n}, {domain}")
-    return CertifiedNetwork(function, domain, eps, "newton-schulz", best[3], best[1], best[2])
+    program, certificate, parameters = found
+    return CertifiedNetwork(function, domain, eps, "newton-schulz", parameters, program, certificate)
 
 
 def _network(function: str, n: int, gap: float, eps: float, bound: float, minimise: str) -> CertifiedNetwork:

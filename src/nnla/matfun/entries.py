@@ -27,7 +27,8 @@ def expm(
     A : (..., n, n) real array, list or torch tensor; symmetric or not
     method : "auto" (which is "schur"), "schur" (eigenvectors of symmetric matrices, SciPy for others; rate matrices by
         a series without cancellation), "polynomial" (AutoSpec's, symmetric only), "equivariant" and "transformer" (a
-        network's answer)
+        network's answer), "relu" (a constructed network with a certificate: exp, sin, cos, and sign and roots of
+        symmetric matrices; n <= 32)
     rtol : tolerance on the residual of each matrix, see ``report.check``
     fallback : whether "schur" computes what misses the tolerance
     undefined : "raise" an error for a matrix that has no real f(A), or give "nan" for it
@@ -51,7 +52,7 @@ def expm(
 
     Validity: computed in float64 and checked there, against an independent series, before it is rounded to A's dtype:
     ``report.converged`` covers every matrix. For a rate matrix, whose rows sum to zero, no entry is negative and each
-    is right to a few digits less than float64 has, at any t; that its rows sum to one is checked, not forced.
+    is right to some 1e-15 times t by the largest rate; that its rows sum to one is checked, not forced.
     Tensors that require a gradient get that of e^A itself (Frechet derivative), whatever the method.
 
     References

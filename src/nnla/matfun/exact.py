@@ -23,8 +23,8 @@ _NEEDS = {
     "inv_sqrt": "the real inverse square root needs positive eigenvalues; add a ridge, A + lambda I",
     "sign": "sign is not defined at an eigenvalue 0, or on the imaginary axis; shift A",
     "exp": "e^A leaves the range of its dtype; subtract lambda I, as e^A = e^lambda e^(A - lambda I)",
-    "sin": "",
-    "cos": "",
+    "sin": "sin A leaves the range of its dtype; rescale A",
+    "cos": "cos A leaves the range of its dtype; rescale A",
 }
 
 
@@ -95,7 +95,7 @@ def _by_eigenvectors(A: np.ndarray, k: np.ndarray, f: str, eps: float) -> tuple[
         X = from_spectrum(Q, _image(f, w, k))
     why = {int(i): f"has the eigenvalue {np.ldexp(worst[i], 2 * k[i]):.3g}: {_NEEDS[f]}" for i in np.flatnonzero(bad)}
     for i in np.flatnonzero(~bad & ~np.isfinite(X).all(axis=(1, 2))):
-        why[int(i)] = f"has the eigenvalue {w[i, -1]:.4g}: {_NEEDS['exp']}"
+        why[int(i)] = f"has the eigenvalue {w[i, -1]:.4g}: {_NEEDS[f]}"
     X[list(why)] = np.nan
     return X, why
 
@@ -123,6 +123,5 @@ def _by_schur(A: np.ndarray, k: int, f: str) -> tuple[np.ndarray, str]:
         elif f in ("sqrt", "inv_sqrt"):
             X = np.ldexp(X, k if f == "sqrt" else -k)
     if not np.isfinite(X).all():
-        text = _NEEDS["exp" if f in ENTIRE else f]
-        return nothing, f"has a {f} that is not finite: {text}"
+        return nothing, f"has no finite {f}: {_NEEDS[f]}"
     return X, ""

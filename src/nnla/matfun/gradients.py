@@ -60,7 +60,10 @@ def _node() -> Any:
             (G,) = gradients
             f, n = ctx.f, A.shape[-1]
             if not torch.is_grad_enabled():
-                found = frechet(_flat(A.mT), _flat(G), f)
+                at, direction = _flat(A.mT), _flat(G)
+                found = np.zeros_like(direction)
+                live = direction.any(axis=(1, 2))  # a matrix that nothing depends on may have no derivative
+                found[live] = frechet(at[live], direction[live], f)
                 if not np.all(np.isfinite(found)):
                     raise GradientError(
                         f"{f}(A) has no derivative where an eigenvalue is 0, or lies outside of its domain; shift A"

@@ -16,10 +16,10 @@ __all__ = ["FUNCTIONS", "LEARNED", "METHODS", "Batch", "check_options", "read_ba
 
 FUNCTIONS = ("exp", "log", "sqrt", "sign", "sin", "cos", "inv_sqrt")
 LEARNED = ("equivariant", "transformer")
-METHODS = ("auto", "schur", "polynomial", *LEARNED)
+METHODS = ("auto", "schur", "polynomial", *LEARNED, "relu")
 _FAR = 100  # exponent of 2 from which matrices are brought near 1 before their squares are formed
 _COVARIANT = ("sign", "sqrt", "inv_sqrt", "log")  # whose units can be taken off and put back
-_SYMMETRIC = 8  # roundings of the entries, relative to the largest one, that a symmetric matrix may be off by
+_SYMMETRIC = 8  # roundings of float64, relative to the largest entry, that a symmetric matrix may be off by
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Batch:
     ----------
     A : (B, n, n) float64, 4^-k times what was given; exactly symmetric where `symmetric` says so
     k : (B,) integers; 0 but for matrices in extreme units
-    symmetric : (B,) whether the matrix is symmetric, to rounding of the precision that it came in
+    symmetric : (B,) whether the matrix is symmetric, to rounding in float64
     shape : of what was given
     dtype : NumPy's name of the dtype of the answer
     eps : rounding unit of the entries that were given
@@ -69,7 +69,7 @@ def check_options(method: Any, rtol: Any, fallback: Any, undefined: Any, engine:
         raise OptionError(f"rtol must be between 0 and 1, got {tolerance:g}")
     if not isinstance(fallback, (bool, np.bool_)):
         raise OptionError(f"fallback must be True or False, got {fallback!r}")
-    if undefined not in ("raise", "nan"):
+    if not isinstance(undefined, str) or undefined not in ("raise", "nan"):
         raise OptionError(f"undefined must be 'raise' or 'nan', got {undefined!r}")
     if engine is not None and method not in LEARNED:
         raise OptionError(f"engine= has no effect on method={method!r}; use {' or '.join(map(repr, LEARNED))}")
@@ -122,7 +122,7 @@ def read_batch(A: Any, f: str) -> Batch:
         M[far] = np.ldexp(M[far], -2 * k[far, None, None])
         largest = np.where(far, np.ldexp(largest, -2 * k), largest)
     skew = np.abs(M - transposed(M)).max(axis=(1, 2), initial=0.0)
-    symmetric = skew <= _SYMMETRIC * max(eps, np.finfo(float).eps) * largest
+    symmetric = skew <= _SYMMETRIC * np.finfo(float).eps * largest  # of float64, whatever the entries came in
     inexact = symmetric & (skew > 0)
     M[inexact] += (transposed(M[inexact]) - M[inexact]) / 2
     return Batch(M, k, symmetric, tuple(map(int, given.shape)), dtype, eps)

@@ -16,6 +16,7 @@ from nnla.matfun.gradients import with_gradient
 from nnla.matfun.options import LEARNED, Batch, check_options, read_batch
 from nnla.matfun.polynomial import by_polynomials
 from nnla.matfun.rates import rate_matrices, row_sum_error, transition_matrices
+from nnla.matfun.relu import by_relu
 from nnla.matfun.report import MatfunReport, with_report
 from nnla.operators.arrays import is_torch, to_numpy
 from nnla.operators.gradients import wants_gradient
@@ -35,11 +36,14 @@ def evaluate(A: Any, f: str, method: str, rtol: Any, fallback: bool, undefined: 
     batch = read_batch(A, f)
     model = _model(engine, method, f) if method in LEARNED else None
     run = _Run(batch, f, method, tolerance, bool(fallback), model)
-    X, why = run.answer()
+    with np.errstate(all="ignore"):  # what leaves the range is found out, and said
+        X, why = run.answer()
+        Y, lost = _as_given(A, batch, X)
     if why and undefined == "raise":
         raise _error(batch, f, why)
-    report = run.report(why, started)
-    Y = _as_given(A, batch, X, undefined)
+    if lost and undefined == "raise":
+        raise NonFiniteError(f"f(A) is beyond the range of {batch.dtype}; pass A in float64, or rescale it")
+    report = run.report(why | dict.fromkeys(lost, ""), started)
     if wants_gradient(A):
         Y = with_gradient(A, Y, f)
     return with_report(Y, report)
@@ -74,9 +78,7 @@ class _Run:
             X[rest], why = self._timed("answer", lambda: exact(batch, f, rest))
             self._check(X)
             if self.rates.any():
-                sums = row_sum_error(X[self.rates])
-                self.row_sums = float(sums.max())
-                self.found[self.rates] = np.maximum(self.found[self.rates], sums)
+                why |= self._transitions(X)
             return X, why
         X = self._timed("answer", self._by_method)
         self._check(X)
@@ -93,9 +95,36 @@ class _Run:
             )
         return X, why
 
+    def _transitions(self, X: np.ndarray) -> dict[int, str]:
+        """The row sums of e^Q join its check; where the series misses the tolerance the reference may be better."""
+        batch = self.batch
+        own = np.abs(batch.A.sum(-1)).max(-1)  # rows of Q that do not quite sum to zero move those of e^Q by as much
+
+        def drift(P: np.ndarray, where: np.ndarray) -> np.ndarray:
+            return np.maximum(row_sum_error(P) - 2 * own[where], 0.0)
+
+        where = np.flatnonzero(self.rates)
+        self.found[where] = np.maximum(self.found[where], drift(X[where], where))
+        self.found[where[~np.isfinite(X[where]).all(axis=(1, 2))]] = np.inf
+        why: dict[int, str] = {}
+        missed = where[~(self.found[where] <= self.rtol)]
+        if missed.size:
+            other, none = exact(batch, "exp", missed)
+            found = np.maximum(residuals(batch, "exp", other, missed), drift(other, missed))
+            better = (found < self.found[missed]) | ~np.isfinite(X[missed]).all(axis=(1, 2))
+            X[missed[better]], self.found[missed[better]] = other[better], found[better]
+            why = {i: text for i, text in none.items() if not np.isfinite(X[i]).all()}
+        sums = row_sum_error(X[where])
+        self.row_sums = float(np.max(sums[np.isfinite(sums)], initial=0.0))
+        return why
+
     def _by_method(self) -> np.ndarray:
         if self.method == "polynomial":
             X, kind, self.weights = by_polynomials(self.batch, self.f, self.rtol)
+            self.reason = f"asked for: {kind}"
+            return X
+        if self.method == "relu":
+            X, kind = by_relu(self.batch, self.f, self.rtol)
             self.reason = f"asked for: {kind}"
             return X
         self.weights = str(self.model.card.get("name", self.model.name))
@@ -203,19 +232,18 @@ def _error(batch: Batch, f: str, why: dict[int, str]) -> NNLAError:
     return kind(text) if f != "sign" else OptionError(text)
 
 
-def _as_given(A: Any, batch: Batch, X: np.ndarray, undefined: str) -> Any:
-    """The answer as the kind of array that was given, in its dtype and on its device."""
-    X = X.reshape(batch.shape)
-    wide = np.isfinite(X)
+def _as_given(A: Any, batch: Batch, X: np.ndarray) -> tuple[Any, list[int]]:
+    """The answer as the kind of array that was given, in its dtype and on its device; which matrices leave its range,
+    and are NaN."""
     if is_torch(A):
         import torch
 
         Y = torch.from_numpy(np.ascontiguousarray(X)).to(device=A.device, dtype=getattr(torch, batch.dtype))
-        finite = np.isfinite(to_numpy(Y))
+        there = np.isfinite(to_numpy(Y)).all(axis=(1, 2))
     else:
-        with np.errstate(over="ignore"):
-            Y = X.astype(batch.dtype)
-        finite = np.isfinite(Y)
-    if undefined == "raise" and not np.array_equal(wide, finite):
-        raise NonFiniteError(f"f(A) is beyond the range of {batch.dtype}; pass A in float64, or rescale it")
-    return Y
+        Y = X.astype(batch.dtype)
+        there = np.isfinite(Y).all(axis=(1, 2))
+    lost = np.flatnonzero(np.isfinite(X).all(axis=(1, 2)) & ~there).tolist()
+    if lost:
+        Y[lost] = np.nan
+    return Y.reshape(batch.shape), lost

@@ -29,11 +29,14 @@ from nnla.operators.arrays import namespace, on_device, to_numpy
 __all__ = ["exponentials", "logarithms", "roots", "signs", "trigonometric"]
 
 _POLISH = 8  # further steps where the check says that a prediction was wrong
+_ALIKE = 4.0  # radii that differ by less are counted as the largest of them
+_MANY = 256  # matrices from which they are worked on in groups
+_MOST_SLACK = 30.0  # of e^-x, below the bound: beyond it rounding takes over
 _CHECK = 3e-7  # of X^2 = I and of its like
+_LEVELS = (0.5, 0.85, 1.0)  # shares of the matrices that are in the first, first two and three groups
 _NEWTON_SCHULZ = (1.875, -1.25, 0.375)
 _LOG_RATIO = 0.12  # of the smallest to the largest eigenvalue, from which a polynomial for the logarithm is short
 _LOG_MARGIN = 8.0  # by which the predicted ratio is lowered there: nothing checks it
-_RESTART = 30.0  # by which a ratio is lowered that was wrong
 
 Predictor = Callable[[str, Any], Any]
 Found = tuple[Any, np.ndarray]
@@ -54,13 +57,17 @@ def exponentials(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     bound, features = described("exp", n, t)
     below = to_numpy(xp.exp(predicted("exp", features)))
     radius = to_numpy(bound * unit)
+    if radius.max() - radius.min() < _ALIKE:  # one class for all: groups cost more than they save
+        radius = np.full_like(radius, radius.max())
     index = radius_class(radius)
     wide = radius_of(index)
-    slack = np.ceil(np.clip(wide - radius * (1 - np.clip(below, 0.0, 1.0)), 0.0, 30.0)).astype(np.int64)
+    slack = np.clip(wide - to_numpy(bound * unit) * (1 - np.clip(below, 0.0, 1.0)), 0.0, _MOST_SLACK)
+    slack = 2 * np.ceil(slack / 2).astype(np.int64)  # few classes: each has a program to be made
+    slack = _few(slack) if len(index) > _MANY else np.full_like(slack, slack.max())
+    over = on_device(to_numpy(unit) / wide, A)
+    A, A2, A4 = (M * L.each(over**k) for M, k in ((A, 1), (A2, 2), (A4, 4)))
     X, products = xp.empty_like(A), np.zeros(len(slack))
-    over = to_numpy(unit) / wide
     for kind, i, rows, cost in _groups([index, slack], exponential_program):
-        rows = rows * (over if i is None else over[i]) ** np.arange(rows.shape[0])[:, None]
         at = None if i is None else on_device(i, A)
         x, x2, x4 = (L.take(M, at) for M in (A, A2, A4))
         L.put(X, at, exponential(L, x, x2, x4, kind, _on(rows, A)))
@@ -99,14 +106,12 @@ def signs(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     bound, features = described("sign", n, t)
     ratio = np.exp(to_numpy(predicted("sign", features)))
     over = 1.0 / bound
-    A *= L.each(over)
-    A2 *= L.each(over**2)
-    A4 *= L.each(over**4)
+    A, A2, A4 = (M * L.each(over**k) for M, k in ((A, 1), (A2, 2), (A4, 4)))
     X, products = xp.empty_like(A), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, False)):
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, False)):
         at = None if i is None else on_device(i, A)
-        some = [L.take(M, at) for M in (A, A2, A4)]
-        L.put(X, at, sign(L, some[0], kind, _on(rows, A), *some[1:]))
+        a, a2, a4 = (L.take(M, at) for M in (A, A2, A4))
+        L.put(X, at, sign(L, a, kind, _on(rows, A), a2, a4))
         products[slice(None) if i is None else i] = cost + (kind[0] == 3)
     for step, i, at, part, M in _wrong(L, X, lambda part, at: L.product(part, part), products):
         if step == _POLISH:
@@ -123,13 +128,10 @@ def roots(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
     A, unit = _scaled(L, A)
     A2 = L.product(A, A)
     bound, ratio = _definite(L, predicted, A, A2)
-    M, M2 = A * L.each(1.0 / bound), A2 * L.each(1.0 / bound**2)
+    over = 1.0 / bound
+    Y, Z, products = _pair(L, A * L.each(over), A2 * L.each(over**2), ratio)
     size = xp.sqrt(bound) * xp.sqrt(unit)
-    if f == "sqrt":
-        Y, products = _root(L, M, M2, ratio)
-        return Y * L.each(size), products + 1
-    _, Z, products = _pair(L, M, M2, ratio)
-    return Z * L.each(1.0 / size), products + 1
+    return (Y * L.each(size) if f == "sqrt" else Z * L.each(1.0 / size)), products + 1
 
 
 def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
@@ -150,7 +152,7 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
         Y, Y2 = L.take(A, at) * L.each(over), L.take(A2, at) * L.each(over**2)
         for _ in range(int(k)):
             own = np.sqrt(own)
-            Y, more = _root(L, Y, Y2, own)
+            Y, _, more = _pair(L, Y, Y2, own)
             Y2 = L.product(Y, Y)
             products[where] += more + 1
         log = xp.empty_like(Y)
@@ -166,15 +168,20 @@ def logarithms(L: Matrices, predicted: Predictor, A: Any, f: str) -> Found:
 
 
 def _scaled(L: Matrices, A: Any) -> tuple[Any, Any]:
-    """Matrices over a power of 2 near their largest entry, and that power; 1 for zero."""
+    """Matrices over a power of 2 near their largest entry, and that power; as they are where sizes are ordinary."""
     xp = namespace(A)
+    square = to_numpy(L.dot(A, A))
+    if ((square > 1e-20) & (square < 1e20)).all():
+        return A, L.trace(A) * 0.0 + 1.0
     largest = L.largest(A)
     unit = xp.where(largest > 0, 2.0 ** xp.floor(xp.log2(xp.where(largest > 0, largest, 1.0))), 1.0)
     return A * L.each(1.0 / unit), unit
 
 
 def _on(rows: np.ndarray, like: Any) -> list[Any]:
-    return list(on_device(rows, like))
+    """Coefficients, each (B,), or a number for all where that is the same: a pass with a number is faster."""
+    same = (rows == rows[:, :1]).all(1)
+    return [float(row[0]) if equal else on_device(row, like) for row, equal in zip(rows, same, strict=True)]
 
 
 def _groups(
@@ -214,8 +221,7 @@ def _wrong(
 
 
 def _newton_schulz(L: Matrices, M: Any) -> Any:
-    one = L.trace(M) * 0.0 + 1.0
-    return L.weighted([k * one for k in _NEWTON_SCHULZ], [M, L.product(M, M)])
+    return L.weighted([*_NEWTON_SCHULZ], [M, L.product(M, M)])
 
 
 def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, np.ndarray]:
@@ -226,17 +232,19 @@ def _definite(L: Matrices, predicted: Predictor, A: Any, A2: Any) -> tuple[Any, 
 
 
 def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product."""
+    """M^1/2 and M^-1/2 of M with eigenvalues in [ratio^2, 1], checked by their product.
+
+    The square of the root alone would say nothing of eigenvalues below the square of the tolerance.
+    """
     xp = namespace(M)
     Y, Z, products = xp.empty_like(M), xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
+    for kind, i, rows, cost in _groups([_few(ratio_class(ratio))], lambda j: stage_program(j, True)):
         at = None if i is None else on_device(i, M)
         y, z = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at))
         L.put(Y, at, y)
         L.put(Z, at, z)
         products[slice(None) if i is None else i] = np.maximum(cost - 2, 1)  # the first transition knows both
-    pair = lambda part, at: L.product(part, L.take(Y, at))  # noqa: E731
-    for step, i, at, part, P in _wrong(L, Z, pair, products):
+    for step, i, at, part, P in _wrong(L, Z, lambda part, at: L.product(part, L.take(Y, at)), products):
         if step == _POLISH:
             L.put(Y, at, xp.nan)
             L.put(Z, at, xp.nan)
@@ -248,23 +256,8 @@ def _pair(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, Any, np
     return Y, Z, products
 
 
-def _root(L: Matrices, M: Any, M2: Any, ratio: np.ndarray) -> tuple[Any, np.ndarray]:
-    """M^1/2 alone, checked by its square; once more, with the inverse and a smaller ratio, where that fails."""
-    xp = namespace(M)
-    Y, products = xp.empty_like(M), np.zeros(len(ratio))
-    for kind, i, rows, cost in _groups([ratio_class(ratio)], lambda j: stage_program(j, True)):
-        at = None if i is None else on_device(i, M)
-        y, _ = root_pair(L, L.take(M, at), kind, _on(rows, M), L.take(M2, at), inverse=False)
-        L.put(Y, at, y)
-        products[slice(None) if i is None else i] = np.maximum(cost - 3 + (len(kind) == 1), 1)
-    D = L.product(Y, Y)
-    D -= M
-    products += 1
-    off = to_numpy(xp.sqrt(L.dot(D, D) / L.dot(M, M)))
-    bad = np.flatnonzero(~(off <= _CHECK))
-    if bad.size:
-        at = on_device(bad, M)
-        y, _, more = _pair(L, L.take(M, at), L.take(M2, at), np.maximum(ratio[bad] / _RESTART, 1e-6))
-        L.put(Y, at, y)
-        products[bad] += more
-    return Y, products
+def _few(classes: np.ndarray) -> np.ndarray:
+    """Classes raised to one of three that occur, or to the largest of few: small groups cost more than they save."""
+    levels = _LEVELS if len(classes) > _MANY else _LEVELS[-1:]
+    some = np.unique(np.quantile(classes, levels, method="higher"))
+    return some[np.searchsorted(some, classes)]

@@ -44,8 +44,8 @@ class Matrices:
         return int(M.shape[0])
 
     def each(self, v: Any) -> Any:
-        """Numbers (B,) as factors of matrices."""
-        return v[:, None, None]
+        """Numbers (B,), or one, as factors of matrices."""
+        return v[:, None, None] if getattr(v, "ndim", 0) else v
 
     def product(self, M: Any, N: Any) -> Any:
         """M N."""
@@ -55,7 +55,7 @@ class Matrices:
         """Traces of M' N, (B,)."""
         if is_torch(M):
             return (M * N).sum((-2, -1))
-        return np.vecdot(M.reshape(len(M), -1), N.reshape(len(N), -1))
+        return np.einsum("bk,bk->b", M.reshape(len(M), -1), N.reshape(len(N), -1))
 
     def trace(self, M: Any) -> Any:
         """(B,)"""

@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +32,11 @@ __all__ = [
 
 TOLERANCE = 1e-7
 _RATIOS = 4  # classes of a ratio per factor of ten
-_RADII = 24  # classes of a radius per factor of two
-_SLACKS = 1.0  # width of the classes of a slack
+_RADII = 12  # classes of a radius per factor of two
+_DEGREE_PER_RADIUS = 2.0  # beyond it no polynomial is good: more squarings are tried at once
 DEGREES = {5: 3, 8: 4, 12: 5, 16: 6, 20: 7, 24: 8}  # of a polynomial in A -> products, A^2 and A^4 among them
 COSINE_TERMS = {2: 2, 4: 3, 6: 4, 8: 5}  # degree in A^2 of an even polynomial -> products, A^2 and A^4 among them
+_DEGREES = (3, 5, 9)  # of transitions; 17 saves no seconds: more passes over the entries
 _MOST_SQUARES = 40
 _POINTS = np.cos(np.linspace(0.0, np.pi, 257))
 _SMALLEST_RATIO = 1e-12
@@ -62,7 +64,7 @@ def ratio_class(ratio: np.ndarray) -> np.ndarray:
 
 
 def radius_class(radius: np.ndarray) -> np.ndarray:
-    """Classes of radii, rounded up: those of class j reach to 2^(j / 24)."""
+    """Classes of radii, rounded up: those of class j reach to 2^(j / 12)."""
     return np.ceil(np.log2(np.maximum(radius, 2.0**-40)) * _RADII - 1e-9).astype(np.int64)
 
 
@@ -89,14 +91,13 @@ def stage_program(index: int, pairs: bool) -> Program:
     Cost: `nnla.extensions.minimax.plan`.
     """
     low, high = 10.0 ** (-index / _RATIOS), 1.0
-    degrees = plan(low, TOLERANCE, extra=int(pairs)) or [3]
+    degrees = plan(low, TOLERANCE, degrees=_DEGREES, extra=int(pairs)) or [3]
     coefficients: list[float] = []
     for number, degree in enumerate(degrees):
         p = stage(degree, min(low / high, 1.0))
         last = number + 1 == len(degrees)
         scale = 1.0 if last else 1.0 / p.high
-        own = [*p[:6], *(scale * c for c in p[6:])] if degree == 17 else [scale * c for c in p]
-        coefficients += own
+        coefficients += [scale * c for c in p]
         low, high = max(p.low, 1e-300) / p.high, 1.0
     products = sum(PRODUCTS[d] + int(pairs) for d in degrees)
     return Program(tuple(degrees), tuple(coefficients), products)
@@ -116,11 +117,12 @@ def exponential_program(index: int, slack: int) -> Program:
     Program
         kind: degree, squarings; coefficients: of powers of x.
     """
-    radius, tolerance = 2.0 ** (index / _RADII), TOLERANCE * math.exp(-slack * _SLACKS)
+    radius, tolerance = 2.0 ** (index / _RADII), TOLERANCE * math.exp(-slack)
     exact = np.exp(radius * (_POINTS - 1.0))
     found: list[tuple[int, int, int, np.ndarray]] = []
     for degree, products in DEGREES.items():
-        for squares in range(_MOST_SQUARES):
+        fewest = max(0, math.ceil(math.log2(max(_DEGREE_PER_RADIUS * radius / degree, 1e-9))) - 1)
+        for squares in range(fewest, _MOST_SQUARES):
             c = _interpolant(lambda x, h=radius / 2.0**squares: np.exp(h * (x - 1.0)), degree)
             with np.errstate(all="ignore"):
                 value = np.polynomial.polynomial.polyval(_POINTS, c) ** (2.0**squares)
@@ -148,7 +150,8 @@ def cosine_program(index: int) -> Program:
     exact = np.cos(radius * _POINTS)
     found: list[tuple[int, int, int, np.ndarray]] = []
     for terms, products in COSINE_TERMS.items():
-        for doublings in range(_MOST_SQUARES):
+        fewest = max(0, math.ceil(math.log2(max(radius / terms, 1e-9))) - 2)
+        for doublings in range(fewest, _MOST_SQUARES):
             h = radius / 2.0**doublings
             c = _interpolant(lambda y, h=h: np.cos(h * np.sqrt((y + 1) / 2)), terms, shifted=True)
             value = np.polynomial.polynomial.polyval(_POINTS**2, c)
@@ -182,13 +185,17 @@ def log_program(index: int) -> Program:
     return Program((best[0],), (*best[1].tolist(), a), DEGREES[best[0]])
 
 
-def _interpolant(f: Callable[[np.ndarray], np.ndarray], degree: int, *, shifted: bool = False) -> np.ndarray:
+def _interpolant(f: Callable[[np.ndarray], Any], degree: int, *, shifted: bool = False) -> np.ndarray:
     """Powers of x (of (x + 1) / 2, where shifted) in the Chebyshev interpolant of f on [-1, 1]."""
-    nodes = np.cos(np.pi * (np.arange(4 * degree) + 0.5) / (4 * degree))
-    series = np.polynomial.chebyshev.Chebyshev.fit(nodes, f(nodes), degree, domain=[-1, 1])
-    power = np.polynomial.polynomial.Polynomial(np.polynomial.chebyshev.cheb2poly(series.coef))
-    if shifted:
-        power = power(np.polynomial.polynomial.Polynomial([-1.0, 2.0]))
-    out = np.zeros(degree + 1)
-    out[: len(power.coef)] = power.coef
+    return np.polynomial.chebyshev.chebinterpolate(f, degree) @ _powers(degree, shifted)
+
+
+@functools.cache
+def _powers(degree: int, shifted: bool) -> np.ndarray:
+    """Chebyshev polynomials in powers, a row for each."""
+    out = np.zeros((degree + 1, degree + 1))
+    for k, row in enumerate(out):
+        power = np.polynomial.Polynomial(np.polynomial.chebyshev.cheb2poly(np.eye(k + 1)[k]))
+        power = power(np.polynomial.Polynomial([-1.0, 2.0])) if shifted else power
+        row[: k + 1] = power.coef
     return out

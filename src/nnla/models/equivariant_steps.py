@@ -13,7 +13,7 @@ from nnla.operators.arrays import namespace
 
 __all__ = ["cosine", "even_polynomial", "exponential", "polynomial", "residual", "root_pair", "sign"]
 
-_LENGTH = {3: 2, 5: 3, 9: 5, 17: 11}  # coefficients of a transition of that degree
+_LENGTH = {3: 2, 5: 3, 9: 5}  # coefficients of a transition of that degree
 
 
 def residual(L: Matrices, M: Any, n: int) -> Any:
@@ -39,10 +39,8 @@ def sign(L: Matrices, X: Any, kind: tuple[int, ...], c: list[Any], squared: Any 
     return X
 
 
-def root_pair(
-    L: Matrices, M: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None, *, inverse: bool = True
-) -> tuple[Any, Any]:
-    """(M^1/2, M^-1/2) by coupled transitions; without the inverse a product is saved.
+def root_pair(L: Matrices, M: Any, kind: tuple[int, ...], c: list[Any], squared: Any = None) -> tuple[Any, Any]:
+    """(M^1/2, M^-1/2) by coupled transitions.
 
     Parameters
     ----------
@@ -54,33 +52,28 @@ def root_pair(
     Higham, Functions of Matrices (2008), theorem 6.9 (every iteration for the sign has a coupled one for roots).
     """
     Y, Z, at = M, None, 0
-    for number, degree in enumerate(kind):
+    for degree in kind:
         own, at = c[at : at + _LENGTH[degree]], at + _LENGTH[degree]
-        last = number + 1 == len(kind)
-        W = _factor(L, M, degree, own, squared)
-        Y = L.product(Y, W)
-        if inverse or not last:
-            Z = W if Z is None else L.product(W, Z)
-        squared = None
-        if not last:
+        if Z is not None:
             M = L.product(Z, Y)
+        W = _factor(L, M, degree, own, squared)
+        Y, Z = L.product(Y, W), W if Z is None else L.product(W, Z)
+        squared = None
     return Y, Z
 
 
 def _factor(L: Matrices, M: Any, degree: int, c: list[Any], squared: Any = None) -> Any:
-    """c(M) of one transition: by Paterson and Stockmeyer for degree 9, by its own program for degree 17."""
+    """c(M) of one transition, by Paterson and Stockmeyer for degree 9."""
     if degree == 3:
         return L.weighted(c, [M])
+    if degree == 5 and squared is None:  # one pass over the entries less
+        return L.add_identity(L.product(M, L.weighted(c[1:], [M])), c[0])
     M2 = L.product(M, M) if squared is None else squared
     if degree == 5:
         return L.weighted(c, [M, M2])
-    if degree == 9:
-        high = L.product(M2, L.weighted([None, c[3], c[4]], [M, M2]))
-        high += L.weighted(c[:3], [M, M2])
-        return high
-    B4 = L.product(M2 + L.each(c[0]) * M, M2 + L.each(c[1]) * M)
-    B8 = L.product(B4 + L.each(c[2]) * M2 + L.each(c[3]) * M, B4 + L.each(c[4]) * M2 + L.each(c[5]) * M)
-    return L.weighted(c[6:], [M, M2, B4, B8])
+    high = L.product(M2, L.weighted(c[2:], [M, M2]))
+    high += L.weighted(c[:2], [M])
+    return high
 
 
 def polynomial(L: Matrices, X: Any, X2: Any, X4: Any, degree: int, c: list[Any]) -> Any:

@@ -17,8 +17,6 @@ from nnla.interop.torch import (  # noqa: E402
     read_certificate,
 )
 
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-
 
 def definite(values, seed=0):
     rng = np.random.default_rng(seed)
@@ -113,13 +111,25 @@ def test_layouts_give_the_same():
     assert inverse_root(torch.full((1, 1), 16.0), 4).item() == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("law", ["flat", "diagonal", "two"])
+def test_flat_spectra_are_within_the_plan(law):
+    """Where the Frobenius norm is far above the largest eigenvalue: the bound of the norm is close all the same."""
+    values = np.append(np.linspace(1, 0.5, 99), 1e-4)
+    A = definite(values).float() if law == "flat" else torch.diag(torch.tensor(values)).float()
+    if law == "two":
+        A = torch.block_diag(*[torch.tensor([[2.0, 1.0], [1.0, 2.0]])] * 49, torch.tensor([[3e-4]]))
+    Z, certificate = inverse_root(A, 2, cond=1e4, certificate=True)
+    assert relative(Z, exact(A, 2)) < 1e-3
+    assert bool(certificate.converged)
+
+
 def test_a_ridge_is_added_and_known():
     values = np.geomspace(1, 1e-9, 16)
     A = definite(values).float()
     Z, certificate = inverse_root(A, 2, ridge=1e-3, certificate=True)
     assert bool(certificate.converged)
     shifts = np.array([1 / float(torch.linalg.eigvalsh(Z.double())[-1]) ** 2])
-    assert 1e-3 < shifts[0] < 1.5e-3  # the bound of the norm is at most half too large
+    assert 1e-3 < shifts[0] < 1.3e-3  # the bound of the norm is at most a third too large
     zero, flag = inverse_root(A * 0, 2, ridge=1e-3, certificate=True)
     assert float(zero.abs().max()) == 0.0
     assert bool(flag.zero)
@@ -129,6 +139,9 @@ def test_certificates_can_fail():
     # a plan for condition 1e2 on a matrix of 1e5; an indefinite matrix; a root for the wrong matrix
     A = definite(np.geomspace(1, 1e-5, 20)).float()
     assert not bool(inverse_root(A, 2, cond=1e2, certificate=True)[1].converged)
+    skew = torch.tensor([[1.0, 0.5], [-0.5, 1.0]])  # no symmetric Z is a root of it
+    for p in (1, 2, 4):
+        assert not bool(inverse_root(skew, p, certificate=True)[1].converged)
     indefinite = definite([1.0, 0.5, 0.2, -0.3]).float()
     assert not bool(inverse_root(indefinite, 2, certificate=True)[1].converged)
 
@@ -160,32 +173,33 @@ def test_the_products_that_run_are_those_of_the_plan():
         products = 0
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            self.products += func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.baddbmm)
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+            if func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.baddbmm):
+                self.products += result.shape[-1] == 9  # and not with vectors
+            return result
 
-    A = definite(np.geomspace(1, 1e-3, 8)).float()
+    A = definite(np.geomspace(1, 1e-3, 9)).float()
     for p in (1, 2, 4):
-        for cond in (3.0, 1e3, 1e6):
+        for cond in (3.0, 1e5):
             plan = inverse_root_plan(p, cond=cond)
             with Count() as count:
                 inverse_root(A, p, plan=plan)
             assert count.products == plan.products
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nothing_is_read_from_the_device(dtype):
     """Fake tensors hold no numbers: whoever asks for one fails."""
     with FakeTensorMode():
-        for p in (1, 2, 4):
-            Z, certificate = inverse_root(torch.empty(2, 3, 6, 6, dtype=dtype), p, certificate=True)
-            assert Z.shape == (2, 3, 6, 6)
-            assert Z.dtype == dtype
-            assert certificate.converged.shape == (2, 3)
+        Z, certificate = inverse_root(torch.empty(2, 3, 6, 6, dtype=dtype), 4, certificate=True)
+        assert Z.shape == (2, 3, 6, 6)
+        assert Z.dtype == dtype
+        assert certificate.converged.shape == (2, 3)
 
 
 def test_one_graph_under_compile():
     A = definite(np.geomspace(1, 1e-2, 6)).float()
-    plan = inverse_root_plan(2, cond=1e2)
+    plan = inverse_root_plan(2, cond=1e2, rtol=0.03)
     call = torch.compile(lambda A: inverse_root(A, 2, plan=plan, certificate=True), fullgraph=True, backend="eager")
     with torch.no_grad():
         Z, certificate = call(A)

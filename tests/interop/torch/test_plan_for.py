@@ -21,7 +21,7 @@ def definite(values, seed=0):
 @pytest.mark.parametrize("unit", [1e-20, 1.0, 1e20])
 def test_condition(exponent, unit):
     A = definite(np.geomspace(1, 10.0**-exponent, 30)).float() * unit
-    assert 0.95 < float(condition(A)) / 10**exponent < 2.5
+    assert 0.95 < float(condition(A)) / 10**exponent < 1.7
 
 
 def test_condition_reads_nothing_and_says_what_has_none():
@@ -62,5 +62,5 @@ def test_a_ridge_makes_it_definite():
 
 
 def test_the_probe_is_cheap():
-    assert probe_cost(256) < 0.6
-    assert probe_cost(1024) < 0.4
+    assert probe_cost(256) < 1.2
+    assert probe_cost(1024) < 0.6

@@ -144,22 +144,23 @@ def test_certificates_can_fail():
     assert float(error.error) <= float(error.error_bound)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_nothing_is_read_from_the_device(dtype):
     with FakeTensorMode():
-        for shape in ((2, 3, 6, 6), (8, 3), (3, 8)):
+        for shape in ((2, 3, 6, 6), (3, 8)):
             U, certificate = polar(torch.empty(shape, dtype=dtype), certificate=True)
             assert U.shape == shape
             assert certificate.converged.shape == shape[:-2]
 
 
 def test_one_graph_under_compile():
-    X = factors(8, np.linspace(1, 0.2, 4))[0].float()
     call = torch.compile(lambda X: polar(X, certificate=True), fullgraph=True, backend="eager")
-    with torch.no_grad():
-        U, certificate = call(X)
-    assert torch.equal(U, polar(X))
-    assert bool(certificate.converged)
+    for m in (8, 9):  # the second time with sizes that stay symbols
+        X = factors(m, np.linspace(1, 0.2, 4))[0].float()
+        with torch.no_grad():
+            U, certificate = call(X)
+        assert torch.equal(U, polar(X))
+        assert bool(certificate.converged)
 
 
 @pytest.mark.parametrize(

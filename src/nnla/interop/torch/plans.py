@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import DTypeError, OptionError, ShapeError
-from nnla.interop.torch.transitions import DEGREES, PRODUCTS, Transition, from_powers, transition
+from nnla.interop.torch.transitions import DEGREES, LARGEST_RATIO_17, PRODUCTS, Transition, from_powers, transition
 from nnla.types import real_number
 
 __all__ = [
@@ -36,8 +36,10 @@ _SHARE = 0.03
 # Between restarts nothing but one step is exposed to half precision, and the signs of its rounding differ: two steps of
 # degree 17 from 7e-3 ended 1 % below what was planned
 _SHARE_HALF = 6.0
-# The norms that scale A overestimate its largest eigenvalue by up to n^(1/4); by 1.1 to 1.5 on decaying spectra
-SLACK = 1.5
+# What half precision adds to the largest singular values of a step, behind which the next polynomial is steep
+_BEYOND_HALF = 1.03
+# The bound that scales A is more than its largest eigenvalue by no more than this: `norm_estimate`
+SLACK = 1.3
 _LOWER = 7e-3  # smallest singular value of a gradient, over the largest, that counts
 _SPREAD = 0.12
 _STEPS = 24  # ratios per factor of ten that plans are made for, rounded down
@@ -201,7 +203,7 @@ def inverse_root_plan(
     Examples
     --------
     >>> [inverse_root_plan(2, cond=10.0**k, rtol=0.03).products for k in (2, 4, 6, 7)]
-    [7, 12, 18, 20]
+    [6, 12, 17, 19]
     """
     name = _precision(precision)
     if isinstance(p, bool) or not isinstance(p, (int, np.integer)) or p not in (1, 2, 4):
@@ -241,21 +243,19 @@ def _planned(p: int, precision: str, smallest: float, ridge: float, rtol: float,
     return InverseRootPlan(p, tuple(stages), precision, 1 / smallest, ridge, rtol, wide)
 
 
-def _transitions(degrees: Sequence[int], low: float, high: float) -> tuple[Transition, ...]:
+def _transitions(degrees: Sequence[int], low: float, high: float, beyond: float = 1.0) -> tuple[Transition, ...]:
+    """One after the other; from the second on for `beyond` times the largest value there may be."""
     out: list[Transition] = []
     for degree in degrees:
-        # planned for a ratio that was rounded down; where the true one is so near 1 that 17 is of no use, 9 does
-        out.append(_made(degree, low, high) or transition(9, low, high))
+        high = beyond * high if out else high
+        out.append(_made(degree, low, high))
         low, high = out[-1].low, out[-1].high
     return tuple(out)
 
 
-def _made(degree: int, low: float, high: float) -> Transition | None:
-    """The transition; None for degree 17 where the ratio is near 1."""
-    try:
-        return transition(degree, low, high)
-    except OptionError:
-        return None
+def _made(degree: int, low: float, high: float) -> Transition:
+    # nearer to 1 degree 17 is made for a little more than there is: its error is 1e-12 by then
+    return transition(degree, min(low, LARGEST_RATIO_17 * high) if degree == 17 else low, high)
 
 
 def _path(ratio: float, tol: float, eps: float, extra: int) -> tuple[int, ...]:
@@ -277,10 +277,10 @@ def _rounded(ratio: float) -> float:
 
 
 def _usable(degree: int, ratio: float, eps: float) -> Transition | None:
-    """The transition, or None where it is not made for the ratio or drowns in rounding."""
+    """The transition, or None where it drowns in rounding."""
     step = _made(degree, ratio, 1.0)
     share = _SHARE if eps < 1e-4 else _SHARE_HALF
-    return step if step is not None and eps * step.amplification <= share * step.low else None
+    return step if eps * step.amplification <= share * step.low else None
 
 
 @functools.lru_cache(maxsize=65536)
@@ -374,7 +374,7 @@ def _planned_polar(precision: str, lower: float, spread: float, aspect: float, r
     apart, together = 3 * aspect, 3.0
     restart = (half or apart <= together) if restart is None else restart
     degrees = _path(lower, max(spread, 4 * eps), eps, round(apart if restart else together))
-    steps = _transitions(degrees, lower, 1.0)
+    steps = _transitions(degrees, lower, 1.0, _BEYOND_HALF if half else 1.0)
     phases = tuple((step,) for step in steps) if restart else (steps,)
     return PolarPlan(phases, lower, steps[-1].low, steps[-1].high, precision)
 

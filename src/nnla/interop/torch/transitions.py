@@ -19,12 +19,12 @@ from numpy.polynomial import chebyshev, polynomial
 from nnla.errors import OptionError
 from nnla.extensions.minimax import odd_minimax
 
-__all__ = ["DEGREES", "PRODUCTS", "Transition", "from_powers", "transition"]
+__all__ = ["DEGREES", "LARGEST_RATIO_17", "PRODUCTS", "Transition", "from_powers", "transition"]
 
 PRODUCTS = {3: 0, 5: 1, 9: 2, 17: 3}  # degree -> products of n x n matrices that c(T) takes
 DEGREES = tuple(PRODUCTS)
-# Beyond it the errors of degree 17 are those of float64, and lower degrees do as well
-_LARGEST_RATIO_17 = 0.6
+# Beyond it the error of degree 17, 1e-12, drowns in the rounding of its coefficients
+LARGEST_RATIO_17 = 0.9
 _SAMPLES = 3000
 
 
@@ -142,8 +142,8 @@ def _unit_transition(degree: int, ratio: float) -> Transition:
         best = odd_minimax(degree, ratio)
         program = _in_w(best)
         return _made(degree, 1.0, program, best.low, best.high)
-    if ratio > _LARGEST_RATIO_17:
-        raise OptionError(f"degree 17 is for ratios up to {_LARGEST_RATIO_17}, not {ratio:.3g}; take degree 9")
+    if ratio > LARGEST_RATIO_17:
+        raise OptionError(f"degree 17 is for ratios up to {LARGEST_RATIO_17}, not {ratio:.3g}; take degree 9")
     coefficients, error = _minimax_chebyshev(17, ratio)
     programs = _three_products(chebyshev.cheb2poly(coefficients))
     if not programs:
