@@ -262,6 +262,9 @@ def page(d: dict[str, Any]) -> str:
             "median d1",
         ]
         lines += ["", *table([*header, "malformed without grammar %"], rows)]
+        lacking = [name for name in cells() if name not in d["cells"]]
+        if lacking:
+            lines += [f"Cells that the script knows and nobody has trained here yet: {', '.join(lacking)}.", ""]
         lines += ["![learning curves](matrix_functions_tokens.png)", ""]
     return "\n".join(lines)
 
