@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnla.errors import NonFiniteError, OptionError, ShapeError
+from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.models.matrix_tokens import ENCODINGS, EOS, MatrixTokens, NumberEncoding, encoding_table
 from nnla.models.number_features import number_features
 
@@ -149,3 +149,30 @@ def test_features_tell_all_symbols_apart(name):
     assert x.shape[0] == text.vocabulary
     assert np.abs(x).max() <= 1.0
     assert len(np.unique(x, axis=0)) == len(x)
+
+
+def test_what_are_no_real_numbers_or_ids_is_refused():
+    one, text = NumberEncoding("FP15"), MatrixTokens(NumberEncoding("FP15"))
+    with pytest.raises(DTypeError, match="complex"):
+        one.encode(np.array([1j]))
+    with pytest.raises(DTypeError):
+        one.encode(["x"])
+    with pytest.raises(DTypeError, match="integers"):
+        one.decode(np.ones((2, 1)))
+    with pytest.raises(ShapeError, match="last axis"):
+        one.decode(np.zeros((2, 0), dtype=int))
+    with pytest.raises(ShapeError, match=r"\(B, n, n\)"):
+        text.write(np.eye(2))
+    with pytest.raises(ShapeError, match="n = 3"):
+        text.read(text.write(np.zeros((1, 2, 2))), 3)
+    with pytest.raises(OptionError, match="whole numbers"):
+        NumberEncoding("FP15", "a", 3)  # type: ignore[arg-type]
+
+
+def test_lists_single_precision_and_empty_batches():
+    assert (
+        NumberEncoding("B1999").encode(np.array([1.5], np.float32)).tolist()
+        == NumberEncoding("B1999").encode([1.5]).tolist()
+    )
+    text = MatrixTokens(NumberEncoding("P10"))
+    assert text.read(text.write(np.zeros((0, 2, 2))), 2).shape == (0, 2, 2)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from nnla.errors import NonFiniteError, OptionError, ShapeError
+from nnla.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 from nnla.operators.arrays import is_torch, namespace
+from nnla.operators.validation import asarray, dtype_error
 
 __all__ = ["BOS", "ENCODINGS", "EOS", "LARGEST_SIZE", "MatrixTokens", "NumberEncoding", "encoding_table"]
 
@@ -61,8 +62,10 @@ class NumberEncoding:
     exponents: int = 0
 
     def __post_init__(self) -> None:
-        if self.name not in ENCODINGS:
+        if not isinstance(self.name, str) or self.name not in ENCODINGS:
             raise OptionError(f"no encoding {self.name!r}; use {', '.join(ENCODINGS)}")
+        if not (isinstance(self.lowest, int) and isinstance(self.exponents, int)):
+            raise OptionError(f"lowest={self.lowest!r}, exponents={self.exponents!r}: give whole numbers")
         if self.exponents == 0:
             object.__setattr__(self, "lowest", ENCODINGS[self.name][1])
             object.__setattr__(self, "exponents", ENCODINGS[self.name][2])
@@ -108,10 +111,12 @@ class NumberEncoding:
         return abs(x) < 999.5 * (self.largest / 999)
 
     def encode(self, x: Any) -> Any:
-        """Ids (..., tokens) of numbers (...), NumPy or torch, float64.
+        """Ids (..., tokens) of numbers (...), NumPy or torch; read as float64.
 
         Raises
         ------
+        DTypeError
+            What are no real numbers.
         NonFiniteError
             NaN or Inf.
         OptionError
@@ -121,6 +126,7 @@ class NumberEncoding:
         -----
         Cost: some twenty passes over x, and one read of the device.
         """
+        x = _numbers(x)
         xp = namespace(x)
         if not bool(self.holds(x).all()):
             if not bool(xp.isfinite(x).all()):
@@ -133,8 +139,20 @@ class NumberEncoding:
     def decode(self, ids: Any) -> Any:
         """Numbers (...), float64, of ids (..., tokens); NaN where one is not in its place.
 
+        Raises
+        ------
+        ShapeError, DTypeError
+            Other shapes, or ids that are no integers.
+
+        Notes
+        -----
         Cost: some ten passes.
         """
+        ids = _integers(ids)
+        if ids.ndim == 0 or ids.shape[-1] != self.tokens:
+            raise ShapeError(
+                f"ids have shape {tuple(ids.shape)}; {self.name} has {self.tokens} for a number: the last axis"
+            )
         xp = namespace(ids)
         well = ids[..., 0] >= 0
         for place, (first, after) in enumerate(self.runs):
@@ -173,7 +191,6 @@ class NumberEncoding:
     def _parts(self, x: Any) -> tuple[Any, Any, Any]:
         """Whether negative, mantissa (0 or 100..999) and exponent from 0."""
         xp = namespace(x)
-        x = x.astype(np.float64) if xp is np else x.to(xp.float64)
         size = abs(x)
         tiny = size < self.smallest
         zero = size <= self.smallest / 2
@@ -199,6 +216,29 @@ class NumberEncoding:
         sign = xp.where(minus, xp.ones_like(m), xp.zeros_like(m))
         mantissa = [m + 2] if self.name == "P1000" else [m // 100 + 2, m // 10 % 10 + 2, m % 10 + 2]
         return [sign, *mantissa, k + self.runs[-1][0]]
+
+
+def _numbers(x: Any) -> Any:
+    """Real numbers, float64."""
+    if is_torch(x):
+        if x.is_complex():
+            raise dtype_error(x.dtype)
+        return x.detach().to(namespace(x).float64)
+    given = asarray(x, "what is to be encoded")
+    if given.dtype.kind not in "biuf":
+        raise dtype_error(given.dtype)
+    return given.astype(np.float64)
+
+
+def _integers(ids: Any) -> Any:
+    if is_torch(ids):
+        if ids.is_complex() or ids.is_floating_point():
+            raise DTypeError(f"ids have dtype {ids.dtype}; pass integers")
+        return ids
+    given = asarray(ids, "ids")
+    if given.dtype.kind not in "iu":
+        raise DTypeError(f"ids have dtype {given.dtype}; pass integers")
+    return given.astype(np.int64)
 
 
 def _like(values: Any, like: Any) -> Any:
@@ -257,26 +297,38 @@ class MatrixTokens:
         Raises
         ------
         ShapeError
-            More than 8 rows.
-        NonFiniteError, OptionError
+            No batch of square matrices, or more than 8 rows.
+        DTypeError, NonFiniteError, OptionError
             As of `NumberEncoding.encode`.
         """
+        A = _numbers(A)
+        if A.ndim != 3 or A.shape[1] != A.shape[2]:
+            raise ShapeError(f"matrices have shape {tuple(A.shape)}; pass a batch (B, n, n)")
         B, n = A.shape[0], A.shape[-1]
         if not 1 <= n <= LARGEST_SIZE:
             raise ShapeError(f"sequences are of matrices of at most {LARGEST_SIZE} rows, not {n}")
         rows, columns = self.places(n)
         xp = namespace(A)
-        numbers = self.encoding.encode(A[:, rows, columns]).reshape(B, -1) + _NUMBERS
+        numbers = self.encoding.encode(A[:, rows, columns]).reshape(B, self.length(n) - 3) + _NUMBERS
         size = xp.full_like(numbers[:, :1], n + 1)
         parts = [size, size, numbers, xp.full_like(size, EOS)]
         return xp.cat(parts, 1) if is_torch(A) else np.concatenate(parts, 1)
 
     def read(self, ids: Any, n: int) -> Any:
-        """Matrices (B, n, n), float64, of ids (B, length); all NaN where a sequence is malformed."""
+        """Matrices (B, n, n), float64, of ids (B, length); all NaN where a sequence is malformed.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            Sequences of another length, or ids that are no integers.
+        """
+        ids = _integers(ids)
+        if ids.ndim != 2 or ids.shape[1] != self.length(n):
+            raise ShapeError(f"ids have shape {tuple(ids.shape)}; sequences of n = {n} are (B, {self.length(n)})")
         xp, B = namespace(ids), ids.shape[0]
         well = (ids[:, 0] == n + 1) & (ids[:, 1] == n + 1) & (ids[:, -1] == EOS)
         rows, columns = self.places(n)
-        numbers = self.encoding.decode(ids[:, 2:-1].reshape(B, len(rows), -1) - _NUMBERS)
+        numbers = self.encoding.decode(ids[:, 2:-1].reshape(B, len(rows), self.encoding.tokens) - _NUMBERS)
         well = well & xp.isfinite(numbers).all(-1)
         numbers = xp.where(well[:, None], numbers, xp.full_like(numbers, float("nan")))
         at = np.zeros((n, n), dtype=np.int64)
