@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnla.matfun import expm
 from nnla.matfun.checks import residuals
 from nnla.matfun.exact import exact
 from nnla.matfun.options import FUNCTIONS, read_batch
 from nnla.matfun.taylor import nonnegative_exponential, taylor_exponential
+from nnla.problems import matrix_family
 
 rng = np.random.default_rng(1)
 G = rng.standard_normal((4, 6, 6))
@@ -73,3 +75,15 @@ def test_the_series_for_e_A():
     assert np.abs(turned @ turned.conj().swapaxes(-1, -2) - np.eye(6)).max() < 1e-13
     Q = np.abs(G)
     np.testing.assert_allclose(nonnegative_exponential(Q), taylor_exponential(Q), rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["schur", "equivariant", "relu"])
+def test_parts_of_a_batch_are_the_whole(method, monkeypatch):
+    A = np.concatenate([matrix_family("symmetric", 7, 4, seed=1, scale=0.3), matrix_family("rate", 5, 4, seed=2)])
+    whole = expm(A, method=method)
+    monkeypatch.setattr("nnla.matfun.options._PART", 3 * 16)
+    cut = expm(A, method=method)
+    rtol = 1e-6 if method == "equivariant" else 1e-13  # whose polynomial is chosen for what it sees together
+    np.testing.assert_allclose(cut, whole, rtol=rtol, atol=1e-2 * rtol)
+    assert cut.report.fallbacks == whole.report.fallbacks
+    assert cut.report.rates == whole.report.rates

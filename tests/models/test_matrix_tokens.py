@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,8 +166,9 @@ def test_what_are_no_real_numbers_or_ids_is_refused():
         text.write(np.eye(2))
     with pytest.raises(ShapeError, match="n = 3"):
         text.read(text.write(np.zeros((1, 2, 2))), 3)
+    wrong: Any = "a"
     with pytest.raises(OptionError, match="whole numbers"):
-        NumberEncoding("FP15", "a", 3)  # type: ignore[arg-type]
+        NumberEncoding("FP15", wrong, 3)
 
 
 def test_lists_single_precision_and_empty_batches():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnla.matfun.options import Batch, transposed
+from nnla.matfun.options import Batch, parts, transposed
 from nnla.matfun.taylor import taylor_exponential, with_rounding
 
 __all__ = ["IDENTITIES", "residuals"]
@@ -46,6 +46,9 @@ def residuals(batch: Batch, f: str, X: np.ndarray, where: np.ndarray | None = No
     Higham, Functions of Matrices (2008): theorem 5.1 (sign), sections 6.1 and 7.2 (principal roots), 11.1 (logarithm).
     """
     where = np.arange(len(batch.A)) if where is None else where
+    runs = parts(np.arange(len(where)), batch.n)
+    if len(runs) > 1:
+        return np.concatenate([residuals(batch, f, X[run], where[run]) for run in runs])
     A, k, symmetric = batch.A[where], batch.k[where, None, None], batch.symmetric[where]
     eye, n = np.eye(batch.n), batch.n
     out = np.full(len(where), np.inf)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from nnla.kernels.blas import one_blas_thread
-from nnla.matfun.options import Batch
+from nnla.matfun.options import Batch, parts
 from nnla.matfun.schur import ENTIRE, SCALARS, from_spectrum, general_function, inside_domain
 
 __all__ = ["exact"]
@@ -71,8 +71,7 @@ def exact(batch: Batch, f: str, where: np.ndarray | None = None) -> tuple[np.nda
     why: dict[int, str] = {}
     symmetric = batch.symmetric[where]
     with one_blas_thread(batch.n <= _SERIAL):
-        at = np.flatnonzero(symmetric)
-        if at.size:
+        for at in parts(np.flatnonzero(symmetric), batch.n):
             X[at], bad = _by_eigenvectors(batch.A[where[at]], batch.k[where[at]], f, batch.eps)
             why |= {int(where[at[i]]): text for i, text in bad.items()}
         for i in np.flatnonzero(~symmetric):

@@ -12,13 +12,24 @@ from nnla.operators.arrays import is_torch
 from nnla.operators.validation import asarray, dtype_error
 from nnla.types import real_number
 
-__all__ = ["FUNCTIONS", "LEARNED", "METHODS", "Batch", "check_options", "read_batch", "rounding_unit", "transposed"]
+__all__ = [
+    "FUNCTIONS",
+    "LEARNED",
+    "METHODS",
+    "Batch",
+    "check_options",
+    "parts",
+    "read_batch",
+    "rounding_unit",
+    "transposed",
+]
 
 FUNCTIONS = ("exp", "log", "sqrt", "sign", "sin", "cos", "inv_sqrt")
 LEARNED = ("equivariant", "transformer")
 METHODS = ("auto", "schur", "polynomial", *LEARNED, "relu")
 _FAR = 100  # exponent of 2 from which matrices are brought near 1 before their squares are formed
 _COVARIANT = ("sign", "sqrt", "inv_sqrt", "log")  # whose units can be taken off and put back
+_PART = 1 << 21  # entries that one call works on: they stay in the cache, and Ctrl-C waits for no more
 _SYMMETRIC = 8  # roundings of float64, relative to the largest entry, that a symmetric matrix may be off by
 
 
@@ -126,6 +137,16 @@ def read_batch(A: Any, f: str) -> Batch:
     inexact = symmetric & (skew > 0)
     M[inexact] += (transposed(M[inexact]) - M[inexact]) / 2
     return Batch(M, k, symmetric, tuple(map(int, given.shape)), dtype, eps)
+
+
+def parts(where: np.ndarray, n: int, share: int = 1) -> list[np.ndarray]:
+    """Positions of matrices n x n as runs of a size that is worked on at a time; of a ``share`` of it for slow work.
+
+    >>> [part.tolist() for part in parts(np.arange(3), 1024)]
+    [[0, 1], [2]]
+    """
+    step = max(1, _PART // (share * n**2))
+    return [where[start : start + step] for start in range(0, len(where), step)]
 
 
 def rounding_unit(dtype: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnla.matfun.options import Batch
+from nnla.matfun.options import Batch, parts
 from nnla.matfun.taylor import nonnegative_exponential
 
 __all__ = ["rate_matrices", "row_sum_error", "transition_matrices"]
@@ -28,7 +28,10 @@ def rate_matrices(batch: Batch) -> np.ndarray:
 
 def transition_matrices(Q: np.ndarray) -> np.ndarray:
     """e^Q (B, n, n) of rate matrices: `nnla.matfun.taylor.nonnegative_exponential`."""
-    return nonnegative_exponential(Q)
+    P = np.empty_like(Q)
+    for part in parts(np.arange(len(Q)), Q.shape[-1]):
+        P[part] = nonnegative_exponential(Q[part])
+    return P
 
 
 def row_sum_error(P: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnla.constructions import relu_cosm, relu_expm, relu_inv_sqrtm, relu_signm, relu_sinm, relu_sqrtm
 from nnla.errors import NotSymmetricError, OptionError
-from nnla.matfun.options import Batch
+from nnla.matfun.options import Batch, parts
 
 __all__ = ["RELU", "by_relu"]
 
@@ -19,6 +19,7 @@ _LEAST_GAP = 1e-4  # of eigenvalues that a network for sign or roots can be made
 _BALLS: dict[str, Callable[..., Any]] = {"exp": relu_expm, "sin": relu_sinm, "cos": relu_cosm}
 _ROOTS: dict[str, Callable[..., Any]] = {"sign": relu_signm, "sqrt": relu_sqrtm, "inv_sqrt": relu_inv_sqrtm}
 RELU = (*_BALLS, *_ROOTS)
+_SLOW = 32  # times slower than other methods, and so much less at a time
 
 
 def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
@@ -66,7 +67,8 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
             if batch.n > 32:
                 raise
             continue
-        X[where] = np.asarray(network(batch.A[where] / unit[where, None, None]))
+        for part in parts(where, batch.n, _SLOW):
+            X[part] = np.asarray(network(batch.A[part] / unit[part, None, None]))
         used.append(repr(network))
     root = {"sqrt": np.sqrt(unit), "inv_sqrt": 1 / np.sqrt(unit)}.get(f)
     if root is not None:

@@ -13,7 +13,7 @@ from nnla.errors import NNLAError, NonFiniteError, NotPositiveDefiniteError, Opt
 from nnla.matfun.checks import IDENTITIES, residuals
 from nnla.matfun.exact import exact
 from nnla.matfun.gradients import with_gradient
-from nnla.matfun.options import LEARNED, Batch, check_options, read_batch
+from nnla.matfun.options import LEARNED, Batch, check_options, parts, read_batch
 from nnla.matfun.polynomial import by_polynomials
 from nnla.matfun.rates import rate_matrices, row_sum_error, transition_matrices
 from nnla.matfun.relu import by_relu
@@ -26,7 +26,6 @@ from nnla.tasks import MATRIX_FUNCTION_WEIGHTS, task_of
 __all__ = ["evaluate"]
 
 _LN4 = float(np.log(4.0))
-_CHUNK = 1 << 21  # entries of the matrices that are worked on at a time: they stay in the cache
 
 
 def evaluate(A: Any, f: str, method: str, rtol: Any, fallback: bool, undefined: str, engine: Any) -> Any:
@@ -214,9 +213,7 @@ def _by_model(model: Any, batch: Batch, f: str) -> np.ndarray:
     that, and where it declines."""
     X = np.full_like(batch.A, np.nan)
     taken = np.flatnonzero(batch.symmetric) if model.symmetric else np.arange(len(batch.A))
-    step = max(1, _CHUNK // batch.n**2)
-    for start in range(0, taken.size, step):
-        part = taken[start : start + step]
+    for part in parts(taken, batch.n):
         X[part] = np.asarray(model.function(batch.A[part], f), dtype=np.float64)
     k = batch.k[:, None, None]
     if f == "log":
