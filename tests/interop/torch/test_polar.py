@@ -10,7 +10,16 @@ torch = pytest.importorskip("torch")
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 from nnla.errors import DTypeError, OptionError, ShapeError  # noqa: E402
-from nnla.interop.torch import flops, polar, polar_plan, polar_plan_from, read_certificate  # noqa: E402
+from nnla.interop.torch import (  # noqa: E402
+    flops,
+    inverse_root,
+    inverse_root_plan,
+    plan_for,
+    polar,
+    polar_plan,
+    polar_plan_from,
+    read_certificate,
+)
 
 MUON = ((3.4445, -4.7750, 2.0315),) * 5
 
@@ -187,3 +196,29 @@ def test_bad_calls_are_refused_in_one_line(call, error):
     with pytest.raises(error) as caught:
         call(torch.eye(4))
     assert "\n" not in str(caught.value)
+
+
+def test_a_band_asked_for_is_the_band_certified():
+    X = torch.randn(64, 1000, generator=torch.Generator().manual_seed(0))
+    for options in ({"spread": 1e-5}, {"lower": 1e-4}):
+        U, certificate = polar(X, certificate=True, **options)
+        spread = options.get("spread", 0.12)
+        sizes = torch.linalg.svdvals(U.double())
+        assert bool(certificate.converged), options
+        assert float((sizes - 1).abs().max()) <= spread + 2e-6
+
+
+def test_wrong_plans_dtypes_and_options_are_refused():
+    X = torch.randn(4, 3)
+    for plan in (3, inverse_root_plan(2)):
+        with pytest.raises(OptionError, match="polar_plan"):
+            polar(X, plan=plan)
+    for plan in (3, polar_plan()):
+        with pytest.raises(OptionError, match="inverse_root_plan"):
+            inverse_root(torch.eye(3), plan=plan)
+    for call in (lambda: polar(X, dtype="float32"), lambda: inverse_root(torch.eye(3), dtype="float32")):
+        with pytest.raises(DTypeError, match="of torch"):
+            call()
+    with pytest.raises(OptionError, match="gram"):
+        polar(X, gram=np.array([1, 2]))
+    assert plan_for(torch.zeros(0, 3, 3)).products >= 1

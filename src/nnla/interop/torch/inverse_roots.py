@@ -11,11 +11,12 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from nnla.errors import DTypeError, OptionError, ShapeError
+from nnla.errors import OptionError, ShapeError
 from nnla.interop.torch.certificates import Certificate, inverse_root_certificate
 from nnla.interop.torch.plans import InverseRootPlan, inverse_root_plan
 from nnla.interop.torch.products import (
     HALF,
+    check_dtype,
     checked,
     constant_when_compiled,
     evaluated,
@@ -92,6 +93,8 @@ def inverse_root(
     condition 1e4, 1e-3 at 1e6 and 1e-2 at 1e7; for p = 1 the residual Z A - I is larger than that by the condition
     over its square root.
 
+    Derivatives through a zero matrix are NaN; others are those of the products.
+
     The call has no control flow that depends on data: it runs under `torch.no_grad`, `torch.compile(fullgraph=True)`,
     fake tensors and in CUDA graphs.
 
@@ -110,10 +113,11 @@ def inverse_root(
     n = given.shape[-1]
     if given.shape[-2] != n:
         raise ShapeError(f"A has shape {tuple(A.shape)}; inverse roots need square matrices (..., n, n)")
-    if dtype is not None and not dtype.is_floating_point:
-        raise DTypeError(f"dtype is that of the result, a floating-point one, not {dtype}")
+    check_dtype(dtype)
     if plan is None:
         plan = _default_plan(p, str(A.dtype), cond, ridge, rtol)
+    elif not isinstance(plan, InverseRootPlan):
+        raise OptionError(f"plan is a {type(plan).__name__}; make one with inverse_root_plan() or plan_for()")
     elif cond is not None or ridge or rtol is not None:
         raise OptionError("plan holds cond, ridge and rtol: give the plan or them, not both")
     elif plan.p != p:

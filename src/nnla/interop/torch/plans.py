@@ -92,6 +92,7 @@ class PolarPlan:
     lower : smallest singular value, over the largest, that it is made for
     low, high : where singular values in [lower, 1] end, in exact arithmetic
     precision : of the products: "float64", "float32", "tf32" or "float16"
+    rtol : ||U'U - I|| of a U that is in the band asked for, spread (2 + spread), and rounding: what is certified
     """
 
     phases: tuple[tuple[Transition, ...], ...]
@@ -99,6 +100,7 @@ class PolarPlan:
     low: float
     high: float
     precision: str
+    rtol: float
 
     @property
     def products(self) -> int:
@@ -376,7 +378,7 @@ def _planned_polar(precision: str, lower: float, spread: float, aspect: float, r
     degrees = _path(lower, max(spread, 4 * eps), eps, round(apart if restart else together))
     steps = _transitions(degrees, lower, 1.0, _BEYOND_HALF if half else 1.0)
     phases = tuple((step,) for step in steps) if restart else (steps,)
-    return PolarPlan(phases, lower, steps[-1].low, steps[-1].high, precision)
+    return PolarPlan(phases, lower, steps[-1].low, steps[-1].high, precision, _certified(spread, precision))
 
 
 def polar_plan_from(
@@ -430,7 +432,12 @@ def polar_plan_from(
         if k in restart_at and phases[-1]:
             phases.append([])
         phases[-1].append(step)
-    return PolarPlan(tuple(map(tuple, phases)), float(lower), low, high, "float16" if name == "bfloat16" else name)
+    name = "float16" if name == "bfloat16" else name
+    return PolarPlan(tuple(map(tuple, phases)), float(lower), low, high, name, _certified(max(1 - low, high - 1), name))
+
+
+def _certified(spread: float, precision: str) -> float:
+    return spread * (2 + spread) + 32 * ROUNDING[precision]
 
 
 def _precision(value: Any) -> str:

@@ -11,11 +11,12 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from nnla.errors import DTypeError, OptionError
+from nnla.errors import OptionError
 from nnla.interop.torch.certificates import Certificate, polar_certificate
 from nnla.interop.torch.plans import PolarPlan, polar_plan
 from nnla.interop.torch.products import (
     HALF,
+    check_dtype,
     checked,
     constant_when_compiled,
     evaluated,
@@ -64,7 +65,8 @@ def polar(
     gram : iterate on the Gram matrix of the shorter side alone (True), with a new one for every transition (False),
         or what costs less where the precision allows it ("auto")
     plan : of `polar_plan` or `polar_plan_from`, in place of the three
-    certificate : also return a `Certificate`: tensors that say whose singular values are all in the band
+    certificate : also return a `Certificate`: tensors that say whose singular values are all in the band, as
+        ||U'U - I|| <= spread (2 + spread) but for rounding
     dtype : of the result, by default X's
 
     Returns
@@ -107,10 +109,11 @@ def polar(
     True
     """
     given = checked(X, "X")
-    if dtype is not None and not dtype.is_floating_point:
-        raise DTypeError(f"dtype is that of the result, a floating-point one, not {dtype}")
-    if gram not in (True, False, "auto"):
+    check_dtype(dtype)
+    if not (isinstance(gram, bool) or (isinstance(gram, str) and gram == "auto")):
         raise OptionError(f"gram is True, False or 'auto', not {gram!r}")
+    if plan is not None and not isinstance(plan, PolarPlan):
+        raise OptionError(f"plan is a {type(plan).__name__}; make one with polar_plan()")
     wide = given.shape[-1] > given.shape[-2]
     Y = given.mT if wide else given
     half = X.dtype in HALF
@@ -126,9 +129,8 @@ def polar(
     U = (U.mT if wide else U).to(X.dtype if dtype is None else dtype).reshape(X.shape)
     if not certificate:
         return U
-    rtol = max(1 - plan.low**2, plan.high**2 - 1) * (1 + (0.05 if half else 1e-3)) + 4e-6
     result = U.reshape(given.shape)
-    found = polar_certificate(Y, result.mT if wide else result, rtol)
+    found = polar_certificate(Y, result.mT if wide else result, plan.rtol)
     return U, found.shaped(X.shape[:-2])
 
 

@@ -139,7 +139,7 @@ def plan_for(
     if given.shape[-2] != given.shape[-1]:
         raise ShapeError(f"A has shape {tuple(A.shape)}; inverse roots need square matrices (..., n, n)")
     found = [value for value in condition(given).reshape(-1).tolist() if value == value]
-    if not ridge and (not found or min(found) == math.inf):
+    if A.numel() and not ridge and (not found or min(found) == math.inf):
         raise NotPositiveDefiniteError(
             "no matrix is positive definite in its precision: give a ridge of more than the rounding of its entries"
         )

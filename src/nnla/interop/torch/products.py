@@ -17,6 +17,7 @@ from nnla.interop.torch.transitions import Transition
 __all__ = [
     "HALF",
     "VECTORS",
+    "check_dtype",
     "checked",
     "constant_when_compiled",
     "evaluated",
@@ -62,6 +63,12 @@ def checked(X: Tensor, name: str) -> Tensor:
     if X.ndim < 2 or X.shape[-1] == 0 or X.shape[-2] == 0:
         raise ShapeError(f"{name} has shape {tuple(X.shape)}; take (..., m, n) with m and n of at least 1")
     return X.reshape(-1, X.shape[-2], X.shape[-1])
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raise `DTypeError` unless it is None or a floating-point dtype of torch."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise DTypeError(f"dtype is that of the result, a floating-point one of torch, not {dtype!r}")
 
 
 def in_units(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
