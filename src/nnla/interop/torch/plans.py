@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import DTypeError, OptionError, ShapeError
-from nnla.interop.torch.transitions import DEGREES, LARGEST_RATIO_17, PRODUCTS, Transition, from_powers, transition
+from nnla.interop.torch.sequences import cheapest_degrees, transitions_of
+from nnla.interop.torch.transitions import PRODUCTS, Transition, from_powers
 from nnla.types import real_number
 
 __all__ = [
@@ -31,21 +32,15 @@ ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16
 # ||Z^p A - I|| that is asked for, and the condition that is assumed, where nothing is said
 _RTOL = {"float64": 1e-8, "float32": 1e-3, "tf32": 3e-2, "float16": 0.05, "bfloat16": 0.2}
 _COND = {"float64": 1e8, "float32": 1e6, "tf32": 1e3, "float16": 1e4, "bfloat16": 1e4}
-# c(T) is added up from numbers this many times larger than the smallest singular value it may leave behind
-_SHARE = 0.03
-# Between restarts nothing but one step is exposed to half precision, and the signs of its rounding differ: two steps of
-# degree 17 from 7e-3 ended 1 % below what was planned
-_SHARE_HALF = 6.0
 # What half precision adds to the largest singular values of a step, behind which the next polynomial is steep
 _BEYOND_HALF = 1.03
 # The bound that scales A is more than its largest eigenvalue by no more than this: `norm_estimate`
 SLACK = 1.3
 _LOWER = 7e-3  # smallest singular value of a gradient, over the largest, that counts
 _SPREAD = 0.12
-_STEPS = 24  # ratios per factor of ten that plans are made for, rounded down
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InverseRootPlan:
     """How `inverse_root` gets A^(-1/p).
 
@@ -69,6 +64,13 @@ class InverseRootPlan:
     rtol: float
     wide: int
 
+    def __repr__(self) -> str:
+        steps = " | ".join(", ".join(str(t.degree) for t in stage) for stage in self.stages)
+        return (
+            f"InverseRootPlan(p={self.p}, degrees {steps}, {self.products} products in {self.precision}, "
+            f"cond={self.cond:.3g}, rtol={self.rtol:g})"
+        )
+
     @property
     def products(self) -> int:
         """Products of n x n matrices of one call, certificate not included."""
@@ -82,7 +84,7 @@ class InverseRootPlan:
         return self.products + (self.wide if self.precision != "float64" else 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PolarPlan:
     """How `polar` gets the factor U.
 
@@ -101,6 +103,13 @@ class PolarPlan:
     high: float
     precision: str
     rtol: float
+
+    def __repr__(self) -> str:
+        steps = " | ".join(", ".join(str(t.degree) for t in phase) for phase in self.phases)
+        return (
+            f"PolarPlan(degrees {steps}, {self.products} products in {self.precision}, "
+            f"[{self.lower:.3g}, 1] to [{self.low:.4g}, {self.high:.4g}])"
+        )
 
     @property
     def products(self) -> int:
@@ -235,79 +244,14 @@ def _planned(p: int, precision: str, smallest: float, ridge: float, rtol: float,
     eps = ROUNDING[precision]
     # Z of relative error e leaves Z^p A = (1 + e)^p; for p = 4 half the error of A^(1/2) comes on top
     share = {1: 0.5, 2: 0.5, 4: 1 / 6}[p]
-    first = _path(math.sqrt(smallest), max(share * rtol, 4 * eps), eps, 3)
-    stages = [_transitions(first, math.sqrt(smallest), 1.0)]
+    first = cheapest_degrees(math.sqrt(smallest), max(share * rtol, 4 * eps), eps, 3)
+    stages = [transitions_of(first, math.sqrt(smallest), 1.0)]
     if p == 4:
         end = stages[0][-1]
         low, high = math.sqrt(smallest) * end.low, end.high
-        second = _path(math.sqrt(low / high), max(share * rtol, 4 * eps), eps, 3)
-        stages.append(_transitions(second, math.sqrt(low), math.sqrt(high)))
+        second = cheapest_degrees(math.sqrt(low / high), max(share * rtol, 4 * eps), eps, 3)
+        stages.append(transitions_of(second, math.sqrt(low), math.sqrt(high)))
     return InverseRootPlan(p, tuple(stages), precision, 1 / smallest, ridge, rtol, wide)
-
-
-def _transitions(degrees: Sequence[int], low: float, high: float, beyond: float = 1.0) -> tuple[Transition, ...]:
-    """One after the other; from the second on for `beyond` times the largest value there may be."""
-    out: list[Transition] = []
-    for degree in degrees:
-        high = beyond * high if out else high
-        out.append(_made(degree, low, high))
-        low, high = out[-1].low, out[-1].high
-    return tuple(out)
-
-
-def _made(degree: int, low: float, high: float) -> Transition:
-    # nearer to 1 degree 17 is made for a little more than there is: its error is 1e-12 by then
-    return transition(degree, min(low, LARGEST_RATIO_17 * high) if degree == 17 else low, high)
-
-
-def _path(ratio: float, tol: float, eps: float, extra: int) -> tuple[int, ...]:
-    """Degrees that take [ratio, 1] to within tol of 1 in the fewest products; at least one."""
-    cost, degrees = _shortest(_rounded(ratio), tol, eps, extra)
-    if not math.isfinite(cost):
-        raise OptionError(
-            f"no transitions take a ratio of {ratio:.2g} of singular values to {tol:.2g} where products round to "
-            f"{eps:.1g}: take a smaller cond, a ridge, a larger rtol or a wider dtype"
-        )
-    return degrees or (3,)
-
-
-def _rounded(ratio: float) -> float:
-    if ratio < 0.5:
-        return 10.0 ** (math.floor(math.log10(ratio) * _STEPS + 1e-9) / _STEPS)
-    gap = max(1 - ratio, 1e-16)
-    return 1 - min(10.0 ** (math.ceil(math.log10(gap) * _STEPS - 1e-9) / _STEPS), 0.52)
-
-
-def _usable(degree: int, ratio: float, eps: float) -> Transition | None:
-    """The transition, or None where it drowns in rounding."""
-    step = _made(degree, ratio, 1.0)
-    share = _SHARE if eps < 1e-4 else _SHARE_HALF
-    return step if eps * step.amplification <= share * step.low else None
-
-
-@functools.lru_cache(maxsize=65536)
-def _shortest(ratio: float, tol: float, eps: float, extra: int) -> tuple[float, tuple[int, ...]]:
-    if 1 - ratio <= (1 + ratio) * tol:
-        return 0.0, ()
-    best: tuple[float, tuple[int, ...]] = (math.inf, ())
-    for degree in DEGREES:
-        step = _usable(degree, ratio, eps)
-        if step is None:
-            continue
-        if step.high - 1 <= tol:
-            cost, rest = 0.0, ()
-        else:
-            image = _rounded(step.low / step.high)
-            if image <= ratio:
-                continue
-            cost, rest = _shortest(image, tol, eps, extra)
-        total = cost + PRODUCTS[degree] + extra
-        if total < best[0]:
-            best = (total, (degree, *rest))
-    return best
-
-
-# ----------------------------------------------------------------------------------------------- polar
 
 
 def polar_plan(
@@ -375,8 +319,8 @@ def _planned_polar(precision: str, lower: float, spread: float, aspect: float, r
     # a step more costs a Gram matrix and a product with X, or the two updates of T and the one of Q
     apart, together = 3 * aspect, 3.0
     restart = (half or apart <= together) if restart is None else restart
-    degrees = _path(lower, max(spread, 4 * eps), eps, round(apart if restart else together))
-    steps = _transitions(degrees, lower, 1.0, _BEYOND_HALF if half else 1.0)
+    degrees = cheapest_degrees(lower, max(spread, 4 * eps), eps, round(apart if restart else together))
+    steps = transitions_of(degrees, lower, 1.0, _BEYOND_HALF if half else 1.0)
     phases = tuple((step,) for step in steps) if restart else (steps,)
     return PolarPlan(phases, lower, steps[-1].low, steps[-1].high, precision, _certified(spread, precision))
 
