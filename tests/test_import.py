@@ -16,16 +16,20 @@ def python(code: str, *args: str) -> str:
     return done.stdout
 
 
-def test_import_takes_a_tenth_of_a_second_beyond_numpy_and_scipy():
-    """With everything that a solve needs; of processor time, the best of five, as others only ever add."""
+def test_import_takes_less_than_half_of_what_numpy_and_scipy_do():
+    """With everything that a solve needs; of processor time, the best of five, beside theirs in the same process.
+
+    A tenth of a second on a quiet machine, where theirs is a quarter; a busy one is slower for both.
+    """
     code = (
-        "import time, numpy, scipy.linalg, scipy.sparse.linalg; t = time.process_time()\n"
+        "import time; t = time.process_time(); import numpy, scipy.linalg, scipy.sparse.linalg\n"
+        "base, t = time.process_time() - t, time.process_time()\n"
         "import nnla; bare = time.process_time() - t\n"
-        "nnla.solve; print(bare, time.process_time() - t)"
+        "nnla.solve; print(bare / base, (time.process_time() - t) / base)"
     )
     bare, ready = zip(*(map(float, python(code).split()) for _ in range(5)), strict=True)
-    assert min(bare) < 0.05
-    assert min(ready) < 0.2  # 0.1 on a quiet machine
+    assert min(bare) < 0.1
+    assert min(ready) < 0.5
 
 
 def test_solving_brings_none_of_scipys_slow_parts():
