@@ -1,4 +1,4 @@
-"""What f(A) V hands back: an array that carries its report."""
+"""What f(A) V hands back, and f(A): an array that carries its report."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class FunctionArray(np.ndarray):
     What is computed from it is a plain array again, and so has no report.
     """
 
-    report: MatrixFunctionReport
+    report: ReportBase
 
     def __array_finalize__(self, obj: Any) -> None:
         """Views and slices do not inherit the report: it is about the whole."""
@@ -89,7 +89,7 @@ class FunctionArray(np.ndarray):
         return plain[()] if return_scalar else plain
 
 
-def with_report(y: Any, report: MatrixFunctionReport) -> Any:
+def with_report(y: Any, report: ReportBase) -> Any:
     """y with ``y.report``: a `FunctionArray`, or the tensor itself."""
     if is_torch(y):
         y.report = report

@@ -7,13 +7,12 @@ import warnings
 import numpy as np
 
 from nnla.kernels.blas import one_blas_thread
-from nnla.matfun.options import Batch, parts
+from nnla.matfun.options import LN4, Batch, parts
 from nnla.matfun.schur import ENTIRE, SCALARS, from_spectrum, general_function, inside_domain
 
 __all__ = ["exact"]
 
 _EPS = float(np.finfo(float).eps)
-_LN4 = float(np.log(4.0))
 _SERIAL = 256
 _NEEDS = {
     "log": "log needs positive eigenvalues (none on the negative real axis); shift A, or take the complex logarithm "
@@ -39,7 +38,7 @@ def _image(f: str, w: np.ndarray, k: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         value = SCALARS[f](np.maximum(w, 0.0) if f == "sqrt" else w)
     if f == "log":
-        return value + k[:, None] * _LN4
+        return value + k[:, None] * LN4
     if f in ("sqrt", "inv_sqrt"):
         return np.ldexp(value, k[:, None] if f == "sqrt" else -k[:, None])
     return value
@@ -118,7 +117,7 @@ def _by_schur(A: np.ndarray, k: int, f: str) -> tuple[np.ndarray, str]:
         except (np.linalg.LinAlgError, ValueError) as error:
             return nothing, f"has no {f} that SciPy finds ({error}): {_NEEDS[f]}"
         if f == "log":
-            X = X + k * _LN4 * np.eye(len(A))
+            X = X + k * LN4 * np.eye(len(A))
         elif f in ("sqrt", "inv_sqrt"):
             X = np.ldexp(X, k if f == "sqrt" else -k)
     if not np.isfinite(X).all():

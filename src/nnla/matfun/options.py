@@ -15,6 +15,7 @@ from nnla.types import real_number
 __all__ = [
     "FUNCTIONS",
     "LEARNED",
+    "LN4",
     "METHODS",
     "Batch",
     "check_options",
@@ -27,6 +28,7 @@ __all__ = [
 FUNCTIONS = ("exp", "log", "sqrt", "sign", "sin", "cos", "inv_sqrt")
 LEARNED = ("equivariant", "transformer")
 METHODS = ("auto", "schur", "polynomial", *LEARNED, "relu")
+LN4 = float(np.log(4.0))
 _FAR = 100  # exponent of 2 from which matrices are brought near 1 before their squares are formed
 _COVARIANT = ("sign", "sqrt", "inv_sqrt", "log")  # whose units can be taken off and put back
 _PART = 1 << 21  # entries that one call works on: they stay in the cache, and Ctrl-C waits for no more
@@ -57,6 +59,15 @@ class Batch:
     @property
     def n(self) -> int:
         return self.A.shape[-1]
+
+    def restored(self, X: np.ndarray, f: str) -> np.ndarray:
+        """f of what was given (B, n, n), from f of ``A``."""
+        k = self.k[:, None, None]
+        if f == "log":
+            return X + k * LN4 * np.eye(self.n)
+        if f in ("sqrt", "inv_sqrt"):
+            return np.ldexp(X, k if f == "sqrt" else -k)
+        return X
 
     def place(self, index: int) -> str:
         """What error messages call a matrix."""

@@ -14,7 +14,6 @@ from nnla.matfun.options import Batch
 __all__ = ["by_polynomials"]
 
 _SHARE = 0.1  # of the tolerance that a polynomial is asked for
-_LN2 = float(np.log(2.0))
 _SCALARS: dict[str, ScalarFunction] = FUNCTIONS | {
     "sin": ScalarFunction("sin", np.sin),
     "cos": ScalarFunction("cos", np.cos),
@@ -51,9 +50,4 @@ def by_polynomials(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str, 
         X[i] = (value + value.T) / 2
         kinds.add(P.report.method)
         weights = weights or P.report.weights or None
-    k = batch.k[:, None, None]
-    if f == "log":
-        X += 2 * k * _LN2 * np.eye(batch.n)
-    elif f in ("sqrt", "inv_sqrt"):
-        X = np.ldexp(X, k if f == "sqrt" else -k)
-    return X, " and ".join(sorted(kinds)) or "no polynomial", weights
+    return batch.restored(X, f), " and ".join(sorted(kinds)) or "no polynomial", weights

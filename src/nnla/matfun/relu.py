@@ -72,7 +72,7 @@ def by_relu(batch: Batch, f: str, rtol: float) -> tuple[np.ndarray, str]:
         used.append(repr(network))
     root = {"sqrt": np.sqrt(unit), "inv_sqrt": 1 / np.sqrt(unit)}.get(f)
     if root is not None:
-        X = np.ldexp(X * root[:, None, None], (batch.k if f == "sqrt" else -batch.k)[:, None, None])
+        X = batch.restored(X * root[:, None, None], f)
     return X, "; ".join(used) or "no network can be certified for these matrices and this tolerance"
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from nnla.operators.arrays import is_torch
 from nnla.report import ReportBase, Status
 
-__all__ = ["MatfunArray", "MatfunReport", "with_report"]
+__all__ = ["MatfunReport"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,26 +70,3 @@ class MatfunReport(ReportBase):
     dtype: str = "float64"
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     versions: dict[str, str] = field(default_factory=dict[str, str])
-
-
-class MatfunArray(np.ndarray):
-    """A NumPy array with a ``report``; what is computed from it is a plain array again."""
-
-    report: MatfunReport
-
-    def __array_finalize__(self, obj: Any) -> None:
-        """Views and slices do not inherit the report: it is about the whole."""
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        plain = np.asarray(array)
-        return plain[()] if return_scalar else plain
-
-
-def with_report(X: Any, report: MatfunReport) -> Any:
-    """X with ``X.report``: a `MatfunArray`, or the tensor itself."""
-    if is_torch(X):
-        X.report = report
-        return X
-    result = np.ascontiguousarray(X).view(MatfunArray)
-    result.report = report
-    return result

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NNLAError, NonFiniteError, NotPositiveDefiniteError, OptionError, WeightsError
+from nnla.functions.report import with_report
 from nnla.matfun.checks import IDENTITIES, residuals
 from nnla.matfun.exact import exact
 from nnla.matfun.gradients import with_gradient
@@ -17,15 +18,13 @@ from nnla.matfun.options import LEARNED, Batch, check_options, parts, read_batch
 from nnla.matfun.polynomial import by_polynomials
 from nnla.matfun.rates import rate_matrices, row_sum_error, transition_matrices
 from nnla.matfun.relu import by_relu
-from nnla.matfun.report import MatfunReport, with_report
+from nnla.matfun.report import MatfunReport
 from nnla.operators.arrays import is_torch, to_numpy
 from nnla.operators.gradients import wants_gradient
 from nnla.report import Status, library_versions
 from nnla.tasks import MATRIX_FUNCTION_WEIGHTS, task_of
 
 __all__ = ["evaluate"]
-
-_LN4 = float(np.log(4.0))
 
 
 def evaluate(A: Any, f: str, method: str, rtol: Any, fallback: bool, undefined: str, engine: Any) -> Any:
@@ -215,12 +214,7 @@ def _by_model(model: Any, batch: Batch, f: str) -> np.ndarray:
     taken = np.flatnonzero(batch.symmetric) if model.symmetric else np.arange(len(batch.A))
     for part in parts(taken, batch.n):
         X[part] = np.asarray(model.function(batch.A[part], f), dtype=np.float64)
-    k = batch.k[:, None, None]
-    if f == "log":
-        return X + k * _LN4 * np.eye(batch.n) if k.any() else X
-    if f in ("sqrt", "inv_sqrt"):
-        return np.ldexp(X, k if f == "sqrt" else -k) if k.any() else X
-    return X
+    return batch.restored(X, f)
 
 
 def _error(batch: Batch, f: str, why: dict[int, str]) -> NNLAError:

@@ -27,10 +27,7 @@ def taylor_exponential(A: np.ndarray) -> np.ndarray:
     Higham, Functions of Matrices (2008), section 10.3 (scaling and squaring). Paterson, Stockmeyer, SIAM J. Comput. 2
     (1973) (fewer products).
     """
-    size = np.minimum(np.abs(A).sum(1).max(-1, initial=0.0), np.abs(A).sum(2).max(-1, initial=0.0))
-    halvings = np.clip(np.frexp(size / _SMALL)[1], 0, _MOST)
-    down = -halvings[:, None, None]
-    small = np.ldexp(A, down) if A.dtype.kind == "f" else np.ldexp(np.real(A), down) + 1j * np.ldexp(np.imag(A), down)
+    small, halvings = _halved(A)
     return squared(_series(small), halvings)
 
 
@@ -44,12 +41,8 @@ def with_rounding(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ----------
     Higham, Functions of Matrices (2008), section 10.3.1 (rounding in the squaring phase).
     """
-    size = np.minimum(np.abs(A).sum(1).max(-1, initial=0.0), np.abs(A).sum(2).max(-1, initial=0.0))
-    halvings = np.clip(np.frexp(size / _SMALL)[1], 0, _MOST)
-    down = -halvings[:, None, None]
-    X = _series(
-        np.ldexp(A, down) if A.dtype.kind == "f" else np.ldexp(np.real(A), down) + 1j * np.ldexp(np.imag(A), down)
-    )
+    small, halvings = _halved(A)
+    X = _series(small)
     error = np.full(len(A), _EPS)
     for step in range(int(halvings.max(initial=0))):
         left = np.flatnonzero(halvings > step)
@@ -58,6 +51,15 @@ def with_rounding(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         growth = before * (before / np.abs(X[left]).max(axis=(1, 2)))
         error[left] = (2 * error[left] + _EPS) * np.maximum(growth, 1.0)
     return X, error
+
+
+def _halved(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices 2^-s A of norm at most 1, and s (B,)."""
+    size = np.minimum(np.abs(A).sum(1).max(-1, initial=0.0), np.abs(A).sum(2).max(-1, initial=0.0))
+    halvings = np.clip(np.frexp(size / _SMALL)[1], 0, _MOST)
+    down = -halvings[:, None, None]
+    small = np.ldexp(A, down) if A.dtype.kind == "f" else np.ldexp(np.real(A), down) + 1j * np.ldexp(np.imag(A), down)
+    return small, halvings
 
 
 def _series(A: np.ndarray) -> np.ndarray:

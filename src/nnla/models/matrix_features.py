@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla.models.matrix_functions import HOMOGENEOUS
 from nnla.operators.arrays import namespace
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
 
 CHANNELS = ("entries", "powers", "adjugates")
 SPECTRAL = ("none", "invariants", "eigenvalues")
-_POWERS = {"inv": -1.0, "inv_sqrt": -0.5, "sign": 0.0, "sqrt": 0.5, "cube": 3.0}
 _TINY = 1e-300
 POWERS = 4  # of a matrix that a network sees
 
@@ -205,4 +205,4 @@ def restored(d: Directions, f: str, answer: Any) -> Any:
     Y = answer * target_size(d, f)[:, None, None]
     if f == "log":
         return Y + namespace(Y).log(d.size)[:, None, None] * d.B[0]
-    return Y * d.size[:, None, None] ** _POWERS[f] if f in _POWERS else Y
+    return Y * d.size[:, None, None] ** HOMOGENEOUS[f] if f in HOMOGENEOUS else Y

@@ -14,8 +14,10 @@ from nnla.models.engine_base import EngineBase
 from nnla.operators.arrays import is_torch, namespace
 from nnla.operators.validation import asarray, dtype_error
 
-__all__ = ["FUNCTION_NAMES", "MatrixFunctionEngine"]
+__all__ = ["FUNCTION_NAMES", "HOMOGENEOUS", "MatrixFunctionEngine"]
 
+#: f(c A) = c^p f(A) for c > 0: those functions, and p.
+HOMOGENEOUS = {"sign": 0.0, "sqrt": 0.5, "inv_sqrt": -0.5, "inv": -1.0, "cube": 3.0}
 _SKEW = 1e-6  # of entries that are meant to be equal, A in float32 too
 FUNCTION_NAMES = ("exp", "log", "sign", "sqrt", "inv_sqrt", "inv", "sin", "cos", "cube")
 

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from nnla.models.matrix_functions import MatrixFunctionEngine
+from nnla.models.matrix_functions import HOMOGENEOUS, MatrixFunctionEngine
 from nnla.models.token_network import TokenTransformerConfig, write
 from nnla.operators.arrays import is_torch, namespace
 
-__all__ = ["HOMOGENEOUS", "TokenTransformerEngine"]
+__all__ = ["TokenTransformerEngine"]
 
-# f(c A) = c^p f(A) for c > 0: matrices in any unit are brought to the one of the training
-HOMOGENEOUS = {"sign": 0.0, "sqrt": 0.5, "inv_sqrt": -0.5, "inv": -1.0, "cube": 3.0}
 _DEFINITE = ("log", "sqrt", "inv_sqrt")  # real for definite matrices
 _BATCH = 1024  # matrices at once
 
