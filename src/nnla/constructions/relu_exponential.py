@@ -31,6 +31,7 @@ from nnla.constructions.relu_networks import (
     SLACK,
     CertifiedNetwork,
     MatrixSet,
+    one_of,
     positive,
     refuse_small,
     whole,
@@ -173,9 +174,7 @@ def relu_expm(
     n, eps = whole(n, "n", 1, LARGEST_N), positive(eps, "eps", 1e300)
     if construction not in CONSTRUCTIONS:
         raise OptionError(f"construction={construction!r}: choose one of {', '.join(CONSTRUCTIONS)}")
-    if domain not in ("ball", "box"):
-        raise OptionError(f"domain={domain!r}: choose 'ball' or 'box'")
-    if minimise not in ("parameters", "depth"):
-        raise OptionError(f"minimise={minimise!r}: choose 'parameters' or 'depth'")
+    one_of(domain, "domain", ("ball", "box"))
+    one_of(minimise, "minimise", ("parameters", "depth"))
     bound = positive(bound, "bound", LARGEST_NORM / (n if domain == "box" else 1))
     return _cheapest(MatrixSet(domain, n, bound), eps, construction, minimise)

@@ -24,6 +24,7 @@ from nnla.constructions.relu_networks import (
     SMALLEST_BOUND,
     MatrixSet,
     checked_matrices,
+    one_of,
     positive,
     refuse_small,
     whole,
@@ -144,8 +145,7 @@ def relu_matmul(
     [[0.125, 0.25], [0.25, 0.0]]
     """
     n, eps = whole(n, "n", 1, LARGEST_N), positive(eps, "eps", 1e300)
-    if domain not in ("ball", "box"):
-        raise OptionError(f"domain={domain!r}: choose 'ball' or 'box'")
+    one_of(domain, "domain", ("ball", "box"))
     bounds = [positive(b, "bound", LARGEST_BOUND) for b in (bound, bound if right_bound is None else right_bound)]
     if min(bounds) < SMALLEST_BOUND:
         raise OptionError(f"bound={min(bounds):g}: give bounds of at least {SMALLEST_BOUND:g}, or scale a factor")

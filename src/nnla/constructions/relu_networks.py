@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "MatrixSet",
     "checked_matrices",
     "load_layers",
+    "one_of",
     "positive",
     "real_matrices",
     "refuse_small",
@@ -53,6 +54,12 @@ def whole(value: Any, name: str, low: int, high: int) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
         raise OptionError(f"{name}={value!r}: give a whole number from {low} to {high}")
     return int(value)
+
+
+def one_of(value: Any, name: str, choices: Sequence[str]) -> None:
+    """Raise `OptionError` unless ``value`` is one of the choices."""
+    if value not in choices:
+        raise OptionError(f"{name}={value!r}: choose {' or '.join(map(repr, choices))}")
 
 
 def positive(value: Any, name: str, high: float) -> float:

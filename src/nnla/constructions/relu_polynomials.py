@@ -28,6 +28,7 @@ from nnla.constructions.relu_networks import (
     SLACK,
     CertifiedNetwork,
     MatrixSet,
+    one_of,
     positive,
     refuse_small,
     whole,
@@ -207,10 +208,8 @@ def _cheapest(domain: MatrixSet, key: Key, eps: float, minimise: str) -> Certifi
 
 def _network(key: Key, n: int, bound: float, eps: float, domain: str, minimise: str) -> CertifiedNetwork:
     n, eps = whole(n, "n", 1, LARGEST_N), positive(eps, "eps", 1e300)
-    if domain not in ("ball", "box"):
-        raise OptionError(f"domain={domain!r}: choose 'ball' or 'box'")
-    if minimise not in ("parameters", "depth"):
-        raise OptionError(f"minimise={minimise!r}: choose 'parameters' or 'depth'")
+    one_of(domain, "domain", ("ball", "box"))
+    one_of(minimise, "minimise", ("parameters", "depth"))
     bound = positive(bound, "bound", LARGEST_NORM / (n if domain == "box" else 1))
     return _cheapest(MatrixSet(domain, n, bound), key, eps, minimise)
 

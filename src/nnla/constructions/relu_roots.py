@@ -16,6 +16,7 @@ from nnla.constructions.relu_networks import (
     SLACK,
     CertifiedNetwork,
     MatrixSet,
+    one_of,
     positive,
     refuse_small,
     whole,
@@ -106,8 +107,7 @@ def _network(function: str, n: int, gap: float, eps: float, bound: float, minimi
         raise OptionError(f"bound={bound!r}: give a number of at least {1 / LARGEST_BOUND:g}, or scale A")
     if gap < SMALLEST_GAP * bound:
         raise OptionError(f"gap={gap!r}: give a gap of at least {SMALLEST_GAP:g} of the bound {bound:g}")
-    if minimise not in ("parameters", "depth"):
-        raise OptionError(f"minimise={minimise!r}: choose 'parameters' or 'depth'")
+    one_of(minimise, "minimise", ("parameters", "depth"))
     return _cheapest(MatrixSet(FUNCTIONS[function], n, bound, gap), eps, function, minimise)
 
 
