@@ -115,6 +115,8 @@ def victims(native: Any) -> Iterator[Victim]:
     good.factor(data)
     yield Victim("Cholesky.solve", good.solve, (x, 1))
 
+    yield free("solve_quickly", *matrix, x, 1e-8, 0.0, 1e-10)
+
     for upper in (False, True):
         yield free("factor_incomplete", *matrix, 0.0, 0.0, True, False, upper)
     made = native.factor_incomplete(*matrix, 0.0, 0.0, True, True, True)[0]
