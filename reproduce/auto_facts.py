@@ -16,7 +16,7 @@ from nnla.krylov.start import start_cg
 from nnla.krylov.step_features import step_features
 from nnla.linear.preconditioner import choose_scaling
 from nnla.operators.features import structure_features
-from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
+from nnla.preconditioners.scalings import Scaling, bind_scaling
 from nnla.types import Status
 
 RTOLS = (1e-4, 1e-6, 1e-8, 1e-10)
