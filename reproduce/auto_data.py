@@ -31,7 +31,7 @@ from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson2d
 
 LARGEST = 1_000_000
 OFTEN = 100_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
-SELDOM = 0.06
+SELDOM = 0.05
 
 
 def draw(family: str, turn: int) -> tuple[int, int]:

@@ -23,8 +23,8 @@ RTOLS = (1e-4, 1e-6, 1e-8, 1e-10)
 STEPS = (4, 8, 16, 32, 64)
 FACTORED = 6e10  # operations up to which a factor is made, and not only counted
 COUNTED = 1e14
-LEAST, SLOWER = 0.3, 6.0  # seconds that every iteration gets, and by the time of a direct solution
-MOST = 15.0  # seconds that an iteration gets
+LEAST, SLOWER = 0.15, 4.0  # seconds that every iteration gets, and by the time of a direct solution
+MOST = 6.0  # seconds that an iteration gets
 ITERATIONS = 20_000
 
 
