@@ -77,7 +77,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of every library that has threads")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="the time that is judged")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds of one solve, at most")
-    parser.add_argument("--factor", type=float, default=15.0, help="stop a solver at so many times the best")
+    parser.add_argument("--factor", type=float, default=15.0, help="stop at so many times the best of its kind")
     parser.add_argument("--floor", type=float, default=2.0, help="seconds that every solver gets")
     parser.add_argument("--budget", type=float, default=1.0, help="seconds of repeats of a short solve")
     parser.add_argument("--samples", type=int, default=5, help="of a solve that is neither long nor far behind")

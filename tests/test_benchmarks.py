@@ -225,6 +225,13 @@ def test_the_table_names_the_fastest_method_of_a_cell_and_failures_count_against
     assert table.method(90_000, 4_500_000) == "ic", "a method that fails on one of two is not worth a gain of a fifth"
     with pytest.raises(ValueError, match=r"\*.jsonl"):
         table_rule.fit(table_rule.read(tmp_path))
+    direct = {"failed": 0, "order_seconds": 1.0, "factor_seconds": 2.0, "substitution_seconds": 0.5}
+    ic = {"iterations": {"1e-08": 10, "1e-10": None}, "setup_seconds": 1.0, "step_seconds": 0.1}
+    amg = {"iterations": {"1e-08": None}, "setup_seconds": 1.0, "step_seconds": 0.1}
+    row = {"n": 5, "nnz": 25, "direct": direct, "ic": ic, "amg": amg, "jacobi": {"failed": 1}}
+    lines = [json.dumps(row), json.dumps({"error": "a family"}), json.dumps(row)[:50]]
+    (tmp_path / "facts.jsonl").write_text("\n".join(lines))
+    assert table_rule.read(tmp_path) == [(5, 25, {"direct": 3.5, "ic": pytest.approx(2.0)})]
 
 
 def test_the_catalogue_is_symmetric_positive_definite():

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from nnla import problems as p
 from tts import generated as g
+from tts.catalogue_large import LARGE
 
 Build = Callable[[], csr_array]
 
@@ -148,6 +149,9 @@ for name, family, build in (
     ("small_kernel_200", "kernel", lambda: g.wendland(200)),
 ):
     _add(name, family, build, "small")
+
+for name, (family, build) in LARGE.items():
+    _add(name, family, build, "large")
 
 #: Small enough for a few minutes, one of every kind.
 QUICK = (

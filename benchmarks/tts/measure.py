@@ -21,6 +21,7 @@ from tts.pool import Pool, StoppedError
 from tts.solvers import kind
 
 TIGHTENINGS = 6
+FIRST_OF_KIND = 5.0  # how much more time the first of its kind gets: its ratio to the others is what is asked for
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Plan:
     threads: int = 1
     clock: str = "wall"  # the time that decides on repeats; both are recorded
     limit: float = 300.0  # seconds of one solve, at most
-    factor: float = 15.0  # a solver that takes this many times the best one is stopped
+    factor: float = 15.0  # a solver that takes this many times the best of its kind is stopped
     floor: float = 2.0  # seconds that every solver gets
     budget: float = 1.0  # seconds to spend on the repeats of a short solve
     close: float = 2.0  # what is cached and within this factor of the best of its kind is measured again
@@ -116,10 +117,12 @@ class Session:
         return statistics.median(r[self.plan.clock] for r in records)
 
     def _time_limit(self, solver: str) -> float:
-        best = min((statistics.median(t) for t in self.times.values()), default=math.inf)
-        if math.isinf(best):
-            return self.plan.limit
-        return min(self.plan.limit, max(self.plan.floor, self.plan.factor * best))
+        """So many times the best of its kind so far; where none has succeeded, more of the best of all."""
+        plan = self.plan
+        medians = {s: statistics.median(t) for s, t in self.times.items()}
+        mine = min((t for s, t in medians.items() if kind(s) == kind(solver)), default=math.inf)
+        best = min(mine, FIRST_OF_KIND * min(medians.values(), default=math.inf))
+        return min(plan.limit, max(plan.floor, plan.factor * best))
 
     def _first(self, solver: str) -> None:
         """The first solve, with a tighter tolerance until the true residual is met."""
