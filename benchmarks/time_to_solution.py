@@ -49,7 +49,7 @@ from tts.cases import Case, select
 from tts.measure import Plan, Session
 from tts.pool import Pool
 from tts.solvers import LIBRARIES, yardstick
-from tts.summary import digest, judge, summarise
+from tts.summary import digest, far_behind, judge, summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRECISION = ("poisson3d_79", "jump2d_316", "circuit_316", "fem3d_40000", "elasticity3d_36", "G2_circuit")
@@ -72,6 +72,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
                         help="the auto of the package nnla in FOLDER, as a rule to compare with")  # fmt: skip
     parser.add_argument("--table", type=Path, help="folder of *.jsonl from which the table by n and nnz is made")
     parser.add_argument("--keep", default="", help="comma-separated patterns: records that count in any version")
+    parser.add_argument("--former", type=Path, help="JSON of a former page: leave out what it found far behind")
     parser.add_argument("--precision", action="store_true", help="measure the plot of time against residual, too")
     parser.add_argument("--rtol", type=float, default=1e-8)
     parser.add_argument("--threads", type=int, default=1, help="of every library that has threads")
@@ -182,6 +183,7 @@ def measure(args: argparse.Namespace, cases: list[Case], solvers: list[str], poo
     old: dict[str, list[dict[str, Any]]] = {}
     for r in read_records(partial):
         old.setdefault(r["matrix"], []).append(r)
+    far = far_behind(json.loads(args.former.read_text()), args.clock) if args.former else {}
     systems: dict[str, dict[str, Any]] = {}
     label = time.strftime("%Y-%m-%dT%H:%M:%S")
     with open(partial, "a") as stream:
@@ -205,7 +207,9 @@ def measure(args: argparse.Namespace, cases: list[Case], solvers: list[str], poo
             if facts.get("excluded") or args.redraw:
                 continue
             mine = old.get(case.name, [])
-            Session(case.name, folder, pool, plan, record, label, facts["digest"], mine).measure(solvers)
+            Session(case.name, folder, pool, plan, record, label, facts["digest"], mine).measure(
+                [s for s in solvers if s not in far.get(case.name, ())]
+            )
             if args.precision and case.name in PRECISION:
                 some = [s for s in PRECISION_SOLVERS if s in solvers]
                 for rtol in RTOLS:

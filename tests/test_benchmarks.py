@@ -159,6 +159,15 @@ def test_kept_methods_count_in_any_version_and_the_best_of_each_kind_are_measure
     assert {s for s, v in medians.items() if v["session"] == "first"} == {"nnla-amg", "cholmod"}
 
 
+def test_what_a_former_page_found_far_behind_is_left_out():
+    from tts.summary import far_behind
+
+    seconds = {"nnla-auto": 9.0, "nnla-direct": 9.0, "nnla-ic": 1.0, "nnla-amg": 3.0, "petsc-icc": 1.0, "cholmod": 2.6}
+    page = {"medians": {"m": {s: {"ok": True, "cpu": t} for s, t in seconds.items()}}}
+    page["medians"]["m"]["pyamg-sa"] = {"ok": False, "cpu": 0.5}
+    assert far_behind(page, "cpu") == {"m": {"nnla-amg", "cholmod", "cholmod-amd", "cholmod-metis", "pyamg-sa"}}
+
+
 def test_judge_counts_failures_against_auto():
     from tts.summary import against_peers, judge
 

@@ -56,6 +56,22 @@ def stopped(value: dict[str, Any]) -> bool:
     return not value["ok"] and value["reason"].startswith("stopped")
 
 
+def far_behind(page: dict[str, Any], clock: str, factor: float = 2.5) -> dict[str, set[str]]:
+    """matrix -> the solvers that a former page found so far from the best of their kind that they need no new try.
+
+    Always direct is a yardstick and is measured everywhere; what is not on the page is not known to be far behind.
+    """
+    out = {}
+    for name, solvers in page["medians"].items():
+        good = {s: v[clock] for s, v in solvers.items() if v["ok"]}
+        best = {kind(s): min(t for r, t in good.items() if kind(r) == kind(s)) for s in good}
+        far = {s for s in solvers if kind(s) in best and good.get(s, math.inf) > factor * best[kind(s)]}
+        if "cholmod" in far:
+            far |= {"cholmod-amd", "cholmod-metis"} - solvers.keys()
+        out[name] = far - {AUTO, DIRECT}
+    return out
+
+
 def judge(name: str, solvers: dict[str, dict], clock: str, table: str | None = None) -> dict[str, Any]:
     """The figures of one system; the ratio is inf where `auto` failed and a peer did not, 0 where only auto solved it.
 
