@@ -47,6 +47,7 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("triad", 0.5, x, y, z)
     yield free("run_share", *pattern)
     yield free("level_structure", *pattern)
+    yield free("structure_features", *matrix, data[indices == np.repeat(np.arange(N), np.diff(indptr))].copy())
     yield free("reverse_cuthill_mckee", *pattern)
     yield free("permute64", *matrix, identity)
     yield free("permute32", *matrix, identity[::-1].copy())

@@ -286,7 +286,7 @@ def multigrid(native, A, rng):
         assert np.array_equal(x, made.solve(b))
 
 
-@exercise("coarsening_traits", "dot", "level_structure", "run_share", "triad")
+@exercise("coarsening_traits", "dot", "level_structure", "run_share", "structure_features", "triad")
 def measures(native, A, rng):
     n = A.shape[0]
     x, y, z = rng.standard_normal((3, n))
@@ -299,6 +299,9 @@ def measures(native, A, rng):
     native.coarsening_traits(A.indptr, A.indices, A.data, 0.25)
     assert 0 <= native.run_share(A.indptr, A.indices) <= 1
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
+    known = native.structure_features(A.indptr, A.indices, A.data, A.diagonal())
+    assert known.size == native.FEATURES
+    assert np.isfinite(known[: native.VALUE_FEATURES]).all()
 
 
 @exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "basis_squares", "transpose")
