@@ -14,10 +14,12 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.problems import (
+    systems_frames,
     systems_graphs,
     systems_grids,
     systems_networks,
     systems_optimisation,
+    systems_solids,
     systems_statistics,
 )
 from nnla.problems.systems_types import LinearSystem, SystemFamily, draw_order, mirrored, reordered
@@ -28,7 +30,9 @@ _HOMES = (
     systems_grids,
     systems_networks,
     systems_optimisation,
+    systems_solids,
     systems_statistics,
+    systems_frames,
     systems_graphs,
 )
 
@@ -44,7 +48,8 @@ def linear_system(family: str, n: int, *, seed: int = 0) -> LinearSystem:
     Parameters
     ----------
     family : one of `SYSTEM_FAMILIES`, which says what each is and where its structure is described
-    n : unknowns wanted, within the family's `smallest` and `largest`; met to some 30 %
+    n : unknowns wanted, within the family's `smallest` and `largest`; met to some 30 %, small ones
+        of elements to a factor of two
     seed : whole number >= 0; everything but the size is drawn from it
 
     Returns
