@@ -14,11 +14,16 @@ import numpy as np
 
 from nnla.errors import OptionError
 from nnla.problems import (
+    systems_fields,
+    systems_flow,
     systems_frames,
+    systems_graphics,
     systems_graphs,
     systems_grids,
+    systems_least_squares,
     systems_networks,
     systems_optimisation,
+    systems_patterns,
     systems_solids,
     systems_statistics,
 )
@@ -28,11 +33,16 @@ __all__ = ["SYSTEM_FAMILIES", "LinearSystem", "SystemFamily", "linear_system"]
 
 _HOMES = (
     systems_grids,
+    systems_least_squares,
     systems_networks,
     systems_optimisation,
+    systems_patterns,
     systems_solids,
     systems_statistics,
+    systems_fields,
+    systems_flow,
     systems_frames,
+    systems_graphics,
     systems_graphs,
 )
 
