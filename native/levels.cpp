@@ -7,7 +7,7 @@
 
 namespace nnla {
 
-Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::int32_t* indices) {
+Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::int32_t* indices, bool from_rim) {
     Levels out;
     std::vector<std::int32_t> queue(static_cast<std::size_t>(n)), seen(static_cast<std::size_t>(n), 0);
     std::int32_t mark = 0;
@@ -39,8 +39,8 @@ Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::in
     for (std::int64_t row = 0; row < n && done < queue.size(); ++row) {
         if (seen[static_cast<std::size_t>(row)] != 0) continue;
         std::size_t end = 0;
-        search(static_cast<std::int32_t>(row), done, end);
-        const std::int64_t levels = search(queue[end - 1], done, end);
+        std::int64_t levels = search(static_cast<std::int32_t>(row), done, end);
+        if (from_rim) levels = search(queue[end - 1], done, end);
         const double width = static_cast<double>(end - done) / static_cast<double>(levels);
         ++out.components;
         out.longest = std::max(out.longest, levels);

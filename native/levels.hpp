@@ -10,8 +10,8 @@ struct Levels {
     double cubed_width = 0;     // sum over the components of (rows / levels)^3
 };
 
-// Two breadth-first searches in every component: one finds a rim, the second counts levels from there. Time linear
-// in the entries.
-Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::int32_t* indices);
+// Two breadth-first searches in every component: one finds a rim, the second counts levels from there; without
+// `from_rim` the first one, from the first row, counts. Time linear in the entries.
+Levels level_structure(std::int64_t n, const std::int32_t* indptr, const std::int32_t* indices, bool from_rim = true);
 
 }  // namespace nnla

@@ -14,10 +14,12 @@ void bind_basis(nb::module_& m);
 void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
+void bind_features(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
 void bind_interruption(nb::module_& m);
 void bind_kernels(nb::module_& m);
 void bind_multigrid(nb::module_& m);
+void bind_quick_solve(nb::module_& m);
 void bind_reordering(nb::module_& m);
 }  // namespace nnla
 
@@ -36,7 +38,9 @@ NB_MODULE(_native, m) {
     nnla::bind_block_filter(m);
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
+    nnla::bind_features(m);
     nnla::bind_incomplete_cholesky(m);
     nnla::bind_multigrid(m);
+    nnla::bind_quick_solve(m);
     nnla::bind_reordering(m);
 }

@@ -90,11 +90,13 @@ void count_offsets(const Csr& A, std::int64_t row0, int rows, OffsetTable& table
 
 }  // namespace
 
-double run_share(const Csr& A) {
+double run_share(const Csr& A, std::int64_t most) {
     OffsetTable table;
     std::size_t in_runs = 0, entries = 0;
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
-    for (std::int64_t s = 0; s < slices; s += slices > 16 * kSampleEvery ? kSampleEvery : 1) {
+    const std::int64_t usual = slices > 16 * kSampleEvery ? kSampleEvery : 1;
+    const std::int64_t step = most > 0 ? std::max(usual, slices / most) : usual;
+    for (std::int64_t s = 0; s < slices; s += step) {
         const std::int64_t row0 = s * kLanes;
         const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));
         count_offsets(A, row0, rows, table);

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         thermomech_tc_like,
     )
     from nnla.problems.suitesparse import fetch
+    from nnla.problems.systems import SYSTEM_FAMILIES, LinearSystem, SystemFamily, linear_system
 
 _HOME = {
     "BVPSystems": "bvp",
@@ -106,6 +107,10 @@ _HOME = {
     "read_vector": "files",
     "write_vector_atomic": "files",
     "fetch": "suitesparse",
+    "SYSTEM_FAMILIES": "systems",
+    "LinearSystem": "systems",
+    "SystemFamily": "systems",
+    "linear_system": "systems",
     "lp_problems": "lp_families",
     "random_matrix": "random_matrices",
     "dubcova2_like": "standins",
@@ -138,12 +143,15 @@ __all__ = [
     "MATRIX_FAMILIES",
     "MATRIX_FUNCTIONS",
     "SUITE",
+    "SYSTEM_FAMILIES",
     "BVPSystems",
     "Frame",
     "InverseProblem",
+    "LinearSystem",
     "MatrixFamily",
     "Problem",
     "SPDSystems",
+    "SystemFamily",
     "baart",
     "bvp_figure",
     "bvp_systems",
@@ -170,6 +178,7 @@ __all__ = [
     "hamiltonian",
     "heat",
     "inverse_problem",
+    "linear_system",
     "lognormal_field",
     "lp_problems",
     "matrix_family",
