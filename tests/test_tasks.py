@@ -66,7 +66,7 @@ def test_tasks_to_come_say_so(monkeypatch):
     for ask in (nnla.checks.check_model, nnla.evaluate.evaluate_model):
         with pytest.raises(OptionError, match="things to come"):
             ask(Solver())
-    assert set(FAMILIES) == {"suite", "spectra", "frames", "bvp", "spd", "matrices"}
+    assert set(FAMILIES) == {"suite", "spectra", "frames", "bvp", "spd", "matrices", "systems"}
 
 
 def test_no_file_tells_models_apart_by_class_or_attribute():

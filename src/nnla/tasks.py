@@ -189,6 +189,19 @@ class MatrixFunctions(Model, Protocol):
     def function(self, A: Any, f: str) -> Any: ...
 
 
+class SolverCosts(Model, Protocol):
+    """Logarithms of what each method of `nnla.solve` takes, with their spread, and probabilities of failure, from
+    features of a matrix and of first steps: ``mean``, ``std``, ``failure``, ``outside``, in the order of ``targets``
+    and ``failures``."""
+
+    targets: ClassVar[tuple[str, ...]]
+    failures: ClassVar[tuple[str, ...]]
+
+    def predict(self, structure: Any, steps: Any = None, *, rtol: Any = 1e-8) -> Any: ...
+
+    def after_analysis(self, flops: Any, entries: Any, n: Any) -> dict[str, tuple[Any, Any]]: ...
+
+
 @dataclass(frozen=True)
 class Task:
     """A row of the table.
@@ -246,6 +259,17 @@ TASKS: dict[str, Task] = {
     ),
     "polynomials": Task(
         Polynomials, method="autospec-paper", weights="autospec-cg-paper", card=_CARDS + "PRECONDITIONERS", **_LINEAR
+    ),
+    "solver costs": Task(
+        SolverCosts,
+        "choices of a method",
+        ("nnla.solve", "nnla.prepare"),
+        weights="auto-costs",
+        evaluate="nnla.evaluation.solver_cost_models:evaluate_solver_costs",
+        families=("systems",),
+        check="nnla.evaluation.solver_cost_models:check_solver_costs",
+        show="nnla.cli.evaluations:show_solver_costs",
+        card=_CARDS + "SOLVER_COSTS",
     ),
     "filter cuts": Task(
         FilterCuts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -29,5 +30,6 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Estimates, "step", lambda self, way: Lognormal.of(1e-3))
         monkeypatch.setattr(Estimates, "observe", lambda self, seconds, iterations: None)
         monkeypatch.setattr(Estimates, "flops_worth", lambda self, seconds: 1e13)
+        monkeypatch.setattr(import_module("nnla.linear.solve"), "solve_quickly", lambda *given: None)
 
     return install

@@ -12,6 +12,7 @@ __all__ = [
     "show_guesses",
     "show_iterated_solutions",
     "show_matrix_functions",
+    "show_solver_costs",
     "show_spd_solutions",
 ]
 
@@ -140,3 +141,24 @@ def show_engine(d: dict[str, Any]) -> None:
     say()
     say(f"outer iterations of {d['method']} over those of:")
     show_table(header, [[key, *(number(v[r]) for r in _RATIOS)] for key, v in d["against"].items()])
+
+
+def show_solver_costs(d: dict[str, Any]) -> None:
+    """Of a model of the costs of solvers."""
+    low, high = d["n"]
+    say(f"{d['model']} on {d['count']} systems that no training has drawn, n = {low:,} to {high:,}, rtol {d['rtol']:g}")
+    say(f"predicted from the structure, and after {d['steps']} steps of Jacobi-CG; errors are of natural logarithms")
+    rows = [
+        [
+            target,
+            label,
+            str(f["systems"]),
+            number(f["error"]),
+            number(f["bias"]),
+            f"{f['within1']:.0%}",
+            f"{f['within2']:.0%}",
+        ]
+        for label, targets in d["targets"].items()
+        for target, f in targets.items()
+    ]
+    show_table(("counted", "from", "systems", "rms error", "bias", "inside 1 sigma", "2 sigma"), rows)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nnla.evaluation.engines import evaluate_model
 from nnla.evaluation.matrix_function_models import matrix_function_lines, measure_matrix_functions
+from nnla.evaluation.solver_cost_models import measure_solver_costs, solver_cost_lines
 from nnla.evaluation.spd_models import measure_spd, spd_lines
 
 __all__ = ["Section", "card_text"]
@@ -419,3 +420,4 @@ TRANSITIONS = Section(_measure_transitions, _transition_lines)
 NEWTON_STEPS = Section(_measure_newton, _newton_lines)
 SPD_SOLUTIONS = Section(measure_spd, spd_lines)
 MATRIX_FUNCTIONS = Section(measure_matrix_functions, matrix_function_lines)
+SOLVER_COSTS = Section(measure_solver_costs, solver_cost_lines)

@@ -1,0 +1,364 @@
+"""Training task of the engine for the costs of solvers: runs on generated systems, and families held out all along.
+
+Every ensemble is trained several times at once: on all systems, which is what ships, and without each of some folds of
+kinds of systems, which says how far the networks are to be believed on kinds that they have not seen.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnla._files import write_atomic
+from nnla.errors import OptionError
+from nnla.models.solver_costs import (
+    AFTER_ANALYSIS,
+    FAILURES,
+    TARGETS,
+    SolverCostConfig,
+    SolverCostEngine,
+    analysis_inputs,
+    network_inputs,
+    tolerance_input,
+)
+from nnla.operators.features import GRAPH_FEATURES, STRUCTURE_FEATURES
+from nnla.training.networks import arrays, module, named_tensors
+from nnla.training.solver_cost_data import RTOLS, SolverRuns, fold_numbers, read_runs
+from nnla.training.solver_cost_figures import HeldOut, held_out_figures, predictions, spreads, temperatures
+from nnla.types import TrainingProgress
+
+__all__ = ["SolverCostTask", "cost_loss"]
+
+_T, _P = len(TARGETS), len(FAILURES)
+_RIDGE = 1e-3  # of the linear part that training starts from, a share of the rows
+_LOG_SIGMAS = (-4.0, 2.0)
+_TAIL = 3.0  # standard deviations beyond which an error counts linearly
+_KEYS = ("w1", "b1", "w2", "b2", "w3", "b3")
+
+
+class SolverCostTask:
+    """Data, network and loss of ``auto-costs``; see `nnla.training.task.Task`.
+
+    Attributes
+    ----------
+    runs : SolverRuns
+    fold : (N,) in which a system is held out
+    """
+
+    figure = "a.error"
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self.recipe, self.data, self.model = recipe, recipe["data"], recipe["model"]
+        if not 2 <= self.data["folds"] <= 20:
+            raise OptionError(f"data.folds is {self.data['folds']}; hold out in 2 to 20 folds")
+        self.members = int(self.model["members"])
+        self.groups = int(self.data["folds"]) + 1
+
+    def prepare(self, folder: Path, progress: TrainingProgress) -> None:
+        """The runs, read once: what is resumed goes on with the data that it began with."""
+        kept = folder / "data" / "runs.npz"
+        if kept.exists():
+            self.runs = SolverRuns.load(kept)
+        else:
+            self.runs = read_runs(self.data["path"])
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            self.runs.save(kept)
+        progress("data", len(self.runs), len(self.runs), f"{len(self.runs)} systems")
+        runs = self.runs
+        self.fold = fold_numbers(runs.kind, self.data["folds"])
+        if self.fold.max() + 1 < self.data["folds"]:
+            raise OptionError(f"the systems are of {self.fold.max() + 1} kinds, too few for the recipe's data.folds")
+        self.config = SolverCostConfig(
+            runs.structure.shape[1], runs.steps.shape[2], int(self.model["hidden"]), self.members
+        )
+        # families of many systems count less than all of these
+        _, place, counts = np.unique(runs.family, return_inverse=True, return_counts=True)
+        weight = counts[place] ** -0.5
+        self.chances = [np.cumsum(weight * (self.fold != group - 1)) for group in range(self.groups)]
+        self.tolerance = tolerance_input(np.array(RTOLS))
+        self.known_steps = np.isfinite(runs.steps).all(axis=2)
+        self._standardise()
+
+    def _standardise(self) -> None:
+        """Scales of inputs and outputs, from all systems, and the ranges of each group's own."""
+        runs = self.runs
+        known = np.nonzero(self.known_steps)
+        seen = {
+            "a": (np.arange(len(runs)), network_inputs(runs.structure, None, 0.5)),
+            "b": (known[0], network_inputs(runs.structure[known[0]], runs.steps[known], 0.5)),
+        }
+        self.mean, self.scale = {}, {}
+        self.ranges: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for name, (system, x) in seen.items():
+            self.mean[name], self.scale[name] = _moments(x)
+            # what is told of the structure is 0 or 1
+            flags = slice(self.config.structure, -1 - (0 if name == "a" else self.config.steps))
+            self.mean[name][flags], self.scale[name][flags] = 1.0, 1.0
+            self.mean[name][-1], self.scale[name][-1] = self.tolerance.mean(), self.tolerance.std()
+            self.ranges[name] = []
+            for group in range(self.groups):
+                low, high = _range(x[self.fold[system] != group - 1], self.mean[name])
+                low[flags], high[flags] = 0.0, 1.0
+                low[-1], high[-1] = -10.0, 10.0  # other tolerances are what the theory of CG says of them
+                self.ranges[name].append((low, high))
+        self.output_mean, self.output_scale = _moments(runs.labels.reshape(-1, _T), least=0.1)
+
+    # -- network -----------------------------------------------------------------------------------------------------
+
+    def network(self) -> Any:
+        """Small random weights, and a linear part by least squares, for each ensemble of each group."""
+        import torch
+
+        generator = torch.Generator().manual_seed(self.recipe["seed"])
+        c, count = self.config, self.groups * self.members
+        parameters: dict[str, Any] = {}
+        for name in ("a", "b"):
+            F, H, C = c.inputs(name), c.hidden, 2 * _T + _P
+            for layer, (rows, columns) in enumerate(((F, H), (H, H), (H, C)), start=1):
+                gain = 2**0.5 if layer < 3 else 0.1
+                weight = torch.randn(count, rows, columns, generator=generator) * (gain / rows**0.5)
+                parameters[f"{name}_w{layer}"] = weight
+                parameters[f"{name}_b{layer}"] = torch.zeros(count, columns)
+            skips, biases = zip(*(self._linear(name, group) for group in range(self.groups)), strict=True)
+            parameters[f"{name}_skip"] = torch.from_numpy(np.stack(skips)).float()
+            parameters[f"{name}_b3"] += torch.from_numpy(np.repeat(np.stack(biases), self.members, axis=0)).float()
+        return module(parameters)
+
+    def _linear(self, name: str, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """(F, C) linear part, and (C,) what to add, by ridge regression on the group's systems, capped runs as if
+        they had ended."""
+        rng = np.random.default_rng([self.recipe["seed"], 2, group])
+        system, level = self._drawn(group, rng, 20_000)
+        z = self._standard(name, self._inputs(name, system, level, rng, masked=False))
+        y = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
+        skip, bias = np.zeros((z.shape[1], 2 * _T + _P)), np.zeros(2 * _T + _P)
+        for t in range(_T):
+            known = np.isfinite(y[:, t])
+            if known.sum() < 2 * z.shape[1]:
+                continue
+            own = np.column_stack([z[known], np.ones(known.sum())])
+            gram = own.T @ own + _RIDGE * known.sum() * np.diag([*np.ones(z.shape[1]), 0.0])
+            w = np.linalg.solve(gram, own.T @ y[known, t])
+            skip[:, t], bias[t] = w[:-1], w[-1]
+            bias[_T + t] = np.log(np.std(y[known, t] - own @ w) + 1e-3)
+        failed = self.runs.failed[system, level]
+        rate = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in failed.T])
+        bias[2 * _T :] = np.log((rate + 0.01) / (1.01 - rate))
+        return skip, bias
+
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def _drawn(self, group: int, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Systems that a group may see, and levels of the tolerance."""
+        chances = self.chances[group]
+        system = np.searchsorted(chances, rng.random(count) * chances[-1], side="right")
+        return system, rng.integers(len(RTOLS), size=count)
+
+    def _inputs(
+        self, name: str, system: np.ndarray, level: np.ndarray, rng: np.random.Generator, *, masked: bool
+    ) -> np.ndarray:
+        """(B, inputs) of some systems at levels of the tolerance; ``masked``, a share of them without what is not
+        always there."""
+        structure, rtol = self.runs.structure[system], np.array(RTOLS)[level]
+        if masked:  # a look at the graph takes too long for some
+            late = rng.random(len(system)) < self.data["without_graph"]
+            structure = np.where(late[:, None] & self.graph_features, np.nan, structure)
+        if name == "a":
+            return network_inputs(structure, None, rtol)
+        known = self.known_steps[system]
+        # one of the counts that the run reached, evenly
+        step = np.where(known, rng.random(known.shape), -1.0).argmax(axis=1)
+        steps = np.where(known.any(axis=1)[:, None], self.runs.steps[system, step], np.nan)
+        x = network_inputs(structure, steps, rtol)
+        if masked:  # operators without entries
+            blind = rng.random(len(system)) < self.data["without_structure"]
+            x[blind] = network_inputs(None, steps[blind], rtol[blind])
+        return x
+
+    @property
+    def graph_features(self) -> np.ndarray:
+        """(F,) which features are of the graph."""
+        return np.isin(STRUCTURE_FEATURES, GRAPH_FEATURES)
+
+    def _standard(self, name: str, x: np.ndarray) -> np.ndarray:
+        z = (x - self.mean[name]) / self.scale[name]
+        return np.where(np.isfinite(z), np.clip(z, -4.0, 4.0), 0.0)
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """Inputs of both networks and what is known of the costs, for each member of each group."""
+        rng = np.random.default_rng([self.recipe["seed"], 1, step])
+        size = self.recipe["optim"]["batch"]
+        drawn = [self._drawn(group, rng, self.members * size) for group in range(self.groups)]
+        system, level = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        shape = (self.groups * self.members, size)
+        batch: dict[str, np.ndarray] = {}
+        for name in ("a", "b"):
+            x = self._inputs(name, system, level, rng, masked=True)
+            batch[name] = self._standard(name, x).reshape(*shape, -1).astype(np.float32)
+        labels = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
+        batch["labels"] = labels.reshape(*shape, _T).astype(np.float32)
+        batch["capped"] = self.runs.capped[system, level].reshape(*shape, _T).astype(np.float32)
+        batch["failed"] = self.runs.failed[system, level].reshape(*shape, _P).astype(np.float32)
+        return batch
+
+    def loss(self, network: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """The sum over both networks of `cost_loss`."""
+        import torch
+
+        p = named_tensors(network)
+        offset = torch.from_numpy(np.log(self.output_scale)).to(batch["labels"])
+        losses: dict[str, Any] = {}
+        for name in ("a", "b"):
+            out = _forward(p, name, batch[name], self.members)
+            losses[name] = cost_loss(out, batch["labels"], batch["capped"], batch["failed"], offset)
+        return {"loss": losses["a"] + losses["b"], **losses}
+
+    # -- figures and weights -----------------------------------------------------------------------------------------
+
+    def engine(
+        self,
+        network: Any,
+        group: int,
+        factors: dict[str, np.ndarray] | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> SolverCostEngine:
+        """The engine of a group: 0 has seen all systems, g those outside of fold g - 1; ``factors`` of its spread."""
+        state = arrays(network, np.float64)
+        own = slice(group * self.members, (group + 1) * self.members)
+        parameters: dict[str, np.ndarray] = {}
+        for name in ("a", "b"):
+            parameters |= {f"{name}.{key}": state[f"{name}_{key}"][own] for key in _KEYS}
+            low, high = self.ranges[name][group]
+            parameters |= {
+                f"{name}.skip": state[f"{name}_skip"][group],
+                f"{name}.input_mean": self.mean[name],
+                f"{name}.input_scale": self.scale[name],
+                f"{name}.low": low,
+                f"{name}.high": high,
+                f"{name}.output_mean": self.output_mean,
+                f"{name}.output_scale": self.output_scale,
+                f"{name}.temperature": np.ones(_T) if factors is None else factors[name],
+            }
+        weights, std = self._after_analysis(group)
+        parameters |= {"analysis.weights": weights, "analysis.std": std}
+        return SolverCostEngine(self.config, parameters, card or {})
+
+    def _after_analysis(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Least squares for the seconds of a factorisation by its counts."""
+        labels = self.runs.labels[self.fold != group - 1, 0]
+        at = {name: labels[:, TARGETS.index(name)] for name in ("direct.flops", "direct.entries", *AFTER_ANALYSIS)}
+        seen = self.runs.sizes[self.fold != group - 1, 0]
+        x = analysis_inputs(np.exp(at["direct.flops"]), np.exp(at["direct.entries"]), seen)
+        weights, std = np.zeros((x.shape[1], len(AFTER_ANALYSIS))), np.ones(len(AFTER_ANALYSIS))
+        for i, name in enumerate(AFTER_ANALYSIS):
+            known = np.isfinite(x).all(axis=1) & np.isfinite(at[name])
+            if known.sum() > 2 * x.shape[1]:
+                own, y = x[known], at[name][known]
+                gram = own.T @ own + 1e-6 * len(own) * np.eye(own.shape[1])
+                weights[:, i] = np.linalg.solve(gram, own.T @ y)
+                std[i] = max(float(np.std(y - own @ weights[:, i])), 0.02)
+        return weights, std
+
+    def held_out(self, network: Any) -> dict[str, HeldOut]:
+        """Of each network, what engines say of systems of kinds that they have not seen; see `predictions`."""
+        found: dict[str, HeldOut] = {}
+        engines = [self.engine(network, group) for group in range(1, self.groups)]
+        for name in ("a", "b"):
+            steps = None if name == "a" else self.runs.steps
+            found[name] = predictions(engines, self.runs, self.fold, steps)
+        return found
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """Errors of logarithms, and how sure, on kinds that were held out; the rest is for the card."""
+        short = ("a.error", "a.within1", "a.within2", "b.error", "b.within1", "b.within2")
+        figures = held_out_figures(self.held_out(network))
+        return {key: figures[key] for key in short}
+
+    def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
+        """Write the engine, its spread corrected on held-out kinds; beside it those that have not seen one fold."""
+        held = self.held_out(network)
+        factors = {name: temperatures(found) for name, found in held.items()}
+        kinds = {str(kind): int(fold) for kind, fold in zip(self.runs.kind, self.fold, strict=True)}
+        families = {str(family): int(fold) for family, fold in zip(self.runs.family, self.fold, strict=True)}
+        facts = {
+            "systems": len(self.runs),
+            "families": len(families),
+            "envelope": {
+                key: [int(column.min()), int(column.max())]
+                for key, column in zip(("n", "stored entries"), self.runs.sizes.T, strict=True)
+            },
+            "spread": {name: spreads(found) for name, found in held.items()},
+            "held_out": held_out_figures(held),
+        }
+        for group in range(self.groups):
+            engine = self.engine(network, group, factors, card | facts)
+            own = path if group == 0 else path.parent / "folds" / f"fold-{group - 1}.safetensors"
+            own.parent.mkdir(parents=True, exist_ok=True)
+            engine.save(own)
+        text = json.dumps({"folds": families, "kinds": kinds}, indent=1, sort_keys=True)
+        write_atomic(path.parent / "folds" / "folds.json", text.encode())
+
+
+def _moments(values: np.ndarray, least: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of columns where they are known, the latter at least so large."""
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    variance = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count
+    return mean, np.maximum(np.sqrt(variance), least)
+
+
+def _range(values: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest of columns where they are known."""
+    low, high = np.where(np.isfinite(values), values, np.inf), np.where(np.isfinite(values), values, -np.inf)
+    low, high = low.min(axis=0, initial=np.inf), high.max(axis=0, initial=-np.inf)
+    return np.where(np.isfinite(low), low, mean), np.where(np.isfinite(high), high, mean)
+
+
+def _forward(p: dict[str, Any], name: str, z: Any, members: int) -> Any:
+    """(M, B, C) outputs for standardised inputs (M, B, F), the members of a group after one another."""
+    import torch
+
+    h = torch.relu(torch.baddbmm(p[f"{name}_b1"][:, None], z, p[f"{name}_w1"]))
+    h = torch.relu(torch.baddbmm(p[f"{name}_b2"][:, None], h, p[f"{name}_w2"]))
+    out = torch.baddbmm(p[f"{name}_b3"][:, None], h, p[f"{name}_w3"])
+    return out + torch.bmm(z, p[f"{name}_skip"].repeat_interleave(members, dim=0))
+
+
+def cost_loss(out: Any, labels: Any, capped: Any, failed: Any, offset: Any) -> Any:
+    """Mean negative log-likelihood of what is known of costs and failures.
+
+    Parameters
+    ----------
+    out : (..., C) means, logarithms of standard deviations, logits
+    labels, capped : (..., T) costs in their scales, NaN where unknown; 1 where one is a lower bound
+    failed : (..., P) 0 or 1, NaN where unknown
+    offset : (T,) logarithms of the scales
+
+    Notes
+    -----
+    Normal errors, linear in the tails beyond three standard deviations; of a run that was stopped the probability that
+    it takes at least so long; logistic for failures. Cost: that of a few operations an output.
+
+    References
+    ----------
+    Tobin, Estimation of relationships for limited dependent variables, Econometrica 26 (1958): lower bounds. Huber,
+    Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964): the tails.
+    """
+    import torch
+
+    mean, sigma, logit = out.split((_T, _T, _P), dim=-1)
+    sigma = torch.clamp(sigma + offset, *_LOG_SIGMAS) - offset
+    known = torch.isfinite(labels)
+    z = (torch.where(known, labels, mean.detach()) - mean) * torch.exp(-sigma)
+    size = torch.abs(z)
+    normal = torch.where(size <= _TAIL, 0.5 * z * z, _TAIL * size - 0.5 * _TAIL**2) + sigma
+    at_least = -torch.special.log_ndtr(-z.clamp(-30.0, 30.0))
+    costs = torch.where(capped > 0.5, at_least, normal) * known
+    told = torch.isfinite(failed)
+    target = torch.where(told, failed, 0.0)
+    failures = torch.nn.functional.binary_cross_entropy_with_logits(logit, target, reduction="none") * told
+    return costs.sum(dim=-1).mean() + failures.sum(dim=-1).mean()
