@@ -256,7 +256,11 @@ class Report(ReportBase):
     residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
         probe iterations first
     interval : [a, b] of the polynomial, or None
-    predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
+    predicted_seconds : method -> seconds that "auto" expected when it last decided, what each may lead to included,
+        or None
+    predicted_spread : method -> factor of one standard deviation that these may be wrong by, or None
+    regret : seconds of the solve by those of the cheapest way, as known at the end: what the one that ran took, and
+        what the others are expected to; None where nothing was predicted
     predicted_iterations : outer iterations that the engine expected, or None
     warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
     negative_pivots : negative eigenvalues of A, where a factorisation has counted them; None where none was made, or
@@ -299,6 +303,8 @@ class Report(ReportBase):
     residual_history: list[float] = field(default_factory=list[float])
     interval: tuple[float, float] | None = None
     predicted_seconds: dict[str, float] | None = None
+    predicted_spread: dict[str, float] | None = None
+    regret: float | None = None
     predicted_iterations: float | None = None
     warm_start: dict[str, Any] | None = None
     negative_pivots: int | None = None
