@@ -132,7 +132,7 @@ def test_an_interrupted_run_continues_to_the_same_weights(resumes, tmp_path):
     assert engine.card["systems"] == 90
     assert engine.envelope["n"][0] >= 50
     # the linear part knows what follows from the features, on kinds that were held out
-    assert engine.card["spread"]["a"]["direct.flops"] < 0.5
+    assert engine.card["spread"]["graph"]["direct.flops"] < 0.5
     folds = json.loads((path.parent / "folds" / "folds.json").read_text())["folds"]
     assert sorted(folds) == [f"family {i}" for i in range(6)]
     held = SolverCostEngine.from_file(path.parent / "folds" / "fold-0.safetensors")
