@@ -217,7 +217,7 @@ def main() -> None:
     for name, order in QUICK if args.quick else SYSTEMS:
         if args.only not in name:
             continue
-        folder, _ = Case(name, CATALOGUE[name][0]).prepare(args.cache)
+        folder, _ = Case(name, CATALOGUE[name].family).prepare(args.cache)
         data, indices, indptr = (np.load(folder / f"{part}.npy") for part in ("data", "indices", "indptr"))
         A = ordered(csr_array((data, indices, indptr), shape=2 * (indptr.size - 1,)), order)
         rows += rows_of(name, order, A, args.threads, args.rounds)

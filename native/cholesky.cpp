@@ -232,8 +232,8 @@ std::vector<Subtree> choose_subtrees(const Symbolic& s, int threads) {
 
 }  // namespace
 
-Cholesky::Cholesky(const Pattern& a, double max_flops) : a_(a) {
-    require_symmetric(a);
+Cholesky::Cholesky(const Pattern& a, double max_flops, Rows rows) : a_(a) {
+    if (rows == Rows::unchecked) require_symmetric(a);
     const Forest forest = minimum_degree(a, max_flops);
     nnz_ = forest.nnz;
     flops_ = forest.flops;

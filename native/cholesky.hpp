@@ -15,7 +15,8 @@ class Cholesky {
     // Orders and analyses the pattern, whose arrays must outlive the object. Gives up (complete() is false) once
     // the factorisation would take more than max_flops. Throws std::invalid_argument where the pattern is not
     // symmetric or its rows are not sorted.
-    Cholesky(const Pattern& a, double max_flops);
+    enum class Rows { unchecked, checked };  // whether that has been looked at before
+    Cholesky(const Pattern& a, double max_flops, Rows rows = Rows::unchecked);
 
     bool complete() const { return complete_; }
     double flops() const { return flops_; }  // sum of the squared column counts of L; a lower bound if given up

@@ -19,6 +19,7 @@ void bind_incomplete_cholesky(nb::module_& m);
 void bind_interruption(nb::module_& m);
 void bind_kernels(nb::module_& m);
 void bind_multigrid(nb::module_& m);
+void bind_quick_solve(nb::module_& m);
 void bind_reordering(nb::module_& m);
 }  // namespace nnla
 
@@ -40,5 +41,6 @@ NB_MODULE(_native, m) {
     nnla::bind_features(m);
     nnla::bind_incomplete_cholesky(m);
     nnla::bind_multigrid(m);
+    nnla::bind_quick_solve(m);
     nnla::bind_reordering(m);
 }

@@ -8,10 +8,11 @@ k-th is the same on every machine: family, size (log-uniform) and seed follow fr
 
 A line: family, kind, asked (n), seed, index; n, nnz; features (F, null where unknown), feature_seconds; steps (by
 number: the step features after so many Jacobi-CG steps);
-`jacobi`, `ic`, `amg`, `autospec`: iterations (by tolerance; null where not reached within `stopped`), stopped, status,
+`jacobi`, `ic`, `amg`, `autospec` (where there is time to win): iterations (by tolerance; null where not reached within `stopped`), stopped, status,
 setup_seconds, step_seconds, failed (0, 1, null: not tried), and for `amg` complexity and levels;
 `direct`: flops, entries, order_seconds, factor_seconds, substitution_seconds, failed.
-Seconds are CPU time of one thread.
+Seconds are CPU time of one thread, on the reference machine; --counts leaves them out, so that another machine can
+help. Rounds of several machines are kept apart by --start.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from auto_facts import facts
 from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson2d
 
 LARGEST = 1_000_000
-OFTEN = 100_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
-SELDOM = 0.06
+OFTEN = 60_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
+SELDOM = 0.05
 
 
 def draw(family: str, turn: int) -> tuple[int, int]:
@@ -58,6 +59,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--share", default="0/1", help="I/K: every K-th round, from the I-th on")
     parser.add_argument("--only", default="", help="regular expression of the families")
+    parser.add_argument("--start", type=int, default=0, help="the first round")
+    parser.add_argument("--counts", action="store_true", help="write no seconds: on another machine than the reference")
     parser.add_argument("--most", type=int, default=LARGEST, help="skip systems of more unknowns")
     arguments = parser.parse_args()
     first, step = (int(part) for part in arguments.share.split("/"))
@@ -68,13 +71,15 @@ def main() -> None:
     end = time.monotonic() + 60 * arguments.minutes
     facts(poisson2d(30), np.ones(900))  # what is imported or loaded once is nobody's time
     with open(path, "a") as stream:
-        for turn, family in systems((first, step), names):
+        for turn, family in systems((arguments.start + first, step), names):
             if time.monotonic() > end:
                 break
             n, seed = draw(family, turn)
             if (turn, family) in done or n > arguments.most:
                 continue
             row = {"turn": turn, "family": family, "asked": n, "seed": seed} | measure(family, n, seed)
+            if arguments.counts:
+                row = without_seconds(row)
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             print(describe(row), flush=True)
@@ -86,6 +91,15 @@ def measure(family: str, n: int, seed: int) -> dict[str, Any]:
         return {"kind": SYSTEM_FAMILIES[family].kind} | facts(system.A, system.b)
     except Exception as error:  # a night's run must not end at one system: the line says what it was
         return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+
+def without_seconds(row: dict[str, Any]) -> dict[str, Any]:
+    """The counts of a row, which hold on every machine."""
+    return {
+        key: without_seconds(value) if isinstance(value, dict) else value
+        for key, value in row.items()
+        if not key.endswith("seconds")
+    }
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -104,8 +118,10 @@ def describe(row: dict[str, Any]) -> str:
         return f"{row['family']:28s} {row['asked']:8d} {row['error']}"
     cells = []
     for name in ("jacobi", "ic", "amg", "autospec"):
-        count = (row[name].get("iterations") or {}).get("1e-08")
-        if count is not None:
+        count = (row.get(name, {}).get("iterations") or {}).get("1e-08")
+        if count is not None and "step_seconds" not in row[name]:
+            cells.append(f"{name} {count}")
+        elif count is not None:
             spent = row[name]["setup_seconds"] + count * row[name]["step_seconds"]
             cells.append(f"{name} {1e3 * spent:.3g} ms / {count}")
     d = row["direct"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tts.catalogue import CATALOGUE, QUICK
+from tts.catalogue import CATALOGUE, DEFAULT, QUICK
 
 FACTORED = 12_500  # unknowns up to which a system is checked by factoring it
 _SYMMETRIC: dict[str, Any] = {
@@ -27,6 +29,7 @@ class Case:
     name: str
     family: str
     source: Path | None = None  # a file, or None for a generated one
+    group: str = "development"  # the set that it is counted in
 
     def prepare(self, cache: Path) -> tuple[Path, dict[str, Any]]:
         """(folder of its arrays, facts); facts has "excluded" where this is no SPD system."""
@@ -56,12 +59,14 @@ class Case:
         from nnla.problems import read_matrix, read_vector
 
         if self.source is None:
-            A = CATALOGUE[self.name][1]()
+            A = CATALOGUE[self.name].build()
             right = None
         else:
             A = read_matrix(self.source)
             own = self.source.with_name(f"{self.name}_b.mtx.gz")
             right = read_vector(own) if own.is_file() else None
+            if right is not None and right.ndim == 2:
+                right = np.ascontiguousarray(right[:, 0])
         A.sum_duplicates()
         A.data = np.asarray(A.data, dtype=np.float64)
         A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
@@ -104,19 +109,29 @@ def solvable(A: Any, b: np.ndarray, rtol: float = 1e-9) -> bool:
 
 
 def select(
-    matrices: Path | None, *, quick: bool = False, only: str | None = None, generated: bool = True
-) -> list[Case]:
-    """The cases of a run, small ones of the folder first, then the generated ones in the catalogue's order."""
+    folders: dict[str, Path], *, groups: Collection[str] | None = None, quick: bool = False, only: str | None = None,
+    generated: bool = True,
+) -> list[Case]:  # fmt: skip
+    """The cases of a run: of each folder the small ones first, then the generated ones in the catalogue's order.
+
+    `folders` maps a set to its folder, `groups` names the sets that are wanted (default: the folders' and `DEFAULT`).
+    """
     cases = []
-    if matrices is not None:
-        paths = sorted(matrices.glob("*.mtx.gz"), key=lambda path: (path.stat().st_size, path.name))
+    for group, folder in folders.items():
+        paths = sorted(folder.glob("*.mtx.gz"), key=lambda path: (path.stat().st_size, path.name))
         for path in paths:
             name = path.name.removesuffix(".mtx.gz")
             if not re.search(r"_[bx]$", name):
-                cases.append(Case(name, "frames (StAnD)" if name.startswith("stand_") else "files", path))
+                cases.append(Case(name, "frames (StAnD)" if name.startswith("stand_") else "files", path, group))
     if quick:
         cases = [case for case in cases if case.source is not None and case.source.stat().st_size < 100_000]
     if generated:
-        names = QUICK if quick else CATALOGUE
-        cases += [Case(name, CATALOGUE[name][0]) for name in names]
-    return [case for case in cases if only is None or re.search(only, case.name)]
+        wanted = DEFAULT if groups is None else groups
+        names = QUICK if quick else [name for name, entry in CATALOGUE.items() if entry.group in wanted]
+        cases += [Case(name, CATALOGUE[name].family, group=CATALOGUE[name].group) for name in names]
+    cases = [case for case in cases if groups is None or case.group in groups]
+    cases = [case for case in cases if only is None or re.search(only, case.name)]
+    twice = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
+    if twice:
+        raise SystemExit(f"two systems are named {twice[0]!r}: rename a file, or leave one out with --sets")
+    return cases

@@ -1,21 +1,42 @@
-"""The generated systems of the benchmark: name -> (family, how it is built), from 10^3 to 3 * 10^6 unknowns."""
+"""The generated systems of the benchmark: name -> (family, how it is built, its set), from 20 to 3 * 10^6 unknowns.
+
+The sets: "development", with which the hand-made constants were checked; "large", n = 10^5 to 10^6; "small", below a
+millisecond; "more", the large ones of the development families, which are not measured unless --sets names them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from nnla import problems as p
 from tts import generated as g
+from tts.catalogue_large import LARGE
 
 Build = Callable[[], csr_array]
-CATALOGUE: dict[str, tuple[str, Build]] = {}
 
 
-def _add(name: str, family: str, build: Build) -> None:
-    CATALOGUE[name] = (family, build)
+class Entry(NamedTuple):
+    family: str
+    build: Build
+    group: str
+
+
+CATALOGUE: dict[str, Entry] = {}
+DEFAULT = ("development", "large", "small")
+_MORE = frozenset((
+    "poisson2d_1732", "poisson3d_144", "anisotropic2d_1000", "circuit_1000", "circuit_pads_500", "power_grid_600",
+    "g3_circuit_like", "fem2d_500000", "fem3d_300000", "fem3d_300000_random", "elasticity2d_600", "elasticity3d_78",
+    "flan_like", "lognormal2d_700", "lognormal3d_100", "thermal2_like", "heat_500000", "mass_200000", "wathen_300",
+    "geometric3d_200000",
+))  # fmt: skip
+
+
+def _add(name: str, family: str, build: Build, group: str = "development") -> None:
+    CATALOGUE[name] = Entry(family, build, "more" if name in _MORE else group)
 
 
 def _fem2d(n: int, seed: int = 5) -> csr_array:
@@ -102,6 +123,35 @@ _add("banded_100000", "band", lambda: g.banded(100_000))
 _add("tridiagonal_300000", "band", lambda: p.poisson1d(300_000))
 for m in (32, 150):
     _add(f"biharmonic_{m}", "plate", lambda m=m: g.biharmonic(m))
+
+for name, family, build in (
+    ("small_line_20", "band", lambda: p.poisson1d(20)),
+    ("small_line_1000", "band", lambda: p.poisson1d(1000)),
+    ("small_grid_5", "2-D Poisson", lambda: p.poisson2d(5)),
+    ("small_grid_12", "2-D Poisson", lambda: p.poisson2d(12)),
+    ("small_grid_20", "2-D Poisson", lambda: p.poisson2d(20)),
+    ("small_grid_28", "2-D Poisson", lambda: p.poisson2d(28)),
+    ("small_cube_6", "3-D Poisson", lambda: p.poisson3d(6)),
+    ("small_jump_20", "jumps", lambda: p.diffusion2d(p.checkerboard_field((20, 20), blocks=4, contrast=1e4))),
+    ("small_fem_150", "2-D elements", lambda: _fem2d(150)),
+    ("small_fem_600", "2-D elements, random order", lambda: g.permuted(_fem2d(600))),
+    ("small_mass_400", "mass", lambda: _mass(400)),
+    ("small_wathen_6", "mass", lambda: p.wathen(6, 6, seed=11)),
+    ("small_power_14", "power grid", lambda: p.power_grid(14, 14, seed=15)),
+    ("small_circuit_24", "circuit", lambda: p.grid_circuit(24, 24, leak=1e-2, seed=14)),
+    ("small_pads_16", "circuit with extra edges", lambda: g.circuit_with_pads(16, 16, pads=6, seed=3)),
+    ("small_scale_free_300", "graph", lambda: g.scale_free_laplacian(300)),
+    ("small_geometric_500", "graph", lambda: g.geometric_laplacian(500)),
+    ("small_beam_16", "elasticity", lambda: p.elasticity2d(16, 6)),
+    ("small_bar_4", "elasticity", lambda: _bar(4, 2, 2)),
+    ("small_plate_14", "plate", lambda: g.biharmonic(14)),
+    ("small_truss_3", "frames", lambda: g.truss(3, 3, 8)),
+    ("small_kernel_200", "kernel", lambda: g.wendland(200)),
+):
+    _add(name, family, build, "small")
+
+for name, (family, build) in LARGE.items():
+    _add(name, family, build, "large")
 
 #: Small enough for a few minutes, one of every kind.
 QUICK = (

@@ -2,12 +2,14 @@
 
 Every sample is a record, a plain dict that the caller writes as one line of JSON before the next begins, so that an
 interrupted run goes on from there. A record is valid for one system, tolerance, number of threads and version of its
-library. A new version of nnla is measured again together with the peers that are close to the best of all and with
-Jacobi-CG, so that ratios come from one session.
+library, that of a solver in `Plan.keep` for all versions. What is new is measured together with what it will be
+compared with, the peers close to the best peer and the methods of nnla close to the best of these, so that ratios come
+from one session.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import statistics
 from collections.abc import Callable, Iterable
@@ -16,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tts.pool import Pool, StoppedError
-from tts.solvers import LIBRARIES
+from tts.solvers import kind
 
-ANCHOR = "scipy-jacobi"  # the issue's geometric mean is against it: never stopped early, always measured anew
 TIGHTENINGS = 6
+FIRST_OF_KIND = 5.0  # how much more time the first of its kind gets: its ratio to the others is what is asked for
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,25 @@ class Plan:
     threads: int = 1
     clock: str = "wall"  # the time that decides on repeats; both are recorded
     limit: float = 300.0  # seconds of one solve, at most
-    factor: float = 15.0  # a solver that takes this many times the best one is stopped
+    factor: float = 15.0  # a solver that takes this many times the best of its kind is stopped
     floor: float = 2.0  # seconds that every solver gets
     budget: float = 1.0  # seconds to spend on the repeats of a short solve
-    close: float = 2.0  # cached peers within this factor of the best are measured again
+    close: float = 2.0  # what is cached and within this factor of the best of its kind is measured again
+    samples: int = 5  # of a solve that is neither long nor far behind
+    keep: tuple[str, ...] = ()  # patterns of solvers whose records count whatever the version
 
+    def keeps(self, solver: str) -> bool:
+        return any(fnmatch.fnmatch(solver, pattern) for pattern in self.keep)
 
-def repeats(seconds: float, best: float, budget: float) -> int:
-    """Samples of a solver: many of short solves, few of long ones, fewest of what is far behind."""
-    if seconds > 60.0 or (seconds > 4.0 * best and seconds > 2.0):
-        return 1
-    if seconds > 10.0 or seconds > 4.0 * best:
-        return 2 if seconds > 0.1 else 3
-    return max(3, min(9, math.ceil(budget / max(seconds, 0.02))))
+    def repeats(self, seconds: float, best: float) -> int:
+        """Samples of a solver: many of short solves, few of long ones, fewest of what is far behind."""
+        if seconds > 60.0 or (seconds > 4.0 * best and seconds > 0.5):
+            return 1
+        if seconds > 10.0 or seconds > 4.0 * best:
+            return min(self.samples, 2 if seconds > 0.1 else 3)
+        if seconds > 0.5:
+            return min(self.samples, 3)
+        return max(self.samples, min(9, math.ceil(self.budget / max(seconds, 0.02))))
 
 
 @dataclass
@@ -62,16 +70,13 @@ class Session:
 
     def measure(self, solvers: Iterable[str]) -> None:
         """All of it: what is cached is taken, the rest measured."""
-        solvers = [s for s in LIBRARIES if s in set(solvers) and LIBRARIES[s] not in self.pool.absent]
+        libraries = self.pool.libraries
+        solvers = [s for s in libraries if s in set(solvers) and libraries[s] not in self.pool.absent]
         known = {s: self._cached(s) for s in solvers}
         if not all(known.values()) and any(known.values()):
-            # something is new: what it will be compared with has to come from the same session
-            best = min((self._median(r) for r in known.values() if r and r[-1]["ok"]), default=0.0)
-            for s, records in known.items():
-                current = records and records[-1]["session"] == self.label
-                near = records and records[-1]["ok"] and self._median(records) <= self.plan.close * best
-                if records and not current and (near or (s == ANCHOR and records[-1]["ok"])):
-                    known[s] = []
+            for s in self._compared(known):  # these have to come from the same session
+                self.settings[s] = known[s][-1]["setting"]
+                known[s] = []
         for s, records in known.items():
             if records and records[-1]["ok"]:
                 self.settings[s] = records[-1]["setting"]
@@ -83,7 +88,7 @@ class Session:
         if not alive:
             return
         best = min(statistics.median(t) for t in self.times.values())
-        wanted = {s: repeats(statistics.median(self.times[s]), best, self.plan.budget) for s in alive}
+        wanted = {s: self.plan.repeats(statistics.median(self.times[s]), best) for s in alive}
         for turn in range(max(wanted.values())):
             order = alive[turn % len(alive) :] + alive[: turn % len(alive)]
             for s in order:
@@ -92,23 +97,34 @@ class Session:
 
     def _cached(self, solver: str) -> list[dict[str, Any]]:
         """The samples of the last session that has any of this version."""
-        key = self.pool.key(LIBRARIES[solver])
+        key = self.pool.key(self.pool.libraries[solver])
         plan = self.plan
         mine = [
             r for r in self.old
-            if (r["solver"], r["key"], r["rtol"], r["threads"], r["digest"])
-            == (solver, key, plan.rtol, plan.threads, self.digest)
+            if (r["solver"], r["rtol"], r["threads"], r["digest"]) == (solver, plan.rtol, plan.threads, self.digest)
+            and (r["key"] == key or plan.keeps(solver))
         ]  # fmt: skip
         return [r for r in mine if r["session"] == mine[-1]["session"] and r["final"]]
+
+    def _compared(self, known: dict[str, list[dict[str, Any]]]) -> list[str]:
+        """Of what is cached from other sessions: what is close to the best of its kind."""
+        good = {s: self._median(r) for s, r in known.items() if r and r[-1]["ok"]}
+        best: dict[str, float] = {}
+        for s, seconds in good.items():
+            best[kind(s)] = min(seconds, best.get(kind(s), math.inf))
+        near = [s for s, seconds in good.items() if seconds <= self.plan.close * best[kind(s)]]
+        return [s for s in near if known[s][-1]["session"] != self.label]
 
     def _median(self, records: list[dict[str, Any]]) -> float:
         return statistics.median(r[self.plan.clock] for r in records)
 
     def _time_limit(self, solver: str) -> float:
-        best = min((statistics.median(t) for t in self.times.values()), default=math.inf)
-        if solver == ANCHOR or math.isinf(best):
-            return self.plan.limit
-        return min(self.plan.limit, max(self.plan.floor, self.plan.factor * best))
+        """So many times the best of its kind so far; where none has succeeded, more of the best of all."""
+        plan = self.plan
+        medians = {s: statistics.median(t) for s, t in self.times.items()}
+        mine = min((t for s, t in medians.items() if kind(s) == kind(solver)), default=math.inf)
+        best = min(mine, FIRST_OF_KIND * min(medians.values(), default=math.inf))
+        return min(plan.limit, max(plan.floor, plan.factor * best))
 
     def _first(self, solver: str) -> None:
         """The first solve, with a tighter tolerance until the true residual is met."""
@@ -141,7 +157,7 @@ class Session:
 
     def _again(self, solver: str, drop: bool = False) -> None:
         seconds = statistics.median(self.times[solver])
-        inner = max(1, min(20, int(0.02 / max(seconds, 1e-6))))
+        inner = max(1, min(50, int(0.02 / max(seconds, 1e-6))))
         sample = self._sample(solver, self.settings[solver], inner)
         if "error" in sample:
             self._write(solver, self.settings[solver], sample, ok=False, final=True, reason=sample["error"])
@@ -157,7 +173,7 @@ class Session:
     def _sample(self, solver: str, setting: float, inner: int) -> dict[str, Any]:
         limit = self._time_limit(solver)
         try:
-            worker = self.pool.workers[LIBRARIES[solver]]
+            worker = self.pool.workers[self.pool.libraries[solver]]
             return worker.run(solver, self.folder, setting, inner, inner * limit)
         except StoppedError as error:
             return {"error": str(error), "wall": limit, "cpu": limit}
@@ -170,6 +186,6 @@ class Session:
             "rtol": self.plan.rtol,
             "digest": self.digest,
         }
-        row |= {"threads": self.plan.threads, "key": self.pool.key(LIBRARIES[solver]), "setting": setting}
+        row |= {"threads": self.plan.threads, "key": self.pool.key(self.pool.libraries[solver]), "setting": setting}
         row |= {k: sample.get(k) for k in ("wall", "cpu", "residual", "facts")} | more
         self.record(row)

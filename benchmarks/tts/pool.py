@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tts.solvers import LIBRARIES, yardstick
+
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -22,10 +24,13 @@ class StoppedError(Exception):
 class Worker:
     """A running `tts.worker` of one library; restarted by the next request after it was killed."""
 
-    def __init__(self, library: str, python: str, threads: int, memory: float, clock: str) -> None:
-        self.library, self.python, self.clock = library, python, clock
+    def __init__(
+        self, library: str, python: str, threads: int, memory: float, clock: str, source: Path | None = None
+    ) -> None:
+        self.library, self.python, self.clock, self.source = library, python, clock, source
+        paths = [str(HERE), str(source) if source else None, os.environ.get("PYTHONPATH")]
         self.environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "TTS_MEMORY_GB": str(memory),
             "PYTHONWARNINGS": "ignore",
             **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NNLA")},
@@ -112,13 +117,24 @@ class Worker:
 
 
 class Pool:
-    """The workers of all libraries, and what they say of themselves."""
+    """The workers of all libraries, and what they say of themselves.
 
-    def __init__(self, libraries: list[str], pythons: dict[str, str], threads: int, memory: float, clock: str) -> None:
+    `sources` maps a yardstick to the folder from which its nnla is imported.
+    """
+
+    def __init__(
+        self, solvers: list[str], pythons: dict[str, str], threads: int, memory: float, clock: str,
+        sources: dict[str, Path],
+    ) -> None:  # fmt: skip
+        self.libraries = {s: library for s, library in LIBRARIES.items() if s in solvers}
+        self.libraries |= dict(map(yardstick, sources))
         self.workers = {
-            library: Worker(library, pythons.get(library, sys.executable), threads, memory, clock)
-            for library in libraries
-        }
+            library: Worker(
+                library, pythons.get(library, pythons.get(library.partition(":")[0], sys.executable)), threads, memory,
+                clock, sources.get(library.partition(":")[2]),
+            )
+            for library in dict.fromkeys(self.libraries.values())
+        }  # fmt: skip
         self.versions: dict[str, dict[str, str]] = {}
         self.absent: dict[str, str] = {}
         for library, worker in self.workers.items():
@@ -126,13 +142,16 @@ class Pool:
                 facts = worker.start()
             except StoppedError as error:
                 facts = {"error": str(error)}
+            module = Path(facts.get("module") or ".").resolve()
+            if worker.source and "error" not in facts and not module.is_relative_to(worker.source.resolve()):
+                facts = {"error": f"its Python imports another nnla than that of {library}"}
             if "error" in facts:
                 self.absent[library] = facts["error"]
                 worker.close()
             else:
                 self.versions[library] = facts["versions"]
                 if facts.get("module"):
-                    self.versions[library] |= _commit(Path(facts["module"]).parent)
+                    self.versions[library] |= _commit(module.parent)
 
     def key(self, library: str) -> str:
         """What a cached measurement is valid for."""

@@ -1,6 +1,7 @@
 """The solvers: each takes the same CSR float64 matrix and b, and pays for everything that it needs from there.
 
-A solver is a function (A, b, tolerance) -> (x, facts). `tolerance` is what its own stopping test is given; whether the
+A solver is a function (A, b, tolerance) -> (x, facts), facts a dict or a function that makes it, called when the clock
+has stopped. `tolerance` is what its own stopping test is given; whether the
 true residual is met is judged outside, and the tolerance tightened if not. Only the libraries that a worker is asked
 for are imported; `LIBRARIES` maps solvers to them, in the order in which they are first tried.
 """
@@ -12,14 +13,23 @@ from typing import Any
 
 import numpy as np
 
-Result = tuple[np.ndarray, dict[str, Any]]
+Facts = dict[str, Any]
+Result = tuple[np.ndarray, Facts | Callable[[], Facts]]
 Solver = Callable[[Any, np.ndarray, float], Result]
 
-#: solver -> library. nnla's rows are its public `solve` with defaults; all others are peers.
+#: solver -> library. nnla's rows are its public `solve` with defaults; all others are peers. A yardstick NAME, the
+#: `auto` of another source tree of nnla, is the solver "auto:NAME" of the library "nnla:NAME".
 LIBRARIES = {
     "nnla-auto": "nnla",
+    "nnla-direct": "nnla",
+    "nnla-ic": "nnla",
+    "nnla-jacobi": "nnla",
+    "nnla-autospec": "nnla",
+    "nnla-amg": "nnla",
     "petsc-icc": "petsc",
     "cholmod": "cholmod",
+    "cholmod-amd": "cholmod",
+    "cholmod-metis": "cholmod",
     "petsc-boomeramg": "petsc",
     "petsc-jacobi": "petsc",
     "scipy-jacobi": "scipy",
@@ -29,11 +39,6 @@ LIBRARIES = {
     "scipy-cg": "scipy",
     "scipy-splu": "scipy",
     "scipy-spilu": "scipy",
-    "nnla-autospec": "nnla",
-    "nnla-jacobi": "nnla",
-    "nnla-ic": "nnla",
-    "nnla-amg": "nnla",
-    "nnla-direct": "nnla",
     "nnla-cg": "nnla",
 }
 
@@ -48,22 +53,30 @@ DESCRIPTIONS = {
     "pyamg-sa": "`smoothed_aggregation_solver(A).solve(accel='cg')`, defaults",
     "pyamg-rs": "`ruge_stuben_solver(A).solve(accel='cg')`, defaults",
     "cholmod": "scikit-sparse `cholesky(A)`, defaults (its own choice of ordering and of supernodes)",
+    "cholmod-amd, cholmod-metis": "the same with `ordering_method='amd'` and `'metis'`",
+    "auto:*": "`nnla.solve(A, b)` of another source tree, a yardstick: neither a method of nnla nor a peer",
     "petsc-*": "KSPCG on an AIJ matrix made from the CSR arrays (charged); PCJACOBI, PCICC of level 0, PCGAMG, "
     "PCHYPRE BoomerAMG with defaults; stops in the unpreconditioned norm",
 }
 
 
-def families(names: list[str]) -> dict[str, list[str]]:
-    """library -> solvers of it."""
-    out: dict[str, list[str]] = {}
-    for name in names:
-        out.setdefault(LIBRARIES[name], []).append(name)
-    return out
+def kind(solver: str) -> str:
+    """ "own" (a method of nnla or its `auto`), "yardstick" or "peer"."""
+    return "own" if solver.startswith("nnla-") else "yardstick" if solver.startswith("auto:") else "peer"
+
+
+def yardstick(name: str) -> tuple[str, str]:
+    """(solver, library) of the `auto` of another source tree."""
+    return f"auto:{name}", f"nnla:{name}"
 
 
 def load(library: str) -> tuple[dict[str, Solver], dict[str, str]]:
     """(solvers, versions) of one library; ImportError where it is absent."""
-    return {"nnla": _nnla, "scipy": _scipy, "pyamg": _pyamg, "cholmod": _cholmod, "petsc": _petsc}[library]()
+    family, _, name = library.partition(":")
+    if name:
+        solvers, versions = _nnla()
+        return {yardstick(name)[0]: solvers["nnla-auto"]}, versions
+    return {"nnla": _nnla, "scipy": _scipy, "pyamg": _pyamg, "cholmod": _cholmod, "petsc": _petsc}[family]()
 
 
 def _versions(*modules: Any) -> dict[str, str]:
@@ -71,19 +84,18 @@ def _versions(*modules: Any) -> dict[str, str]:
 
 
 def _nnla() -> tuple[dict[str, Solver], dict[str, str]]:
-    import dataclasses
+    import json
 
     import scipy
 
     import nnla
 
-    shown = {"residual_history", "versions"}
+    left_out = {"residual_history", "versions"}
 
     def make(method: str) -> Solver:
         def solve(A: Any, b: np.ndarray, tolerance: float) -> Result:
             x, report = nnla.solve(A, b, method=method, rtol=tolerance)
-            facts = {k: v for k, v in dataclasses.asdict(report).items() if k not in shown}
-            return x, facts
+            return x, lambda: {k: v for k, v in json.loads(report.to_json()).items() if k not in left_out}
 
         return solve
 
@@ -164,11 +176,16 @@ def _cholmod() -> tuple[dict[str, Solver], dict[str, str]]:
     from scipy.sparse import csc_matrix
     from sksparse.cholmod import cholesky
 
-    def solve(A: Any, b: np.ndarray, tolerance: float) -> Result:
-        factor = cholesky(csc_matrix((A.data, A.indices, A.indptr), shape=A.shape))  # no copy, A is symmetric
-        return _refined(factor, A, b, tolerance)
+    def make(ordering: str) -> Solver:
+        def solve(A: Any, b: np.ndarray, tolerance: float) -> Result:
+            # no copy: A is symmetric
+            factor = cholesky(csc_matrix((A.data, A.indices, A.indptr), shape=A.shape), ordering_method=ordering)
+            return _refined(factor, A, b, tolerance)
 
-    return {"cholmod": solve}, _versions(sksparse, np) | {"BLAS of cholmod": _blas()}
+        return solve
+
+    solvers = {"cholmod": make("default"), "cholmod-amd": make("amd"), "cholmod-metis": make("metis")}
+    return solvers, _versions(sksparse, np) | {"BLAS of cholmod": _blas()}
 
 
 def _blas() -> str:

@@ -1,15 +1,19 @@
-"""From records to figures: medians, the best peer of each system, what `auto` lost or won against it."""
+"""From records to figures: medians, the best peer and best own method of a system, what rules lose against them."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-AUTO, JACOBI = "nnla-auto", "scipy-jacobi"
-SIZES = ((0, 10_000, "n < 10^4"), (10_000, 100_000, "10^4 to 10^5"), (100_000, 600_000, "10^5 to 6 10^5"),
-         (600_000, math.inf, "n > 6 10^5"))  # fmt: skip
+from tts.solvers import kind
+
+AUTO, DIRECT, JACOBI = "nnla-auto", "nnla-direct", "scipy-jacobi"
+TABLE = "a table by n and nnz"
+ALWAYS_DIRECT = "always direct"
+SHORT = 1e-3  # seconds: factors of less than that are not held against a choice
+SIZES = ((0, 10_000, "n < 10^4"), (10_000, 100_000, "10^4 to 10^5"), (100_000, 1_000_001, "10^5 to 10^6"))
 
 
 def digest(records: Iterable[dict[str, Any]], *, rtol: float, threads: int, keys: dict[str, str]) -> dict[str, dict]:
@@ -39,79 +43,171 @@ def _medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
         out[f"{clock}_min"] = min(times, default=None)
     out["residual"] = last["residual"]
     out["iterations"] = facts.get("iterations")
+    out["session"] = last["session"]
     if not out["ok"]:
         out["reason"] = next(r["reason"] for r in rows if not r["ok"])
-    if last["solver"] == AUTO:
+    if last["solver"] == AUTO or kind(last["solver"]) == "yardstick":
         out["facts"] = facts
     return out
 
 
-def judge(name: str, solvers: dict[str, dict], clock: str) -> dict[str, Any]:
-    """The figures of one system; the ratio is inf where `auto` failed and a peer did not, 0 the other way round."""
+def stopped(value: dict[str, Any]) -> bool:
+    """Whether a solver was stopped for its time: that is a lower bound of it then."""
+    return not value["ok"] and value["reason"].startswith("stopped")
+
+
+def far_behind(page: dict[str, Any], clock: str, factor: float) -> dict[str, set[str]]:
+    """matrix -> the peers that a former page found at more than `factor` times the best: they need no new try.
+
+    What is not on the page is not known to be far behind, but for CHOLMOD's orderings beside its default.
+    """
+    out = {}
+    for name, solvers in page["medians"].items():
+        good = {s: v[clock] for s, v in solvers.items() if v["ok"] and kind(s) == "peer"}
+        best = min(good.values(), default=math.inf)
+        far = {s for s in solvers if kind(s) == "peer" and good.get(s, math.inf) > factor * best}
+        if good.get("cholmod", math.inf) > 2.0 * factor * best:
+            far |= {"cholmod-amd", "cholmod-metis"} - solvers.keys()
+        out[name] = far
+    return out
+
+
+def judge(name: str, solvers: dict[str, dict], clock: str, table: str | None = None) -> dict[str, Any]:
+    """The figures of one system; the ratio is inf where `auto` failed and a peer did not, 0 where only auto solved it.
+
+    Where all peers were stopped, the shortest of their limits stands for the best peer: auto is better than the ratio.
+    `table` is the method that a table by n and nnz names.
+    """
     good = {s: v[clock] for s, v in solvers.items() if v["ok"]}
-    peers = {s: t for s, t in good.items() if not s.startswith("nnla-")}
-    own = {s: t for s, t in good.items() if s.startswith("nnla-")}
+    peers = {s: t for s, t in good.items() if kind(s) == "peer"}
+    own = {s: t for s, t in good.items() if kind(s) == "own"}
     auto = good.get(AUTO)
     out: dict[str, Any] = {"matrix": name, "auto": auto, "best_peer": None, "best_peer_time": None, "ratio": None}
+    out["peers_stopped"] = False
+    if not peers:
+        peers = {s: v[clock] for s, v in solvers.items() if kind(s) == "peer" and stopped(v)}
+        out["peers_stopped"] = bool(peers)
     if peers:
         out["best_peer"] = min(peers, key=lambda s: peers[s])
         out["best_peer_time"] = peers[out["best_peer"]]
     if own:
         out["best_own"] = min(own, key=lambda s: own[s])
         out["best_own_time"] = own[out["best_own"]]
-    if AUTO in solvers and (peers or auto is not None):
+    if AUTO in solvers and (any(kind(s) == "peer" for s in solvers) or auto is not None):
         out["ratio"] = math.inf if auto is None else auto / out["best_peer_time"] if peers else 0.0
     jacobi = solvers.get(JACOBI)
-    # a Jacobi-CG that was stopped gives a lower bound; one that failed otherwise gives none
-    usable = jacobi and jacobi[clock] is not None and (jacobi["ok"] or jacobi["reason"].startswith("stopped"))
-    if jacobi and usable and auto is not None:
+    if jacobi and auto is not None and jacobi[clock] is not None and (jacobi["ok"] or stopped(jacobi)):
         out["jacobi_ratio"], out["jacobi_stopped"] = jacobi[clock] / auto, not jacobi["ok"]
+    cholmod = [t for s, t in good.items() if s.startswith("cholmod")]
+    out["cholmod"] = min(cholmod, default=None)
+    out["rules"] = _rules(solvers, clock, table)
     facts = (solvers.get(AUTO) or {}).get("facts") or {}
     out["chosen"] = facts.get("method")
     out["chosen_because"] = facts.get("chosen_because")
+    out["regret"] = facts.get("regret")
     out["predicted"] = {k: v for k, v in facts.items() if k.startswith("predicted") and v is not None}
     return out
 
 
-def totals(judged: list[dict[str, Any]], sizes: dict[str, int]) -> dict[str, Any]:
-    """What the issue asks for, over a group of systems."""
-    ratios = [j["ratio"] for j in judged if j["ratio"] is not None]
-    out: dict[str, Any] = {"systems": len(judged), "judged against peers": len(ratios)}
-    if ratios:
-        count = len(ratios)
-        out["auto within 1.25x of the best peer"] = sum(r <= 1.25 for r in ratios) / count
-        out["auto within 2x of the best peer"] = sum(r <= 2.0 for r in ratios) / count
-        out["auto faster than every peer"] = sum(r < 1.0 for r in ratios) / count
-        finite = [r for r in ratios if 0 < r < math.inf]
-        out["auto / best peer, geometric mean"] = geometric(finite)
-        worst = max((j for j in judged if j["ratio"] is not None), key=lambda j: j["ratio"])
-        out["auto / best peer, worst"] = [worst["ratio"], worst["matrix"]]
-    regret = [j["auto"] / j["best_own_time"] for j in judged if j["auto"] and j.get("best_own_time")]
-    if regret:
-        out["auto / best method of nnla in hindsight, geometric mean"] = geometric(regret)
-    large = [j for j in judged if j.get("jacobi_ratio") is not None and sizes[j["matrix"]] >= 50_000]
-    if large:
-        out["SciPy Jacobi-CG / auto for n >= 50,000, geometric mean"] = geometric(j["jacobi_ratio"] for j in large)
-        worst = min(large, key=lambda j: j["jacobi_ratio"])
-        out["SciPy Jacobi-CG / auto for n >= 50,000, worst"] = [worst["jacobi_ratio"], worst["matrix"]]
-    every = [j for j in judged if j.get("jacobi_ratio") is not None]
-    if every:
-        worst = min(every, key=lambda j: j["jacobi_ratio"])
-        out["SciPy Jacobi-CG / auto, worst of all"] = [worst["jacobi_ratio"], worst["matrix"]]
+def _rules(solvers: dict[str, dict], clock: str, table: str | None) -> dict[str, dict[str, Any]]:
+    """What decides -> {"seconds", "ok", "stopped"}: `auto` and its yardsticks."""
+    named = {"auto": AUTO} | {s.removeprefix("auto:"): s for s in solvers if kind(s) == "yardstick"}
+    named[ALWAYS_DIRECT] = DIRECT
+    if table is not None:
+        named[TABLE] = f"nnla-{table}"
+    return {
+        rule: {"seconds": v[clock], "ok": v["ok"], "stopped": stopped(v), "method": _ran(solver, v)}
+        for rule, solver in named.items()
+        if (v := solvers.get(solver)) is not None
+    }
+
+
+def _ran(solver: str, value: dict[str, Any]) -> str:
+    return (value.get("facts") or {}).get("method") or solver.removeprefix("nnla-")
+
+
+def against_peers(judged: list[dict[str, Any]]) -> dict[str, Any]:
+    """`auto` / best peer over a group of systems."""
+    rows = [j for j in judged if j["ratio"] is not None]
+    out: dict[str, Any] = {"systems": len(rows)}
+    if not rows:
+        return out
+    ratios = [j["ratio"] for j in rows]
+    out["geometric mean"] = geometric(r for r in ratios if 0 < r < math.inf)
+    out["faster than every peer"] = _share(ratios, lambda r: r < 1.0)
+    out["within 1.25"] = _share(ratios, lambda r: r <= 1.25)
+    out["within 2"] = _share(ratios, lambda r: r <= 2.0)
+    worst = max(rows, key=lambda j: j["ratio"])
+    out["worst"] = [worst["ratio"], worst["matrix"]]
     return out
 
 
-def grouped(judged: list[dict[str, Any]], systems: dict[str, dict]) -> dict[str, dict[str, Any]]:
-    """`totals` of all systems, of files and generated ones, and by size."""
-    sizes = {name: facts["n"] for name, facts in systems.items()}
-    groups = {"all": judged}
-    groups["files"] = [j for j in judged if systems[j["matrix"]]["file"]]
-    groups["generated"] = [j for j in judged if not systems[j["matrix"]]["file"]]
+def against_own(judged: list[dict[str, Any]], rule: str) -> dict[str, Any]:
+    """What `rule` takes / the best of nnla's methods in hindsight, `auto` among them, over a group of systems.
+
+    A solve that was stopped counts with its limit, a lower bound; one that failed has no ratio and is counted apart.
+    """
+    rows = [(j, j["rules"][rule]) for j in judged if rule in j["rules"] and j.get("best_own_time")]
+    out: dict[str, Any] = {"systems": len(rows)}
+    if not rows:
+        return out
+    ratios = {j["matrix"]: r["seconds"] / j["best_own_time"] if r["ok"] or r["stopped"] else math.inf for j, r in rows}
+    finite = [ratio for ratio in ratios.values() if ratio < math.inf]
+    out["geometric mean"] = geometric(finite)
+    out["within 1.25"] = _share(list(ratios.values()), lambda r: r <= 1.25)
+    late = [ratios[j["matrix"]] > 2.0 and not (r["ok"] and r["seconds"] <= SHORT) for j, r in rows]
+    out["beyond 2, above 1 ms"] = sum(late)
+    out["failed"] = sum(ratio == math.inf for ratio in ratios.values())
+    worst = max(ratios, key=lambda name: ratios[name])
+    out["worst"] = [ratios[worst], worst]
+    peers = [
+        r["seconds"] / j["best_peer_time"]
+        for j, r in rows
+        if j["best_peer_time"] and ratios[j["matrix"]] < math.inf
+    ]  # fmt: skip
+    out["/ best peer"] = geometric(peers)
+    return out
+
+
+def against_cholmod(judged: list[dict[str, Any]]) -> dict[str, Any]:
+    """`auto` / the fastest CHOLMOD where that takes less than a millisecond."""
+    rows = [j for j in judged if j["cholmod"] is not None and j["cholmod"] <= SHORT and j["auto"] is not None]
+    out: dict[str, Any] = {"systems": len(rows)}
+    if rows:
+        ratios = {j["matrix"]: j["auto"] / j["cholmod"] for j in rows}
+        out["geometric mean"] = geometric(ratios.values())
+        out["within 1.2"] = _share(list(ratios.values()), lambda r: r <= 1.2)
+        worst = max(ratios, key=lambda name: ratios[name])
+        out["worst"] = [ratios[worst], worst]
+    return out
+
+
+def summarise(judged: list[dict[str, Any]], systems: dict[str, dict]) -> dict[str, dict[str, dict[str, Any]]]:
+    """{"peers": group -> figures, "own": group -> rule -> figures, "short": group -> figures}; a group is a set, "all"
+    or a range of n."""
+    groups = {}
+    for j in judged:
+        groups.setdefault(systems[j["matrix"]]["group"], []).append(j)
+    if len(groups) > 1:
+        groups["all"] = judged
+    sets = dict(groups)
     for low, high, label in SIZES:
-        groups[label] = [j for j in judged if low <= sizes[j["matrix"]] < high]
-    return {label: totals(group, sizes) for label, group in groups.items() if group}
+        groups[label] = [j for j in judged if low <= systems[j["matrix"]]["n"] < high]
+    groups = {label: rows for label, rows in groups.items() if rows}
+    rules = list(dict.fromkeys(rule for j in judged for rule in j["rules"]))
+    rules.sort(key=lambda rule: (rule != "auto", rule == TABLE, rule == ALWAYS_DIRECT))
+    short = {label: against_cholmod(rows) for label, rows in sets.items()}
+    return {
+        "peers": {label: against_peers(rows) for label, rows in groups.items()},
+        "own": {label: {rule: against_own(rows, rule) for rule in rules} for label, rows in sets.items()},
+        "short": {label: figures for label, figures in short.items() if figures["systems"]},
+    }
 
 
-def geometric(values: Iterable[float]) -> float:
+def _share(values: list[float], good: Callable[[float], bool]) -> float:
+    return sum(map(good, values)) / len(values)
+
+
+def geometric(values: Iterable[float]) -> float | None:
     logs = [math.log(v) for v in values]
-    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+    return math.exp(sum(logs) / len(logs)) if logs else None

@@ -40,6 +40,7 @@ def timed(solve: catalogue.Solver, A: Any, b: np.ndarray, setting: float, inner:
     # the CPU clock ticks too coarsely for one short solve, not for all of them
     cpu = sum(cpus) / inner if inner > 1 else cpus[0]
     residual = float(np.linalg.norm(b - A @ x) / np.linalg.norm(b))
+    facts = facts() if callable(facts) else facts
     return {"wall": float(np.median(walls)), "cpu": cpu, "residual": residual, "facts": facts}
 
 

@@ -47,6 +47,7 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("triad", 0.5, x, y, z)
     yield free("run_share", *pattern)
     yield free("level_structure", *pattern)
+    yield free("structure_features", *matrix, data[indices == np.repeat(np.arange(N), np.diff(indptr))].copy())
     yield free("reverse_cuthill_mckee", *pattern)
     yield free("permute64", *matrix, identity)
     yield free("permute32", *matrix, identity[::-1].copy())
@@ -114,6 +115,8 @@ def victims(native: Any) -> Iterator[Victim]:
     good = native.Cholesky(*pattern)
     good.factor(data)
     yield Victim("Cholesky.solve", good.solve, (x, 1))
+
+    yield free("solve_quickly", *matrix, x, 1e-8, 0.0, 1e-10)
 
     for upper in (False, True):
         yield free("factor_incomplete", *matrix, 0.0, 0.0, True, False, upper)

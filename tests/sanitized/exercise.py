@@ -217,6 +217,18 @@ def cholesky(native, A, rng):
     signed.solve(np.ones(A.shape[0]))
 
 
+@exercise("solve_quickly")
+def quick_solve(native, A, rng):
+    b = rng.standard_normal(A.shape[0])
+    shifts = (0.0, 100.0, -0.4, -3.0)  # direct, iterated, hardly definite, not definite
+    for shift, index in itertools.product(shifts, (np.int32, np.int64)):
+        B = sp.csr_array(A + shift * sp.eye_array(A.shape[0]))
+        arrays = B.indptr.astype(index), B.indices.astype(index), B.data
+        found = native.solve_quickly(*arrays, b, 1e-10, 0.0, 1e-10)
+        if not isinstance(found, int):
+            assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
+
+
 @exercise("IncompleteCholesky", "factor_incomplete")
 def incomplete_cholesky(native, A, rng):
     from nnla.preconditioners.incomplete_cholesky import ic0
@@ -274,7 +286,7 @@ def multigrid(native, A, rng):
         assert np.array_equal(x, made.solve(b))
 
 
-@exercise("coarsening_traits", "dot", "level_structure", "run_share", "triad")
+@exercise("coarsening_traits", "dot", "level_structure", "run_share", "structure_features", "triad")
 def measures(native, A, rng):
     n = A.shape[0]
     x, y, z = rng.standard_normal((3, n))
@@ -287,6 +299,9 @@ def measures(native, A, rng):
     native.coarsening_traits(A.indptr, A.indices, A.data, 0.25)
     assert 0 <= native.run_share(A.indptr, A.indices) <= 1
     assert native.level_structure(A.indptr, A.indices)[0] >= 1
+    known = native.structure_features(A.indptr, A.indices, A.data, A.diagonal())
+    assert known.size == native.FEATURES
+    assert np.isfinite(known[: native.VALUE_FEATURES]).all()
 
 
 @exercise("basis_products", "basis_subtract", "basis_combine", "basis_extend", "basis_squares", "transpose")

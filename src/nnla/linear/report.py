@@ -41,6 +41,7 @@ def solution_of(run: Run) -> Solution:
         error = backward_error(run.op, run.b, run.x, run.residual)
         status = Status.CONVERGED if met else _ended(run, exact, error)
         relative, equilibrated = run.criterion.relative(run.residual)
+    seconds = _seconds(run)
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
     report = Report(
         status=status,
@@ -62,7 +63,7 @@ def solution_of(run: Run) -> Solution:
         products_probe=sum(phase.products for phase in run.phases if phase.probing),
         preconditioner_applies=sum(phase.applies for phase in run.phases),
         reductions=sum(phase.reductions for phase in run.phases),
-        seconds=_seconds(run),
+        seconds=seconds,
         fallback="; ".join(phase.failure for phase in run.phases if phase.failure) or None,
         chosen_because=_prose(run, equilibrated),
         weights=polynomial.weights,
@@ -70,6 +71,8 @@ def solution_of(run: Run) -> Solution:
         residual_history=run.history,
         interval=polynomial.interval,
         predicted_seconds=run.predicted_seconds,
+        predicted_spread=run.predicted_spread,
+        regret=_regret(run, seconds["total"]),
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
         negative_pivots=max((p.negative_pivots for p in run.phases if p.negative_pivots is not None), default=None),
@@ -117,6 +120,12 @@ def _seconds(run: Run) -> dict[str, float]:
     solve = sum(phase.seconds for phase in run.phases if not phase.probing)
     setup = sum(phase.setup for phase in run.phases) + run.setup
     return {"probe": probe, "setup": setup or max(0.0, total - probe - solve), "solve": solve, "total": total}
+
+
+def _regret(run: Run, total: float) -> float | None:
+    """Seconds of the solve by those of the cheapest way, as far as that is known at the end."""
+    least = min(run.cheapest.values(), default=0.0)
+    return total / least if 0.0 < least < np.inf else None
 
 
 def _prose(run: Run, equilibrated: float | None) -> str:

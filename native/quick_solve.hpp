@@ -1,0 +1,58 @@
+// A small symmetric positive definite system in one call: looked at, solved by the method that takes least, verified.
+// Whatever is unusual is declined, for the ordinary way to deal with from the start.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "checks.hpp"
+
+namespace nnla {
+
+// Why a system is left to the ordinary way; in the order in which it is asked.
+enum class Declined {
+    no = 0,
+    entries = 1,          // more than kQuickEntries, or no rows
+    matrix = 2,           // not canonical, finite, symmetric, of positive diagonal
+    range = 3,            // numbers so large or small that powers of two have to be put between
+    null_vectors = 4,     // that can be read off the entries
+    right_hand_side = 5,  // zero or not finite
+    target = 6,           // zero, or met by x = 0
+    heavy_rows = 7,       // b lies on rows whose diagonal is so much larger that its 2-norm says little of the others
+    dear = 8,             // neither way is short
+    pivots = 9,           // not positive definite, or not so beyond rounding
+    accuracy = 10,        // the target was not reached
+};
+
+enum class QuickMethod { direct = 0, jacobi = 1 };
+
+// One way that was tried.
+struct QuickPhase {
+    QuickMethod method = QuickMethod::direct;
+    bool ended_well = true;        // false: left for the next phase
+    std::int64_t iterations = 0;   // of CG, or refinements
+    std::int64_t products = 0, reductions = 0;
+    double seconds = 0;
+};
+
+struct QuickSystem {
+    CsrArrays<std::int32_t> A;
+    const double* b;
+    double rtol, atol;       // ||b - A x|| <= max(rtol ||b||, atol)
+    double asymmetry = 0.0;  // |a_ij - a_ji| relative to the diagonal that counts as rounding; 0: none
+};
+
+struct QuickAnswer {
+    Declined declined = Declined::no;
+    std::int64_t nnz = 0;
+    double relative_residual = 0, backward_error = 0;
+    double predicted_direct = -1, predicted_jacobi = -1;  // seconds; negative where nothing was predicted
+    std::vector<QuickPhase> phases;
+    std::vector<double> history;  // residual norms of CG relative to that of b
+};
+
+constexpr std::int64_t kQuickEntries = 20000;  // beyond them the ordinary way costs little beside the solve
+
+// Solves into x (n entries) or declines, with x undefined.
+QuickAnswer solve_quickly(const QuickSystem& system, double* x);
+
+}  // namespace nnla

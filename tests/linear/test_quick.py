@@ -1,0 +1,290 @@
+"""Small systems in one native call: as the ordinary way solves them, or left to it."""
+
+import dataclasses
+import pickle
+import warnings
+from importlib import import_module
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import nnla
+from nnla.kernels import native
+from nnla.linear.quick import solve_quickly
+
+pytestmark = pytest.mark.skipif(native is None, reason="without the native kernels there is no quick way")
+
+ENTRY = import_module("nnla.linear.solve")
+
+# why a system is left to the ordinary way, as native/quick_solve.hpp numbers it
+ENTRIES, MATRIX, RANGE, NULL, RIGHT_HAND_SIDE, TARGET, HEAVY, DEAR, PIVOTS, ACCURACY = range(1, 11)
+
+
+def banded(n, bandwidth, seed=0):
+    rng = np.random.default_rng(seed)
+    A = sp.diags_array([rng.standard_normal(n - k) for k in range(1, bandwidth + 1)], offsets=range(1, bandwidth + 1))
+    A = sp.csr_array(A + A.T)
+    return sp.csr_array(A + sp.diags_array(abs(A).sum(axis=1) + 0.1))
+
+
+def random_graph(n, degree, shift=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    i, j = rng.integers(0, n, (2, n * degree // 2))
+    W = sp.csr_array((rng.random(i.size), (i, j)), shape=(n, n))
+    W = sp.csr_array(W + W.T)
+    W.setdiag(0)
+    W.eliminate_zeros()
+    A = sp.csr_array(sp.diags_array(W.sum(axis=1) + shift) - W)
+    A.sum_duplicates()
+    return A
+
+
+def mass(k):
+    """Masses of bilinear squares: well conditioned, not dominated by the diagonal."""
+    line = sp.diags_array([np.ones(k - 1), np.full(k, 4.0), np.ones(k - 1)], offsets=[-1, 0, 1])
+    return sp.csr_array(sp.kron(line, line))
+
+
+SYSTEMS = {
+    "one": sp.csr_array(np.array([[3.0]])),
+    "diagonal": sp.csr_array(sp.diags_array(np.linspace(1, 2, 40))),
+    "tiny": nnla.problems.poisson2d(6),
+    "grid": nnla.problems.poisson2d(30),
+    "space": nnla.problems.poisson3d(9),
+    "band": banded(500, 4),
+    "graph": random_graph(600, 6),
+    "mass": mass(30),
+    "dominated": sp.csr_array(nnla.problems.poisson2d(40) + sp.diags_array(np.linspace(20, 30, 1600))),
+    "dense": sp.csr_array(np.eye(60) + 0.1 * np.cov(np.random.default_rng(0).standard_normal((60, 90)))),
+    "units": sp.csr_array(2.0**70 * nnla.problems.poisson2d(12)),
+}
+
+
+@pytest.fixture
+def ordinary(monkeypatch):
+    """`nnla.solve` without the quick way."""
+
+    def solve(*given, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(ENTRY, "solve_quickly", lambda *rest: None)
+            return nnla.solve(*given, **options)
+
+    return solve
+
+
+def quick(A, b, rtol=1e-8, atol=0.0):
+    return solve_quickly(A, b, rtol, atol, 0.0)
+
+
+def declined(A, b, rtol=1e-8, atol=0.0):
+    """The number of the reason."""
+    A = sp.csr_array(A)
+    found = native.solve_quickly(A.indptr, A.indices, A.data, b, rtol, atol, 1e-10)
+    return found if isinstance(found, int) else 0
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_as_the_ordinary_way(name, ordinary):
+    A = SYSTEMS[name]
+    b = A @ np.random.default_rng(1).standard_normal(A.shape[0])
+    x, report = quick(A, b)
+    y, other = ordinary(A, b)
+    assert report.converged
+    assert other.converged
+    assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
+    assert np.linalg.norm(x - y) <= 1e-5 * np.linalg.norm(y)
+    assert report.relative_residual == pytest.approx(np.linalg.norm(b - A @ x) / np.linalg.norm(b), rel=1e-1, abs=1e-15)
+    if report.method == other.method:
+        assert report.backward_error <= 3 * max(other.backward_error, 1e-16)
+    same = ("n", "nnz", "rtol", "status", "degree", "precision", "weights", "versions", "equilibrated_residual")
+    same += ("interval", "seed", "warm_start", "null_space", "inconsistent", "negative_pivots", "deterministic")
+    for field in same:
+        assert getattr(report, field) == getattr(other, field), field
+    assert [f.name for f in dataclasses.fields(report)] == list(vars(report))
+    for field in dataclasses.fields(report):  # of the types that an ordinary one has
+        mine, theirs = getattr(report, field.name), getattr(other, field.name)
+        if mine is not None and theirs is not None:
+            assert isinstance(mine, type(theirs)) or isinstance(theirs, int), field.name
+
+
+@pytest.mark.parametrize(("name", "method"), [("grid", "direct"), ("dominated", "jacobi")])
+def test_the_same_numbers_as_the_method_by_itself(name, method):
+    A = SYSTEMS[name]
+    b = np.random.default_rng(2).standard_normal(A.shape[0])
+    x, report = quick(A, b)
+    y, other = nnla.solve(A, b, method=method)
+    assert report.method == other.method == method
+    assert np.linalg.norm(x - y) <= 1e-14 * np.linalg.norm(y)
+    assert (report.iterations, report.reductions, report.scaling) == (
+        other.iterations, other.reductions, other.scaling,
+    )  # fmt: skip
+    assert report.residual_history == pytest.approx(other.residual_history, rel=1e-6)
+    if method == "jacobi":
+        assert report.products == other.products
+    assert sum(phase.products for phase in report.phases) == report.products
+
+
+def test_what_is_read_of_a_report():
+    A = SYSTEMS["grid"]
+    report = nnla.solve(A, np.ones(900)).report
+    assert "one native call" in report.chosen_because
+    assert report.method in report.predicted_seconds
+    assert set(report.seconds) == {"probe", "setup", "solve", "total"}
+    assert 0 < report.seconds["solve"] <= report.seconds["total"]
+    assert nnla.Report.from_json(report.to_json()) == report
+    assert pickle.loads(pickle.dumps(report)) == report
+    assert repr(report).startswith("<Report converged: direct, 0 iterations, 1 products, residual ")
+    assert dataclasses.replace(report, n=3).n == 3
+
+
+def test_a_well_conditioned_matrix_of_much_fill_is_iterated():
+    A = random_graph(1500, 10, 1.0)
+    b = np.random.default_rng(0).standard_normal(1500)
+    x, report = quick(A, b)
+    assert report.method == "jacobi"
+    assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix])
+def test_matrices_of_both_orders(make):
+    A, b = make(SYSTEMS["grid"]), np.arange(900.0)
+    assert np.linalg.norm(A @ quick(A, b).x - b) <= 1e-8 * np.linalg.norm(b)
+    A = sp.csr_array(SYSTEMS["graph"])
+    A.data[1] *= 1 + 1e-14  # symmetric but for rounding
+    A = make(A)
+    x, report = nnla.solve(A, b[:600])
+    assert np.linalg.norm(A @ x - b[:600]) <= 1e-8 * np.linalg.norm(b)
+    assert ("one native call" in report.chosen_because) == (A.format == "csr")
+
+
+def test_nothing_of_the_callers_changes():
+    A, b = SYSTEMS["grid"].copy(), np.arange(900.0)
+    before = A.data.copy(), A.indices.copy(), b.copy()
+    A.data.flags.writeable = b.flags.writeable = False
+    x = quick(A, b).x
+    for mine, theirs in zip((A.data, A.indices, b), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    x[:] = 0.0  # the caller's own
+
+
+def test_powers_of_two_change_nothing():
+    A, b = SYSTEMS["graph"], np.arange(600.0) - 300
+    x = quick(A, b).x
+    np.testing.assert_array_equal(quick(sp.csr_array(A * 2.0**60), b * 2.0**-200).x, x * 2.0**-260)
+    np.testing.assert_array_equal(quick(A, b * 2.0**250).x, x * 2.0**250)
+
+
+def test_what_is_left_to_the_ordinary_way():
+    A, b = SYSTEMS["grid"], np.ones(900)
+    entry = sp.csr_array(([1e-3], ([0], [1])), shape=A.shape)
+    heavy = sp.csr_array(A + sp.diags_array(np.where(np.arange(900) < 3, 1e9, 0.0)))
+    indefinite = sp.csr_array(A - 3.9 * sp.eye_array(900))
+    laplacian = random_graph(200, 9, 0.0)
+    assert declined(nnla.problems.poisson2d(80), np.ones(6400)) == ENTRIES
+    assert declined(sp.csr_array(A + entry), b) == MATRIX
+    assert declined(sp.csr_array(-A), b) == MATRIX
+    assert declined(sp.csr_array(A * np.inf), b) == MATRIX
+    assert declined(sp.csr_array(A * 1e200), b) == declined(sp.csr_array(A * 1e-200), b) == RANGE
+    assert declined(A, b * 1e120) == declined(A, b * 1e-120) == RANGE
+    assert declined(heavy, heavy @ b) == HEAVY
+    assert declined(heavy, b) == 0
+    assert declined(laplacian, np.ones(200)) == NULL
+    for bad in (np.zeros(900), b * np.nan, b * np.inf, b * 1e300):
+        assert declined(A, bad) == RIGHT_HAND_SIDE
+    assert declined(A, b, 0.0) == declined(A, b, 1e-8, 1e3) == TARGET
+    assert declined(indefinite, b) == PIVOTS
+    assert declined(A, b, 1e-18) == ACCURACY
+
+
+@pytest.mark.parametrize("change", ["1e250", "1e-250", "zero", "indefinite", "loose", "singular", "impossible"])
+def test_the_ordinary_way_answers_what_is_declined(change, ordinary):
+    A, b, options = nnla.problems.poisson2d(12), np.arange(144.0), {}
+    if change.startswith("1e"):
+        A, b = sp.csr_array(A * float(change)), b * float(change)
+    elif change == "zero":
+        b = np.zeros(144)
+    elif change == "indefinite":
+        A = sp.csr_array(A - 3.5 * sp.eye_array(144))
+    elif change == "singular":
+        A = sp.csr_array(A + sp.diags_array(-A.sum(axis=1)))
+    elif change == "impossible":
+        options = {"rtol": 1e-19}
+    else:
+        options = {"rtol": 2.0}
+    x, report = nnla.solve(A, b, **options)
+    y, other = ordinary(A, b, **options)
+    np.testing.assert_array_equal(x, y)
+    assert (report.status, report.method, report.products) == (other.status, other.method, other.products)
+    assert "one native call" not in report.chosen_because
+
+
+def damaged():
+    """A grid's arrays, each with something that nobody may follow."""
+    A = nnla.problems.poisson2d(5)
+    for name in ("beyond", "negative", "decreasing", "huge", "start", "unsorted", "twice", "short", "nan"):
+        indptr, indices, data = A.indptr.copy(), A.indices.copy(), A.data.copy()
+        if name == "beyond":
+            indices[7] = 10**6
+        elif name == "negative":
+            indices[3] = -5
+        elif name == "decreasing":
+            indptr[3] = 50
+        elif name == "huge":
+            indptr[-1] = 2**31 - 1
+        elif name == "start":
+            indptr[0] = 3
+        elif name == "unsorted":
+            indices[:3], data[:3] = indices[2::-1], data[2::-1]
+        elif name == "twice":
+            indices[1] = indices[0]
+        elif name == "short":
+            data = data[:-4].copy()
+        else:
+            data[11] = np.nan
+        yield name, indptr, indices, data
+
+
+@pytest.mark.parametrize(("name", "indptr", "indices", "data"), list(damaged()))
+def test_garbage_is_left_alone(name, indptr, indices, data):
+    assert native.solve_quickly(indptr, indices, data, np.ones(25), 1e-8, 0.0, 0.0) in (ENTRIES, MATRIX)
+    A = nnla.problems.poisson2d(5)
+    A.indptr, A.indices, A.data = indptr, indices, data
+    assert quick(A, np.ones(25)) is None
+
+
+def test_what_is_no_plain_array_is_left_alone():
+    A, b = nnla.problems.poisson2d(5), np.ones(25)
+    wide = A.copy()
+    wide.indptr, wide.indices = A.indptr.astype(np.int64), A.indices.astype(np.int64)
+    strided = A.copy()
+    strided.data = np.repeat(A.data, 2)[::2]
+    assert quick(wide, b) is not None
+    wide.indices[2] += 2**32
+    for matrix in (wide, strided, A.astype(np.float32), A.toarray(), A.tocoo(), [[1.0]], None):
+        assert quick(matrix, b) is None
+    for vector in (list(b), b[:, None], b[:-1], b.astype(np.float32), np.ones(50)[::2], np.ma.array(b), None, 1.0):
+        assert quick(A, vector) is None
+    for number in (1, True, np.float64(1e-8), np.nan, -1.0, 1.0, "1", None):
+        assert quick(A, b, number) is None
+        assert quick(A, b, 1e-8, number if number != 1.0 else -1.0) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rectangle = sp.csr_array(A[:20])
+    assert quick(rectangle, np.ones(20)) is None
+    assert quick(sp.csr_array((0, 0)), np.ones(0)) is None
+
+
+def test_every_option_goes_the_ordinary_way(monkeypatch):
+    def unexpected(*given):
+        raise AssertionError("the quick way knows no options")
+
+    monkeypatch.setattr(ENTRY, "solve_quickly", unexpected)
+    A, b = nnla.problems.poisson2d(5), np.ones(25)
+    options = {"x0": b, "maxiter": 50, "method": "cg", "callback": print, "degree": 5, "probe_steps": 3, "timeout": 9.0}
+    for name, value in (*options.items(), ("deterministic", True), ("nullspace", None), ("dtype", "float32")):
+        if name != "nullspace":
+            quiet = {"callback": lambda x: None}.get(name, value)
+            assert nnla.solve(A, b, **{name: quiet}).report.converged
+    with pytest.raises(AssertionError):
+        nnla.solve(A, b, rtol=1e-6, atol=1e-9)
