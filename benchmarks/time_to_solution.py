@@ -72,7 +72,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
                         help="the auto of the package nnla in FOLDER, as a rule to compare with")  # fmt: skip
     parser.add_argument("--table", type=Path, help="folder of *.jsonl from which the table by n and nnz is made")
     parser.add_argument("--keep", default="", help="comma-separated patterns: records that count in any version")
-    parser.add_argument("--former", type=Path, help="JSON of a former page: leave out what it found far behind")
+    parser.add_argument("--former", type=Path, help="JSON of a former page: peers not --close there are left out")
     parser.add_argument("--precision", action="store_true", help="measure the plot of time against residual, too")
     parser.add_argument("--rtol", type=float, default=1e-8)
     parser.add_argument("--threads", type=int, default=1, help="of every library that has threads")
@@ -183,7 +183,7 @@ def measure(args: argparse.Namespace, cases: list[Case], solvers: list[str], poo
     old: dict[str, list[dict[str, Any]]] = {}
     for r in read_records(partial):
         old.setdefault(r["matrix"], []).append(r)
-    far = far_behind(json.loads(args.former.read_text()), args.clock) if args.former else {}
+    far = far_behind(json.loads(args.former.read_text()), args.clock, args.close) if args.former else {}
     systems: dict[str, dict[str, Any]] = {}
     label = time.strftime("%Y-%m-%dT%H:%M:%S")
     with open(partial, "a") as stream:

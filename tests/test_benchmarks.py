@@ -104,7 +104,7 @@ def sample(seconds, residual=1e-9, **facts):
 
 
 def test_a_peer_that_misses_the_residual_is_tightened_until_it_meets_it():
-    records, _ = measure(lambda solver, setting: sample(1.0, 30 * setting), ["pyamg-sa"])
+    records, _ = measure(lambda solver, setting: sample(0.5, 30 * setting), ["pyamg-sa"])
     assert [r["ok"] for r in records] == [False] + 5 * [True]
     assert records[0]["residual"] == pytest.approx(3e-7)
     assert records[1]["setting"] < 1e-8 / 30
@@ -162,10 +162,11 @@ def test_kept_methods_count_in_any_version_and_the_best_of_each_kind_are_measure
 def test_what_a_former_page_found_far_behind_is_left_out():
     from tts.summary import far_behind
 
-    seconds = {"nnla-auto": 9.0, "nnla-direct": 9.0, "nnla-ic": 1.0, "nnla-amg": 3.0, "petsc-icc": 1.0, "cholmod": 2.6}
+    seconds = {"nnla-auto": 1.0, "nnla-direct": 9.0, "petsc-icc": 1.0, "petsc-jacobi": 1.4, "cholmod": 3.1}
     page = {"medians": {"m": {s: {"ok": True, "cpu": t} for s, t in seconds.items()}}}
     page["medians"]["m"]["pyamg-sa"] = {"ok": False, "cpu": 0.5}
-    assert far_behind(page, "cpu") == {"m": {"nnla-amg", "cholmod", "cholmod-amd", "cholmod-metis", "pyamg-sa"}}
+    assert far_behind(page, "cpu", 1.5) == {"m": {"cholmod", "cholmod-amd", "cholmod-metis", "pyamg-sa"}}
+    assert far_behind(page, "cpu", 2.0) == {"m": {"cholmod", "pyamg-sa"}}, "another ordering may be near"
 
 
 def test_judge_counts_failures_against_auto():

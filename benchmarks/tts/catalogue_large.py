@@ -61,11 +61,11 @@ _add("anisotropic3d_50", "3-D anisotropic", lambda: p.diffusion3d(np.ones((50, 5
 _add("flat3d_80_80_20", "3-D anisotropic", lambda: p.diffusion3d(np.ones((80, 80, 20)), weights=(1.0, 1.0, 1e-3)))
 _add("stencil27_50", "27-point", lambda: g.stencil27(50))
 # three-dimensional elements
-_add("tetrahedra_110000", "3-D elements", lambda: g.tetrahedral_stiffness(125_000, seed=1))
-_add("tetrahedra_110000_random", "3-D elements, random order",
+_add("tetrahedra_120000", "3-D elements", lambda: g.tetrahedral_stiffness(125_000, seed=1))
+_add("tetrahedra_120000_random", "3-D elements, random order",
      lambda: g.permuted(g.tetrahedral_stiffness(125_000, seed=2), seed=2))  # fmt: skip
-_add("tetrahedra_jump_110000", "3-D elements", lambda: g.tetrahedral_stiffness(125_000, contrast=1e5, seed=3))
-_add("tetrahedra_step_110000", "3-D elements", lambda: _implicit(125_000, 2.0))
+_add("tetrahedra_jump_120000", "3-D elements", lambda: g.tetrahedral_stiffness(125_000, contrast=1e5, seed=3))
+_add("tetrahedra_step_120000", "3-D elements", lambda: _implicit(125_000, 2.0))
 # elasticity and structures
 _add("bar_140_15_15", "elasticity", lambda: p.elasticity3d(140, 15, 15))
 _add("layers_60_60_8", "elasticity", lambda: _layers(60, 60, 8, 50.0))

@@ -66,7 +66,7 @@ def _ratios(data: dict[str, Any], path: Path) -> Path:
         mean = figures["geometric mean"]
         axes.set_title(f"{group}: {len(judged)} systems, geometric mean {mean or 0:.2f}, "
                        f"faster than every peer on {100 * figures['faster than every peer']:.0f} %, "
-                       f"within 1.25x on {100 * figures['within 1.25']:.0f} %")  # fmt: skip
+                       f"within 1.25x on {100 * figures['within 1.25']:.0f} %", fontsize=9)  # fmt: skip
     used = dict.fromkeys(j["best_peer"] for judged in groups.values() for j in judged if j["best_peer"])
     panels[0].legend(handles=[Patch(color=COLOURS[s], label=s) for s in used], ncols=3, title="best peer", fontsize=8)
     meta = data["meta"]

@@ -56,19 +56,19 @@ def stopped(value: dict[str, Any]) -> bool:
     return not value["ok"] and value["reason"].startswith("stopped")
 
 
-def far_behind(page: dict[str, Any], clock: str, factor: float = 2.5) -> dict[str, set[str]]:
-    """matrix -> the solvers that a former page found so far from the best of their kind that they need no new try.
+def far_behind(page: dict[str, Any], clock: str, factor: float) -> dict[str, set[str]]:
+    """matrix -> the peers that a former page found at more than `factor` times the best: they need no new try.
 
-    Always direct is a yardstick and is measured everywhere; what is not on the page is not known to be far behind.
+    What is not on the page is not known to be far behind, but for CHOLMOD's orderings beside its default.
     """
     out = {}
     for name, solvers in page["medians"].items():
-        good = {s: v[clock] for s, v in solvers.items() if v["ok"]}
-        best = {kind(s): min(t for r, t in good.items() if kind(r) == kind(s)) for s in good}
-        far = {s for s in solvers if kind(s) in best and good.get(s, math.inf) > factor * best[kind(s)]}
-        if "cholmod" in far:
+        good = {s: v[clock] for s, v in solvers.items() if v["ok"] and kind(s) == "peer"}
+        best = min(good.values(), default=math.inf)
+        far = {s for s in solvers if kind(s) == "peer" and good.get(s, math.inf) > factor * best}
+        if good.get("cholmod", math.inf) > 2.0 * factor * best:
             far |= {"cholmod-amd", "cholmod-metis"} - solvers.keys()
-        out[name] = far - {AUTO, DIRECT}
+        out[name] = far
     return out
 
 

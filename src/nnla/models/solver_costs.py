@@ -28,6 +28,7 @@ __all__ = [
     "analysis_inputs",
     "network_inputs",
     "tolerance_input",
+    "with_products",
 ]
 
 #: Costs, of which logarithms are predicted. Counts are facts about a system, whatever the machine; seconds are those of
@@ -99,8 +100,9 @@ class SolverCostConfig:
         for network in _NETWORKS:
             F = self.inputs(network)
             own: dict[str, tuple[int, ...]] = dict.fromkeys(("input_mean", "input_scale", "low", "high"), (F,))
-            own |= {"w1": (E, F, H), "b1": (E, H), "w2": (E, H, H), "b2": (E, H), "w3": (E, H, C), "b3": (E, C)}
-            own |= {"skip": (F, C)} | dict.fromkeys(("output_mean", "output_scale", "temperature"), (_T,))
+            U = F + self.structure
+            own |= {"w1": (E, U, H), "b1": (E, H), "w2": (E, H, H), "b2": (E, H), "w3": (E, H, C), "b3": (E, C)}
+            own |= {"skip": (U, C)} | dict.fromkeys(("output_mean", "output_scale", "temperature"), (_T,))
             shapes |= {f"{network}.{key}": shape for key, shape in own.items()}
         return shapes
 
@@ -202,6 +204,14 @@ def network_inputs(structure: np.ndarray | None, steps: np.ndarray | None, rtol:
     return x
 
 
+def with_products(z: Any) -> Any:
+    """Standardised inputs (..., F), and those of the structure times the first, which is log n: exponents of n.
+
+    Cost: a copy.
+    """
+    return np.concatenate((z, z[..., : len(STRUCTURE_FEATURES)] * z[..., :1]), -1)
+
+
 class _Ensemble:
     """One network of the engine, in few operations of NumPy: each takes a microsecond, whatever it does."""
 
@@ -225,7 +235,7 @@ class _Ensemble:
         """Mean and std (B, T), failure (B, P), outside (B,) for inputs (B, F)."""
         z, count = (x - self.mean) / self.scale, len(x)
         excess = np.maximum(np.abs(z - self.middle) - self.reach, 0.0)
-        z = np.minimum(np.maximum(z, -_CLIP), _CLIP)
+        z = with_products(np.minimum(np.maximum(z, -_CLIP), _CLIP))
         h = np.maximum(z @ self.w1 + self.b1, 0.0).reshape(count, self.members, self.hidden).swapaxes(0, 1)
         h = np.maximum(h @ self.w2 + self.b2, 0.0)
         out = h @ self.w3 + self.b3 + z @ self.skip  # (E, B, C)
@@ -248,9 +258,9 @@ class SolverCostEngine(EngineBase):
     ----------
     config : SolverCostConfig
     parameters : dict of arrays, for each network ("a." and "b." before the names): input_mean, input_scale, low, high
-        (F,), w1 (E, F, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C), b3 (E, C), skip (F, C), output_mean,
-        output_scale, temperature (T,), where C = 2 T + P: means, logarithms of standard deviations, logits;
-        and analysis.weights, analysis.std
+        (F,), w1 (E, U, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C), b3 (E, C), skip (U, C), output_mean,
+        output_scale, temperature (T,), where C = 2 T + P: means, logarithms of standard deviations, logits, and U is F
+        and the number of structure features; and analysis.weights, analysis.std
     card : facts about the training, as JSON-able values
 
     Attributes
@@ -259,8 +269,9 @@ class SolverCostEngine(EngineBase):
 
     Notes
     -----
-    z = clip((x - input_mean) / input_scale, -4, 4); h = relu(relu(z w1 + b1) w2 + b2); out = h w3 + z skip + b3. What
-    is linear in the features is in ``skip``, shared by the members, and is what is left beyond the training data.
+    z = clip((x - input_mean) / input_scale, -4, 4); u = [z, z_0 z_i of the structure]; h = relu(relu(u w1 + b1) w2 +
+    b2); out = h w3 + u skip + b3. What is linear in the features, and in their products with log n, is in ``skip``,
+    shared by the members; it is what is left beyond the training data.
     ``std`` has both parts, what a member says and what the members disagree on, times a factor per target that
     was fitted on families which the network had not seen.
 
@@ -359,8 +370,8 @@ class SolverCostEngine(EngineBase):
 
         Returns
         -------
-        dict : input_mean, input_scale, low, high (F,), w1 (E, F, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C),
-            b3 (E, C), skip (F, C), temperature (T,)
+        dict : input_mean, input_scale, low, high (F,), w1 (E, U, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C),
+            b3 (E, C), skip (U, C), temperature (T,)
 
         Notes
         -----

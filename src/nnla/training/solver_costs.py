@@ -23,6 +23,7 @@ from nnla.models.solver_costs import (
     analysis_inputs,
     network_inputs,
     tolerance_input,
+    with_products,
 )
 from nnla.operators.features import GRAPH_FEATURES, STRUCTURE_FEATURES
 from nnla.training.networks import arrays, module, named_tensors
@@ -33,7 +34,7 @@ from nnla.types import TrainingProgress
 __all__ = ["SolverCostTask", "cost_loss"]
 
 _T, _P = len(TARGETS), len(FAILURES)
-_RIDGE = 1e-3  # of the linear part that training starts from, a share of the rows
+_SIZES = ("log n", "log mean row")
 _LOG_SIGMAS = (-4.0, 2.0)
 _TAIL = 3.0  # standard deviations beyond which an error counts linearly
 _KEYS = ("w1", "b1", "w2", "b2", "w3", "b3")
@@ -109,41 +110,44 @@ class SolverCostTask:
     # -- network -----------------------------------------------------------------------------------------------------
 
     def network(self) -> Any:
-        """Small random weights, and a linear part by least squares, for each ensemble of each group."""
+        """Small random weights, and beside them a linear part by least squares, for each ensemble of each group."""
         import torch
 
         generator = torch.Generator().manual_seed(self.recipe["seed"])
         c, count = self.config, self.groups * self.members
         parameters: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
         for name in ("a", "b"):
-            F, H, C = c.inputs(name), c.hidden, 2 * _T + _P
-            for layer, (rows, columns) in enumerate(((F, H), (H, H), (H, C)), start=1):
+            U, H, C = c.inputs(name) + c.structure, c.hidden, 2 * _T + _P
+            for layer, (rows, columns) in enumerate(((U, H), (H, H), (H, C)), start=1):
                 gain = 2**0.5 if layer < 3 else 0.1
                 weight = torch.randn(count, rows, columns, generator=generator) * (gain / rows**0.5)
                 parameters[f"{name}_w{layer}"] = weight
                 parameters[f"{name}_b{layer}"] = torch.zeros(count, columns)
             skips, biases = zip(*(self._linear(name, group) for group in range(self.groups)), strict=True)
-            parameters[f"{name}_skip"] = torch.from_numpy(np.stack(skips)).float()
+            buffers[f"{name}_skip"] = torch.from_numpy(np.stack(skips)).float()
             parameters[f"{name}_b3"] += torch.from_numpy(np.repeat(np.stack(biases), self.members, axis=0)).float()
-        return module(parameters)
+        return module(parameters, buffers)
 
     def _linear(self, name: str, group: int) -> tuple[np.ndarray, np.ndarray]:
-        """(F, C) linear part, and (C,) what to add, by ridge regression on the group's systems, capped runs as if
-        they had ended."""
+        """(U, C) linear part, which is kept, and (C,) what to add at first, by ridge regression on the group's systems.
+
+        What goes with size is not held back. Runs that were stopped count as what they are expected to take.
+        """
         rng = np.random.default_rng([self.recipe["seed"], 2, group])
-        system, level = self._drawn(group, rng, 20_000)
-        z = self._standard(name, self._inputs(name, system, level, rng, masked=False))
+        system, level = self._drawn(group, rng, min(20_000, 20 * len(self.runs)))
+        z = with_products(self._standard(name, self._inputs(name, system, level, rng, masked=True)))
         y = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
+        penalty = np.full(z.shape[1] + 1, self.model["ridge"])
+        penalty[[*(STRUCTURE_FEATURES.index(key) for key in _SIZES), -1]] = 1e-6
         skip, bias = np.zeros((z.shape[1], 2 * _T + _P)), np.zeros(2 * _T + _P)
         for t in range(_T):
             known = np.isfinite(y[:, t])
             if known.sum() < 2 * z.shape[1]:
                 continue
-            own = np.column_stack([z[known], np.ones(known.sum())])
-            gram = own.T @ own + _RIDGE * known.sum() * np.diag([*np.ones(z.shape[1]), 0.0])
-            w = np.linalg.solve(gram, own.T @ y[known, t])
-            skip[:, t], bias[t] = w[:-1], w[-1]
-            bias[_T + t] = np.log(np.std(y[known, t] - own @ w) + 1e-3)
+            capped = self.runs.capped[system, level, t][known]
+            w, spread = _least_squares(z[known], y[known, t], capped, penalty)
+            skip[:, t], bias[t], bias[_T + t] = w[:-1], w[-1], np.log(spread + 1e-3)
         failed = self.runs.failed[system, level]
         rate = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in failed.T])
         bias[2 * _T :] = np.log((rate + 0.01) / (1.01 - rate))
@@ -197,7 +201,7 @@ class SolverCostTask:
         batch: dict[str, np.ndarray] = {}
         for name in ("a", "b"):
             x = self._inputs(name, system, level, rng, masked=True)
-            batch[name] = self._standard(name, x).reshape(*shape, -1).astype(np.float32)
+            batch[name] = with_products(self._standard(name, x)).reshape(*shape, -1).astype(np.float32)
         labels = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
         batch["labels"] = labels.reshape(*shape, _T).astype(np.float32)
         batch["capped"] = self.runs.capped[system, level].reshape(*shape, _T).astype(np.float32)
@@ -309,6 +313,29 @@ def _moments(values: np.ndarray, least: float = 1e-3) -> tuple[np.ndarray, np.nd
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     variance = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count
     return mean, np.maximum(np.sqrt(variance), least)
+
+
+def _least_squares(z: np.ndarray, y: np.ndarray, capped: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coefficients (the last is constant) and spread of a ridge regression with lower bounds among y.
+
+    Expectation and maximisation: what was stopped is put where it is expected, given that it is beyond.
+    """
+    from scipy.special import log_ndtr
+
+    x = np.column_stack([z, np.ones(len(z))])
+    inverse = np.linalg.inv(x.T @ x + len(x) * np.diag(penalty)) @ x.T
+    values, w, spread = y.copy(), np.zeros(x.shape[1]), 1.0
+    for _ in range(20 if capped.any() else 1):
+        w = inverse @ values
+        fitted = x @ w
+        beyond = np.zeros(0)
+        if capped.any():
+            short = (y[capped] - fitted[capped]) / spread
+            mills = np.exp(-0.5 * short**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-short))
+            values[capped] = fitted[capped] + spread * mills
+            beyond = spread**2 * (1 + short * mills - mills**2)  # the variance that is left
+        spread = max(float(np.sqrt((np.sum((values - fitted) ** 2) + beyond.sum()) / len(y))), 1e-3)
+    return w, spread
 
 
 def _range(values: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
