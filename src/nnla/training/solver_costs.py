@@ -37,7 +37,7 @@ _T, _P = len(TARGETS), len(FAILURES)
 _SIZES = ("log n", "log mean row")
 _LOG_SIGMAS = (-4.0, 2.0)
 _TAIL = 3.0  # standard deviations beyond which an error counts linearly
-_INFORMATION = {"a": ("values", "graph"), "b": ("steps", "blind")}
+_INFORMATION = {"a": ("values", "graph"), "b": ("steps",), "blind": ("blind",)}
 _KEYS = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 
@@ -249,7 +249,8 @@ class SolverCostTask:
                 f"{name}.temperature": np.ones(_T) if factors is None else factors[name],
             }
         weights, std = self._after_analysis(group)
-        parameters |= {"analysis.weights": weights, "analysis.std": std}
+        blind = np.ones(_T) if factors is None else factors["blind"]
+        parameters |= {"analysis.weights": weights, "analysis.std": std, "blind.temperature": blind}
         return SolverCostEngine(self.config, parameters, card or {})
 
     def _after_analysis(self, group: int) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +283,7 @@ class SolverCostTask:
 
     @staticmethod
     def factors(held: dict[str, HeldOut]) -> dict[str, np.ndarray]:
-        """(T,) factors of the spread of each network, from what both kinds of information give."""
+        """(T,) factors of the spread of each network, and of the second one without structure."""
         return {
             network: temperatures(joined([held[name] for name in names])) for network, names in _INFORMATION.items()
         }
