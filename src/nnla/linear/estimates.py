@@ -62,6 +62,15 @@ _KERNEL = {
 
 
 @cache
+def _shipped() -> tuple[Any, str | None]:
+    """The engine, or None and why; read once in a process."""
+    try:
+        return (load(ENGINE), None) if ENGINE in weights() else (None, "there are no weights of it")
+    except WeightsError as error:
+        return None, str(error)
+
+
+@cache
 def _has_pyamg() -> bool:
     return find_spec("pyamg") is not None
 
@@ -104,17 +113,11 @@ class Predictor:
 
     def __init__(self, op: Operator, degree: int = 11) -> None:
         self.op, self.degree = op, degree
-        self.failure: str | None = None
         self.by_rule = False
         self.outside = 0.0
         self._features: np.ndarray | None = None
         self._looked = False
-        self._engine: Any = None
-        try:
-            self._engine = load(ENGINE) if ENGINE in weights() else None
-            self.failure = None if self._engine is not None else "there are no weights of it"
-        except WeightsError as error:
-            self.failure = str(error)
+        self._engine, self.failure = _shipped()
 
     @property
     def told(self) -> float:
