@@ -26,7 +26,7 @@ constexpr double kUniform = 10;         // as in nnla.linear.criterion
 constexpr int kRefinements = 3;
 constexpr Int kTiny = 100;              // unknowns up to which a factorisation takes less time than choosing
 constexpr int kFirstSteps = 8;          // of CG that show its rate
-constexpr double kShare = 10;           // times that the factorisation has to take what they do
+constexpr double kShare = 6;            // times that a factorisation has to take what they do
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
 constexpr double kWide = 3;             // a band is taken as it is up to so many times what narrowing it takes
 constexpr double kDoubt = 2;            // and is preferred to an order not yet known up to so many times what that takes
@@ -95,15 +95,37 @@ class Quick {
         for (Int i = 0; i < n_; ++i) b_[i] = system_.b[i] * power;
         target_ = std::max(system_.rtol * size_, std::min(system_.atol * power, 1e300)) * kSlack;
         if (!(target_ > 0 && size_ > target_)) return Declined::target;
-        return heavy_rows_matter() ? Declined::heavy_rows : Declined::no;
+        look_for_heavy_rows();
+        return Declined::no;
     }
 
-    // Whether b may lie on rows heavier than others, as nnla.linear.criterion has it.
-    bool heavy_rows_matter() {
+    // Whether b lies on rows heavier than others, so that its 2-norm says little of the light ones: the residual has to
+    // be small in the other norms of nnla.linear.criterion, too.
+    void look_for_heavy_rows() {
         const double uniform = kUniform * std::sqrt(static_cast<double>(n_));
-        if (high_ <= uniform * low_) return false;
-        for (Int i = 0; i < n_; ++i) image_[i] = low_ / diagonal_[i] * b_[i];
-        return size_ > uniform * std::sqrt(dot(n_, image_.data(), image_.data()));
+        if (high_ <= uniform * low_) return;
+        equilibrated(b_, parts_);
+        heavy_ = size_ > uniform * parts_[1];
+    }
+
+    // ||D^-1/2 r|| and ||D^-1 r|| for the diagonal in units of its smallest entry.
+    void equilibrated(const std::vector<double>& r, double parts[2]) {
+        for (Int i = 0; i < n_; ++i) image_[i] = std::sqrt(low_ / diagonal_[i]) * r[i];
+        parts[0] = std::sqrt(dot(n_, image_.data(), image_.data()));
+        for (Int i = 0; i < n_; ++i) image_[i] = low_ / diagonal_[i] * r[i];
+        parts[1] = std::sqrt(dot(n_, image_.data(), image_.data()));
+    }
+
+    // Whether the residual at hand is small enough, `norm` being its 2-norm.
+    bool met(double norm) {
+        if (!(norm <= target_)) return false;
+        if (!heavy_) return true;
+        double parts[2], worst = 0;
+        equilibrated(residual_, parts);
+        for (int k = 0; k < 2; ++k)
+            if (parts_[k] > 0) worst = std::max(worst, parts[k] / parts_[k]);
+        answer_.equilibrated_residual = worst;
+        return worst * size_ <= target_;
     }
 
     // -- which way -----------------------------------------------------------------------------------------
@@ -114,10 +136,13 @@ class Quick {
         began_ = Clock::now();
         step_ = product_seconds(n_, facts_.nnz);
         const double ordering = order_seconds(facts_.nnz), narrowing = narrow_seconds(facts_.nnz);
+        if (system_.method == QuickMethod::jacobi && heavy_) return Declined::heavy_rows;
+        if (system_.method == QuickMethod::jacobi) return iterate(10.0 * n_ + 100) ? verify() : Declined::accuracy;
         BandCholesky band(pattern(), {});
         double by_band = band_seconds(band);
         const double least = ordering + factor_seconds(n_, 0.0, 0.0);
-        const double bound = n_ > kTiny ? iterations_bound() * step_ : HUGE_VAL;
+        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !heavy_;
+        const double bound = may_iterate_ ? iterations_bound() * step_ : HUGE_VAL;
         if (bound < std::min(by_band, least)) {
             answer_.predicted_jacobi = bound;
             answer_.predicted_direct = std::min(by_band, least);
@@ -141,14 +166,12 @@ class Quick {
     // A factorisation, unless CG promises to take less.
     Declined direct(double seconds, double bound, BandCholesky* band, const Cholesky* cholesky) {
         answer_.predicted_direct = seconds;
-        if (n_ > kTiny && answer_.phases.empty()) {
+        if (may_iterate_ && answer_.phases.empty()) {
             double most = 0;
-            if (bound < HUGE_VAL) {
-                answer_.predicted_jacobi = bound;
-                most = bound < seconds ? kBehind * seconds / step_ : 0;
-            } else if (seconds > kShare * kFirstSteps * step_) {
+            if (bound < HUGE_VAL) answer_.predicted_jacobi = bound;
+            if (bound < seconds) most = kBehind * seconds / step_;
+            else if (seconds > kShare * kFirstSteps * step_)
                 most = promising_iterations(std::min(seconds, kDear) / step_);
-            }
             if (most > 0 && iterate(most)) return verify();
         }
         return seconds < kDear ? factor(band, cholesky) : Declined::dear;
@@ -258,7 +281,7 @@ class Quick {
             for (Int i = 0; i < n_; ++i) x_[i] += work[i];
             ++phase.products;
             const double norm = true_residual();
-            if (norm <= target_) break;
+            if (met(norm)) break;
             if (phase.iterations == kRefinements || !(norm < 0.5 * last)) return Declined::accuracy;
             last = norm;
         }
@@ -324,6 +347,8 @@ class Quick {
     Long checks_ = 0;
     Clock::time_point began_;
     double step_ = 0, low_ = 0, high_ = 0, size_ = 0, target_ = 0;
+    double parts_[2] = {0, 0};  // norms of b that those of the residual are relative to
+    bool heavy_ = false, may_iterate_ = false;
     int unit_ = 0;
 };
 

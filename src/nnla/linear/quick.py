@@ -17,23 +17,25 @@ from nnla.operators.validation import symmetry_rtol
 from nnla.report import assembled
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
-__all__ = ["solve_quickly"]
+__all__ = ["QUICK_METHODS", "solve_quickly"]
 
 # kinds of matrices, and differences of a_ij and a_ji that are rounding: the arrays of CSC are those of the transposed
 # matrix, the same one only if not a bit differs
 _ROUNDING = symmetry_rtol(float(np.finfo(np.float64).eps))
 _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.0, sp.csc_matrix: 0.0}
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
+QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
 _METHODS = ("direct", "jacobi")
 _SCALINGS = {"direct": "none", "jacobi": "jacobi"}
 
 
-def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> Solution | None:
+def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto") -> Solution | None:
     """A x = b where that is a small, ordinary system in plain arrays; None where the ordinary way has to be gone.
 
     Parameters
     ----------
     A, b, rtol, atol : as given to `nnla.solve`, whatever they are
+    method : one of `QUICK_METHODS`
     started : `time.perf_counter` when it was called
 
     Notes
@@ -55,19 +57,17 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> S
     if not (type(rtol) is type(atol) is float and 0.0 <= rtol < 1.0 and 0.0 <= atol < 1e308):
         return None
     try:
-        found = native.solve_quickly(indptr, indices, data, b, rtol, atol, asymmetry)
+        found = native.solve_quickly(indptr, indices, data, b, rtol, atol, asymmetry, QUICK_METHODS[method])
     except (TypeError, ValueError):  # strided, unaligned, or not one-dimensional
         return None
     if type(found) is int:
         return None
-    x, nnz, relative, backward, direct, jacobi, history, phases = found
+    x, nnz, relative, backward, equilibrated, direct, jacobi, history, phases = found
     ran = [_phase(*phase) for phase in phases]
     last = ran[-1]
-    predicted: dict[str, float] = {}
-    if direct >= 0:
-        predicted["direct"] = direct
-    if jacobi >= 0:
-        predicted["jacobi"] = jacobi
+    predicted: dict[str, float] | None = None
+    if method == "auto":
+        predicted = {name: s for name, s in (("direct", direct), ("jacobi", jacobi)) if s >= 0}
     solve = sum(phase.seconds for phase in ran)
     total = time.perf_counter() - started
     report = assembled(
@@ -85,10 +85,11 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> S
         reductions=sum(phase.reductions for phase in ran),
         seconds={"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total},
         fallback=None if len(ran) == 1 else "; ".join(phase.failure for phase in ran if phase.failure),
-        chosen_because=_words(ran, direct, jacobi),
+        chosen_because=_words(ran, predicted),
         residual_history=history,
         predicted_seconds=predicted,
         phases=tuple(ran),
+        equilibrated_residual=equilibrated if equilibrated >= 0 else None,
         backward_error=backward,
         versions=library_versions(),
     )
@@ -114,10 +115,15 @@ def _phase(
     )
 
 
-def _words(ran: list[Phase], direct: float, jacobi: float) -> str:
+def _words(ran: list[Phase], predicted: dict[str, float] | None) -> str:
     """Why what ran did run."""
-    said = [f"{name} {seconds:.2g} s" for name, seconds in (("direct", direct), ("jacobi", jacobi)) if seconds >= 0]
-    text = f"a small system, solved in one native call: predicted {', '.join(said)}"
+    if predicted is None:
+        said = ["asked for"]
+    else:
+        costs = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items())
+        said = [f"a small system, solved in one native call: predicted {costs or 'nothing'}"]
     if ran[-1].note:
-        text = f"{text}; {ran[-1].note}"
-    return text if len(ran) == 1 else f"{text}; switched from {ran[0].method} to {ran[-1].method}"
+        said.append(ran[-1].note)
+    if len(ran) > 1:
+        said.append(f"switched from {ran[0].method} to {ran[-1].method}")
+    return "; ".join(said)
