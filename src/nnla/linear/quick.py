@@ -14,7 +14,6 @@ import scipy.sparse as sp
 
 from nnla.kernels import native
 from nnla.operators.validation import symmetry_rtol
-from nnla.report import assembled
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
 __all__ = ["QUICK_METHODS", "solve_quickly"]
@@ -25,8 +24,7 @@ _ROUNDING = symmetry_rtol(float(np.finfo(np.float64).eps))
 _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.0, sp.csc_matrix: 0.0}
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
 QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
-_METHODS = ("direct", "jacobi")
-_SCALINGS = {"direct": "none", "jacobi": "jacobi"}
+_JACOBI = QUICK_METHODS["jacobi"]
 
 
 def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto") -> Solution | None:
@@ -63,67 +61,66 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     if type(found) is int:
         return None
     x, nnz, relative, backward, equilibrated, direct, jacobi, history, phases = found
-    ran = [_phase(*phase) for phase in phases]
-    last = ran[-1]
     predicted: dict[str, float] | None = None
     if method == "auto":
-        predicted = {name: s for name, s in (("direct", direct), ("jacobi", jacobi)) if s >= 0}
-    solve = sum(phase.seconds for phase in ran)
+        predicted = {"direct": direct} if jacobi < 0 else {"jacobi": jacobi} if direct < 0 else {
+            "direct": direct, "jacobi": jacobi
+        }  # fmt: skip
+    # filled in without their constructors, which would take as long as the solution of a small system
+    ran = [_phase(*phase) for phase in phases]
+    last = ran[-1]
+    report = object.__new__(Report)
+    fields = report.__dict__
+    fields.update(_REPORT)
+    fields["method"], fields["scaling"] = last.method, last.scaling
+    fields["n"], fields["nnz"], fields["rtol"] = shape[0], nnz, rtol
+    fields["relative_residual"], fields["backward_error"] = relative, backward
+    fields["iterations"], fields["products"], fields["reductions"] = last.iterations, last.products, last.reductions
+    fields["predicted_seconds"], fields["phases"], fields["residual_history"] = predicted, tuple(ran), history
+    fields["chosen_because"] = _words(ran, predicted)
+    fields["versions"] = library_versions()
+    solve = last.seconds
+    if len(ran) > 1:
+        for name in ("iterations", "products", "reductions"):
+            fields[name] = sum(getattr(phase, name) for phase in ran)
+        fields["fallback"] = "; ".join(phase.failure for phase in ran if phase.failure)
+        solve = sum(phase.seconds for phase in ran)
+    if equilibrated >= 0:
+        fields["equilibrated_residual"] = equilibrated
     total = time.perf_counter() - started
-    report = assembled(
-        Report,
-        status=Status.CONVERGED,
-        converged=True,
-        method=last.method,
-        n=shape[0],
-        nnz=nnz,
-        rtol=rtol,
-        relative_residual=relative,
-        iterations=sum(phase.iterations for phase in ran),
-        scaling=last.scaling,
-        products=sum(phase.products for phase in ran),
-        reductions=sum(phase.reductions for phase in ran),
-        seconds={"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total},
-        fallback=None if len(ran) == 1 else "; ".join(phase.failure for phase in ran if phase.failure),
-        chosen_because=_words(ran, predicted),
-        residual_history=history,
-        predicted_seconds=predicted,
-        phases=tuple(ran),
-        equilibrated_residual=equilibrated if equilibrated >= 0 else None,
-        backward_error=backward,
-        versions=library_versions(),
-    )
+    fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
+
+
+# what all quick reports and phases have in common, in the order of the fields
+_REPORT = dict(Report(Status.CONVERGED, True, "direct", 0, 0, 0.0, 0.0, 0).__dict__)
+_PHASE = dict(Phase("direct").__dict__)
 
 
 def _phase(
     method: int, ended_well: bool, band: bool, iterations: int, products: int, reductions: int, seconds: float
 ) -> Phase:
-    name = _METHODS[method]
-    failure = None if ended_well else f"{name} promised to take longer than a factorisation; direct instead"
-    return assembled(
-        Phase,
-        method=name,
-        scaling=_SCALINGS[name],
-        iterations=iterations,
-        products=products,
-        reductions=reductions,
-        seconds=seconds,
-        status=Status.CONVERGED if ended_well else Status.MAXITER,
-        note="factored within its band" if band else "",
-        failure=failure,
-    )
+    phase = object.__new__(Phase)
+    fields = phase.__dict__
+    fields.update(_PHASE)
+    fields["iterations"], fields["products"] = iterations, products
+    fields["reductions"], fields["seconds"] = reductions, seconds
+    if method == _JACOBI:
+        fields["method"] = fields["scaling"] = "jacobi"
+    if band:
+        fields["note"] = "factored within its band"
+    if not ended_well:
+        fields["status"] = Status.MAXITER
+        fields["failure"] = f"{phase.method} promised to take longer than a factorisation; direct instead"
+    return phase
 
 
 def _words(ran: list[Phase], predicted: dict[str, float] | None) -> str:
     """Why what ran did run."""
-    if predicted is None:
-        said = ["asked for"]
-    else:
-        costs = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in predicted.items())
-        said = [f"a small system, solved in one native call: predicted {costs or 'nothing'}"]
+    text = "asked for"
+    if predicted is not None:
+        costs = ", ".join([f"{name} {seconds:.2g} s" for name, seconds in predicted.items()])
+        text = f"a small system, solved in one native call: predicted {costs}"
     if ran[-1].note:
-        said.append(ran[-1].note)
-    if len(ran) > 1:
-        said.append(f"switched from {ran[0].method} to {ran[-1].method}")
-    return "; ".join(said)
+        text = f"{text}; {ran[-1].note}"
+    return text if len(ran) == 1 else f"{text}; switched from {ran[0].method} to {ran[-1].method}"
