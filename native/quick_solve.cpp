@@ -59,11 +59,13 @@ class Quick {
     // -- what has to hold ----------------------------------------------------------------------------------
 
     Declined look() {
-        const CsrArrays<Int>& A = system_.A;
+        CsrArrays<Int>& A = system_.A;
         if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
         n_ = static_cast<Int>(A.n);
         diagonal_.resize(n_);
-        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) return Declined::matrix;
+        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_) &&
+            !(sort_rows() && check_spd(A, system_.asymmetry, diagonal_.data(), facts_)))
+            return Declined::matrix;
         answer_.nnz = facts_.nnz;
         double low = diagonal_[0];
         high_ = low;
@@ -79,6 +81,48 @@ class Quick {
         if (may_have_null_vectors(A)) return Declined::null_vectors;
         return take_right_hand_side();
     }
+
+    // Goes over to a copy whose rows ascend, as those of a product of SciPy's do not; false where that is not amiss.
+    // Transposed twice, the columns of a row come out in their order.
+    bool sort_rows() {
+        CsrArrays<Int>& A = system_.A;
+        facts_ = CsrFacts{};
+        if (!sound_rows(A, facts_)) return false;
+        bool ascend = true;
+        for (Int i = 0; i < n_; ++i)
+            for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+                if (A.indices[k] < 0 || A.indices[k] >= n_) return false;
+                ascend &= k == A.indptr[i] || A.indices[k - 1] < A.indices[k];
+            }
+        facts_ = CsrFacts{};
+        if (ascend) return false;
+        for (Rows& to : sorted_) {
+            to.transpose(A);
+            A = {n_, A.indptr[n_], to.indptr.data(), to.indices.data(), to.data.data()};
+        }
+        return true;
+    }
+
+    struct Rows {
+        std::vector<Int> indptr, indices;
+        std::vector<double> data;
+
+        void transpose(const CsrArrays<Int>& A) {
+            const Int nnz = A.indptr[A.n];
+            indptr.assign(A.n + 1, 0);
+            indices.resize(nnz);
+            data.resize(nnz);
+            for (Int k = 0; k < nnz; ++k) ++indptr[A.indices[k] + 1];
+            for (Int i = 0; i < A.n; ++i) indptr[i + 1] += indptr[i];
+            std::vector<Int> next(indptr.begin(), indptr.end() - 1);
+            for (Int i = 0; i < A.n; ++i)
+                for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+                    const Int to = next[A.indices[k]]++;
+                    indices[to] = i;
+                    data[to] = A.data[k];
+                }
+        }
+    };
 
     // b in units in which its norm lies in [1, 2).
     Declined take_right_hand_side() {
@@ -337,7 +381,8 @@ class Quick {
         return Declined::no;
     }
 
-    const QuickSystem& system_;
+    QuickSystem system_;
+    Rows sorted_[2];
     Int n_ = 0;
     double* x_;
     QuickAnswer answer_;

@@ -12,7 +12,7 @@ namespace nnla {
 enum class Declined {
     no = 0,
     entries = 1,          // more than kQuickEntries, or no rows
-    matrix = 2,           // not canonical, finite, symmetric, of positive diagonal
+    matrix = 2,           // not finite, symmetric, of positive diagonal, or with an entry twice
     range = 3,            // numbers so large or small that powers of two have to be put between
     null_vectors = 4,     // that can be read off the entries
     right_hand_side = 5,  // zero or not finite
