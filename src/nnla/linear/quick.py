@@ -88,6 +88,9 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     if equilibrated >= 0:
         fields["equilibrated_residual"] = equilibrated
     total = time.perf_counter() - started
+    if predicted:  # what the one that ran took, and what the other is expected to
+        least = min([solve, *[seconds for name, seconds in predicted.items() if name != last.method]])
+        fields["regret"] = total / least if least > 0 else None
     fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
 
