@@ -160,7 +160,7 @@ def test_the_polynomials_engine_tells_of_plain_iterations_too():
 class Engine:
     """Answers the same to everything, and remembers what it was asked."""
 
-    card = {"spread": {"a": 1.0, "b": 0.6}}  # noqa: RUF012
+    card = {"spread": {"graph": {"jacobi.iterations": 1.0}, "steps": {"jacobi.iterations": 0.6}}}  # noqa: RUF012
 
     def __init__(self):
         self.asked = []

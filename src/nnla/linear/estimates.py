@@ -86,7 +86,7 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
 def told_by(engine: Any) -> float:
     """Share of the spread of the iterations that first steps explain, by what the card says of unseen families."""
     spread = engine.card.get("spread", {})
-    before, after = spread.get("a"), spread.get("b")
+    before, after = (spread.get(known, {}).get("jacobi.iterations") for known in ("graph", "steps"))
     return math.sqrt(max(1.0 - (after / before) ** 2, 0.0)) if before and after else _TOLD
 
 
