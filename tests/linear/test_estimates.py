@@ -175,9 +175,7 @@ class Engine:
 def engine(monkeypatch):
     made = Engine()
     monkeypatch.setattr(module, "load", lambda name: made)
-    module._shipped.cache_clear()
-    yield made
-    module._shipped.cache_clear()
+    return made
 
 
 def test_the_graph_is_looked_at_where_that_costs_little(engine, native_kernels):

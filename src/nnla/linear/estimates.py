@@ -65,15 +65,6 @@ _KERNEL = {
 
 
 @cache
-def _shipped() -> tuple[Any, str | None]:
-    """The engine, or None and why; read once in a process."""
-    try:
-        return (load(ENGINE), None) if ENGINE in weights() else (None, "there are no weights of it")
-    except WeightsError as error:
-        return None, str(error)
-
-
-@cache
 def _has_pyamg() -> bool:
     return find_spec("pyamg") is not None
 
@@ -123,19 +114,16 @@ class Predictor:
 
     def __init__(self, op: Operator, degree: int = 11) -> None:
         self.op, self.degree = op, degree
+        self.failure: str | None = None
         self.by_rule = False
         self.outside = 0.0
         self._features: np.ndarray | None = None
         self._looked = False
-<<<<<<< HEAD
-        self._engine, self.failure = _shipped()
-=======
         self._engine: Any = None
         try:
             self._engine = load(ENGINE)
         except WeightsError as error:
             self.failure = one_line(error, 80)
->>>>>>> policy
 
     @property
     def told(self) -> float:
