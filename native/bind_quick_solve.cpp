@@ -26,7 +26,7 @@ struct Narrow {
 };
 
 // The number of Declined, or (x, nnz, relative residual, backward error, predicted seconds of a factorisation and of
-// Jacobi-CG, history, phases), a phase being (method, ended well, iterations, products, reductions, seconds).
+// Jacobi-CG, history, phases), a phase being (method, ended well, band, iterations, products, reductions, seconds).
 template <class Index>
 nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values b, double rtol, double atol,
                  double asymmetry) {
@@ -49,7 +49,7 @@ nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values 
     nb::list history, phases;
     for (const double norm : answer.history) history.append(norm);
     for (const QuickPhase& phase : answer.phases)
-        phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.iterations, phase.products,
+        phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.band, phase.iterations, phase.products,
                                      phase.reductions, phase.seconds));
     return nb::make_tuple(x, answer.nnz, answer.relative_residual, answer.backward_error, answer.predicted_direct,
                           answer.predicted_jacobi, history, phases);

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <limits>
 
+#include "band.hpp"
 #include "cholesky.hpp"
 #include "conjugate_gradients.hpp"
 #include "null_vectors.hpp"
+#include "reordering.hpp"
 
 namespace nnla {
 namespace {
@@ -26,12 +28,20 @@ constexpr Int kTiny = 100;              // unknowns up to which a factorisation 
 constexpr int kFirstSteps = 8;          // of CG that show its rate
 constexpr double kShare = 10;           // times that the factorisation has to take what they do
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
-constexpr double kFlopsLimit = 3e8;     // a tenth of a second
+constexpr double kWide = 3;             // a band is taken as it is up to so many times what narrowing it takes
+constexpr double kDoubt = 2;            // and is preferred to an order not yet known up to so many times what that takes
+constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
+constexpr double kFlopsLimit = 3e8;     // likewise
 
-// Seconds that the parts take on the machine of the constants, roughly: what is compared is of one machine.
+// Seconds that the parts take on the machine of the constants: what is compared is of one machine. Measured by
+// benchmarks/small_systems.py --constants.
 double product_seconds(Int n, Long nnz) { return 2.5e-7 + 1.1e-9 * static_cast<double>(nnz) + 4e-9 * n; }
-double order_seconds(Int n, Long nnz) { return 2e-6 + 4e-8 * static_cast<double>(nnz) + 5e-8 * n; }
-double factor_seconds(double flops, double entries) { return 2e-6 + 1.6e-8 * entries + 1.2e-10 * flops; }
+double order_seconds(Long nnz) { return 2e-6 + 4e-8 * static_cast<double>(nnz); }
+double factor_seconds(Int n, double flops, double entries) { return 2e-6 + 6e-8 * n + 3e-9 * entries + 1.5e-10 * flops; }
+double narrow_seconds(Long nnz) { return 1e-6 + 1.2e-8 * static_cast<double>(nnz); }
+double band_seconds(const BandCholesky& band) {
+    return 5e-7 + 5e-8 * band.blocks() + 1.4e-9 * band.stored() + 3.6e-9 * band.products();
+}
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -98,32 +108,50 @@ class Quick {
 
     // -- which way -----------------------------------------------------------------------------------------
 
+    // What a factorisation takes at least is known beforehand, CG where a bound says so, a band when it is there: the
+    // cheapest of these runs. The others are bought where they are worth it: a narrower band, an order of little fill.
     Declined choose_and_run() {
-        const double step = product_seconds(n_, facts_.nnz);
-        double jacobi = HUGE_VAL;
-        if (n_ > kTiny) {
-            const double bound = iterations_bound();
-            if (bound < HUGE_VAL) jacobi = answer_.predicted_jacobi = bound * step;
+        began_ = Clock::now();
+        step_ = product_seconds(n_, facts_.nnz);
+        const double ordering = order_seconds(facts_.nnz), narrowing = narrow_seconds(facts_.nnz);
+        BandCholesky band(pattern(), {});
+        double by_band = band_seconds(band);
+        const double least = ordering + factor_seconds(n_, 0.0, 0.0);
+        const double bound = n_ > kTiny ? iterations_bound() * step_ : HUGE_VAL;
+        if (bound < std::min(by_band, least)) {
+            answer_.predicted_jacobi = bound;
+            answer_.predicted_direct = std::min(by_band, least);
+            if (iterate(kBehind * std::max(bound, answer_.predicted_direct) / step_)) return verify();
         }
-        const double ordering = order_seconds(n_, facts_.nnz);
-        if (jacobi < ordering) {
-            answer_.predicted_direct = ordering;
-            if (iterate(kBehind * std::max(jacobi, ordering) / step)) return verify();
+        if (by_band > std::min(kWide * narrowing, least)) {
+            std::vector<Int> order(n_);
+            reverse_cuthill_mckee(CsrPattern{n_, system_.A.indptr, system_.A.indices}, order.data());
+            BandCholesky narrow(pattern(), std::move(order));
+            if (band_seconds(narrow) < by_band) band = std::move(narrow);
+            by_band = band_seconds(band);
         }
-        const Clock::time_point start = Clock::now();
+        if (by_band < std::max(kDoubt * ordering, least)) return direct(by_band, bound, &band, nullptr);
         const Cholesky cholesky(pattern(), kFlopsLimit, Cholesky::Rows::checked);
-        const double ordered = since(start);
-        const double direct = cholesky.complete() ? factor_seconds(cholesky.flops(), cholesky.nnz()) : HUGE_VAL;
-        if (direct < HUGE_VAL) answer_.predicted_direct = direct;
-        const bool tried = !answer_.phases.empty();
-        if (!tried && n_ > kTiny) {
-            double most = jacobi < direct ? kBehind * direct / step : 0;
-            if (jacobi == HUGE_VAL && direct > kShare * kFirstSteps * step)
-                most = promising_iterations(std::min(direct, kFlopsLimit * 1e-10) / step);
+        const double by_fronts =
+            cholesky.complete() ? factor_seconds(n_, cholesky.flops(), cholesky.nnz()) : HUGE_VAL;
+        if (by_band <= by_fronts) return direct(by_band, bound, &band, nullptr);
+        return direct(by_fronts, bound, nullptr, &cholesky);
+    }
+
+    // A factorisation, unless CG promises to take less.
+    Declined direct(double seconds, double bound, BandCholesky* band, const Cholesky* cholesky) {
+        answer_.predicted_direct = seconds;
+        if (n_ > kTiny && answer_.phases.empty()) {
+            double most = 0;
+            if (bound < HUGE_VAL) {
+                answer_.predicted_jacobi = bound;
+                most = bound < seconds ? kBehind * seconds / step_ : 0;
+            } else if (seconds > kShare * kFirstSteps * step_) {
+                most = promising_iterations(std::min(seconds, kDear) / step_);
+            }
             if (most > 0 && iterate(most)) return verify();
         }
-        if (!cholesky.complete()) return Declined::dear;
-        return factor(cholesky, ordered);
+        return seconds < kDear ? factor(band, cholesky) : Declined::dear;
     }
 
     Pattern pattern() const { return Pattern{n_, system_.A.indptr, system_.A.indices}; }
@@ -208,30 +236,34 @@ class Quick {
 
     // -- factorisation ---------------------------------------------------------------------------------------
 
-    Declined factor(const Cholesky& cholesky, double ordered) {
-        const Clock::time_point start = Clock::now();
+    Declined factor(BandCholesky* band, const Cholesky* cholesky) {
         if (iteration_ && answer_.phases.back().iterations == 0) leave_first_steps();
-        const bool warm = !answer_.phases.empty();
-        Cholesky::Factor factor;
-        if (cholesky.factor(system_.A.data, false, factor) >= 0 || lost_pivots(cholesky, factor))
-            return Declined::pivots;
-        QuickPhase phase;
-        if (!warm) {
+        if (answer_.phases.empty()) {
             std::fill(x_, x_ + n_, 0.0);
             residual_ = b_;
         }
+        Cholesky::Factor fronts;
+        const Long failed = band ? band->factor(system_.A.data) : cholesky->factor(system_.A.data, false, fronts);
+        if (failed >= 0) return Declined::pivots;
+        std::vector<double> work(n_);
+        if (band) band->pivots(work.data());
+        else cholesky->pivots(fronts, work.data());
+        if (lost(work)) return Declined::pivots;
+        QuickPhase phase;
+        phase.band = band != nullptr;
         double last = HUGE_VAL;
-        std::vector<double> correction(n_);
-        for (phase.iterations = 0;; ++phase.iterations) {
-            cholesky.solve(factor, residual_.data(), correction.data(), 1);
-            for (Int i = 0; i < n_; ++i) x_[i] += correction[i];
+        for (;; ++phase.iterations) {
+            if (band) band->solve(residual_.data(), work.data());
+            else cholesky->solve(fronts, residual_.data(), work.data(), 1);
+            for (Int i = 0; i < n_; ++i) x_[i] += work[i];
             ++phase.products;
             const double norm = true_residual();
             if (norm <= target_) break;
             if (phase.iterations == kRefinements || !(norm < 0.5 * last)) return Declined::accuracy;
             last = norm;
         }
-        phase.seconds = ordered + since(start);
+        phase.seconds = since(began_);
+        for (const QuickPhase& before : answer_.phases) phase.seconds -= before.seconds;
         answer_.phases.push_back(phase);
         return verify();
     }
@@ -249,9 +281,7 @@ class Quick {
     }
 
     // As nnla.linear.inertia.lost_pivots.
-    bool lost_pivots(const Cholesky& cholesky, const Cholesky::Factor& factor) const {
-        std::vector<double> pivots(n_);
-        cholesky.pivots(factor, pivots.data());
+    bool lost(const std::vector<double>& pivots) const {
         double least = HUGE_VAL;
         for (Int i = 0; i < n_; ++i) {
             const double share = pivots[i] / diagonal_[i];
@@ -292,7 +322,8 @@ class Quick {
     std::vector<double> diagonal_, b_, residual_, image_;
     std::unique_ptr<Iteration> iteration_;
     Long checks_ = 0;
-    double low_ = 0, high_ = 0, size_ = 0, target_ = 0;
+    Clock::time_point began_;
+    double step_ = 0, low_ = 0, high_ = 0, size_ = 0, target_ = 0;
     int unit_ = 0;
 };
 

@@ -29,6 +29,7 @@ enum class QuickMethod { direct = 0, jacobi = 1 };
 struct QuickPhase {
     QuickMethod method = QuickMethod::direct;
     bool ended_well = true;        // false: left for the next phase
+    bool band = false;             // a factorisation within the band, in an order of small width
     std::int64_t iterations = 0;   // of CG, or refinements
     std::int64_t products = 0, reductions = 0;
     double seconds = 0;

@@ -82,19 +82,21 @@ def total(parts: Iterable[Lognormal]) -> Lognormal:
 
     Examples
     --------
-    >>> total([Lognormal.of(1.0), Lognormal.of(2.0)]).expected
-    3.0000000000000004
+    >>> round(total([Lognormal.of(1.0), Lognormal.of(2.0)]).expected, 12)
+    3.0
     """
-    mean = variance = 0.0
-    for part in parts:
-        expected = part.expected
-        mean += expected
-        if part.std:
-            variance += expected * expected * math.expm1(min(part.std * part.std, _LARGEST))
-    if mean <= 0.0:
+    terms = [(part.mean + 0.5 * part.std * part.std, part.std) for part in parts]
+    most = max((log for log, _ in terms), default=-math.inf)
+    if most == -math.inf:
         return Lognormal.of(0.0)
+    mean = variance = 0.0
+    for log, std in terms:  # in units of the largest
+        share = math.exp(log - most)
+        mean += share
+        if std:
+            variance += share * share * math.expm1(min(std * std, _LARGEST))
     spread = math.log1p(variance / mean / mean) if variance else 0.0
-    return Lognormal(math.log(mean) - 0.5 * spread, math.sqrt(spread))
+    return Lognormal(most + math.log(mean) - 0.5 * spread, math.sqrt(spread))
 
 
 class Way(NamedTuple):

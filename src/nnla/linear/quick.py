@@ -95,7 +95,9 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> S
     return Solution(x, report)
 
 
-def _phase(method: int, ended_well: bool, iterations: int, products: int, reductions: int, seconds: float) -> Phase:
+def _phase(
+    method: int, ended_well: bool, band: bool, iterations: int, products: int, reductions: int, seconds: float
+) -> Phase:
     name = _METHODS[method]
     failure = None if ended_well else f"{name} promised to take longer than a factorisation; direct instead"
     return assembled(
@@ -107,6 +109,7 @@ def _phase(method: int, ended_well: bool, iterations: int, products: int, reduct
         reductions=reductions,
         seconds=seconds,
         status=Status.CONVERGED if ended_well else Status.MAXITER,
+        note="factored within its band" if band else "",
         failure=failure,
     )
 
@@ -115,4 +118,6 @@ def _words(ran: list[Phase], direct: float, jacobi: float) -> str:
     """Why what ran did run."""
     said = [f"{name} {seconds:.2g} s" for name, seconds in (("direct", direct), ("jacobi", jacobi)) if seconds >= 0]
     text = f"a small system, solved in one native call: predicted {', '.join(said)}"
+    if ran[-1].note:
+        text = f"{text}; {ran[-1].note}"
     return text if len(ran) == 1 else f"{text}; switched from {ran[0].method} to {ran[-1].method}"

@@ -96,6 +96,7 @@ class SolverCostConfig:
         shapes: dict[str, tuple[int, ...]] = {
             "analysis.weights": (_ANALYSIS_INPUTS, len(AFTER_ANALYSIS)),
             "analysis.std": (len(AFTER_ANALYSIS),),
+            "blind.temperature": (_T,),
         }
         for network in _NETWORKS:
             F = self.inputs(network)
@@ -260,7 +261,8 @@ class SolverCostEngine(EngineBase):
     parameters : dict of arrays, for each network ("a." and "b." before the names): input_mean, input_scale, low, high
         (F,), w1 (E, U, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C), b3 (E, C), skip (U, C), output_mean,
         output_scale, temperature (T,), where C = 2 T + P: means, logarithms of standard deviations, logits, and U is F
-        and the number of structure features; and analysis.weights, analysis.std
+        and the number of structure features; blind.temperature (T,) for "b" without structure; and analysis.weights,
+        analysis.std
     card : facts about the training, as JSON-able values
 
     Attributes
@@ -296,6 +298,7 @@ class SolverCostEngine(EngineBase):
             if positive and not np.all(value > 0):
                 raise WeightsError(f"{self.label} {key} are not positive; train them again or reinstall nnla")
         self._networks = {network: _Ensemble(self.arrays(network)) for network in _NETWORKS}
+        self._blind = self.parameters["blind.temperature"] / self.parameters["b.temperature"]
 
     @staticmethod
     def possible(config: SolverCostConfig) -> bool:
@@ -340,10 +343,12 @@ class SolverCostEngine(EngineBase):
         x = network_inputs(structure, steps, rtol)
         if not math.isfinite(x.sum()):
             x = np.where(np.isfinite(x), x, network.mean)
+        factor = 1.0 if structure is not None else self._blind
         if batch:
-            return CostPrediction(*network(x))
+            mean, std, failure, outside = network(x)
+            return CostPrediction(mean, std * factor, failure, outside)
         mean, std, failure, outside = network(x[None])
-        return CostPrediction(mean[0], std[0], failure[0], float(outside[0]))
+        return CostPrediction(mean[0], std[0] * factor, failure[0], float(outside[0]))
 
     def after_analysis(self, flops: Any, entries: Any, n: Any) -> dict[str, tuple[Any, Any]]:
         """Seconds of a factorisation and of a solution with it, once an analysis has counted.
