@@ -26,7 +26,7 @@ constexpr double kUniform = 10;         // as in nnla.linear.criterion
 constexpr int kRefinements = 3;
 constexpr Int kTiny = 100;              // unknowns up to which a factorisation takes less time than choosing
 constexpr int kFirstSteps = 8;          // of CG that show its rate
-constexpr double kShare = 10;           // times that the factorisation has to take what they do
+constexpr double kShare = 6;            // times that a factorisation has to take what they do
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
 constexpr double kWide = 3;             // a band is taken as it is up to so many times what narrowing it takes
 constexpr double kDoubt = 2;            // and is preferred to an order not yet known up to so many times what that takes
@@ -59,11 +59,13 @@ class Quick {
     // -- what has to hold ----------------------------------------------------------------------------------
 
     Declined look() {
-        const CsrArrays<Int>& A = system_.A;
+        CsrArrays<Int>& A = system_.A;
         if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
         n_ = static_cast<Int>(A.n);
         diagonal_.resize(n_);
-        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) return Declined::matrix;
+        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_) &&
+            !(sort_rows() && check_spd(A, system_.asymmetry, diagonal_.data(), facts_)))
+            return Declined::matrix;
         answer_.nnz = facts_.nnz;
         double low = diagonal_[0];
         high_ = low;
@@ -80,6 +82,48 @@ class Quick {
         return take_right_hand_side();
     }
 
+    // Goes over to a copy whose rows ascend, as those of a product of SciPy's do not; false where that is not amiss.
+    // Transposed twice, the columns of a row come out in their order.
+    bool sort_rows() {
+        CsrArrays<Int>& A = system_.A;
+        facts_ = CsrFacts{};
+        if (!sound_rows(A, facts_)) return false;
+        bool ascend = true;
+        for (Int i = 0; i < n_; ++i)
+            for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+                if (A.indices[k] < 0 || A.indices[k] >= n_) return false;
+                ascend &= k == A.indptr[i] || A.indices[k - 1] < A.indices[k];
+            }
+        facts_ = CsrFacts{};
+        if (ascend) return false;
+        for (Rows& to : sorted_) {
+            to.transpose(A);
+            A = {n_, A.indptr[n_], to.indptr.data(), to.indices.data(), to.data.data()};
+        }
+        return true;
+    }
+
+    struct Rows {
+        std::vector<Int> indptr, indices;
+        std::vector<double> data;
+
+        void transpose(const CsrArrays<Int>& A) {
+            const Int nnz = A.indptr[A.n];
+            indptr.assign(A.n + 1, 0);
+            indices.resize(nnz);
+            data.resize(nnz);
+            for (Int k = 0; k < nnz; ++k) ++indptr[A.indices[k] + 1];
+            for (Int i = 0; i < A.n; ++i) indptr[i + 1] += indptr[i];
+            std::vector<Int> next(indptr.begin(), indptr.end() - 1);
+            for (Int i = 0; i < A.n; ++i)
+                for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
+                    const Int to = next[A.indices[k]]++;
+                    indices[to] = i;
+                    data[to] = A.data[k];
+                }
+        }
+    };
+
     // b in units in which its norm lies in [1, 2).
     Declined take_right_hand_side() {
         const double norm = std::sqrt(dot(n_, system_.b, system_.b));
@@ -95,15 +139,37 @@ class Quick {
         for (Int i = 0; i < n_; ++i) b_[i] = system_.b[i] * power;
         target_ = std::max(system_.rtol * size_, std::min(system_.atol * power, 1e300)) * kSlack;
         if (!(target_ > 0 && size_ > target_)) return Declined::target;
-        return heavy_rows_matter() ? Declined::heavy_rows : Declined::no;
+        look_for_heavy_rows();
+        return Declined::no;
     }
 
-    // Whether b may lie on rows heavier than others, as nnla.linear.criterion has it.
-    bool heavy_rows_matter() {
+    // Whether b lies on rows heavier than others, so that its 2-norm says little of the light ones: the residual has to
+    // be small in the other norms of nnla.linear.criterion, too.
+    void look_for_heavy_rows() {
         const double uniform = kUniform * std::sqrt(static_cast<double>(n_));
-        if (high_ <= uniform * low_) return false;
-        for (Int i = 0; i < n_; ++i) image_[i] = low_ / diagonal_[i] * b_[i];
-        return size_ > uniform * std::sqrt(dot(n_, image_.data(), image_.data()));
+        if (high_ <= uniform * low_) return;
+        equilibrated(b_, parts_);
+        heavy_ = size_ > uniform * parts_[1];
+    }
+
+    // ||D^-1/2 r|| and ||D^-1 r|| for the diagonal in units of its smallest entry.
+    void equilibrated(const std::vector<double>& r, double parts[2]) {
+        for (Int i = 0; i < n_; ++i) image_[i] = std::sqrt(low_ / diagonal_[i]) * r[i];
+        parts[0] = std::sqrt(dot(n_, image_.data(), image_.data()));
+        for (Int i = 0; i < n_; ++i) image_[i] = low_ / diagonal_[i] * r[i];
+        parts[1] = std::sqrt(dot(n_, image_.data(), image_.data()));
+    }
+
+    // Whether the residual at hand is small enough, `norm` being its 2-norm.
+    bool met(double norm) {
+        if (!(norm <= target_)) return false;
+        if (!heavy_) return true;
+        double parts[2], worst = 0;
+        equilibrated(residual_, parts);
+        for (int k = 0; k < 2; ++k)
+            if (parts_[k] > 0) worst = std::max(worst, parts[k] / parts_[k]);
+        answer_.equilibrated_residual = worst;
+        return worst * size_ <= target_;
     }
 
     // -- which way -----------------------------------------------------------------------------------------
@@ -114,10 +180,13 @@ class Quick {
         began_ = Clock::now();
         step_ = product_seconds(n_, facts_.nnz);
         const double ordering = order_seconds(facts_.nnz), narrowing = narrow_seconds(facts_.nnz);
+        if (system_.method == QuickMethod::jacobi && heavy_) return Declined::heavy_rows;
+        if (system_.method == QuickMethod::jacobi) return iterate(10.0 * n_ + 100) ? verify() : Declined::accuracy;
         BandCholesky band(pattern(), {});
         double by_band = band_seconds(band);
         const double least = ordering + factor_seconds(n_, 0.0, 0.0);
-        const double bound = n_ > kTiny ? iterations_bound() * step_ : HUGE_VAL;
+        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !heavy_;
+        const double bound = may_iterate_ ? iterations_bound() * step_ : HUGE_VAL;
         if (bound < std::min(by_band, least)) {
             answer_.predicted_jacobi = bound;
             answer_.predicted_direct = std::min(by_band, least);
@@ -141,14 +210,12 @@ class Quick {
     // A factorisation, unless CG promises to take less.
     Declined direct(double seconds, double bound, BandCholesky* band, const Cholesky* cholesky) {
         answer_.predicted_direct = seconds;
-        if (n_ > kTiny && answer_.phases.empty()) {
+        if (may_iterate_ && answer_.phases.empty()) {
             double most = 0;
-            if (bound < HUGE_VAL) {
-                answer_.predicted_jacobi = bound;
-                most = bound < seconds ? kBehind * seconds / step_ : 0;
-            } else if (seconds > kShare * kFirstSteps * step_) {
+            if (bound < HUGE_VAL) answer_.predicted_jacobi = bound;
+            if (bound < seconds) most = kBehind * seconds / step_;
+            else if (seconds > kShare * kFirstSteps * step_)
                 most = promising_iterations(std::min(seconds, kDear) / step_);
-            }
             if (most > 0 && iterate(most)) return verify();
         }
         return seconds < kDear ? factor(band, cholesky) : Declined::dear;
@@ -258,7 +325,7 @@ class Quick {
             for (Int i = 0; i < n_; ++i) x_[i] += work[i];
             ++phase.products;
             const double norm = true_residual();
-            if (norm <= target_) break;
+            if (met(norm)) break;
             if (phase.iterations == kRefinements || !(norm < 0.5 * last)) return Declined::accuracy;
             last = norm;
         }
@@ -314,7 +381,8 @@ class Quick {
         return Declined::no;
     }
 
-    const QuickSystem& system_;
+    QuickSystem system_;
+    Rows sorted_[2];
     Int n_ = 0;
     double* x_;
     QuickAnswer answer_;
@@ -324,6 +392,8 @@ class Quick {
     Long checks_ = 0;
     Clock::time_point began_;
     double step_ = 0, low_ = 0, high_ = 0, size_ = 0, target_ = 0;
+    double parts_[2] = {0, 0};  // norms of b that those of the residual are relative to
+    bool heavy_ = false, may_iterate_ = false;
     int unit_ = 0;
 };
 

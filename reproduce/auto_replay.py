@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from nnla.linear import decision
-from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, SHIFTED, STEPS_CALL
+from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL
 from nnla.linear.decision import SHOWN, Lognormal, Way, decide, left_for
 from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
-from nnla.linear.progress import left_after, left_at_rate, rate_std
+from nnla.linear.progress import left_at_rate, rate_std
 from nnla.linear.rule import Costs
 from nnla.operators.features import VALUE_FEATURES
 from nnla.registry import load
@@ -56,7 +56,7 @@ class World:
         found = ["direct", "plain"]
         if self.row["autospec"].get("step_seconds"):
             found.append("autospec")
-        if self.row["nnz"] > self.row["n"]:
+        if self.row["nnz"] > self.row["n"] and self.row["ic"].get("failed") is not None:
             found.append("ic")
         if self.row["n"] >= 4000 and self.row["amg"].get("failed") is not None:
             found.append("amg")
@@ -107,8 +107,7 @@ class Replay:
         self.features = known.copy()
         self.features[len(VALUE_FEATURES) :] = np.nan
         self.estimates = Estimates(self._costs(), ways=world.ways(), n=row["n"], nnz=row["nnz"], memory=4e9)
-        best = decide(self.estimates.ways(), ordering=self.estimates.ordering).seconds
-        if free or look_seconds(row["n"], row["nnz"]) < LOOK * best:
+        if free or look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest:
             self.features = known
             self.seconds = 0.0 if free else DECISION + (1.0 + VALUES) * row["feature_seconds"]
             self.estimates.renew(self._costs(), 0)
@@ -159,11 +158,6 @@ class Replay:
             estimates.drop(action)
             return False
         estimates.paid(f"{action}.setup_seconds")
-        if action == "ic" and world.row["ic"].get("shift", 0.0) > 0:
-            estimates.slow_down("ic", SHIFTED)
-            if decide(estimates.ways(), ordering=estimates.ordering).action != "ic":
-                estimates.drop("ic")
-                return False
         return self._watch(action, estimates.iterations(action), 0)
 
     def _steps(self, count: int, overhead: float) -> bool:
@@ -246,7 +240,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             except json.JSONDecodeError:
                 continue
             if "error" not in row:
-                yield row
+                yield {"ic": {"failed": None}, "amg": {"failed": None}, "autospec": {"failed": None}} | row
 
 
 def replayed(row: dict[str, Any], engine: Any, rtol: float) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ _ROOT_HALF = math.sqrt(0.5)
 # Gauss-Hermite rule of five points for the standard normal distribution: exact up to degree nine.
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
+_SURELY = 1e-3  # least probability of success that is reckoned with
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
 
@@ -52,17 +53,7 @@ class Lognormal(NamedTuple):
 
     def least_of(self, limit: float) -> float:
         """The expected value of the smaller one of it and a number: exact, of what can be left for a known price."""
-        if limit <= 0.0:
-            return 0.0
-        if limit == math.inf:
-            return self.expected
-        mean, std = self
-        gap = math.log(limit) - mean
-        if std < 1e-9:
-            return limit if gap < 0 else math.exp(mean)
-        if gap > std * (std + 6.0):  # as good as never
-            return math.exp(mean + 0.5 * std * std)
-        return self.expected * _normal(gap / std - std) + limit * _normal(-gap / std)
+        return _least(self.mean, self.std, limit)
 
     def times(self, factor: float) -> Lognormal:
         """So many times as much."""
@@ -192,17 +183,9 @@ def expected_seconds(way: Way, alternative: float, watched: bool = True) -> floa
     Never less than the set-up, increasing in the estimates, in p and in the alternative.
     """
     if way.solve is None:
-        good = way.setup.expected
-        bad = good
-    else:
-        setup = way.setup.expected
-        good = setup + way.solve.least_of((1.0 + SHOWN) * alternative if watched else math.inf)
-        bad = setup + way.solve.least_of(SHOWN * alternative)
-    if way.failure <= 0.0:
-        return good
-    if alternative == math.inf:
-        return good / max(1.0 - way.failure, 1e-3)  # better what does not fail
-    return (1.0 - way.failure) * good + way.failure * max(good, bad + alternative)
+        seconds = way.setup.expected
+        return seconds + way.failure * (alternative if alternative < math.inf else 0.0)
+    return _watched(way.setup.expected, way.solve.mean, way.solve.std, way.failure, alternative, watched)
 
 
 def decide(ways: Sequence[Way], *, ordering: float = 0.0, steps: Steps | None = None, watched: bool = True) -> Decision:
@@ -254,40 +237,70 @@ def left_for(left: Lognormal, alternative: float, spent: float) -> bool:
     return spent >= SHOWN * alternative and left.expected > alternative
 
 
+class _Parts(NamedTuple):
+    """The numbers of a way that iterates."""
+
+    name: str
+    setup: float
+    mean: float
+    std: float
+    failure: float
+
+
+def _parts(ways: Sequence[Way], sigmas: float = 0.0, tells: float = 0.0) -> list[_Parts]:
+    """Those of all that iterate, once a part of what is unknown is known, see `Way.shifted`."""
+    parts: list[_Parts] = []
+    for name, setup, solve, failure, follows in ways:
+        if solve is not None:
+            mean, std = solve
+            known = min(tells * follows, std)
+            parts.append(
+                _Parts(name, setup.expected, mean + sigmas * known, math.sqrt(std * std - known * known), failure)
+            )
+    return parts
+
+
 def _values(ways: Sequence[Way], ordering: float, watched: bool) -> dict[str, float]:
+    direct = next((way for way in ways if way.solve is None), None)
+    return _from_parts(_parts(ways), direct, ordering, watched)
+
+
+def _from_parts(parts: list[_Parts], direct: Way | None, ordering: float, watched: bool) -> dict[str, float]:
     """Name -> expected seconds, with the best of the others in the place of what fails or takes too long."""
-    alone = [_alone(way, ordering) for way in ways]
-    # with the cheapest, and the second for the cheapest itself
-    least = min(range(len(alone)), key=alone.__getitem__)
-    second = min((alone[k] for k in range(len(alone)) if k != least), default=math.inf)
-    values: dict[str, float] = {}
-    direct = None
-    for k, way in enumerate(ways):
-        if way.solve is None:
-            direct = way
-        else:
-            values[way.name] = expected_seconds(way, second if k == least else alone[least], watched)
+    least = second = math.inf  # of what each takes where there is nothing else; more, where it may fail
+    cheapest = ""
+    for name, setup, mean, std, failure in parts:
+        alone = (setup + math.exp(min(mean + 0.5 * std * std, _LARGEST))) / max(1.0 - failure, _SURELY)
+        if alone < least:
+            least, second, cheapest = alone, least, name
+        elif alone < second:
+            second = alone
+    if direct is not None:
+        alone = (ordering + direct.setup.expected) / max(1.0 - direct.failure, _SURELY)
+        if alone < least:
+            least, second, cheapest = alone, least, direct.name
+        elif alone < second:
+            second = alone
+    values = {
+        name: _watched(setup, mean, std, failure, second if name == cheapest else least, watched)
+        for name, setup, mean, std, failure in parts
+    }
     if direct is not None:
         other = min(values.values(), default=math.inf)
         factoring = direct.setup.least_of(other) if ordering > 0.0 else direct.setup.expected
         if direct.failure > 0.0:  # known after the ordering
-            instead = other if other < math.inf else factoring / max(1.0 - direct.failure, 1e-3)
+            instead = other if other < math.inf else factoring / max(1.0 - direct.failure, _SURELY)
             factoring = (1.0 - direct.failure) * factoring + direct.failure * max(factoring, instead)
         values[direct.name] = ordering + factoring
     return values
 
 
-def _alone(way: Way, ordering: float) -> float:
-    """Expected seconds where there is nothing else; more, where it may fail."""
-    seconds = way.setup.expected + (ordering if way.solve is None else way.solve.expected)
-    return seconds / max(1.0 - way.failure, 1e-3)
-
-
 def _value_of_steps(ways: Sequence[Way], ordering: float, steps: Steps, best: str, watched: bool) -> float | None:
     """Expected seconds when deciding after the steps; None where every answer leads to what is best without."""
     value, same = 0.0, best != steps.of
+    direct = next((way for way in ways if way.solve is None), None)
     for turn, k in enumerate((0, 4, 1, 3, 2)):  # the extreme answers first
-        values = _values([way.shifted(_NODES[k], steps.tells) for way in ways], ordering, watched)
+        values = _from_parts(_parts(ways, _NODES[k], steps.tells), direct, ordering, watched)
         least, leads_to = math.inf, best
         for name, seconds in values.items():
             seconds = max(seconds, steps.seconds) if name == steps.of else seconds + steps.seconds
@@ -300,6 +313,30 @@ def _value_of_steps(ways: Sequence[Way], ordering: float, steps: Steps, best: st
     return None if same else value
 
 
-def _normal(z: float) -> float:
-    """The distribution function of the standard normal distribution."""
-    return 0.5 * math.erfc(-z * _ROOT_HALF)
+def _watched(setup: float, mean: float, std: float, failure: float, alternative: float, watched: bool) -> float:
+    """`expected_seconds` of numbers."""
+    good = setup + _least(mean, std, (1.0 + SHOWN) * alternative if watched else math.inf)
+    if failure <= 0.0:
+        return good
+    if alternative == math.inf:
+        return good / max(1.0 - failure, _SURELY)  # better what does not fail
+    bad = setup + _least(mean, std, SHOWN * alternative)
+    return (1.0 - failure) * good + failure * max(good, bad + alternative)
+
+
+def _least(mean: float, std: float, limit: float) -> float:
+    """E min(X, limit) of a lognormal X."""
+    if limit <= 0.0:
+        return 0.0
+    if limit == math.inf:
+        return math.exp(min(mean + 0.5 * std * std, _LARGEST))
+    gap = math.log(limit) - mean
+    if std < 1e-9:
+        return limit if gap < 0 else math.exp(mean)
+    z = gap / std
+    if z > std + 6.0:  # as good as never
+        return math.exp(mean + 0.5 * std * std)
+    if z < -6.0:  # as good as always
+        return limit
+    below = 0.5 * math.erfc((std - z) * _ROOT_HALF) * math.exp(min(mean + 0.5 * std * std, _LARGEST))
+    return below + 0.5 * limit * math.erfc(z * _ROOT_HALF)

@@ -7,12 +7,15 @@ polynomial engine's answer, seconds. It stands on no solve under way.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
@@ -23,9 +26,9 @@ from nnla.linear.speeds import REFERENCE, THIS_MACHINE, Speeds
 from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
-from nnla.registry import load, weights
+from nnla.registry import load
 
-__all__ = ["LOOK", "Estimates", "Predictor", "direct_seconds", "look_seconds", "told_by", "ways_of"]
+__all__ = ["LOOK", "Estimates", "Predictor", "clock_for", "direct_seconds", "look_seconds", "told_by", "ways_of"]
 
 ENGINE = "auto-costs"  # name of the shipped weights
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
@@ -43,7 +46,7 @@ _FOLLOWS = {"amg": 0.3}  # what iterations have in common with those of CG
 _FLOPS = (1e6, 1e13)  # operations of a factorisation that is always, and never worth its count
 _TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
-_BLOCK = {"product": 1.5, "ic": 0.7, "amg": 1.0, "polynomial": 1.5, "substitution": 0.35}
+_BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitution": 0.35}
 
 _AT = {name: k for k, name in enumerate(TARGETS)}
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
@@ -83,8 +86,15 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
 def told_by(engine: Any) -> float:
     """Share of the spread of the iterations that first steps explain, by what the card says of unseen families."""
     spread = engine.card.get("spread", {})
-    before, after = spread.get("a"), spread.get("b")
+    before, after = (spread.get(known, {}).get("jacobi.iterations") for known in ("graph", "steps"))
     return math.sqrt(max(1.0 - (after / before) ** 2, 0.0)) if before and after else _TOLD
+
+
+def clock_for(op: Operator) -> Callable[[], float]:
+    """The clock that says what work on this operator takes: CPU time of this thread, where that does it all, as a busy
+    machine makes the other one run; else the time of day."""
+    alone = op.xp == "numpy" and (op.native is None or op.native.threads == 1)
+    return time.thread_time if alone else time.perf_counter
 
 
 class Predictor:
@@ -111,10 +121,9 @@ class Predictor:
         self._looked = False
         self._engine: Any = None
         try:
-            self._engine = load(ENGINE) if ENGINE in weights() else None
-            self.failure = None if self._engine is not None else "there are no weights of it"
+            self._engine = load(ENGINE)
         except WeightsError as error:
-            self.failure = str(error)
+            self.failure = one_line(error, 80)
 
     @property
     def told(self) -> float:
@@ -159,7 +168,8 @@ class Predictor:
         """Look at the graph as well, where that takes a small part of so many seconds; whether it has."""
         if self._looked or self._features is None:
             return False
-        assert self.op.csr is not None and self.op.structure is not None
+        assert self.op.csr is not None
+        assert self.op.structure is not None
         worth = look_seconds(self.op.n, int(self.op.csr.nnz)) < LOOK * seconds
         if worth:
             self._features, self._looked = structure_features(self.op.csr, self.op.structure.diagonal), True
@@ -250,7 +260,8 @@ class Estimates:
         gap = math.log(max(flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
         if seconds is None:
             factor = Lognormal(self.costs.mean[_AT["factor.seconds"]] + gap, _ANALYSED_STD)
-            seconds = factor, Lognormal.of(2e-9 * max(entries, 1.0), 0.3)
+            more = math.log(max(entries, 1.0)) - self.costs.mean[_AT["direct.entries"]]
+            seconds = factor, Lognormal(self.costs.mean[_AT["substitution.seconds"]] + more, _ANALYSED_STD)
         for name, known in zip(("factor.seconds", "substitution.seconds"), seconds, strict=True):
             shift = self.speeds.of(_KERNEL[name]) + self._drift
             self._known[name] = Lognormal(known.mean + shift, known.std)
@@ -261,11 +272,6 @@ class Estimates:
         self._known["jacobi.iterations"] = Lognormal.of(
             self.done + max(1.0, outer * (degree + 1) * EFFICIENCY), _ENGINE_STD
         )
-
-    def slow_down(self, way: str, factor: float) -> None:
-        """A way takes so many times the iterations."""
-        name = f"{'jacobi' if way == 'plain' else way}.iterations"
-        self._known[name] = self.of(name).times(factor)
 
     def paid(self, name: str) -> None:
         """A set-up has been paid for."""
@@ -327,10 +333,7 @@ class Estimates:
                 name, total((*parts, self.of("product.seconds").times(2.0 * self.solves))), None, self.failure(name)
             )
         solve = self.iterations(name).and_times(self.step(name)).times(self.solves)
-        if name == "plain":
-            setup = Lognormal.of(0.0)
-        else:
-            setup = self.of(f"{name}.setup_seconds")
+        setup = Lognormal.of(0.0) if name == "plain" else self.of(f"{name}.setup_seconds")
         if name == "autospec" and self.done:  # of its probe
             paid = self.done * self.of("product.seconds").expected / max(setup.expected, 1e-300)
             setup = setup.times(max(1.0 - paid, _DESIGN))
@@ -347,6 +350,15 @@ class Estimates:
         if name == "plain":
             return self.of("jacobi.iterations").and_times(self.step(name)).times(self.solves).expected
         return self.way(name).seconds.expected + self._sunk.get(f"{name}.setup_seconds", 0.0)
+
+    @property
+    def cheapest(self) -> float:
+        """Expected seconds of the cheapest way."""
+        found = math.inf
+        for way in self.ways():
+            seconds = way.setup.expected + (self.ordering if way.solve is None else way.solve.expected)
+            found = min(found, seconds)
+        return found
 
     @property
     def ordering(self) -> float:
