@@ -20,7 +20,7 @@ from nnla.krylov.cg import CGResult
 from nnla.krylov.step_features import step_features
 from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, decide, left_for
 from nnla.linear.direct import run_direct
-from nnla.linear.estimates import Estimates, Predictor, clock_for, direct_seconds, ways_of
+from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
 from nnla.linear.progress import left_after, left_by_progress, predict_iterations
@@ -30,7 +30,7 @@ from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["FIRST_STEPS", "ORDER_MORE", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
+__all__ = ["FIRST_STEPS", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
 
 TINY = 100  # unknowns up to which a factorisation takes less time than choosing
 FIRST_STEPS = 8
@@ -38,7 +38,7 @@ STEPS_CALL = 2e-4  # seconds of first steps beside their products, in Python
 _WORTH_REORDERING = 60  # CG iterations ahead
 _HUB = 30  # longest by mean row: what no reordering helps
 _PATIENCE = 20  # iterations between looks at what runs
-ORDER_MORE = 4.0  # operations that an ordering may find, by those that would still be worth it
+_ORDERINGS = 2  # that may give up for what else there is
 _MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
 _GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
 _GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
@@ -117,8 +117,10 @@ class _Auto:
             columns=columns,
             threads=1 if op.native is None or run.deterministic else op.native.threads,
         )
-        if self.predictor.look(self.estimates.cheapest):
+        self.sure = self.estimates.direct_for_sure
+        if not self.sure and self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(self.rtol), 0)
+            self.sure = self.estimates.direct_for_sure
         self.clock = clock_for(op)
         self.estimates.told = self.predictor.told
         if op.csr is None and op.nnz is None:  # nothing is known of it before it has multiplied
@@ -127,6 +129,7 @@ class _Auto:
         self.probe: SpectralProbe | None = None
         self.analysed: Cholesky | None = None
         self.engine_asked = False
+        self.orderings = 0
         self.said: list[str] = []
         self.values: dict[str, float] = {}  # as last predicted
         self.ways: dict[str, Way] = {}
@@ -159,7 +162,7 @@ class _Auto:
         started = time.perf_counter()
         estimates = self.estimates
         steps = None
-        if self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
+        if not self.sure and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
             steps = estimates.steps(FIRST_STEPS, STEPS_CALL)
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
@@ -230,17 +233,21 @@ class _Auto:
         """Order the unknowns and count what a factorisation takes; whether it is to be had."""
         run, estimates = self.run, self.estimates
         started, began = time.perf_counter(), self.clock()
-        worth = ORDER_MORE * min(self._alternative("direct"), 1e6)
+        self.orderings += 1
+        most = estimates.worth_ordering if self.orderings <= _ORDERINGS else MOST_FLOPS
         try:
-            analysed = Cholesky(self.op.csr, max_flops=estimates.flops_worth(worth))
+            analysed = Cholesky(self.op.csr, max_flops=most)
         except NNLAError:  # LU takes what this does not
             estimates.ordered = True
             return True
         finally:
             run.setup += time.perf_counter() - started
         if not analysed.complete:
-            run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
-            estimates.drop("direct")
+            self.said.append(f"a factorisation takes more than {analysed.flops:.2g} operations")
+            if self.orderings > _ORDERINGS:
+                run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
+                estimates.drop("direct")
+            estimates.learn_bound(analysed.flops)
             return False
         if not run.deterministic:
             self._learn("order", self.clock() - began, "order.seconds")

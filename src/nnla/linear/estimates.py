@@ -28,23 +28,36 @@ from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
 
-__all__ = ["LOOK", "Estimates", "Predictor", "clock_for", "direct_seconds", "look_seconds", "told_by", "ways_of"]
+__all__ = [
+    "LOOK",
+    "MOST_FLOPS",
+    "Estimates",
+    "Predictor",
+    "clock_for",
+    "direct_seconds",
+    "look_seconds",
+    "told_by",
+    "ways_of",
+]
 
 ENGINE = "auto-costs"  # name of the shipped weights
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
 _LARGEST_DENSE = 20_000
 _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
+_HUB = 100  # longest by mean row from which coarsening, which works row against row, takes the square of that
 _WORTH_THREADS = 200_000  # stored entries
 _THREAD_GAIN = 0.7  # of each thread beyond the first, beyond the cache
 _ENGINE_STD = 0.25  # of the logarithm of the iterations that a polynomial's engine predicts
 _MEASURED_STD = 0.1
+_SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
+_MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
-LOOK = 0.05  # share of the seconds expected that a look at the graph may take
+LOOK = 0.03  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
 #: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
 _FOLLOWS = {"ic": 0.7, "amg": 0.55, "autospec": 1.0}
-_FLOPS = (1e6, 1e13)  # operations of a factorisation that is always, and never worth its count
+LEAST_FLOPS, MOST_FLOPS = 1e6, 1e13  # operations of a factorisation that is always, and never worth its count
 _TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
 _BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitution": 0.35}
@@ -79,7 +92,9 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
         ways.insert(0, "direct")
     if op.csr.nnz > op.n:
         ways.append("ic")
-    if op.n >= _WORTH_COARSENING and _has_pyamg():
+    structure = op.structure
+    hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
+    if op.n >= _WORTH_COARSENING and not hubs and _has_pyamg():
         ways.append("amg")
     return tuple(ways)
 
@@ -375,10 +390,35 @@ class Estimates:
         """Expected seconds of the ordering that is still to be made."""
         return 0.0 if self.ordered or "direct" not in self.left else self.of("order.seconds").expected
 
+    @property
+    def direct_for_sure(self) -> bool:
+        """Whether nothing that iterates is likely to come near a direct solution: then nothing is to be found out."""
+        if "direct" not in self.left:
+            return False
+        seconds = self.ordering + self.way("direct").setup.expected
+        return all(
+            way.solve is None
+            or math.exp(min(way.solve.mean - _SURE * way.solve.std, 600.0)) + way.setup.expected > seconds
+            for way in self.ways()
+        )
+
+    @property
+    def worth_ordering(self) -> float:
+        """Operations at which an ordering gives up: what the best other way may take, if it turns out badly."""
+        others = (way.seconds for way in self.ways() if way.solve is not None)
+        seconds = min((math.exp(min(s.mean + _SURE * s.std, 600.0)) for s in others), default=math.inf)
+        return self.flops_worth(seconds)
+
+    def learn_bound(self, flops: float) -> None:
+        """An ordering has given up at so many operations: there are more, and it is to be made again."""
+        gap = math.log(max(_MORE_FLOPS * flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
+        mean = self.costs.mean[_AT["factor.seconds"]] + max(gap, 0.0) + self._shifts["factor.seconds"] + self._drift
+        self._known["factor.seconds"], self._ways = Lognormal(mean, _GIVEN_UP_STD), None
+
     def flops_worth(self, seconds: float) -> float:
         """Operations of a factorisation that takes so long."""
         by = self.of("direct.flops").mean - self.of("factor.seconds").mean
-        return min(max(math.exp(min(math.log(max(seconds, 1e-300)) + by, 600.0)), _FLOPS[0]), _FLOPS[1])
+        return min(max(math.exp(min(math.log(max(seconds, 1e-300)) + by, 600.0)), LEAST_FLOPS), MOST_FLOPS)
 
     def steps(self, count: int, overhead: float = 0.0) -> Steps:
         """What so many first steps cost and tell."""
