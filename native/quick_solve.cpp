@@ -10,6 +10,7 @@
 #include "conjugate_gradients.hpp"
 #include "null_vectors.hpp"
 #include "reordering.hpp"
+#include "sorted_rows.hpp"
 
 namespace nnla {
 namespace {
@@ -28,6 +29,8 @@ constexpr Int kTiny = 100;              // unknowns up to which a factorisation 
 constexpr int kFirstSteps = 8;          // of CG that show its rate
 constexpr double kShare = 6;            // times that a factorisation has to take what they do
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
+constexpr Long kPatience = 16;          // iterations after which slices are made, as in nnla.krylov.native_cg
+constexpr double kRuns = 0.5;           // share of entries in runs from which they are faster
 constexpr double kWide = 3;             // a band is taken as it is up to so many times what narrowing it takes
 constexpr double kDoubt = 2;            // and is preferred to an order not yet known up to so many times what that takes
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
@@ -63,9 +66,12 @@ class Quick {
         if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
         n_ = static_cast<Int>(A.n);
         diagonal_.resize(n_);
-        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_) &&
-            !(sort_rows() && check_spd(A, system_.asymmetry, diagonal_.data(), facts_)))
-            return Declined::matrix;
+        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) {
+            if (!sorted_.take(A)) return Declined::matrix;
+            A = sorted_.arrays();
+            facts_ = CsrFacts{};
+            if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) return Declined::matrix;
+        }
         answer_.nnz = facts_.nnz;
         double low = diagonal_[0];
         high_ = low;
@@ -81,48 +87,6 @@ class Quick {
         if (may_have_null_vectors(A)) return Declined::null_vectors;
         return take_right_hand_side();
     }
-
-    // Goes over to a copy whose rows ascend, as those of a product of SciPy's do not; false where that is not amiss.
-    // Transposed twice, the columns of a row come out in their order.
-    bool sort_rows() {
-        CsrArrays<Int>& A = system_.A;
-        facts_ = CsrFacts{};
-        if (!sound_rows(A, facts_)) return false;
-        bool ascend = true;
-        for (Int i = 0; i < n_; ++i)
-            for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
-                if (A.indices[k] < 0 || A.indices[k] >= n_) return false;
-                ascend &= k == A.indptr[i] || A.indices[k - 1] < A.indices[k];
-            }
-        facts_ = CsrFacts{};
-        if (ascend) return false;
-        for (Rows& to : sorted_) {
-            to.transpose(A);
-            A = {n_, A.indptr[n_], to.indptr.data(), to.indices.data(), to.data.data()};
-        }
-        return true;
-    }
-
-    struct Rows {
-        std::vector<Int> indptr, indices;
-        std::vector<double> data;
-
-        void transpose(const CsrArrays<Int>& A) {
-            const Int nnz = A.indptr[A.n];
-            indptr.assign(A.n + 1, 0);
-            indices.resize(nnz);
-            data.resize(nnz);
-            for (Int k = 0; k < nnz; ++k) ++indptr[A.indices[k] + 1];
-            for (Int i = 0; i < A.n; ++i) indptr[i + 1] += indptr[i];
-            std::vector<Int> next(indptr.begin(), indptr.end() - 1);
-            for (Int i = 0; i < A.n; ++i)
-                for (Int k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
-                    const Int to = next[A.indices[k]]++;
-                    indices[to] = i;
-                    data[to] = A.data[k];
-                }
-        }
-    };
 
     // b in units in which its norm lies in [1, 2).
     Declined take_right_hand_side() {
@@ -241,15 +205,16 @@ class Quick {
     struct Iteration {
         Iteration(const Csr& A, const std::vector<double>& inverse) : product(A), cg(product, nullptr, inverse.data()) {}
         CsrProduct product;
+        std::unique_ptr<SlicedProduct> sliced;
         ConjugateGradients cg;
+        bool settled = false;  // in which form
     };
 
     void begin() {
         if (iteration_) return;
         std::vector<double> inverse(n_);
         for (Int i = 0; i < n_; ++i) inverse[i] = 1 / diagonal_[i];
-        const Csr A{n_, system_.A.indptr, system_.A.indices, system_.A.data};
-        iteration_ = std::make_unique<Iteration>(A, inverse);
+        iteration_ = std::make_unique<Iteration>(matrix(), inverse);
         std::fill(x_, x_ + n_, 0.0);
         residual_ = b_;
         answer_.phases.push_back({});
@@ -271,10 +236,26 @@ class Quick {
         return gain > 0 && kFirstSteps + left / gain < allowed ? allowed : 0;
     }
 
+    // Goes on until there were so many iterations in all. A matrix of runs is brought into slices once that pays, as in
+    // nnla.krylov.native_cg.
     Ending run(double most, bool restart) {
-        const Long left = static_cast<Long>(std::min(most, 1e6)) - static_cast<Long>(iteration_->cg.norms.size());
-        return iteration_->cg.run(x_, residual_.data(), target_, std::max<Long>(left, 0), 0, false, restart);
+        const Long limit = static_cast<Long>(std::min(most, 1e6)), stall = std::max(300, std::min(2 * n_, 20000));
+        Iteration& it = *iteration_;
+        for (;;) {
+            const Long done = static_cast<Long>(it.cg.norms.size());
+            const Long left = it.settled ? limit - done : std::min(limit - done, std::max<Long>(kPatience - done, 1));
+            const Ending how =
+                it.cg.run(x_, residual_.data(), target_, std::max<Long>(left, 0), stall, false, restart);
+            restart = false;
+            if (how != Ending::iterations || static_cast<Long>(it.cg.norms.size()) >= limit) return how;
+            it.settled = true;
+            if (run_share(matrix()) <= kRuns) continue;
+            it.sliced = std::make_unique<SlicedProduct>(std::make_shared<const Sliced<double>>(matrix(), nullptr));
+            it.cg.use(*it.sliced);
+        }
     }
+
+    Csr matrix() const { return Csr{n_, system_.A.indptr, system_.A.indices, system_.A.data}; }
 
     // Jacobi-CG, of which there may be so many iterations; whether the true residual is small enough in the end.
     bool iterate(double most) {
@@ -360,8 +341,7 @@ class Quick {
     // -- the end ---------------------------------------------------------------------------------------------
 
     double true_residual() {
-        const Csr A{n_, system_.A.indptr, system_.A.indices, system_.A.data};
-        isa().vectors.csr_product(A, 0, n_, x_, image_.data());
+        isa().vectors.csr_product(matrix(), 0, n_, x_, image_.data());
         for (Int i = 0; i < n_; ++i) residual_[i] = b_[i] - image_[i];
         return std::sqrt(dot(n_, residual_.data(), residual_.data()));
     }
@@ -382,7 +362,7 @@ class Quick {
     }
 
     QuickSystem system_;
-    Rows sorted_[2];
+    SortedRows sorted_;
     Int n_ = 0;
     double* x_;
     QuickAnswer answer_;

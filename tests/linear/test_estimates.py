@@ -174,7 +174,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch):
     made = Engine()
-    monkeypatch.setattr(module, "load", lambda name: made)
+    monkeypatch.setattr("nnla.registry.load", lambda name: made)
     return made
 
 

@@ -129,7 +129,8 @@ class _Auto:
         self.engine_asked = False
         self.said: list[str] = []
         self.values: dict[str, float] = {}  # as last predicted
-        self.spread: dict[str, float] = {}
+        self.ways: dict[str, Way] = {}
+        self.spread: dict[str, float] = {}  # factor of one standard deviation, at the end
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
         run.setup += time.perf_counter() - started
@@ -163,7 +164,7 @@ class _Auto:
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
         self.values.update((way.name, decision.values[way.name]) for way in ways)
-        self.spread.update((way.name, math.exp(min(way.seconds.std, 10.0))) for way in ways)
+        self.ways.update((way.name, way) for way in ways)
         self.run.setup += time.perf_counter() - started
         return decision
 
@@ -490,6 +491,7 @@ class _Auto:
         """What was expected, how sure, and what each way would have taken alone, as far as that is known now."""
         run, estimates = self.run, self.estimates
         names = {"plain": self.plain, "autospec": self.polynomial}
+        self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
         run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
         run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
         run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 __all__ = ["SHOWN", "Decision", "Lognormal", "Steps", "Way", "decide", "expected_seconds", "left_for", "total"]
 
-SHOWN = 0.25  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
+SHOWN = 0.5  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
 _ROOT_HALF = math.sqrt(0.5)
 # Gauss-Hermite rule of five points for the standard normal distribution: exact up to degree nine.
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
@@ -113,15 +113,6 @@ class Way(NamedTuple):
         """All of it, if it succeeds."""
         return self.setup if self.solve is None else total((self.setup, self.solve))
 
-    def shifted(self, sigmas: float, std: float) -> Way:
-        """The same once a part of this ``std`` of its iterations is known, so many of its sigmas from the mean."""
-        if self.solve is None or not self.follows:
-            return self
-        mean, spread = self.solve
-        known = min(std * self.follows, spread)
-        solve = Lognormal(mean + sigmas * known, math.sqrt(spread * spread - known * known))
-        return Way(self.name, self.setup, solve, self.failure, self.follows)
-
     def slower(self, logarithm: float) -> Way:
         """The same where iterations of plain CG are exp(``logarithm``) times as many."""
         if self.solve is None or not self.follows or not logarithm:
@@ -177,8 +168,8 @@ def expected_seconds(way: Way, alternative: float, watched: bool = True) -> floa
 
     Notes
     -----
-    E[T] = (1 - p) (S + E[min(K, (1 + s) a)]) + p (S + E[min(K, s a)] + a) for a set-up S, iterations K, a probability p
-    of failure, and an alternative a: after a share s of it (`SHOWN`) has been spent, it is known what is left.
+    E[T] = S + E[min(K, (1 + s) a)] + p a for a set-up S, iterations K, probability p of failure, and alternative a:
+    after a share s of it (`SHOWN`) has been spent, it is known what is left.
 
     Never less than the set-up, increasing in the estimates, in p and in the alternative.
     """
@@ -237,56 +228,38 @@ def left_for(left: Lognormal, alternative: float, spent: float) -> bool:
     return spent >= SHOWN * alternative and left.expected > alternative
 
 
-class _Parts(NamedTuple):
-    """The numbers of a way that iterates."""
-
-    name: str
-    setup: float
-    mean: float
-    std: float
-    failure: float
-
-
-def _parts(ways: Sequence[Way], sigmas: float = 0.0, tells: float = 0.0) -> list[_Parts]:
-    """Those of all that iterate, once a part of what is unknown is known, see `Way.shifted`."""
-    parts: list[_Parts] = []
-    for name, setup, solve, failure, follows in ways:
-        if solve is not None:
-            mean, std = solve
-            known = min(tells * follows, std)
-            parts.append(
-                _Parts(name, setup.expected, mean + sigmas * known, math.sqrt(std * std - known * known), failure)
-            )
-    return parts
+_Numbers = tuple[str, float, float, float, float]  # of a way that iterates: name, set-up, mean, std, failure
 
 
 def _values(ways: Sequence[Way], ordering: float, watched: bool) -> dict[str, float]:
-    direct = next((way for way in ways if way.solve is None), None)
-    return _from_parts(_parts(ways), direct, ordering, watched)
+    direct, numbers = None, list[_Numbers]()
+    for way in ways:
+        name, setup, solve, failure, _ = way
+        if solve is None:
+            direct = way
+        else:
+            numbers.append((name, setup.expected, *solve, failure))
+    return _from_numbers(numbers, direct, ordering, watched)
 
 
-def _from_parts(parts: list[_Parts], direct: Way | None, ordering: float, watched: bool) -> dict[str, float]:
+def _from_numbers(numbers: list[_Numbers], direct: Way | None, ordering: float, watched: bool) -> dict[str, float]:
     """Name -> expected seconds, with the best of the others in the place of what fails or takes too long."""
     least = second = math.inf  # of what each takes where there is nothing else; more, where it may fail
     cheapest = ""
-    for name, setup, mean, std, failure in parts:
+    if direct is not None:
+        least, cheapest = (ordering + direct.setup.expected) / max(1.0 - direct.failure, _SURELY), direct.name
+    for name, setup, mean, std, failure in numbers:
         alone = (setup + math.exp(min(mean + 0.5 * std * std, _LARGEST))) / max(1.0 - failure, _SURELY)
         if alone < least:
             least, second, cheapest = alone, least, name
         elif alone < second:
             second = alone
+    values: dict[str, float] = {}
+    other = math.inf
+    for name, setup, mean, std, failure in numbers:
+        values[name] = seconds = _watched(setup, mean, std, failure, second if name == cheapest else least, watched)
+        other = min(other, seconds)
     if direct is not None:
-        alone = (ordering + direct.setup.expected) / max(1.0 - direct.failure, _SURELY)
-        if alone < least:
-            least, second, cheapest = alone, least, direct.name
-        elif alone < second:
-            second = alone
-    values = {
-        name: _watched(setup, mean, std, failure, second if name == cheapest else least, watched)
-        for name, setup, mean, std, failure in parts
-    }
-    if direct is not None:
-        other = min(values.values(), default=math.inf)
         factoring = direct.setup.least_of(other) if ordering > 0.0 else direct.setup.expected
         if direct.failure > 0.0:  # known after the ordering
             instead = other if other < math.inf else factoring / max(1.0 - direct.failure, _SURELY)
@@ -297,10 +270,20 @@ def _from_parts(parts: list[_Parts], direct: Way | None, ordering: float, watche
 
 def _value_of_steps(ways: Sequence[Way], ordering: float, steps: Steps, best: str, watched: bool) -> float | None:
     """Expected seconds when deciding after the steps; None where every answer leads to what is best without."""
+    direct, parts = None, list[tuple[str, float, float, float, float, float]]()
+    for way in ways:
+        name, setup, solve, failure, follows = way
+        if solve is None:
+            direct = way
+        else:
+            mean, std = solve
+            known = min(steps.tells * follows, std)
+            parts.append((name, setup.expected, mean, known, math.sqrt(std * std - known * known), failure))
     value, same = 0.0, best != steps.of
-    direct = next((way for way in ways if way.solve is None), None)
     for turn, k in enumerate((0, 4, 1, 3, 2)):  # the extreme answers first
-        values = _from_parts(_parts(ways, _NODES[k], steps.tells), direct, ordering, watched)
+        node = _NODES[k]
+        numbers = [(name, setup, mean + node * known, std, failure) for name, setup, mean, known, std, failure in parts]
+        values = _from_numbers(numbers, direct, ordering, watched)
         least, leads_to = math.inf, best
         for name, seconds in values.items():
             seconds = max(seconds, steps.seconds) if name == steps.of else seconds + steps.seconds
@@ -320,8 +303,7 @@ def _watched(setup: float, mean: float, std: float, failure: float, alternative:
         return good
     if alternative == math.inf:
         return good / max(1.0 - failure, _SURELY)  # better what does not fail
-    bad = setup + _least(mean, std, SHOWN * alternative)
-    return (1.0 - failure) * good + failure * max(good, bad + alternative)
+    return good + failure * alternative
 
 
 def _least(mean: float, std: float, limit: float) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nnla import registry
 from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.kernels.cholesky import Cholesky
@@ -26,7 +27,6 @@ from nnla.linear.speeds import REFERENCE, THIS_MACHINE, Speeds
 from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
-from nnla.registry import load
 
 __all__ = ["LOOK", "Estimates", "Predictor", "clock_for", "direct_seconds", "look_seconds", "told_by", "ways_of"]
 
@@ -42,7 +42,8 @@ _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have 
 LOOK = 0.05  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
-_FOLLOWS = {"amg": 0.3}  # what iterations have in common with those of CG
+#: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
+_FOLLOWS = {"ic": 0.7, "amg": 0.55, "autospec": 1.0}
 _FLOPS = (1e6, 1e13)  # operations of a factorisation that is always, and never worth its count
 _TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
@@ -121,7 +122,7 @@ class Predictor:
         self._looked = False
         self._engine: Any = None
         try:
-            self._engine = load(ENGINE)
+            self._engine = registry.load(ENGINE)
         except WeightsError as error:
             self.failure = one_line(error, 80)
 
@@ -227,7 +228,12 @@ class Estimates:
         self.costs, self.speeds, self.left = costs, speeds, list(ways)
         self.n, self.nnz, self.columns, self.solves = n, nnz, columns, solves
         self.memory = memory_limit() if memory is None else memory
-        self._gain = -math.log(1.0 + _THREAD_GAIN * (threads - 1)) if nnz > _WORTH_THREADS else 0.0
+        gain = -math.log(1.0 + _THREAD_GAIN * (threads - 1)) if nnz > _WORTH_THREADS else 0.0
+        self._shifts = {name: speeds.of(kernel) for name, kernel in _KERNEL.items()}
+        for name in ("product.seconds", "autospec.step_seconds", "autospec.setup_seconds"):
+            self._shifts[name] += gain
+        if columns > 1:
+            self._shifts["product.seconds"] += math.log(columns * _BLOCK["product"])
         self.done, self.ordered = 0, False
         self.told = _TOLD
         self._drift = 0.0  # logarithm of what seconds of this solve were by those predicted
@@ -292,15 +298,9 @@ class Estimates:
 
     def _predicted(self, name: str) -> Lognormal:
         k = _AT[name]
-        mean, std = self.costs.mean[k], self.costs.std[k]
-        kernel = _KERNEL.get(name)
-        if kernel is not None:
-            mean += self.speeds.of(kernel) + self._drift
-            if kernel in ("product", "polynomial"):
-                mean += self._gain
-                if kernel == "product" and self.columns > 1:
-                    mean += math.log(self.columns * _BLOCK["product"])
-        return Lognormal(mean, std)
+        shift = self._shifts.get(name)
+        mean = self.costs.mean[k]
+        return Lognormal(mean if shift is None else mean + shift + self._drift, self.costs.std[k])
 
     def step(self, way: str) -> Lognormal:
         """Seconds of an iteration, for all columns."""
