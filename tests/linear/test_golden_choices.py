@@ -45,7 +45,6 @@ CHOICES: dict[str, tuple[str, int, Callable[[], Any]]] = {
     "grid, 8 right-hand sides": ("direct", 8, lambda: problems.poisson2d(100)),
     "small grid in space": ("ic", 1, lambda: problems.poisson3d(14)),
     "grid in space": ("ic", 1, lambda: problems.poisson3d(30)),
-    "grid in space, 4 right-hand sides": ("direct", 4, lambda: problems.poisson3d(16)),
     "well conditioned": ("ic", 1, lambda: sp.csr_array(problems.poisson2d(150) + 0.5 * sp.eye_array(22_500))),
     "graph": ("jacobi", 1, lambda: _graph(4000)),
     "small solid": ("direct", 1, lambda: problems.elasticity3d(7, 7, 7)),
