@@ -167,9 +167,10 @@ def test_the_way_that_steps_are_the_beginning_of_begins_with_them():
 
 
 def test_a_safe_method_is_preferred_where_the_cheap_one_is_a_gamble_that_cannot_be_left():
-    safe, gamble = way("direct", 1.0, 0.1), way("ic", 0.8, 1.2)
+    safe, gamble = way("direct", 1.0, 0.1), way("ic", 0.6, 1.2)
     assert decide([safe, gamble], watched=False).action == "direct"
-    assert decide([safe, way("ic", 0.8, 0.1)], watched=False).action == "ic"
+    assert decide([safe, way("ic", 0.6, 0.1)], watched=False).action == "ic"
+    assert decide([safe, way("ic", 0.9, 0.1)], watched=False).action == "direct"  # not worth the risk
     assert decide([safe, way("ic", 0.9, 0.1, failure=0.3)]).action == "direct"
 
 

@@ -23,7 +23,7 @@ from nnla.linear.direct import run_direct
 from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
-from nnla.linear.progress import left_after, left_by_progress, predict_iterations
+from nnla.linear.progress import iterations_left, left_after, left_by_progress, predict_iterations
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.linear.state import Run, Stretch
 from nnla.polynomials.guards import check_probe
@@ -42,6 +42,7 @@ _ORDERINGS = 2  # that may give up for what else there is
 _MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
 _GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
 _GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
+_IN_SIGHT = 1.0 / 3.0  # of the seconds of a certain finish: what is left of an iteration that is let go on beside it
 _LEARNED_FROM = 5e-4  # seconds below which a clock says more of Python than of the kernels
 _KERNEL_OF = {"ic": "ic", "amg": "amg", "autospec": "polynomial"}
 _RESCUE = 60.0  # expected seconds of a direct solution that a failed iteration is worth
@@ -130,6 +131,7 @@ class _Auto:
         self.analysed: Cholesky | None = None
         self.engine_asked = False
         self.orderings = 0
+        self.iterated = 0.0  # seconds
         self._base: Scaling | None = None
         self.said: list[str] = []
         self.values: dict[str, float] = {}  # as last predicted
@@ -210,6 +212,7 @@ class _Auto:
         began = time.perf_counter()
         if not run.deterministic:
             estimates.observe(seconds, result.iterations - before)
+        self.iterated += seconds
         done = result.iterations
         known = estimates.of("jacobi.iterations")
         left = left_by_progress(known, result, probing.start, self._target)
@@ -313,6 +316,8 @@ class _Auto:
         run, estimates = self.run, self.estimates
         estimates.drop(action)
         if run.finished or run.status in (Status.INDEFINITE, Status.CONVERGED):
+            return False
+        if action == "direct" and run.status is Status.STAGNATION:  # nothing else gets nearer
             return False
         if run.status is Status.MAXITER and run.iterations_left == 0:
             return False
@@ -455,12 +460,18 @@ class _Auto:
             done = stretch.result.iterations - before
             if done and not run.deterministic:
                 step = (self.clock() - began) / done
-            if not stretch.goes_on or self._too_slow(stretch.result, way, expected, start, step, done * step):
+            if not stretch.goes_on or self._over_the_rent(stretch.result, step, self.iterated + done * step):
+                break
+            if self._too_slow(stretch.result, way, expected, start, step, done * step):
                 break
             ahead = max(patience, done // 3)
+            rent = (self._finish - self.iterated) / max(step, 1e-12) - done  # iterations to where it is due
+            if 0.0 < rent < ahead:
+                ahead = max(patience, math.ceil(rent))
         else:
             stretch.advance()
         done = stretch.result.iterations - before
+        self.iterated += done * step
         if done and not run.deterministic and way != "plain":
             self._learn(_KERNEL_OF[way], self.clock() - began, None, predicted * done)
 
@@ -493,6 +504,33 @@ class _Auto:
                 return True
         return left_for(seconds, self._alternative(way, slower), spent)
 
+    @property
+    def _finish(self) -> float:
+        """Seconds of a factorisation that has been counted; infinite where there is none."""
+        estimates = self.estimates
+        known = self.analysed is not None and "direct" in estimates.left and estimates.failure("direct") < 1.0
+        return estimates.way("direct").setup.expected if known else math.inf
+
+    def _over_the_rent(self, result: CGResult, step: float, spent: float) -> bool:
+        """Whether all the seconds spent on iterating have reached what a certain finish takes, with the end not in sight.
+
+        In sight by its own rate, whatever was predicted. Beyond that nothing iterates any more, so that no solve takes
+        much more than twice as long as it would have by the finish alone.
+
+        References
+        ----------
+        Karlin, Manasse, Rudolph, Sleator, Competitive snoopy caching, Algorithmica 3 (1988) 79-119 (rent or buy).
+        """
+        finish = self._finish
+        if spent < finish:
+            return False
+        last = result.first[-max(len(result.first) // 3, 8) :]
+        if iterations_left(last, self._target) * step < finish * _IN_SIGHT:
+            return False
+        for way in [name for name in self.estimates.left if name != "direct"]:
+            self.estimates.drop(way)
+        return True
+
     def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal) -> bool:
         """Whether to order now, to know what a factorisation takes."""
         estimates = self.estimates
@@ -522,8 +560,8 @@ class _Auto:
         self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
         run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
         run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
-        run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}
         if run.finished and self.running in self.spent:
+            run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}
             run.cheapest[names.get(self.running, self.running)] = self.spent[self.running]
         run.reason = "; ".join([self._words(names), *self.said])
 

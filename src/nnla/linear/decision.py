@@ -32,6 +32,7 @@ _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.856
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
 _OVERDUE = 1.5  # seconds spent on an iteration by those expected, after which a factorisation is counted in any case
 _SURELY = 1e-3  # least probability of success that is reckoned with
+_CERTAIN = 0.7  # of the seconds of a factorisation that has been counted: what an iteration must be expected to take
 _DEAR = 0.1  # share of the seconds expected that first steps are never worth
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
@@ -224,6 +225,9 @@ def decide(ways: Sequence[Way], *, ordering: float = 0.0, steps: Steps | None = 
     """
     values = _values(ways, ordering, watched)
     best = min(values, key=values.__getitem__)
+    sure = next((way.name for way in ways if way.solve is None), None) if ordering <= 0.0 else None
+    if sure is not None and values[best] > _CERTAIN * values[sure]:
+        best = sure
     if steps is not None and steps.tells > 0.0 and (steps.seconds < _DEAR * values[best] or best == steps.of):
         value = _value_of_steps(ways, ordering, steps, best, watched)
         if value is not None:

@@ -47,9 +47,10 @@ _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
 _HUB = 100  # longest by mean row from which coarsening, which works row against row, takes the square of that
 _WORTH_THREADS = 200_000  # stored entries
 _THREAD_GAIN = 0.7  # of each thread beyond the first, beyond the cache
-_ENGINE_STD = 0.25  # of the logarithm of the iterations that a polynomial's engine predicts
+_ENGINE_STD = 0.5  # of the logarithm of the iterations that a polynomial's engine predicts
 _MEASURED_STD = 0.1
 _WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an expectation
+_NARROWEST = 0.5  # ... and from which on iterations are believed to be known
 _SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
 _MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
@@ -65,6 +66,7 @@ _BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitut
 
 _NOTHING = Lognormal.of(0.0)
 _AT = {name: k for k, name in enumerate(TARGETS)}
+_ITERATIONS = frozenset(k for name, k in _AT.items() if name.endswith(".iterations"))
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
 _KERNEL = {
     "product.seconds": "product",
@@ -329,7 +331,10 @@ class Estimates:
         k = _AT[name]
         shift = self._shifts.get(name)
         mean = self.costs.mean[k]
-        return Lognormal(mean if shift is None else mean + shift + self._drift, min(self.costs.std[k], _WIDEST))
+        std = min(self.costs.std[k], _WIDEST)
+        if shift is None:
+            return Lognormal(mean, max(std, _NARROWEST) if k in _ITERATIONS else std)
+        return Lognormal(mean + shift + self._drift, std)
 
     def step(self, way: str) -> Lognormal:
         """Seconds of an iteration, for all columns."""
