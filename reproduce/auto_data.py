@@ -8,8 +8,9 @@ k-th is the same on every machine: family, size (log-uniform) and seed follow fr
 
 A line: family, kind, asked (n), seed, index; n, nnz; features (F, null where unknown), feature_seconds; steps (by
 number: the step features after so many Jacobi-CG steps);
-`jacobi`, `ic`, `amg`, `autospec` (where there is time to win): iterations (by tolerance; null where not reached within `stopped`), stopped, status,
-setup_seconds, step_seconds, failed (0, 1, null: not tried), and for `amg` complexity and levels;
+`jacobi`, `ic`, `amg`, `autospec` (where there is time to win): iterations (by tolerance; null where not reached within
+`stopped`), stopped, status, setup_seconds, step_seconds, failed (0, 1, null: not tried), and for `amg` complexity and
+levels;
 `direct`: flops, entries, order_seconds, factor_seconds, substitution_seconds, failed.
 Seconds are CPU time of one thread, on the reference machine; --counts leaves them out, so that another machine can
 help. Rounds of several machines are kept apart by --start.

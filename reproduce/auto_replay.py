@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from nnla.linear import decision
-from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, SHIFTED, STEPS_CALL
+from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL
 from nnla.linear.decision import SHOWN, Lognormal, Way, decide, left_for
 from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
-from nnla.linear.progress import left_after, left_at_rate, rate_std
-from nnla.linear.rule import Costs
+from nnla.linear.progress import left_at_rate, rate_std
+from nnla.linear.rule import FAILURES, TARGETS, Costs
 from nnla.operators.features import VALUE_FEATURES
 from nnla.registry import load
 
@@ -56,7 +56,7 @@ class World:
         found = ["direct", "plain"]
         if self.row["autospec"].get("step_seconds"):
             found.append("autospec")
-        if self.row["nnz"] > self.row["n"]:
+        if self.row["nnz"] > self.row["n"] and self.row["ic"].get("failed") is not None:
             found.append("ic")
         if self.row["n"] >= 4000 and self.row["amg"].get("failed") is not None:
             found.append("amg")
@@ -107,8 +107,7 @@ class Replay:
         self.features = known.copy()
         self.features[len(VALUE_FEATURES) :] = np.nan
         self.estimates = Estimates(self._costs(), ways=world.ways(), n=row["n"], nnz=row["nnz"], memory=4e9)
-        best = decide(self.estimates.ways(), ordering=self.estimates.ordering).seconds
-        if free or look_seconds(row["n"], row["nnz"]) < LOOK * best:
+        if free or look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest:
             self.features = known
             self.seconds = 0.0 if free else DECISION + (1.0 + VALUES) * row["feature_seconds"]
             self.estimates.renew(self._costs(), 0)
@@ -159,11 +158,6 @@ class Replay:
             estimates.drop(action)
             return False
         estimates.paid(f"{action}.setup_seconds")
-        if action == "ic" and world.row["ic"].get("shift", 0.0) > 0:
-            estimates.slow_down("ic", SHIFTED)
-            if decide(estimates.ways(), ordering=estimates.ordering).action != "ic":
-                estimates.drop("ic")
-                return False
         return self._watch(action, estimates.iterations(action), 0)
 
     def _steps(self, count: int, overhead: float) -> bool:
@@ -246,7 +240,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             except json.JSONDecodeError:
                 continue
             if "error" not in row:
-                yield row
+                yield {"ic": {"failed": None}, "amg": {"failed": None}, "autospec": {"failed": None}} | row
 
 
 def replayed(row: dict[str, Any], engine: Any, rtol: float) -> dict[str, Any] | None:
@@ -269,6 +263,22 @@ def replayed(row: dict[str, Any], engine: Any, rtol: float) -> dict[str, Any] | 
     }  # fmt: skip
 
 
+def follows(rows: list[dict[str, Any]], engine_of: Any, rtol: float) -> None:
+    """How much of an error in Jacobi-CG's iterations there is in the others': least squares of logarithms."""
+    errors = []
+    for row in rows:
+        features = np.array([np.nan if v is None else v for v in row["features"]])
+        mean = engine_of(row).predict(features, None, rtol=rtol).mean
+        known = [(row[m].get("iterations") or {}).get("1e-08") for m in FAILURES]
+        at = [TARGETS.index(f"{m}.iterations") for m in FAILURES]
+        errors.append([math.log(max(k, 1)) - mean[i] if k else np.nan for k, i in zip(known, at, strict=True)])
+    table = np.clip(np.array(errors), -2.0, 2.0)
+    for k, method in enumerate(FAILURES[1:], 1):
+        both = np.isfinite(table[:, 0] + table[:, k])
+        x, y = table[both, 0], table[both, k]
+        print(f"{method:10s} follows Jacobi-CG by {x @ y / (x @ x):.2f} ({both.sum()} systems)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -277,19 +287,26 @@ def main() -> None:
     parser.add_argument("--rtol", type=float, default=1e-8)
     parser.add_argument("--shown", type=float, default=SHOWN, help="another value of `nnla.linear.decision.SHOWN`")
     parser.add_argument("--least", type=float, default=1e-3, help="seconds of the best method that a system must take")
+    parser.add_argument("--follows", action="store_true", help="measure how errors of iterations go together instead")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     decision.SHOWN = arguments.shown
     folds = json.loads((arguments.folds / "folds.json").read_text())["folds"] if arguments.folds else {}
     engines: dict[str, Any] = {}
-    rows = []
-    for row in lines(arguments.data):
+
+    def engine_of(row: dict[str, Any]) -> Any:
         name = arguments.engine or str(arguments.folds / f"fold-{folds.get(row['family'], 0)}.safetensors")
-        engines.setdefault(name, None)
-        engines[name] = engines[name] or load(name)
-        found = replayed(row, engines[name], arguments.rtol)
-        if found is not None:
-            rows.append(found)
+        if name not in engines:
+            engines[name] = load(name)
+        return engines[name]
+
+    known = [
+        row for row in lines(arguments.data) if "step_seconds" in row["jacobi"] and "order_seconds" in row["direct"]
+    ]
+    if arguments.follows:
+        follows(known, engine_of, arguments.rtol)
+        return
+    rows = [found for row in known if (found := replayed(row, engine_of(row), arguments.rtol)) is not None]
     if arguments.out:
         arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     show(rows, arguments.least)

@@ -21,7 +21,7 @@ from tts.pool import Pool, StoppedError
 from tts.solvers import kind
 
 TIGHTENINGS = 6
-FIRST_OF_KIND = 5.0  # how much more time the first of its kind gets: its ratio to the others is what is asked for
+GENEROUS = 5.0  # how much more time `auto`, a yardstick or the first of a kind gets: their ratios are asked for
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,17 @@ class Session:
         return statistics.median(r[self.plan.clock] for r in records)
 
     def _time_limit(self, solver: str) -> float:
-        """So many times the best of its kind so far; where none has succeeded, more of the best of all."""
+        """So many times the best of its kind so far, or four times what it has taken itself.
+
+        More for what is judged, and where none of a kind has succeeded.
+        """
         plan = self.plan
         medians = {s: statistics.median(t) for s, t in self.times.items()}
         mine = min((t for s, t in medians.items() if kind(s) == kind(solver)), default=math.inf)
-        best = min(mine, FIRST_OF_KIND * min(medians.values(), default=math.inf))
-        return min(plan.limit, max(plan.floor, plan.factor * best))
+        every = GENEROUS * min(medians.values(), default=math.inf)
+        judged = kind(solver) == "yardstick" or solver in ("nnla-auto", "nnla-direct")
+        least = max(plan.floor, 4.0 * medians.get(solver, 0.0))
+        return min(plan.limit, max(least, plan.factor * (every if judged else min(mine, every))))
 
     def _first(self, solver: str) -> None:
         """The first solve, with a tighter tolerance until the true residual is met."""

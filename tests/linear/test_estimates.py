@@ -112,7 +112,7 @@ def test_counted_operations_take_the_place_of_the_estimate():
     assert found.way("direct").setup.std < before.std
     found.learn_analysis(1e6, 1e5, 1e6, (Lognormal.of(0.5, 0.01), Lognormal.of(0.01, 0.01)))
     assert found.way("direct").setup.expected == pytest.approx(0.51, rel=0.05)
-    assert found.flops_worth(0.5) > found.flops_worth(0.1)
+    assert found.flops_worth(500.0) > found.flops_worth(100.0)
 
 
 def test_measured_iterations_say_what_they_take_and_something_of_the_rest():
@@ -135,12 +135,11 @@ def test_what_is_paid_for_is_not_paid_again():
     found.paid("ic.setup_seconds")
     assert found.way("ic").setup.expected < 1e-290
     assert found.alone("ic") == pytest.approx(alone)
-    found.slow_down("ic", 8.0)
-    assert found.alone("ic") > 3 * alone
 
 
 def test_steps_that_are_done_are_not_done_again():
     found = of(nnla.problems.poisson2d(80))
+    found.renew(found.costs._replace(std=[0.1] * len(TARGETS)), 0)
     before, probe = found.way("plain").solve.expected, found.way("autospec").setup.expected
     found.renew(found.costs, 40)
     assert found.way("plain").solve.expected < before
@@ -161,7 +160,7 @@ def test_the_polynomials_engine_tells_of_plain_iterations_too():
 class Engine:
     """Answers the same to everything, and remembers what it was asked."""
 
-    card = {"spread": {"a": 1.0, "b": 0.6}}  # noqa: RUF012
+    card = {"spread": {"graph": {"jacobi.iterations": 1.0}, "steps": {"jacobi.iterations": 0.6}}}  # noqa: RUF012
 
     def __init__(self):
         self.asked = []
@@ -175,8 +174,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch):
     made = Engine()
-    monkeypatch.setattr(module, "weights", lambda: {module.ENGINE: {}})
-    monkeypatch.setattr(module, "load", lambda name: made)
+    monkeypatch.setattr("nnla.registry.load", lambda name: made)
     return made
 
 

@@ -20,17 +20,17 @@ from nnla.krylov.cg import CGResult
 from nnla.krylov.step_features import step_features
 from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, decide, left_for
 from nnla.linear.direct import run_direct
-from nnla.linear.estimates import Estimates, Predictor, direct_seconds, ways_of
+from nnla.linear.estimates import Estimates, Predictor, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
 from nnla.linear.progress import left_after, left_by_progress, predict_iterations
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.linear.state import Run, Stretch
 from nnla.polynomials.guards import check_probe
-from nnla.preconditioners.scalings import bind_amg, bind_scaling
+from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["FIRST_STEPS", "ORDER_MORE", "SHIFTED", "STEPS_CALL", "TINY", "rescue", "solve_auto"]
+__all__ = ["FIRST_STEPS", "ORDER_MORE", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
 
 TINY = 100  # unknowns up to which a factorisation takes less time than choosing
 FIRST_STEPS = 8
@@ -38,8 +38,10 @@ STEPS_CALL = 2e-4  # seconds of first steps beside their products, in Python
 _WORTH_REORDERING = 60  # CG iterations ahead
 _HUB = 30  # longest by mean row: what no reordering helps
 _PATIENCE = 20  # iterations between looks at what runs
-SHIFTED = 8.0  # how much longer than expected CG takes over a factorisation of the shifted matrix, at times
 ORDER_MORE = 4.0  # operations that an ordering may find, by those that would still be worth it
+_MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
+_GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
+_GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
 _LEARNED_FROM = 5e-4  # seconds below which a clock says more of Python than of the kernels
 _KERNEL_OF = {"ic": "ic", "amg": "amg", "autospec": "polynomial"}
 _RESCUE = 60.0  # expected seconds of a direct solution that a failed iteration is worth
@@ -54,6 +56,32 @@ def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> 
         run_direct(run, reason=f"n = {run.op.n} is small: factoring is faster than iterating")
     else:
         _Auto(run, degree, steps, engine).solve()
+
+
+def solve_auto_with(
+    run: Run, base: Scaling, flexible: bool, degree: int, steps: int | None, engine: Any = None
+) -> None:
+    """CG with the user's M, watched as everything else: what is nothing like as good as the alternatives is left.
+
+    Cost: none of its own where a few iterations are enough; else that of `solve_auto`'s look at the matrix.
+    """
+    method = "fcg" if flexible else "cg"
+    stretch = run.begin(base, method, scaling=base.name, flexible=flexible, reason="M was given", note=base.note)
+    began = clock_for(run.op)()
+    stretch.advance(_PATIENCE)
+    auto = None
+    if stretch.goes_on:
+        auto = _Auto(run, degree, steps, engine)
+        auto.watch_given(stretch, began)
+    stretch.end()
+    if run.finished or run.status in (Status.INDEFINITE, Status.TIMEOUT) or run.iterations_left == 0:
+        return
+    if run.status is Status.MAXITER:
+        run.give_up("CG with M was expected to take longer than without it")
+    else:
+        what = "flexible CG with M" if flexible else "CG with M"
+        run.give_up(f"{what} ended in {run.status.value}; without it from the current iterate instead")
+    (auto or _Auto(run, degree, steps, engine)).solve()
 
 
 def rescue(run: Run) -> None:
@@ -89,9 +117,9 @@ class _Auto:
             columns=columns,
             threads=1 if op.native is None or run.deterministic else op.native.threads,
         )
-        best = decide(self.estimates.ways(), ordering=self.estimates.ordering).seconds
-        if self.predictor.look(best):
+        if self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(self.rtol), 0)
+        self.clock = clock_for(op)
         self.estimates.told = self.predictor.told
         if op.csr is None and op.nnz is None:  # nothing is known of it before it has multiplied
             self.estimates.told = 1.0
@@ -101,7 +129,8 @@ class _Auto:
         self.engine_asked = False
         self.said: list[str] = []
         self.values: dict[str, float] = {}  # as last predicted
-        self.spread: dict[str, float] = {}
+        self.ways: dict[str, Way] = {}
+        self.spread: dict[str, float] = {}  # factor of one standard deviation, at the end
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
         run.setup += time.perf_counter() - started
@@ -135,7 +164,7 @@ class _Auto:
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
         self.values.update((way.name, decision.values[way.name]) for way in ways)
-        self.spread.update((way.name, math.exp(min(way.seconds.std, 10.0))) for way in ways)
+        self.ways.update((way.name, way) for way in ways)
         self.run.setup += time.perf_counter() - started
         return decision
 
@@ -155,9 +184,9 @@ class _Auto:
         if self.probing is None:
             self.probing = Probing(run, self.base, self.plain)
         probing = self.probing
-        before, began = probing.result.iterations, time.perf_counter()
+        before, began = probing.result.iterations, self.clock()
         goes_on = probing.advance_to(count)
-        seconds = time.perf_counter() - began
+        seconds = self.clock() - began
         result = probing.result
         if not goes_on:
             self._end_probing()
@@ -178,7 +207,7 @@ class _Auto:
         run.setup += time.perf_counter() - began
 
     def _ask_engine(self) -> bool:
-        """The polynomial's engine, on the probe so far: the outer iterations that it expects; False if A is indefinite."""
+        """The outer iterations that the polynomial's engine expects after the probe; False if A is indefinite."""
         run = self.run
         assert self.probing is not None
         self.probing.stretch.couple()
@@ -200,7 +229,7 @@ class _Auto:
     def _order(self) -> bool:
         """Order the unknowns and count what a factorisation takes; whether it is to be had."""
         run, estimates = self.run, self.estimates
-        started = time.perf_counter()
+        started, began = time.perf_counter(), self.clock()
         worth = ORDER_MORE * min(self._alternative("direct"), 1e6)
         try:
             analysed = Cholesky(self.op.csr, max_flops=estimates.flops_worth(worth))
@@ -214,7 +243,7 @@ class _Auto:
             estimates.drop("direct")
             return False
         if not run.deterministic:
-            self._learn("order", time.perf_counter() - started, "order.seconds")
+            self._learn("order", self.clock() - began, "order.seconds")
         self.analysed = analysed
         seconds = self.predictor.after_analysis(analysed.flops, analysed.nnz)
         estimates.learn_analysis(analysed.flops, analysed.nnz, analysed.nbytes, seconds)
@@ -242,10 +271,10 @@ class _Auto:
             self._restore()
             self.running = "direct"
             predicted = estimates.way("direct").setup.expected
-            began = time.perf_counter()
+            began = self.clock()
             run_direct(run, self.analysed, reason="")
             if self.analysed is not None and run.finished:
-                self._learn("factor", time.perf_counter() - began, None, predicted)
+                self._learn("factor", self.clock() - began, None, predicted)
         elif action == "plain":
             self._plain()
         elif action == "ic":
@@ -267,7 +296,7 @@ class _Auto:
         if run.status is Status.MAXITER and run.iterations_left == 0:
             return False
         if not estimates.left and action != "plain":
-            estimates.left.append("plain")  # nothing better is known
+            estimates.only_plain()
         if estimates.left and run.status is not Status.MAXITER:
             run.give_up(f"{run.method} ended in {run.status.value}")
         return True
@@ -299,10 +328,6 @@ class _Auto:
             return self._declined("ic", f"ic: {error}")
         run.setup += base.seconds
         estimates.paid("ic.setup_seconds")
-        if base.shift > 0:
-            estimates.slow_down("ic", SHIFTED)
-            if decide(estimates.ways(), ordering=estimates.ordering).action != "ic":
-                return self._declined("ic", f"ic: needed a shift of {base.shift:g}")
         self.running = "ic"
         self._watch(run.begin(base, "ic", scaling="ic", note=base.note), "ic", estimates.iterations("ic"))
         return True
@@ -397,8 +422,8 @@ class _Auto:
         start : norm of the residual that it began with
         """
         run, estimates = self.run, self.estimates
-        start = float(np.max(run.criterion.norms(run.residual))) if start is None else start
-        before, began = stretch.result.iterations, time.perf_counter()
+        start = stretch.started if start is None else start
+        before, began = stretch.result.iterations, self.clock()
         step = predicted = estimates.step(way).expected
         alternative = self._alternative(way)
         ahead = max(_PATIENCE, math.ceil(min(SHOWN * alternative / max(step, 1e-12), 1e6)))
@@ -406,7 +431,7 @@ class _Auto:
             stretch.advance(ahead)
             done = stretch.result.iterations - before
             if done and not run.deterministic:
-                step = (time.perf_counter() - began) / done
+                step = (self.clock() - began) / done
             if not stretch.goes_on or self._too_slow(stretch.result, way, expected, start, step, done * step):
                 break
             ahead = max(_PATIENCE, done // 3)
@@ -414,14 +439,29 @@ class _Auto:
             stretch.advance()
         done = stretch.result.iterations - before
         if done and not run.deterministic and way != "plain":
-            self._learn(_KERNEL_OF[way], (time.perf_counter() - began) / done, None, predicted)
+            self._learn(_KERNEL_OF[way], self.clock() - began, None, predicted * done)
+
+    def watch_given(self, stretch: Stretch, began: float) -> None:
+        """CG with the user's M, of which nothing is known but what it does."""
+        run, estimates = self.run, self.estimates
+        expected, start, step = Lognormal.of(*_GIVEN), stretch.started, 2.0 * estimates.step("plain").expected
+        while stretch.goes_on:
+            done = stretch.result.iterations
+            if not run.deterministic:
+                step = (self.clock() - began) / done
+            spent = done * step
+            if spent > _GIVEN_MORE and self._too_slow(stretch.result, "given", expected, start, step, spent):
+                return
+            stretch.advance(max(_PATIENCE, done // 3))
 
     def _too_slow(
         self, result: CGResult, way: str, expected: Lognormal, start: float, step: float, spent: float
     ) -> bool:
         left = left_by_progress(expected, result, start, self._target)
         all_of_it = result.iterations + math.exp(min(left.mean, 600.0))
-        slower = min(max(math.log(all_of_it) - expected.mean, 0.0), 4.0)  # the others will be as well
+        slower = 0.0
+        if way != "given":  # the others will be slower as well
+            slower = min(max(math.log(all_of_it) - expected.mean, 0.0), _MOST_SLOWER)
         seconds = left.times(step)
         if not left_for(seconds, self._alternative(way, slower), spent):
             return False
@@ -451,6 +491,7 @@ class _Auto:
         """What was expected, how sure, and what each way would have taken alone, as far as that is known now."""
         run, estimates = self.run, self.estimates
         names = {"plain": self.plain, "autospec": self.polynomial}
+        self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
         run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
         run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
         run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}

@@ -21,13 +21,13 @@ __all__ = ["REFERENCE_SECONDS", "factors_of", "measure"]
 
 #: Of `measure` on the machine that the costs were learned on: `nnla doctor --calibrate --json`.
 REFERENCE_SECONDS = {
-    "product": 1e-4,
-    "order": 1e-2,
-    "factor": 1e-2,
-    "substitution": 1e-3,
-    "ic": 1e-3,
-    "amg": 1e-2,
-    "polynomial": 1e-3,
+    "product": 3.76e-4,
+    "order": 1.28e-2,
+    "factor": 2.9e-2,
+    "substitution": 3.5e-3,
+    "ic": 1.48e-3,
+    "amg": 9.2e-3,
+    "polynomial": 2.0e-3,
 }
 _PLANE, _SPACE = 160, 22  # points a side
 _STEPS = 20  # of CG

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 __all__ = ["SHOWN", "Decision", "Lognormal", "Steps", "Way", "decide", "expected_seconds", "left_for", "total"]
 
-SHOWN = 0.25  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
+SHOWN = 0.5  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
 _ROOT_HALF = math.sqrt(0.5)
 # Gauss-Hermite rule of five points for the standard normal distribution: exact up to degree nine.
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
+_SURELY = 1e-3  # least probability of success that is reckoned with
+_DEAR = 0.5  # share of the seconds expected that first steps are never worth
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
 
@@ -52,17 +54,7 @@ class Lognormal(NamedTuple):
 
     def least_of(self, limit: float) -> float:
         """The expected value of the smaller one of it and a number: exact, of what can be left for a known price."""
-        if limit <= 0.0:
-            return 0.0
-        if limit == math.inf:
-            return self.expected
-        mean, std = self
-        gap = math.log(limit) - mean
-        if std < 1e-9:
-            return limit if gap < 0 else math.exp(mean)
-        if gap > std * (std + 6.0):  # as good as never
-            return math.exp(mean + 0.5 * std * std)
-        return self.expected * _normal(gap / std - std) + limit * _normal(-gap / std)
+        return _least(self.mean, self.std, limit)
 
     def times(self, factor: float) -> Lognormal:
         """So many times as much."""
@@ -122,15 +114,6 @@ class Way(NamedTuple):
         """All of it, if it succeeds."""
         return self.setup if self.solve is None else total((self.setup, self.solve))
 
-    def shifted(self, sigmas: float, std: float) -> Way:
-        """The same once a part of this ``std`` of its iterations is known, so many of its sigmas from the mean."""
-        if self.solve is None or not self.follows:
-            return self
-        mean, spread = self.solve
-        known = min(std * self.follows, spread)
-        solve = Lognormal(mean + sigmas * known, math.sqrt(spread * spread - known * known))
-        return Way(self.name, self.setup, solve, self.failure, self.follows)
-
     def slower(self, logarithm: float) -> Way:
         """The same where iterations of plain CG are exp(``logarithm``) times as many."""
         if self.solve is None or not self.follows or not logarithm:
@@ -186,23 +169,15 @@ def expected_seconds(way: Way, alternative: float, watched: bool = True) -> floa
 
     Notes
     -----
-    E[T] = (1 - p) (S + E[min(K, (1 + s) a)]) + p (S + E[min(K, s a)] + a) for a set-up S, iterations K, a probability p
-    of failure, and an alternative a: after a share s of it (`SHOWN`) has been spent, it is known what is left.
+    E[T] = S + E[min(K, (1 + s) a)] + p a for a set-up S, iterations K, probability p of failure, and alternative a:
+    after a share s of it (`SHOWN`) has been spent, it is known what is left.
 
     Never less than the set-up, increasing in the estimates, in p and in the alternative.
     """
     if way.solve is None:
-        good = way.setup.expected
-        bad = good
-    else:
-        setup = way.setup.expected
-        good = setup + way.solve.least_of((1.0 + SHOWN) * alternative if watched else math.inf)
-        bad = setup + way.solve.least_of(SHOWN * alternative)
-    if way.failure <= 0.0:
-        return good
-    if alternative == math.inf:
-        return good / max(1.0 - way.failure, 1e-3)  # better what does not fail
-    return (1.0 - way.failure) * good + way.failure * max(good, bad + alternative)
+        seconds = way.setup.expected
+        return seconds + way.failure * (alternative if alternative < math.inf else 0.0)
+    return _watched(way.setup.expected, way.solve.mean, way.solve.std, way.failure, alternative, watched)
 
 
 def decide(ways: Sequence[Way], *, ordering: float = 0.0, steps: Steps | None = None, watched: bool = True) -> Decision:
@@ -237,7 +212,7 @@ def decide(ways: Sequence[Way], *, ordering: float = 0.0, steps: Steps | None = 
     """
     values = _values(ways, ordering, watched)
     best = min(values, key=values.__getitem__)
-    if steps is not None and steps.tells > 0.0:
+    if steps is not None and steps.tells > 0.0 and (steps.seconds < _DEAR * values[best] or best == steps.of):
         value = _value_of_steps(ways, ordering, steps, best, watched)
         if value is not None:
             values["steps"] = value
@@ -254,52 +229,97 @@ def left_for(left: Lognormal, alternative: float, spent: float) -> bool:
     return spent >= SHOWN * alternative and left.expected > alternative
 
 
+_Numbers = tuple[str, float, float, float, float]  # of a way that iterates: name, set-up, mean, std, failure
+
+
 def _values(ways: Sequence[Way], ordering: float, watched: bool) -> dict[str, float]:
-    """Name -> expected seconds, with the best of the others in the place of what fails or takes too long."""
-    alone = [_alone(way, ordering) for way in ways]
-    # with the cheapest, and the second for the cheapest itself
-    least = min(range(len(alone)), key=alone.__getitem__)
-    second = min((alone[k] for k in range(len(alone)) if k != least), default=math.inf)
-    values: dict[str, float] = {}
-    direct = None
-    for k, way in enumerate(ways):
-        if way.solve is None:
+    direct, numbers = None, list[_Numbers]()
+    for way in ways:
+        name, setup, solve, failure, _ = way
+        if solve is None:
             direct = way
         else:
-            values[way.name] = expected_seconds(way, second if k == least else alone[least], watched)
+            numbers.append((name, setup.expected, *solve, failure))
+    return _from_numbers(numbers, direct, ordering, watched)
+
+
+def _from_numbers(numbers: list[_Numbers], direct: Way | None, ordering: float, watched: bool) -> dict[str, float]:
+    """Name -> expected seconds, with the best of the others in the place of what fails or takes too long."""
+    least = second = math.inf  # of what each takes where there is nothing else; more, where it may fail
+    cheapest = ""
     if direct is not None:
-        other = min(values.values(), default=math.inf)
+        least, cheapest = (ordering + direct.setup.expected) / max(1.0 - direct.failure, _SURELY), direct.name
+    for name, setup, mean, std, failure in numbers:
+        alone = (setup + math.exp(min(mean + 0.5 * std * std, _LARGEST))) / max(1.0 - failure, _SURELY)
+        if alone < least:
+            least, second, cheapest = alone, least, name
+        elif alone < second:
+            second = alone
+    values: dict[str, float] = {}
+    other = math.inf
+    for name, setup, mean, std, failure in numbers:
+        values[name] = seconds = _watched(setup, mean, std, failure, second if name == cheapest else least, watched)
+        other = min(other, seconds)
+    if direct is not None:
         factoring = direct.setup.least_of(other) if ordering > 0.0 else direct.setup.expected
         if direct.failure > 0.0:  # known after the ordering
-            instead = other if other < math.inf else factoring / max(1.0 - direct.failure, 1e-3)
+            instead = other if other < math.inf else factoring / max(1.0 - direct.failure, _SURELY)
             factoring = (1.0 - direct.failure) * factoring + direct.failure * max(factoring, instead)
         values[direct.name] = ordering + factoring
     return values
 
 
-def _alone(way: Way, ordering: float) -> float:
-    """Expected seconds where there is nothing else; more, where it may fail."""
-    seconds = way.setup.expected + (ordering if way.solve is None else way.solve.expected)
-    return seconds / max(1.0 - way.failure, 1e-3)
-
-
 def _value_of_steps(ways: Sequence[Way], ordering: float, steps: Steps, best: str, watched: bool) -> float | None:
     """Expected seconds when deciding after the steps; None where every answer leads to what is best without."""
+    direct, parts = None, list[tuple[str, float, float, float, float, float]]()
+    for way in ways:
+        name, setup, solve, failure, follows = way
+        if solve is None:
+            direct = way
+        else:
+            mean, std = solve
+            known = min(steps.tells * follows, std)
+            parts.append((name, setup.expected, mean, known, math.sqrt(std * std - known * known), failure))
     value, same = 0.0, best != steps.of
     for turn, k in enumerate((0, 4, 1, 3, 2)):  # the extreme answers first
-        values = _values([way.shifted(_NODES[k], steps.tells) for way in ways], ordering, watched)
+        node = _NODES[k]
+        numbers = [(name, setup, mean + node * known, std, failure) for name, setup, mean, known, std, failure in parts]
+        values = _from_numbers(numbers, direct, ordering, watched)
         least, leads_to = math.inf, best
         for name, seconds in values.items():
             seconds = max(seconds, steps.seconds) if name == steps.of else seconds + steps.seconds
             if seconds < least:
                 least, leads_to = seconds, name
         same = same and leads_to == best
-        if same and turn == 1:
+        if same and (turn == 1 or (direct is not None and best == direct.name)):  # which no answer makes dearer
             return None
         value += _WEIGHTS[k] * least
     return None if same else value
 
 
-def _normal(z: float) -> float:
-    """The distribution function of the standard normal distribution."""
-    return 0.5 * math.erfc(-z * _ROOT_HALF)
+def _watched(setup: float, mean: float, std: float, failure: float, alternative: float, watched: bool) -> float:
+    """`expected_seconds` of numbers."""
+    good = setup + _least(mean, std, (1.0 + SHOWN) * alternative if watched else math.inf)
+    if failure <= 0.0:
+        return good
+    if alternative == math.inf:
+        return good / max(1.0 - failure, _SURELY)  # better what does not fail
+    return good + failure * alternative
+
+
+def _least(mean: float, std: float, limit: float) -> float:
+    """E min(X, limit) of a lognormal X."""
+    if limit <= 0.0:
+        return 0.0
+    if limit == math.inf:
+        return math.exp(min(mean + 0.5 * std * std, _LARGEST))
+    gap = math.log(limit) - mean
+    if std < 1e-9:
+        return limit if gap < 0 else math.exp(mean)
+    z = gap / std
+    if z > std + 6.0:  # as good as never
+        return math.exp(mean + 0.5 * std * std)
+    if z < -6.0:  # as good as always
+        return limit
+    below = 0.5 * math.erfc((std - z) * _ROOT_HALF) * math.exp(min(mean + 0.5 * std * std, _LARGEST))
+    return below + 0.5 * limit * math.erfc(z * _ROOT_HALF)

@@ -7,12 +7,16 @@ polynomial engine's answer, seconds. It stands on no solve under way.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from nnla import registry
+from nnla._files import one_line
 from nnla.errors import WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
@@ -23,9 +27,8 @@ from nnla.linear.speeds import REFERENCE, THIS_MACHINE, Speeds
 from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
-from nnla.registry import load, weights
 
-__all__ = ["LOOK", "Estimates", "Predictor", "direct_seconds", "look_seconds", "told_by", "ways_of"]
+__all__ = ["LOOK", "Estimates", "Predictor", "clock_for", "direct_seconds", "look_seconds", "told_by", "ways_of"]
 
 ENGINE = "auto-costs"  # name of the shipped weights
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
@@ -39,11 +42,12 @@ _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have 
 LOOK = 0.05  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
-_FOLLOWS = {"amg": 0.3}  # what iterations have in common with those of CG
+#: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
+_FOLLOWS = {"ic": 0.7, "amg": 0.55, "autospec": 1.0}
 _FLOPS = (1e6, 1e13)  # operations of a factorisation that is always, and never worth its count
 _TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
-_BLOCK = {"product": 1.5, "ic": 0.7, "amg": 1.0, "polynomial": 1.5, "substitution": 0.35}
+_BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitution": 0.35}
 
 _AT = {name: k for k, name in enumerate(TARGETS)}
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
@@ -83,8 +87,15 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
 def told_by(engine: Any) -> float:
     """Share of the spread of the iterations that first steps explain, by what the card says of unseen families."""
     spread = engine.card.get("spread", {})
-    before, after = spread.get("a"), spread.get("b")
+    before, after = (spread.get(known, {}).get("jacobi.iterations") for known in ("graph", "steps"))
     return math.sqrt(max(1.0 - (after / before) ** 2, 0.0)) if before and after else _TOLD
+
+
+def clock_for(op: Operator) -> Callable[[], float]:
+    """The clock that says what work on this operator takes: CPU time of this thread, where that does it all, as a busy
+    machine makes the other one run; else the time of day."""
+    alone = op.xp == "numpy" and (op.native is None or op.native.threads == 1)
+    return time.thread_time if alone else time.perf_counter
 
 
 class Predictor:
@@ -111,10 +122,9 @@ class Predictor:
         self._looked = False
         self._engine: Any = None
         try:
-            self._engine = load(ENGINE) if ENGINE in weights() else None
-            self.failure = None if self._engine is not None else "there are no weights of it"
+            self._engine = registry.load(ENGINE)
         except WeightsError as error:
-            self.failure = str(error)
+            self.failure = one_line(error, 80)
 
     @property
     def told(self) -> float:
@@ -159,7 +169,8 @@ class Predictor:
         """Look at the graph as well, where that takes a small part of so many seconds; whether it has."""
         if self._looked or self._features is None:
             return False
-        assert self.op.csr is not None and self.op.structure is not None
+        assert self.op.csr is not None
+        assert self.op.structure is not None
         worth = look_seconds(self.op.n, int(self.op.csr.nnz)) < LOOK * seconds
         if worth:
             self._features, self._looked = structure_features(self.op.csr, self.op.structure.diagonal), True
@@ -217,11 +228,17 @@ class Estimates:
         self.costs, self.speeds, self.left = costs, speeds, list(ways)
         self.n, self.nnz, self.columns, self.solves = n, nnz, columns, solves
         self.memory = memory_limit() if memory is None else memory
-        self._gain = -math.log(1.0 + _THREAD_GAIN * (threads - 1)) if nnz > _WORTH_THREADS else 0.0
+        gain = -math.log(1.0 + _THREAD_GAIN * (threads - 1)) if nnz > _WORTH_THREADS else 0.0
+        self._shifts = {name: speeds.of(kernel) for name, kernel in _KERNEL.items()}
+        for name in ("product.seconds", "autospec.step_seconds", "autospec.setup_seconds"):
+            self._shifts[name] += gain
+        if columns > 1:
+            self._shifts["product.seconds"] += math.log(columns * _BLOCK["product"])
         self.done, self.ordered = 0, False
         self.told = _TOLD
         self._drift = 0.0  # logarithm of what seconds of this solve were by those predicted
         self._known: dict[str, Lognormal] = {}  # in the place of what was predicted
+        self._ways: list[Way] | None = None
         self._sunk: dict[str, float] = {}  # set-ups that have been paid for
         self._fits = 1.0
 
@@ -229,13 +246,13 @@ class Estimates:
 
     def renew(self, costs: Costs, done: int) -> None:
         """Costs with what the first steps have told."""
-        self.costs, self.done = costs, done
+        self.costs, self.done, self._ways = costs, done, None
 
     def observe(self, seconds: float, iterations: int) -> None:
         """Take note of what Jacobi-CG iterations of this solve took; what slows them may slow the rest."""
         if iterations <= 0 or not seconds > 0:
             return
-        predicted = self._predicted("product.seconds")
+        predicted, self._ways = self._predicted("product.seconds"), None
         gap = math.log(seconds / iterations) - predicted.mean
         common = self.speeds.spread**2
         self._drift = gap * common / (common + predicted.std**2 + _MEASURED_STD**2)
@@ -245,35 +262,38 @@ class Estimates:
         self, flops: float, entries: float, nbytes: float, seconds: tuple[Lognormal, Lognormal] | None
     ) -> None:
         """What an analysis has counted: operations, entries and bytes of the factor, and what that takes, if known."""
-        self.ordered = True
+        self.ordered, self._ways = True, None
         self._fits = 1.0 if nbytes <= self.memory else 0.0
         gap = math.log(max(flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
         if seconds is None:
             factor = Lognormal(self.costs.mean[_AT["factor.seconds"]] + gap, _ANALYSED_STD)
-            seconds = factor, Lognormal.of(2e-9 * max(entries, 1.0), 0.3)
+            more = math.log(max(entries, 1.0)) - self.costs.mean[_AT["direct.entries"]]
+            seconds = factor, Lognormal(self.costs.mean[_AT["substitution.seconds"]] + more, _ANALYSED_STD)
         for name, known in zip(("factor.seconds", "substitution.seconds"), seconds, strict=True):
             shift = self.speeds.of(_KERNEL[name]) + self._drift
             self._known[name] = Lognormal(known.mean + shift, known.std)
 
     def learn_polynomial(self, outer: float, degree: int) -> None:
         """Outer iterations that the polynomial's engine predicts, which say much of CG's own."""
+        self._ways = None
         self._known["autospec.iterations"] = Lognormal.of(max(outer, 1.0), _ENGINE_STD)
         self._known["jacobi.iterations"] = Lognormal.of(
             self.done + max(1.0, outer * (degree + 1) * EFFICIENCY), _ENGINE_STD
         )
 
-    def slow_down(self, way: str, factor: float) -> None:
-        """A way takes so many times the iterations."""
-        name = f"{'jacobi' if way == 'plain' else way}.iterations"
-        self._known[name] = self.of(name).times(factor)
-
     def paid(self, name: str) -> None:
         """A set-up has been paid for."""
+        self._ways = None
         self._sunk[name] = self.of(name).expected
         self._known[name] = Lognormal.of(0.0)
 
+    def only_plain(self) -> None:
+        """Nothing better is left."""
+        self.left, self._ways = ["plain"], None
+
     def drop(self, way: str) -> None:
         """A way that leads nowhere."""
+        self._ways = None
         if way in self.left:
             self.left.remove(way)
 
@@ -286,15 +306,9 @@ class Estimates:
 
     def _predicted(self, name: str) -> Lognormal:
         k = _AT[name]
-        mean, std = self.costs.mean[k], self.costs.std[k]
-        kernel = _KERNEL.get(name)
-        if kernel is not None:
-            mean += self.speeds.of(kernel) + self._drift
-            if kernel in ("product", "polynomial"):
-                mean += self._gain
-                if kernel == "product" and self.columns > 1:
-                    mean += math.log(self.columns * _BLOCK["product"])
-        return Lognormal(mean, std)
+        shift = self._shifts.get(name)
+        mean = self.costs.mean[k]
+        return Lognormal(mean if shift is None else mean + shift + self._drift, self.costs.std[k])
 
     def step(self, way: str) -> Lognormal:
         """Seconds of an iteration, for all columns."""
@@ -327,18 +341,17 @@ class Estimates:
                 name, total((*parts, self.of("product.seconds").times(2.0 * self.solves))), None, self.failure(name)
             )
         solve = self.iterations(name).and_times(self.step(name)).times(self.solves)
-        if name == "plain":
-            setup = Lognormal.of(0.0)
-        else:
-            setup = self.of(f"{name}.setup_seconds")
+        setup = Lognormal.of(0.0) if name == "plain" else self.of(f"{name}.setup_seconds")
         if name == "autospec" and self.done:  # of its probe
             paid = self.done * self.of("product.seconds").expected / max(setup.expected, 1e-300)
             setup = setup.times(max(1.0 - paid, _DESIGN))
         return Way(name, setup, solve, self.failure(name), _FOLLOWS.get(name, 1.0))
 
     def ways(self) -> list[Way]:
-        """All that are left."""
-        return [self.way(name) for name in self.left if name != "direct" or self.failure(name) < 1.0]
+        """All that are left; kept until something new is known."""
+        if self._ways is None:
+            self._ways = [self.way(name) for name in self.left if name != "direct" or self.failure(name) < 1.0]
+        return self._ways
 
     def alone(self, name: str) -> float:
         """Expected seconds of a way from the beginning, with nothing before it."""
@@ -347,6 +360,15 @@ class Estimates:
         if name == "plain":
             return self.of("jacobi.iterations").and_times(self.step(name)).times(self.solves).expected
         return self.way(name).seconds.expected + self._sunk.get(f"{name}.setup_seconds", 0.0)
+
+    @property
+    def cheapest(self) -> float:
+        """Expected seconds of the cheapest way."""
+        found = math.inf
+        for way in self.ways():
+            seconds = way.setup.expected + (self.ordering if way.solve is None else way.solve.expected)
+            found = min(found, seconds)
+        return found
 
     @property
     def ordering(self) -> float:

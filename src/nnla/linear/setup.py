@@ -19,7 +19,7 @@ from nnla.krylov.step_features import step_features
 from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL, TINY
 from nnla.linear.decision import decide
 from nnla.linear.direct import Factor, factorise
-from nnla.linear.estimates import Estimates, Predictor, ways_of
+from nnla.linear.estimates import Estimates, Predictor, clock_for, ways_of
 from nnla.linear.nullspace import NullSpace
 from nnla.linear.options import Options
 from nnla.linear.polynomial import PROBE_STEPS
@@ -258,7 +258,7 @@ class _Cheapest:
             solves=solves,
             threads=1 if op.native is None or options.deterministic else op.native.threads,
         )
-        if self.predictor.look(decide(self.estimates.ways(), ordering=self.estimates.ordering).seconds):
+        if self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(maker.rtol), 0)
         self.estimates.told = self.predictor.told if op.nnz is not None else 1.0
         self.probe: SpectralProbe | None = None
@@ -309,14 +309,15 @@ class _Cheapest:
         base = bind_scaling(op, self.scaling)
         b = maker.random_start()
         size = op.space.norm(b)
-        began = time.perf_counter()
+        clock = clock_for(op)
+        began = clock()
         cg = start_cg(
             op, b, x=op.space.zeros_like(b), residual=op.space.copy(b), targets=np.array([1e-15 * float(size)]),
             sizes=np.array([float(size)]), M=base,
         )  # fmt: skip
         result = cg.advance(min(FIRST_STEPS, op.n))
         if result.iterations and not maker.options.deterministic:
-            self.estimates.observe(time.perf_counter() - began, result.iterations)
+            self.estimates.observe(clock() - began, result.iterations)
         left = left_by_progress(self.estimates.of("jacobi.iterations"), result, float(size), maker.rtol * float(size))
         steps = step_features(result, float(size))
         self.estimates.renew(self.predictor.costs(maker.rtol, steps, left), 0)

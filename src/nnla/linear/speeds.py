@@ -110,7 +110,7 @@ class Machine:
 
 
 def cache_file() -> Path | None:
-    """Where a calibration is kept: in $NNLA_CACHE, else $XDG_CACHE_HOME/nnla, else ~/.cache/nnla; None without a home."""
+    """Where a calibration is kept: $NNLA_CACHE, else $XDG_CACHE_HOME/nnla, else ~/.cache/nnla; None without a home."""
     chosen = os.environ.get("NNLA_CACHE")
     if chosen:
         return Path(chosen) / "speeds.json"

@@ -207,7 +207,7 @@ class Run:
         return found is not None
 
     def find_order(self) -> tuple[np.ndarray, Any] | None:
-        """An order of the rows that products are faster in, and the matrix in it; None where there is none that pays."""
+        """An order of the rows that products are faster in, and the matrix in it; None where none pays."""
         if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.deflation is not None:
             return None
         started = time.perf_counter()
@@ -391,6 +391,7 @@ class Stretch:
         self._before = 0, 0  # iterations and reductions that are in another phase
         self.limit = self._most()
         stall = None if probing else self._stall()
+        self.started = float(np.max(np.atleast_1d(run.criterion.norms(run.residual))))  # norm of the residual then
         self._saved, self._saved_norms = run.space.copy(run.x), np.atleast_1d(run.space.norm(run.residual))
         with quiet():
             self._cg: Any = start_cg(

@@ -241,10 +241,10 @@ def survey_network(rng: np.random.Generator, n: int) -> Drawn:
 
     Strang and Borre, Linear Algebra, Geodesy, and GPS (1997), chapters 8-12. Weights by the length of a line.
     """
-    d = int(rng.choice(np.array([1, 2, 3])))
-    marks = max(8, n // d)
     from scipy.spatial import cKDTree
 
+    d = int(rng.choice(np.array([1, 2, 3])))
+    marks = max(8, n // d)
     places = rng.random((marks, 2))
     near = cKDTree(places).query(places, k=min(marks, int(rng.integers(3, 7))))[1][:, 1:]
     i, j = np.repeat(np.arange(marks), near.shape[1]), near.ravel()

@@ -241,8 +241,7 @@ def contact_penalty(rng: np.random.Generator, n: int) -> Drawn:
 
 
 def soft_tissue(rng: np.random.Generator, n: int) -> Drawn:
-    """A time step of soft tissue: mass over step squared, damping, and the tangent of a nearly incompressible solid
-    under prestress with fibres.
+    """A time step of soft tissue: inertia, and the tangent of a nearly incompressible solid with fibres, prestressed.
 
     Barbic and James, ACM Trans. Graph. 24 (2005); SOFA (Faure et al. 2012); Bonet and Wood (2008), chapter 6. Surgery
     simulation and animation, one solve a frame.
