@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nnla.linear import decision
-from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL
+from nnla.linear.auto import FIRST_STEPS, STEPS_CALL
 from nnla.linear.decision import SHOWN, Lognormal, Way, decide, left_for
 from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
 from nnla.linear.progress import left_at_rate, rate_std
@@ -107,12 +107,15 @@ class Replay:
         self.features = known.copy()
         self.features[len(VALUE_FEATURES) :] = np.nan
         self.estimates = Estimates(self._costs(), ways=world.ways(), n=row["n"], nnz=row["nnz"], memory=4e9)
-        if free or look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest:
+        self.sure = self.estimates.direct_for_sure
+        if free or (not self.sure and look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest):
             self.features = known
             self.seconds = 0.0 if free else DECISION + (1.0 + VALUES) * row["feature_seconds"]
             self.estimates.renew(self._costs(), 0)
+            self.sure = self.estimates.direct_for_sure
         self.estimates.told = told_by(engine)
         self.asked = False
+        self.orderings = 0
         self.actions: list[str] = []
 
     def _costs(self, steps: Any = None) -> Costs:
@@ -122,7 +125,7 @@ class Replay:
         """Seconds in all."""
         while True:
             estimates = self.estimates
-            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done else None
+            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done and not self.sure else None
             ways = estimates.ways()
             if not ways:
                 self.actions.append("nothing")
@@ -179,9 +182,12 @@ class Replay:
         world, estimates = self.world, self.estimates
         d = world.row["direct"]
         self.seconds += min(world.order(), 100.0)
-        worth = ORDER_MORE * min(self._alternative("direct", 0.0), 1e6)
-        if d["failed"] or not d.get("complete") or d["flops"] > estimates.flops_worth(worth):
+        self.orderings += 1
+        if d["failed"] or not d.get("complete") or self.orderings > 3:
             estimates.drop("direct")
+            return
+        if d["flops"] > estimates.worth_ordering and self.orderings <= 2:
+            estimates.learn_bound(estimates.worth_ordering)
             return
         seconds = self.engine.after_analysis(d["flops"], d["entries"], world.row["n"])
         pair = tuple(Lognormal(float(m), float(s)) for m, s in seconds.values())

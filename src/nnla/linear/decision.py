@@ -20,7 +20,7 @@ _ROOT_HALF = math.sqrt(0.5)
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
 _SURELY = 1e-3  # least probability of success that is reckoned with
-_DEAR = 0.5  # share of the seconds expected that first steps are never worth
+_DEAR = 0.1  # share of the seconds expected that first steps are never worth
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
 
