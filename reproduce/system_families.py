@@ -21,7 +21,7 @@ def page() -> str:
         "# Families of systems",
         "",
         f"{len(SYSTEM_FAMILIES)} families of symmetric positive definite systems in {len(kinds)} kinds, each with the",
-        "source of its structure: `nnla.problems.linear_system(family, n, seed=...)` draws one, everything of it from the",
+        "source of its structure: `nnla.problems.linear_system(family, n, seed=...)` draws one, all of it from the",
         "seed. They are what [`auto`](auto.md) learns from. Written by `python reproduce/system_families.py`.",
     ]
     for kind in sorted(kinds):

@@ -296,7 +296,7 @@ class _Auto:
         if run.status is Status.MAXITER and run.iterations_left == 0:
             return False
         if not estimates.left and action != "plain":
-            estimates.left.append("plain")  # nothing better is known
+            estimates.only_plain()
         if estimates.left and run.status is not Status.MAXITER:
             run.give_up(f"{run.method} ended in {run.status.value}")
         return True

@@ -20,6 +20,7 @@ _ROOT_HALF = math.sqrt(0.5)
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
 _SURELY = 1e-3  # least probability of success that is reckoned with
+_DEAR = 0.5  # share of the seconds expected that first steps are never worth
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
 
@@ -211,7 +212,7 @@ def decide(ways: Sequence[Way], *, ordering: float = 0.0, steps: Steps | None = 
     """
     values = _values(ways, ordering, watched)
     best = min(values, key=values.__getitem__)
-    if steps is not None and steps.tells > 0.0:
+    if steps is not None and steps.tells > 0.0 and (steps.seconds < _DEAR * values[best] or best == steps.of):
         value = _value_of_steps(ways, ordering, steps, best, watched)
         if value is not None:
             values["steps"] = value
@@ -290,7 +291,7 @@ def _value_of_steps(ways: Sequence[Way], ordering: float, steps: Steps, best: st
             if seconds < least:
                 least, leads_to = seconds, name
         same = same and leads_to == best
-        if same and turn == 1:
+        if same and (turn == 1 or (direct is not None and best == direct.name)):  # which no answer makes dearer
             return None
         value += _WEIGHTS[k] * least
     return None if same else value

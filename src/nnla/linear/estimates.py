@@ -238,6 +238,7 @@ class Estimates:
         self.told = _TOLD
         self._drift = 0.0  # logarithm of what seconds of this solve were by those predicted
         self._known: dict[str, Lognormal] = {}  # in the place of what was predicted
+        self._ways: list[Way] | None = None
         self._sunk: dict[str, float] = {}  # set-ups that have been paid for
         self._fits = 1.0
 
@@ -245,13 +246,13 @@ class Estimates:
 
     def renew(self, costs: Costs, done: int) -> None:
         """Costs with what the first steps have told."""
-        self.costs, self.done = costs, done
+        self.costs, self.done, self._ways = costs, done, None
 
     def observe(self, seconds: float, iterations: int) -> None:
         """Take note of what Jacobi-CG iterations of this solve took; what slows them may slow the rest."""
         if iterations <= 0 or not seconds > 0:
             return
-        predicted = self._predicted("product.seconds")
+        predicted, self._ways = self._predicted("product.seconds"), None
         gap = math.log(seconds / iterations) - predicted.mean
         common = self.speeds.spread**2
         self._drift = gap * common / (common + predicted.std**2 + _MEASURED_STD**2)
@@ -261,7 +262,7 @@ class Estimates:
         self, flops: float, entries: float, nbytes: float, seconds: tuple[Lognormal, Lognormal] | None
     ) -> None:
         """What an analysis has counted: operations, entries and bytes of the factor, and what that takes, if known."""
-        self.ordered = True
+        self.ordered, self._ways = True, None
         self._fits = 1.0 if nbytes <= self.memory else 0.0
         gap = math.log(max(flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
         if seconds is None:
@@ -274,6 +275,7 @@ class Estimates:
 
     def learn_polynomial(self, outer: float, degree: int) -> None:
         """Outer iterations that the polynomial's engine predicts, which say much of CG's own."""
+        self._ways = None
         self._known["autospec.iterations"] = Lognormal.of(max(outer, 1.0), _ENGINE_STD)
         self._known["jacobi.iterations"] = Lognormal.of(
             self.done + max(1.0, outer * (degree + 1) * EFFICIENCY), _ENGINE_STD
@@ -281,11 +283,17 @@ class Estimates:
 
     def paid(self, name: str) -> None:
         """A set-up has been paid for."""
+        self._ways = None
         self._sunk[name] = self.of(name).expected
         self._known[name] = Lognormal.of(0.0)
 
+    def only_plain(self) -> None:
+        """Nothing better is left."""
+        self.left, self._ways = ["plain"], None
+
     def drop(self, way: str) -> None:
         """A way that leads nowhere."""
+        self._ways = None
         if way in self.left:
             self.left.remove(way)
 
@@ -340,8 +348,10 @@ class Estimates:
         return Way(name, setup, solve, self.failure(name), _FOLLOWS.get(name, 1.0))
 
     def ways(self) -> list[Way]:
-        """All that are left."""
-        return [self.way(name) for name in self.left if name != "direct" or self.failure(name) < 1.0]
+        """All that are left; kept until something new is known."""
+        if self._ways is None:
+            self._ways = [self.way(name) for name in self.left if name != "direct" or self.failure(name) < 1.0]
+        return self._ways
 
     def alone(self, name: str) -> float:
         """Expected seconds of a way from the beginning, with nothing before it."""
