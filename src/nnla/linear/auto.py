@@ -18,7 +18,7 @@ from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
 from nnla.krylov.step_features import step_features
-from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, decide, left_for
+from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, count_now, decide, left_for
 from nnla.linear.direct import run_direct
 from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
@@ -40,7 +40,6 @@ _HUB = 30  # longest by mean row: what no reordering helps
 _PATIENCE = 20  # iterations between looks at what runs
 _ORDERINGS = 2  # that may give up for what else there is
 _MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
-_OVERDUE = 1.5  # seconds spent on an iteration by those expected, after which a factorisation is counted in any case
 _GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
 _GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
 _LEARNED_FROM = 5e-4  # seconds below which a clock says more of Python than of the kernels
@@ -495,16 +494,13 @@ class _Auto:
         return left_for(seconds, self._alternative(way, slower), spent)
 
     def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal) -> bool:
-        """Whether to order now, to know what a factorisation takes: where the better of that and going on is expected
-        to take less than going on, and at the latest when half as much again has been spent as was expected."""
+        """Whether to order now, to know what a factorisation takes."""
         estimates = self.estimates
-        ordering = estimates.ordering
-        if not ordering > 0.0 or self.orderings >= _ORDERINGS or self.op.csr is None or not Cholesky.available():
+        if self.orderings >= _ORDERINGS or self.op.csr is None or not Cholesky.available():
             return False
-        if spent >= max(ordering, _OVERDUE * math.exp(min(expected.mean, 600.0))):
-            return True
-        factor = estimates.way("direct").setup
-        return spent >= SHOWN * ordering and ordering + factor.least_of(left.expected) < left.expected
+        if not estimates.ordering > 0.0:
+            return False
+        return count_now(estimates.ordering, estimates.way("direct").setup, left, spent, expected)
 
     @property
     def _target(self) -> float:
