@@ -512,7 +512,7 @@ class _Auto:
         return estimates.way("direct").setup.expected if known else math.inf
 
     def _over_the_rent(self, result: CGResult, step: float, spent: float) -> bool:
-        """Whether all the seconds spent on iterating have reached what a certain finish takes, with the end not in sight.
+        """Whether all seconds of iterating have reached what a certain finish takes, with the end not in sight.
 
         In sight by its own rate, whatever was predicted. Beyond that nothing iterates any more, so that no solve takes
         much more than twice as long as it would have by the finish alone.
