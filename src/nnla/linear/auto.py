@@ -38,7 +38,7 @@ STEPS_CALL = 2e-4  # seconds of first steps beside their products, in Python
 _WORTH_REORDERING = 60  # CG iterations ahead
 _HUB = 30  # longest by mean row: what no reordering helps
 _PATIENCE = 20  # iterations between looks at what runs
-_ORDERINGS = 2  # that may give up for what else there is
+_ORDERINGS = 1  # that may give up for what else there is; the next one goes to its end
 _MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
 _GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
 _GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
@@ -250,8 +250,10 @@ class _Auto:
         run, estimates = self.run, self.estimates
         started, began = time.perf_counter(), self.clock()
         self.orderings += 1
-        if most is None:
-            most = estimates.worth_ordering if self.orderings <= _ORDERINGS else MOST_FLOPS
+        if self.orderings > _ORDERINGS:
+            most = MOST_FLOPS
+        elif most is None:
+            most = estimates.worth_ordering
         try:
             analysed = Cholesky(self.op.csr, max_flops=most)
         except NNLAError:  # LU takes what this does not
@@ -453,7 +455,7 @@ class _Auto:
         step = predicted = estimates.step(way).expected
         alternative = self._alternative(way)
         patience = _PATIENCE if way != "autospec" else _PATIENCE // 5
-        shown = min(SHOWN * alternative, step * math.exp(min(expected.mean, 600.0)))
+        shown = min(SHOWN * alternative, 0.5 * step * math.exp(min(expected.mean, 600.0)))
         ahead = max(patience, math.ceil(min(shown / max(step, 1e-12), 1e6)))
         while alternative < math.inf or estimates.ordering > 0.0:
             stretch.advance(ahead)
@@ -497,12 +499,18 @@ class _Auto:
         if way != "given":  # the others will be slower as well
             slower = min(max(math.log(all_of_it) - expected.mean, 0.0), _MOST_SLOWER)
         seconds = left.times(step)
-        if self._worth_counting(seconds, spent, expected.times(step)):
+        if self._worth_counting(seconds, spent, expected.times(step), self._behind(result, expected, start)):
             self._order(self.estimates.flops_worth(seconds.expected))
-            known = self.estimates.ordered and "direct" in self.estimates.left
-            if known and self.estimates.way("direct").setup.expected < seconds.expected:
-                return True
-        return left_for(seconds, self._alternative(way, slower), spent)
+        leave = self._finish < seconds.expected or left_for(seconds, self._alternative(way, slower), spent)
+        if leave and way != "given":
+            self.estimates.slow_down(way, slower)
+        return leave
+
+    def _behind(self, result: CGResult, expected: Lognormal, start: float) -> bool:
+        """Whether less than half of the progress has been made that was expected by now."""
+        goal = math.log(max(start, 1e-300) / max(self._target, 1e-300))
+        made = math.log(max(start, 1e-300) / max(min(result.first, default=start), 1e-300))
+        return made < 0.5 * goal * min(result.iterations * math.exp(-expected.mean), 1.0)
 
     @property
     def _finish(self) -> float:
@@ -531,14 +539,14 @@ class _Auto:
             self.estimates.drop(way)
         return True
 
-    def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal) -> bool:
+    def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal, behind: bool) -> bool:
         """Whether to order now, to know what a factorisation takes."""
         estimates = self.estimates
-        if self.orderings >= _ORDERINGS or self.op.csr is None or not Cholesky.available():
+        if self.orderings > _ORDERINGS or self.op.csr is None or not Cholesky.available():
             return False
         if not estimates.ordering > 0.0:
             return False
-        return count_now(estimates.ordering, estimates.way("direct").setup, left, spent, expected)
+        return count_now(estimates.ordering, estimates.way("direct").setup, left, spent, expected, behind)
 
     @property
     def _target(self) -> float:

@@ -245,7 +245,9 @@ def left_for(left: Lognormal, alternative: float, spent: float) -> bool:
     return spent >= SHOWN * alternative and left.expected > alternative
 
 
-def count_now(ordering: float, factor: Lognormal, left: Lognormal, spent: float, expected: Lognormal) -> bool:
+def count_now(
+    ordering: float, factor: Lognormal, left: Lognormal, spent: float, expected: Lognormal, behind: bool = False
+) -> bool:
     """Whether to order the unknowns while something iterates, to know what a factorisation takes.
 
     Parameters
@@ -254,12 +256,13 @@ def count_now(ordering: float, factor: Lognormal, left: Lognormal, spent: float,
     factor, left, expected : seconds of the rest of a factorisation, of what is left of the iteration, and of all of it
         as they were expected
     spent : seconds of the iteration so far
+    behind : less than half of the progress has been made that was expected by now
 
     Notes
     -----
     It is where the better of a factorisation and of going on is expected to take less than going on, the ordering
-    included; and at the latest when half as much again has been spent as was expected: nothing that was known
-    beforehand is to be believed then.
+    included; and at once where what runs is far behind, at the latest when half as much again has been spent as was
+    expected: nothing that was known beforehand is to be believed then.
 
     Examples
     --------
@@ -268,7 +271,8 @@ def count_now(ordering: float, factor: Lognormal, left: Lognormal, spent: float,
     >>> count_now(0.1, Lognormal.of(9.0, 0.1), Lognormal.of(0.5, 0.3), spent=1.0, expected=Lognormal.of(1.0))
     False
     """
-    if spent >= max(ordering, _OVERDUE * math.exp(min(expected.mean, _LARGEST))):
+    usual = math.exp(min(expected.mean, _LARGEST))
+    if spent >= max(ordering, _OVERDUE * usual) or (behind and spent >= max(SHOWN * ordering, 0.5 * usual)):
         return True
     return spent >= SHOWN * ordering and ordering + factor.least_of(left.expected) < left.expected
 

@@ -304,6 +304,16 @@ class Estimates:
             self.done + max(1.0, outer * (degree + 1) * EFFICIENCY), _ENGINE_STD
         )
 
+    def slow_down(self, way: str, logarithm: float) -> None:
+        """One way turns out to take exp(``logarithm``) times the iterations: the others that iterate will, too."""
+        for other in self.left:
+            if other not in (way, "direct"):
+                name = f"{'jacobi' if other == 'plain' else other}.iterations"
+                mean, std = self.of(name)
+                share = _FOLLOWS["amg"] if other == "amg" else 1.0  # what slows one Krylov method slows the others
+                self._known[name] = Lognormal(mean + share * logarithm, std)
+        self._changed()
+
     def paid(self, name: str) -> None:
         """A set-up has been paid for."""
         self._changed()
