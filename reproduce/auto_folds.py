@@ -2,7 +2,7 @@
 
     python reproduce/auto_folds.py DATA --out FOLDER [--seeds 0 1 2] [--set KEY=VALUE ...]
 
-DATA is what reproduce/auto_data.py wrote. FOLDER/seed-S is a run as ``nnla train solver-costs`` makes it: the engine in
+DATA is what reproduce/auto_data.py wrote. FOLDER/seed-S is a run as ``nnla train auto-costs`` makes it: the engine in
 auto-costs.safetensors, and in folds/ the engines fold-0.safetensors, ... with folds.json, which says for each family
 the number of the one that saw nothing of its kind: what reproduce/auto_replay.py takes as --folds. A run that is there
 already is gone on with, or left as it is.
@@ -29,7 +29,7 @@ def main() -> None:
     figures = {}
     for seed in arguments.seeds:
         run = arguments.out / f"seed-{seed}"
-        recipe = load_recipe("solver-costs", [f"data.path={arguments.data}", f"seed={seed}", *arguments.overrides])
+        recipe = load_recipe("auto-costs", [f"data.path={arguments.data}", f"seed={seed}", *arguments.overrides])
         if not (run / "folds" / "folds.json").exists():
             train(recipe, run, resume=(run / "recipe.json").exists(), progress=_said)
         card = load(run / f"{recipe['name']}.safetensors").card

@@ -2,7 +2,7 @@
 
     python reproduce/auto_sizes.py DATA --out FILE.json [--processes 2] [--minutes 30] [--only PATTERN]
 
-DATA is what reproduce/auto_data.py wrote. Every row of `VARIANTS` is trained as `nnla train solver-costs --set ...`
+DATA is what reproduce/auto_data.py wrote. Every row of `VARIANTS` is trained as `nnla train auto-costs --set ...`
 would, in a process of its own, and judged as its card says: each system by networks that saw none of its kind. Beside
 them stand what is simpler (the linear part alone; log n and log nnz alone; the nearest systems by n and nnz), and
 boosted trees where scikit-learn is there. Written as soon as each is known; what is not within the time is left out.
@@ -63,7 +63,7 @@ def trained(job: tuple[str, str]) -> tuple[str, dict[str, Any]]:
     else:
         overrides = [f"data.path={data}", "optim.checkpoint_every=100000", *VARIANTS[name]]
         with tempfile.TemporaryDirectory() as folder:
-            path = train(load_recipe("solver-costs", overrides), Path(folder) / "run")
+            path = train(load_recipe("auto-costs", overrides), Path(folder) / "run")
             from nnla.registry import load
 
             figures = load(path).card["held_out"]
@@ -77,7 +77,7 @@ def baseline(name: str, data: str) -> dict[str, float]:
     from nnla.training.solver_cost_data import RTOLS, fold_numbers, read_runs
 
     runs = read_runs(data)
-    fold = fold_numbers(runs.kind, load_recipe("solver-costs")["data"]["folds"])
+    fold = fold_numbers(runs.kind, load_recipe("auto-costs")["data"]["folds"])
     x = network_inputs(runs.structure, None, 1e-8)[:, :-1]
     z = (x - np.nanmean(x, axis=0)) / (np.nanstd(x, axis=0) + 1e-3)
     z = with_products(np.where(np.isfinite(z), np.clip(z, -4, 4), 0.0))

@@ -129,7 +129,7 @@ def test_the_spread_is_corrected_on_what_was_held_out():
 def test_an_interrupted_run_continues_to_the_same_weights(resumes, tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row(i)) for i in range(90)))
     data = [f"data.path={tmp_path / 'rows.jsonl'}", "optim.checkpoint_every=4", "optim.steps=8"]
-    path = resumes(load_recipe("solver-costs", [*SMALL, *data]), 5)
+    path = resumes(load_recipe("auto-costs", [*SMALL, *data]), 5)
     engine = SolverCostEngine.from_file(path)
     assert engine.card["systems"] == 90
     assert engine.envelope["n"][0] >= 50
@@ -145,8 +145,8 @@ def test_a_recipe_that_cannot_be_is_refused(tmp_path):
     from nnla.training.solver_costs import SolverCostTask
 
     with pytest.raises(OptionError, match=r"data\.folds"):
-        SolverCostTask(load_recipe("solver-costs", ["data.folds=1"]))
+        SolverCostTask(load_recipe("auto-costs", ["data.folds=1"]))
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row(i)) for i in range(12)))
-    task = SolverCostTask(load_recipe("solver-costs", [f"data.path={tmp_path / 'rows.jsonl'}", "data.folds=4"]))
+    task = SolverCostTask(load_recipe("auto-costs", [f"data.path={tmp_path / 'rows.jsonl'}", "data.folds=4"]))
     with pytest.raises(OptionError, match="too few"):
         task.prepare(tmp_path, lambda *_: None)

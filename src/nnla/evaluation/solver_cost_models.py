@@ -24,6 +24,7 @@ __all__ = ["check_solver_costs", "evaluate_solver_costs", "measure_solver_costs"
 _HELD_OUT = 2**31  # seeds of the training are below
 _RTOL = 1e-8
 _STEPS = 16
+_FAILURES = 30  # fewer say nothing of their probability
 _INFORMATION = ("values", "graph", "steps", "blind")  # what training judges by, see the card
 _SIZES = 200, 4000
 _UNIT = 2.0**30  # exact: what depends on it depends on the scale, not on rounding
@@ -169,8 +170,10 @@ def solver_cost_lines(card: dict[str, Any]) -> list[str]:
         inside = " | ".join(f"{held[f'{name}.within{k}']:.1%}" for name in _INFORMATION)
         lines += [f"| inside of {k} sigma ({share} of a normal distribution) | {inside} |"]
     lines += [""]
-    told = ", ".join(f"{key.split('.')[1]} {held[key]:.2f}" for key in held if key.startswith("graph") and "auc" in key)
-    lines += [f"Failures, area under the curve: {told}." if told else "No method failed."]
+    told = [key for key in held if key.startswith("graph.") and key.endswith(".failed") and held[key] >= _FAILURES]
+    curves = ", ".join(f"{key.split('.')[1]} {held[key.replace('failed', 'auc')]:.2f}" for key in told)
+    few = f"Of no method there were {_FAILURES} failures to judge their probabilities by."
+    lines += [f"Failures, area under the curve: {curves}." if told else few]
     lines += ["", f"*{m['count']} fresh systems of the families of the training*, n = {m['n'][0]} to {m['n'][1]}:", ""]
     lines += ["| counted | predicted from | systems | error | inside 1 sigma | 2 sigma |", "|---|---|---|---|---|---|"]
     for label, rows in m["targets"].items():

@@ -230,7 +230,7 @@ class _Ensemble:
         self.average = np.full(members, 1.0 / members)
         self.temperature = arrays["temperature"]
         self.middle = (0.5 * (arrays["low"] + arrays["high"]) - self.mean) / self.scale
-        self.reach = 0.5 * (arrays["high"] - arrays["low"]) / self.scale
+        self.reach = 0.5 * (arrays["high"] - arrays["low"]) / self.scale + 1e-9  # rounding is not outside
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Mean and std (B, T), failure (B, P), outside (B,) for inputs (B, F)."""

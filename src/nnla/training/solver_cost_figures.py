@@ -166,7 +166,7 @@ def held_out_figures(held: dict[str, HeldOut], factors: dict[str, np.ndarray]) -
     -------
     dict : NAME.error, the mean over the targets of the root mean square error of the logarithm; NAME.TARGET;
         NAME.within1, NAME.within2, shares of errors inside of one and two standard deviations;
-        NAME.likelihood, see `likelihoods`, its mean; NAME.METHOD.auc and .log_loss of failures
+        NAME.likelihood, see `likelihoods`, its mean; NAME.METHOD.failed, .auc and .log_loss of failures
 
     Notes
     -----
@@ -187,6 +187,7 @@ def held_out_figures(held: dict[str, HeldOut], factors: dict[str, np.ndarray]) -
             p, y = found["failure"][known, i], found["failed"][known, i]
             if 0 < y.sum() < y.size:
                 loss = -np.mean(np.log(np.clip(np.where(y > 0.5, p, 1 - p), 1e-6, 1.0)))
+                figures[f"{name}.{method}.failed"] = float(y.sum())
                 figures[f"{name}.{method}.auc"] = round(area_under_curve(p, y), 4)
                 figures[f"{name}.{method}.log_loss"] = round(float(loss), 4)
     return figures

@@ -34,6 +34,7 @@ from nnla.types import TrainingProgress
 __all__ = ["SolverCostTask", "cost_loss"]
 
 _T, _P = len(TARGETS), len(FAILURES)
+_PATH = "runs/data"  # what a card says in place of a path of the machine that it was trained on
 _SIZES = ("log n", "log mean row")
 _LOG_SIGMAS = (-4.0, 2.0)
 _TAIL = 3.0  # standard deviations beyond which an error counts linearly
@@ -305,7 +306,9 @@ class SolverCostTask:
         factors = self.factors(held)
         kinds = {str(kind): int(fold) for kind, fold in zip(self.runs.kind, self.fold, strict=True)}
         families = {str(family): int(fold) for family, fold in zip(self.runs.family, self.fold, strict=True)}
+        recipe = card["recipe"] | {"data": dict(self.data) | {"path": _PATH}}
         facts = {
+            "recipe": recipe,
             "systems": len(self.runs),
             "families": len(families),
             "envelope": {
