@@ -26,7 +26,10 @@ constexpr double kSmallest = 1e-100, kLargest = 1e100;  // norms of b whose solu
 constexpr double kUniform = 10;         // as in nnla.linear.criterion
 constexpr int kRefinements = 3;
 constexpr Int kTiny = 100;              // unknowns up to which a factorisation takes less time than choosing
-constexpr int kFirstSteps = 8;          // of CG that show its rate
+constexpr Long kFirstSteps = 8;         // of CG that show its rate
+constexpr double kShown = 0.1;          // of the time of a factorisation: what is spent before CG is left for it
+constexpr double kFaster = 0.6;         // what CG takes in the end, by what its rate so far promises
+constexpr double kFactored = 7;         // times the ordering: all of a factorisation whose band is wide, in the median
 constexpr double kShare = 6;            // times that a factorisation has to take what they do
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
 constexpr Long kPatience = 16;          // iterations after which slices are made, as in nnla.krylov.native_cg
@@ -84,7 +87,7 @@ class Quick {
         std::frexp(high_, &highest);
         if (lowest < -kComfort || highest > kComfort) return Declined::range;
         low_ = low;
-        if (may_have_null_vectors(A)) return Declined::null_vectors;
+        suspect_ = may_have_null_vectors(A);  // then the pivots of a factorisation have to tell
         return take_right_hand_side();
     }
 
@@ -145,11 +148,12 @@ class Quick {
         step_ = product_seconds(n_, facts_.nnz);
         const double ordering = order_seconds(facts_.nnz), narrowing = narrow_seconds(facts_.nnz);
         if (system_.method == QuickMethod::jacobi && heavy_) return Declined::heavy_rows;
+        if (system_.method == QuickMethod::jacobi && suspect_) return Declined::null_vectors;
         if (system_.method == QuickMethod::jacobi) return iterate(10.0 * n_ + 100) ? verify() : Declined::accuracy;
         BandCholesky band(pattern(), {});
         double by_band = band_seconds(band);
         const double least = ordering + factor_seconds(n_, 0.0, 0.0);
-        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !heavy_;
+        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !heavy_ && !suspect_;
         const double bound = may_iterate_ ? iterations_bound() * step_ : HUGE_VAL;
         if (bound < std::min(by_band, least)) {
             answer_.predicted_jacobi = bound;
@@ -163,26 +167,29 @@ class Quick {
             if (band_seconds(narrow) < by_band) band = std::move(narrow);
             by_band = band_seconds(band);
         }
-        if (by_band < std::max(kDoubt * ordering, least)) return direct(by_band, bound, &band, nullptr);
+        if (bound < HUGE_VAL) answer_.predicted_jacobi = bound;
+        if (by_band < std::max(kDoubt * ordering, least)) {
+            answer_.predicted_direct = by_band;
+            if (worth_a_try(by_band, bound) && iterate(kBehind * by_band / step_, by_band)) return verify();
+            return by_band < kDear ? factor(&band, nullptr) : Declined::dear;
+        }
+        // Too wide for a band: half of such systems are solved by CG before an order would be found.
+        const double fronts = std::min(by_band, kFactored * ordering);
+        answer_.predicted_direct = fronts;
+        if (may_iterate_ && answer_.phases.empty() && iterate(kBehind * fronts / step_, fronts)) return verify();
         const Cholesky cholesky(pattern(), kFlopsLimit, Cholesky::Rows::checked);
         const double by_fronts =
             cholesky.complete() ? factor_seconds(n_, cholesky.flops(), cholesky.nnz()) : HUGE_VAL;
-        if (by_band <= by_fronts) return direct(by_band, bound, &band, nullptr);
-        return direct(by_fronts, bound, nullptr, &cholesky);
+        if (std::min(by_band, by_fronts) >= kDear) return Declined::dear;
+        answer_.predicted_direct = std::min(by_band, ordering + by_fronts);
+        return by_band <= by_fronts ? factor(&band, nullptr) : factor(nullptr, &cholesky);
     }
 
-    // A factorisation, unless CG promises to take less.
-    Declined direct(double seconds, double bound, BandCholesky* band, const Cholesky* cholesky) {
-        answer_.predicted_direct = seconds;
-        if (may_iterate_ && answer_.phases.empty()) {
-            double most = 0;
-            if (bound < HUGE_VAL) answer_.predicted_jacobi = bound;
-            if (bound < seconds) most = kBehind * seconds / step_;
-            else if (seconds > kShare * kFirstSteps * step_)
-                most = promising_iterations(std::min(seconds, kDear) / step_);
-            if (most > 0 && iterate(most)) return verify();
-        }
-        return seconds < kDear ? factor(band, cholesky) : Declined::dear;
+    // Whether CG may take less than a factorisation of so many seconds: by its bound, or if its first steps cost little
+    // beside that.
+    bool worth_a_try(double seconds, double bound) const {
+        return may_iterate_ && answer_.phases.empty() &&
+               (bound < seconds || seconds > kShare * kFirstSteps * step_);
     }
 
     Pattern pattern() const { return Pattern{n_, system_.A.indptr, system_.A.indices}; }
@@ -211,7 +218,6 @@ class Quick {
     };
 
     void begin() {
-        if (iteration_) return;
         std::vector<double> inverse(n_);
         for (Int i = 0; i < n_; ++i) inverse[i] = 1 / diagonal_[i];
         iteration_ = std::make_unique<Iteration>(matrix(), inverse);
@@ -221,25 +227,10 @@ class Quick {
         answer_.phases.back().method = QuickMethod::jacobi;
     }
 
-    // The first steps, and how many there may be in all: as many as the time allows, if their rate promises to be done
-    // by then, else 0.
-    double promising_iterations(double allowed) {
-        const Clock::time_point start = Clock::now();
-        begin();
-        const Ending how = run(kFirstSteps, true);
-        answer_.phases.back().seconds += since(start);
-        if (how == Ending::reached) return allowed;
-        const std::vector<double>& norms = iteration_->cg.norms;
-        if (how != Ending::iterations || norms.size() < kFirstSteps) return 0;
-        const double gain = std::log(norms[kFirstSteps / 2 - 1] / norms[kFirstSteps - 1]) / (kFirstSteps / 2);
-        const double left = std::log(norms.back() / target_);
-        return gain > 0 && kFirstSteps + left / gain < allowed ? allowed : 0;
-    }
-
     // Goes on until there were so many iterations in all. A matrix of runs is brought into slices once that pays, as in
     // nnla.krylov.native_cg.
-    Ending run(double most, bool restart) {
-        const Long limit = static_cast<Long>(std::min(most, 1e6)), stall = std::max(300, std::min(2 * n_, 20000));
+    Ending run(Long limit, bool restart) {
+        const Long stall = std::max(300, std::min(2 * n_, 20000));
         Iteration& it = *iteration_;
         for (;;) {
             const Long done = static_cast<Long>(it.cg.norms.size());
@@ -257,12 +248,21 @@ class Quick {
 
     Csr matrix() const { return Csr{n_, system_.A.indptr, system_.A.indices, system_.A.data}; }
 
-    // Jacobi-CG, of which there may be so many iterations; whether the true residual is small enough in the end.
-    bool iterate(double most) {
+    // Jacobi-CG of at most so many iterations, and as long as the rest promises to take less than so many seconds;
+    // whether the true residual is small enough in the end.
+    bool iterate(double limit, double seconds = HUGE_VAL) {
         const Clock::time_point start = Clock::now();
-        const bool fresh = !iteration_;
+        const Long most = static_cast<Long>(std::min(limit, 1e6));
         begin();
-        bool reached = run(most, fresh) == Ending::reached;
+        Long next = most;
+        if (seconds < HUGE_VAL) next = std::max<Long>(kFirstSteps, std::llround(kShown * seconds / step_));
+        Ending how = run(std::min(most, next), true);
+        const std::vector<double>& norms = iteration_->cg.norms;
+        while (how == Ending::iterations && next < most && iterations_left() * step_ < seconds) {
+            next += std::max<Long>(kFirstSteps, next / 2);
+            how = run(std::min(most, next), false);
+        }
+        bool reached = how == Ending::reached;
         for (double last = HUGE_VAL; reached;) {
             ++checks_;
             const double norm = true_residual();
@@ -272,20 +272,30 @@ class Quick {
         }
         QuickPhase& phase = answer_.phases.back();
         const ConjugateGradients& cg = iteration_->cg;
-        phase.seconds += since(start);
+        phase.seconds = since(start);
         phase.ended_well = reached;
-        phase.iterations = static_cast<Long>(cg.norms.size());
+        phase.iterations = static_cast<Long>(norms.size());
         phase.products = cg.products + checks_ + !reached;
         phase.reductions = cg.reductions + checks_;
-        for (const double norm : cg.norms) answer_.history.push_back(norm / size_);
+        for (const double norm : norms) answer_.history.push_back(norm / size_);
         if (!reached) true_residual();
         return reached;
+    }
+
+    // At the rate of the second half of those done; CG gets faster.
+    double iterations_left() const {
+        const std::vector<double>& norms = iteration_->cg.norms;
+        const std::size_t half = norms.size() / 2;
+        if (half < 1) return HUGE_VAL;
+        const double before = *std::min_element(norms.begin(), norms.begin() + static_cast<Long>(half));
+        const double now = std::min(before, *std::min_element(norms.begin() + static_cast<Long>(half), norms.end()));
+        const double gain = std::log(before / now) / static_cast<double>(norms.size() - half);
+        return gain > 0 ? kFaster * std::log(now / target_) / gain : HUGE_VAL;
     }
 
     // -- factorisation ---------------------------------------------------------------------------------------
 
     Declined factor(BandCholesky* band, const Cholesky* cholesky) {
-        if (iteration_ && answer_.phases.back().iterations == 0) leave_first_steps();
         if (answer_.phases.empty()) {
             std::fill(x_, x_ + n_, 0.0);
             residual_ = b_;
@@ -314,18 +324,6 @@ class Quick {
         for (const QuickPhase& before : answer_.phases) phase.seconds -= before.seconds;
         answer_.phases.push_back(phase);
         return verify();
-    }
-
-    // CG that has only shown that it would take too long.
-    void leave_first_steps() {
-        QuickPhase& phase = answer_.phases.back();
-        const ConjugateGradients& cg = iteration_->cg;
-        phase.ended_well = false;
-        phase.iterations = static_cast<Long>(cg.norms.size());
-        phase.products = cg.products + 1;
-        phase.reductions = cg.reductions;
-        for (const double norm : cg.norms) answer_.history.push_back(norm / size_);
-        true_residual();
     }
 
     // As nnla.linear.inertia.lost_pivots.
@@ -373,7 +371,7 @@ class Quick {
     Clock::time_point began_;
     double step_ = 0, low_ = 0, high_ = 0, size_ = 0, target_ = 0;
     double parts_[2] = {0, 0};  // norms of b that those of the residual are relative to
-    bool heavy_ = false, may_iterate_ = false;
+    bool suspect_ = false, heavy_ = false, may_iterate_ = false;
     int unit_ = 0;
 };
 

@@ -14,7 +14,7 @@ enum class Declined {
     entries = 1,          // more than kQuickEntries, or no rows
     matrix = 2,           // not finite, symmetric, of positive diagonal, or with an entry twice
     range = 3,            // numbers so large or small that powers of two have to be put between
-    null_vectors = 4,     // that can be read off the entries
+    null_vectors = 4,     // that can be read off the entries, perhaps, where CG was asked for
     right_hand_side = 5,  // zero or not finite
     target = 6,           // zero, or met by x = 0
     heavy_rows = 7,       // on which b lies, so that light rows have to be looked at while CG runs

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from nnla.linear import decision
-from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL
-from nnla.linear.decision import SHOWN, Lognormal, Way, decide, left_for
+from nnla.linear.auto import FIRST_STEPS, STEPS_CALL
+from nnla.linear.decision import SHOWN, Lognormal, Way, count_now, decide, left_for
 from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
 from nnla.linear.progress import left_at_rate, rate_std
 from nnla.linear.rule import FAILURES, TARGETS, Costs
@@ -107,12 +107,15 @@ class Replay:
         self.features = known.copy()
         self.features[len(VALUE_FEATURES) :] = np.nan
         self.estimates = Estimates(self._costs(), ways=world.ways(), n=row["n"], nnz=row["nnz"], memory=4e9)
-        if free or look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest:
+        self.sure = self.estimates.direct_for_sure
+        if free or (not self.sure and look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest):
             self.features = known
             self.seconds = 0.0 if free else DECISION + (1.0 + VALUES) * row["feature_seconds"]
             self.estimates.renew(self._costs(), 0)
+            self.sure = self.estimates.direct_for_sure
         self.estimates.told = told_by(engine)
         self.asked = False
+        self.orderings = 0
         self.actions: list[str] = []
 
     def _costs(self, steps: Any = None) -> Costs:
@@ -122,7 +125,7 @@ class Replay:
         """Seconds in all."""
         while True:
             estimates = self.estimates
-            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done else None
+            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done and not self.sure else None
             ways = estimates.ways()
             if not ways:
                 self.actions.append("nothing")
@@ -175,13 +178,17 @@ class Replay:
         estimates.renew(estimates.costs if known is None else self._costs(np.array(known)), count)
         return False
 
-    def _order(self) -> None:
+    def _order(self, most: float | None = None) -> None:
         world, estimates = self.world, self.estimates
         d = world.row["direct"]
         self.seconds += min(world.order(), 100.0)
-        worth = ORDER_MORE * min(self._alternative("direct", 0.0), 1e6)
-        if d["failed"] or not d.get("complete") or d["flops"] > estimates.flops_worth(worth):
+        self.orderings += 1
+        if d["failed"] or not d.get("complete") or self.orderings > 3:
             estimates.drop("direct")
+            return
+        most = most or estimates.worth_ordering
+        if d["flops"] > most and self.orderings <= 2:
+            estimates.learn_bound(most)
             return
         seconds = self.engine.after_analysis(d["flops"], d["entries"], world.row["n"])
         pair = tuple(Lognormal(float(m), float(s)) for m, s in seconds.values())
@@ -201,25 +208,28 @@ class Replay:
         step, done = world.step(way), before
         noise = world.rng.standard_normal()
         alternative = self._alternative(way, 0.0)
-        ahead = max(PATIENCE, math.ceil(min(decision.SHOWN * alternative / estimates.step(way).expected, 1e6)))
-        while alternative < math.inf and done + ahead < needed:
+        patience = PATIENCE // 5 if way == "autospec" else PATIENCE
+        shown = min(decision.SHOWN * alternative / estimates.step(way).expected, math.exp(min(expected.mean, 600.0)))
+        ahead = max(patience, math.ceil(min(shown, 1e6)))
+        while (alternative < math.inf or estimates.ordering > 0.0) and done + ahead < needed:
             done += ahead
             share = done / needed
             rate = (needed - done) * math.exp(rate_std(share) * noise)
             left = left_at_rate(expected, done, rate if converges else 4.0 * done, share)
             slower = min(max(math.log(done + math.exp(min(left.mean, 600.0))) - expected.mean, 0.0), 4.0)
             spent = (done - before) * step
-            if left_for(left.times(step), self._alternative(way, slower), spent):
-                if (
-                    estimates.ordering > 0.0
-                    and decide(self._others(way, slower), ordering=estimates.ordering).action == "direct"
-                ):
-                    self._order()
-                if left_for(left.times(step), self._alternative(way, slower), spent):
-                    self.seconds += spent
-                    self._leave(way)
-                    return False
-            ahead = max(PATIENCE, (done - before) // 3)
+            seconds = left.times(step)
+            if estimates.ordering > 0.0 and self.orderings < 2:
+                factor = estimates.way("direct").setup
+                if count_now(estimates.ordering, factor, seconds, spent, expected.times(step)):
+                    self._order(estimates.flops_worth(seconds.expected))
+            known = estimates.ordered and "direct" in estimates.left
+            better = known and estimates.way("direct").setup.expected < seconds.expected
+            if better or left_for(seconds, self._alternative(way, slower), spent):
+                self.seconds += spent
+                self._leave(way)
+                return False
+            ahead = max(patience, (done - before) // 3)
         self.seconds += (needed - before) * step
         if converges:
             return True

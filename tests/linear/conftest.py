@@ -29,7 +29,7 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Estimates, "steps", lambda self, count, overhead=0.0: Steps(0.0, 0.0, "plain"))
         monkeypatch.setattr(Estimates, "step", lambda self, way: Lognormal.of(1e-3))
         monkeypatch.setattr(Estimates, "observe", lambda self, seconds, iterations: None)
-        monkeypatch.setattr(Estimates, "flops_worth", lambda self, seconds: 1e13)
+        monkeypatch.setattr(Estimates, "worth_ordering", 1e13)
         monkeypatch.setattr(import_module("nnla.linear.solve"), "solve_quickly", lambda *given: None)
 
     return install

@@ -179,7 +179,8 @@ def test_what_fails_is_reported_and_the_next_goes_on(system, prices, monkeypatch
     else:  # the ordering finds that it would take far more than expected
         if not Cholesky.available():
             pytest.skip("without the native kernels nothing is known beforehand")
-        monkeypatch.setattr(Estimates, "flops_worth", lambda self, seconds: 10.0)
+        monkeypatch.setattr(Estimates, "worth_ordering", 10.0)
+        monkeypatch.setattr(auto, "MOST_FLOPS", 10.0)
     solution = nnla.solve(*system)
     assert solution.report.fallback.startswith(f"{what}: ")
     assert ("no luck" in solution.report.fallback) == (what != "direct")

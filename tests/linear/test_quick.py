@@ -60,6 +60,16 @@ def bushes(n, seed=0):
     return A
 
 
+def simplices(k):
+    """Masses of linear triangles: every diagonal entry is the sum of its row's others."""
+    i = np.arange(k * k).reshape(k, k)
+    lower = np.stack([i[:-1, :-1], i[1:, :-1], i[:-1, 1:]], axis=-1).reshape(-1, 3)
+    upper = np.stack([i[1:, 1:], i[1:, :-1], i[:-1, 1:]], axis=-1).reshape(-1, 3)
+    corners = np.concatenate([lower, upper])
+    rows, columns = np.repeat(corners, 3, axis=1).ravel(), np.tile(corners, (1, 3)).ravel()
+    return sp.coo_array((np.tile((1 + np.eye(3)).ravel(), len(corners)), (rows, columns))).tocsr()
+
+
 SYSTEMS = {
     "one": sp.csr_array(np.array([[3.0]])),
     "diagonal": sp.csr_array(sp.diags_array(np.linspace(1, 2, 40))),
@@ -69,6 +79,7 @@ SYSTEMS = {
     "band": banded(500, 4),
     "graph": random_graph(600, 6),
     "mass": mass(30),
+    "simplices": simplices(12),
     "dominated": sp.csr_array(nnla.problems.poisson2d(40) + sp.diags_array(np.linspace(20, 30, 1600))),
     "bushes": bushes(900),
     "dense": sp.csr_array(np.eye(60) + 0.1 * np.cov(np.random.default_rng(0).standard_normal((60, 90)))),
@@ -163,6 +174,19 @@ def test_a_well_conditioned_matrix_of_much_fill_is_iterated():
     assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
 
 
+@pytest.mark.parametrize("n", [180, 260, 340, 420, 500, 580])
+def test_cg_that_falls_behind_is_left_for_a_factorisation(n):
+    A = random_graph(n, 8, 1e-4, seed=n)
+    b = np.random.default_rng(0).standard_normal(n)
+    x, report = quick(A, b)
+    assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
+    assert len(report.residual_history) == sum(p.iterations for p in report.phases if p.method == "jacobi")
+    if len(report.phases) == 2:
+        assert "switched from jacobi to direct" in report.chosen_because
+        assert "direct instead" in report.fallback
+        assert report.products == sum(phase.products for phase in report.phases)
+
+
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix])
 def test_matrices_of_both_orders(make):
     A, b = make(SYSTEMS["grid"]), np.arange(900.0)
@@ -218,7 +242,10 @@ def test_what_is_left_to_the_ordinary_way():
     assert declined(sp.csr_array(A * 1e200), b) == declined(sp.csr_array(A * 1e-200), b) == RANGE
     assert declined(A, b * 1e120) == declined(A, b * 1e-120) == RANGE
     assert native.solve_quickly(heavy.indptr, heavy.indices, heavy.data, heavy @ b, 1e-8, 0.0, 0.0, 1) == HEAVY
-    assert declined(laplacian, np.ones(200)) == NULL
+    arrays = laplacian.indptr.astype(np.int32), laplacian.indices.astype(np.int32), laplacian.data
+    assert native.solve_quickly(*arrays, np.arange(200.0), 1e-8, 0.0, 1e-10, 1) == NULL
+    for b_of_it in (np.ones(200), laplacian @ np.arange(200.0)):  # in its null space, and in its range
+        assert declined(laplacian, b_of_it) == PIVOTS
     for bad in (np.zeros(900), b * np.nan, b * np.inf, b * 1e300):
         assert declined(A, bad) == RIGHT_HAND_SIDE
     assert declined(A, b, 0.0) == declined(A, b, 1e-8, 1e3) == TARGET

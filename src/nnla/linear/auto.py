@@ -18,9 +18,9 @@ from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
 from nnla.krylov.step_features import step_features
-from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, decide, left_for
+from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, count_now, decide, left_for
 from nnla.linear.direct import run_direct
-from nnla.linear.estimates import Estimates, Predictor, clock_for, direct_seconds, ways_of
+from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
 from nnla.linear.progress import left_after, left_by_progress, predict_iterations
@@ -30,7 +30,7 @@ from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["FIRST_STEPS", "ORDER_MORE", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
+__all__ = ["FIRST_STEPS", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
 
 TINY = 100  # unknowns up to which a factorisation takes less time than choosing
 FIRST_STEPS = 8
@@ -38,7 +38,7 @@ STEPS_CALL = 2e-4  # seconds of first steps beside their products, in Python
 _WORTH_REORDERING = 60  # CG iterations ahead
 _HUB = 30  # longest by mean row: what no reordering helps
 _PATIENCE = 20  # iterations between looks at what runs
-ORDER_MORE = 4.0  # operations that an ordering may find, by those that would still be worth it
+_ORDERINGS = 2  # that may give up for what else there is
 _MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
 _GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
 _GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
@@ -100,8 +100,8 @@ class _Auto:
         started = time.perf_counter()
         self.run, self.degree, self.asked_steps, self.engine = run, degree, steps, engine
         self.op = op = run.op
-        self.base = bind_scaling(op, choose_scaling(op))
-        self.plain = "jacobi" if self.base.name == "jacobi" else "cg"
+        self.scaling = choose_scaling(op)
+        self.plain = "jacobi" if self.scaling == "jacobi" else "cg"
         self.polynomial = "autospec"
         columns = 1 if run.b.ndim == 1 else int(run.b.shape[1])
         self.predictor = Predictor(op, degree)
@@ -117,8 +117,10 @@ class _Auto:
             columns=columns,
             threads=1 if op.native is None or run.deterministic else op.native.threads,
         )
-        if self.predictor.look(self.estimates.cheapest):
+        self.sure = self.estimates.direct_for_sure
+        if not self.sure and self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(self.rtol), 0)
+            self.sure = self.estimates.direct_for_sure
         self.clock = clock_for(op)
         self.estimates.told = self.predictor.told
         if op.csr is None and op.nnz is None:  # nothing is known of it before it has multiplied
@@ -127,6 +129,8 @@ class _Auto:
         self.probe: SpectralProbe | None = None
         self.analysed: Cholesky | None = None
         self.engine_asked = False
+        self.orderings = 0
+        self._base: Scaling | None = None
         self.said: list[str] = []
         self.values: dict[str, float] = {}  # as last predicted
         self.ways: dict[str, Way] = {}
@@ -134,6 +138,13 @@ class _Auto:
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
         run.setup += time.perf_counter() - started
+
+    @property
+    def base(self) -> Scaling:
+        """What the first steps, plain CG and polynomials work on top of."""
+        if self._base is None:
+            self._base = bind_scaling(self.run.op, self.scaling)
+        return self._base
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ class _Auto:
         started = time.perf_counter()
         estimates = self.estimates
         steps = None
-        if self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
+        if not self.sure and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
             steps = estimates.steps(FIRST_STEPS, STEPS_CALL)
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
@@ -226,21 +237,31 @@ class _Auto:
         run.setup += time.perf_counter() - started
         return True
 
-    def _order(self) -> bool:
-        """Order the unknowns and count what a factorisation takes; whether it is to be had."""
+    def _order(self, most: float | None = None) -> bool:
+        """Order the unknowns and count what a factorisation takes; whether it is to be had.
+
+        Parameters
+        ----------
+        most : operations to give up at, by default what else there is would take
+        """
         run, estimates = self.run, self.estimates
         started, began = time.perf_counter(), self.clock()
-        worth = ORDER_MORE * min(self._alternative("direct"), 1e6)
+        self.orderings += 1
+        if most is None:
+            most = estimates.worth_ordering if self.orderings <= _ORDERINGS else MOST_FLOPS
         try:
-            analysed = Cholesky(self.op.csr, max_flops=estimates.flops_worth(worth))
+            analysed = Cholesky(self.op.csr, max_flops=most)
         except NNLAError:  # LU takes what this does not
             estimates.ordered = True
             return True
         finally:
             run.setup += time.perf_counter() - started
         if not analysed.complete:
-            run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
-            estimates.drop("direct")
+            self.said.append(f"a factorisation takes more than {analysed.flops:.2g} operations")
+            if self.orderings > _ORDERINGS:
+                run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
+                estimates.drop("direct")
+            estimates.learn_bound(analysed.flops)
             return False
         if not run.deterministic:
             self._learn("order", self.clock() - began, "order.seconds")
@@ -398,13 +419,13 @@ class _Auto:
         if found is not None and not self.run.finished:
             order, matrix = found
             self.run.enter_order(order, self.run.op.permuted(order, matrix))
-            self.base = bind_scaling(self.run.op, self.base.name)
+            self._base = None
 
     def _restore(self) -> None:
         """The user's order, which the analysis of a factorisation is of."""
         if self.run.order is not None:
             self.run.restore_order()
-            self.base = bind_scaling(self.run.op, self.base.name)
+            self._base = None
             self.run.check()
 
     # -- watching ------------------------------------------------------------------------------------------------
@@ -426,15 +447,17 @@ class _Auto:
         before, began = stretch.result.iterations, self.clock()
         step = predicted = estimates.step(way).expected
         alternative = self._alternative(way)
-        ahead = max(_PATIENCE, math.ceil(min(SHOWN * alternative / max(step, 1e-12), 1e6)))
-        while alternative < math.inf:
+        patience = _PATIENCE if way != "autospec" else _PATIENCE // 5
+        shown = min(SHOWN * alternative, step * math.exp(min(expected.mean, 600.0)))
+        ahead = max(patience, math.ceil(min(shown / max(step, 1e-12), 1e6)))
+        while alternative < math.inf or estimates.ordering > 0.0:
             stretch.advance(ahead)
             done = stretch.result.iterations - before
             if done and not run.deterministic:
                 step = (self.clock() - began) / done
             if not stretch.goes_on or self._too_slow(stretch.result, way, expected, start, step, done * step):
                 break
-            ahead = max(_PATIENCE, done // 3)
+            ahead = max(patience, done // 3)
         else:
             stretch.advance()
         done = stretch.result.iterations - before
@@ -463,16 +486,21 @@ class _Auto:
         if way != "given":  # the others will be slower as well
             slower = min(max(math.log(all_of_it) - expected.mean, 0.0), _MOST_SLOWER)
         seconds = left.times(step)
-        if not left_for(seconds, self._alternative(way, slower), spent):
-            return False
-        if self.estimates.ordering > 0.0 and self._direct_is_next(way, slower):
-            self._order()
-            return left_for(seconds, self._alternative(way, slower), spent)
-        return True
+        if self._worth_counting(seconds, spent, expected.times(step)):
+            self._order(self.estimates.flops_worth(seconds.expected))
+            known = self.estimates.ordered and "direct" in self.estimates.left
+            if known and self.estimates.way("direct").setup.expected < seconds.expected:
+                return True
+        return left_for(seconds, self._alternative(way, slower), spent)
 
-    def _direct_is_next(self, way: str, slower: float) -> bool:
-        others = self._others(way, slower)
-        return bool(others) and decide(others, ordering=self.estimates.ordering).action == "direct"
+    def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal) -> bool:
+        """Whether to order now, to know what a factorisation takes."""
+        estimates = self.estimates
+        if self.orderings >= _ORDERINGS or self.op.csr is None or not Cholesky.available():
+            return False
+        if not estimates.ordering > 0.0:
+            return False
+        return count_now(estimates.ordering, estimates.way("direct").setup, left, spent, expected)
 
     @property
     def _target(self) -> float:

@@ -12,15 +12,27 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["SHOWN", "Decision", "Lognormal", "Steps", "Way", "decide", "expected_seconds", "left_for", "total"]
+__all__ = [
+    "SHOWN",
+    "Decision",
+    "Lognormal",
+    "Steps",
+    "Way",
+    "count_now",
+    "decide",
+    "expected_seconds",
+    "left_for",
+    "total",
+]
 
 SHOWN = 0.5  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
 _ROOT_HALF = math.sqrt(0.5)
 # Gauss-Hermite rule of five points for the standard normal distribution: exact up to degree nine.
 _NODES = (-2.8569700138728056, -1.355626179974266, 0.0, 1.355626179974266, 2.8569700138728056)
 _WEIGHTS = (0.011257411327720693, 0.22207592200561266, 0.5333333333333333, 0.22207592200561266, 0.011257411327720693)
+_OVERDUE = 1.5  # seconds spent on an iteration by those expected, after which a factorisation is counted in any case
 _SURELY = 1e-3  # least probability of success that is reckoned with
-_DEAR = 0.5  # share of the seconds expected that first steps are never worth
+_DEAR = 0.1  # share of the seconds expected that first steps are never worth
 _LARGEST = 600.0  # logarithms of seconds beyond which nothing will ever be run
 
 
@@ -227,6 +239,34 @@ def left_for(left: Lognormal, alternative: float, spent: float) -> bool:
     Nothing is left before a share `SHOWN` of the alternative has been spent on it: CG often gets faster.
     """
     return spent >= SHOWN * alternative and left.expected > alternative
+
+
+def count_now(ordering: float, factor: Lognormal, left: Lognormal, spent: float, expected: Lognormal) -> bool:
+    """Whether to order the unknowns while something iterates, to know what a factorisation takes.
+
+    Parameters
+    ----------
+    ordering : seconds that it takes
+    factor, left, expected : seconds of the rest of a factorisation, of what is left of the iteration, and of all of it
+        as they were expected
+    spent : seconds of the iteration so far
+
+    Notes
+    -----
+    It is where the better of a factorisation and of going on is expected to take less than going on, the ordering
+    included; and at the latest when half as much again has been spent as was expected: nothing that was known
+    beforehand is to be believed then.
+
+    Examples
+    --------
+    >>> count_now(0.1, Lognormal.of(1.0, 1.0), Lognormal.of(9.0, 0.3), spent=1.0, expected=Lognormal.of(1.0))
+    True
+    >>> count_now(0.1, Lognormal.of(9.0, 0.1), Lognormal.of(0.5, 0.3), spent=1.0, expected=Lognormal.of(1.0))
+    False
+    """
+    if spent >= max(ordering, _OVERDUE * math.exp(min(expected.mean, _LARGEST))):
+        return True
+    return spent >= SHOWN * ordering and ordering + factor.least_of(left.expected) < left.expected
 
 
 _Numbers = tuple[str, float, float, float, float]  # of a way that iterates: name, set-up, mean, std, failure

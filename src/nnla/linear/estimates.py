@@ -28,27 +28,42 @@ from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
 
-__all__ = ["LOOK", "Estimates", "Predictor", "clock_for", "direct_seconds", "look_seconds", "told_by", "ways_of"]
+__all__ = [
+    "LOOK",
+    "MOST_FLOPS",
+    "Estimates",
+    "Predictor",
+    "clock_for",
+    "direct_seconds",
+    "look_seconds",
+    "told_by",
+    "ways_of",
+]
 
 ENGINE = "auto-costs"  # name of the shipped weights
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
 _LARGEST_DENSE = 20_000
 _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
+_HUB = 100  # longest by mean row from which coarsening, which works row against row, takes the square of that
 _WORTH_THREADS = 200_000  # stored entries
 _THREAD_GAIN = 0.7  # of each thread beyond the first, beyond the cache
 _ENGINE_STD = 0.25  # of the logarithm of the iterations that a polynomial's engine predicts
 _MEASURED_STD = 0.1
+_WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an expectation
+_SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
+_MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
-LOOK = 0.05  # share of the seconds expected that a look at the graph may take
+LOOK = 0.03  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
 #: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
 _FOLLOWS = {"ic": 0.7, "amg": 0.55, "autospec": 1.0}
-_FLOPS = (1e6, 1e13)  # operations of a factorisation that is always, and never worth its count
+LEAST_FLOPS, MOST_FLOPS = 1e6, 1e13  # operations of a factorisation that is always, and never worth its count
 _TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
 _BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitution": 0.35}
 
+_NOTHING = Lognormal.of(0.0)
 _AT = {name: k for k, name in enumerate(TARGETS)}
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
 _KERNEL = {
@@ -79,7 +94,9 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
         ways.insert(0, "direct")
     if op.csr.nnz > op.n:
         ways.append("ic")
-    if op.n >= _WORTH_COARSENING and _has_pyamg():
+    structure = op.structure
+    hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
+    if op.n >= _WORTH_COARSENING and not hubs and _has_pyamg():
         ways.append("amg")
     return tuple(ways)
 
@@ -239,6 +256,7 @@ class Estimates:
         self._drift = 0.0  # logarithm of what seconds of this solve were by those predicted
         self._known: dict[str, Lognormal] = {}  # in the place of what was predicted
         self._ways: list[Way] | None = None
+        self._kept: dict[str, Way] = {}
         self._sunk: dict[str, float] = {}  # set-ups that have been paid for
         self._fits = 1.0
 
@@ -246,13 +264,15 @@ class Estimates:
 
     def renew(self, costs: Costs, done: int) -> None:
         """Costs with what the first steps have told."""
-        self.costs, self.done, self._ways = costs, done, None
+        self.costs, self.done = costs, done
+        self._changed()
 
     def observe(self, seconds: float, iterations: int) -> None:
         """Take note of what Jacobi-CG iterations of this solve took; what slows them may slow the rest."""
         if iterations <= 0 or not seconds > 0:
             return
-        predicted, self._ways = self._predicted("product.seconds"), None
+        self._changed()
+        predicted = self._predicted("product.seconds")
         gap = math.log(seconds / iterations) - predicted.mean
         common = self.speeds.spread**2
         self._drift = gap * common / (common + predicted.std**2 + _MEASURED_STD**2)
@@ -262,7 +282,8 @@ class Estimates:
         self, flops: float, entries: float, nbytes: float, seconds: tuple[Lognormal, Lognormal] | None
     ) -> None:
         """What an analysis has counted: operations, entries and bytes of the factor, and what that takes, if known."""
-        self.ordered, self._ways = True, None
+        self.ordered = True
+        self._changed("direct")
         self._fits = 1.0 if nbytes <= self.memory else 0.0
         gap = math.log(max(flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
         if seconds is None:
@@ -275,7 +296,7 @@ class Estimates:
 
     def learn_polynomial(self, outer: float, degree: int) -> None:
         """Outer iterations that the polynomial's engine predicts, which say much of CG's own."""
-        self._ways = None
+        self._changed()
         self._known["autospec.iterations"] = Lognormal.of(max(outer, 1.0), _ENGINE_STD)
         self._known["jacobi.iterations"] = Lognormal.of(
             self.done + max(1.0, outer * (degree + 1) * EFFICIENCY), _ENGINE_STD
@@ -283,9 +304,9 @@ class Estimates:
 
     def paid(self, name: str) -> None:
         """A set-up has been paid for."""
-        self._ways = None
+        self._changed()
         self._sunk[name] = self.of(name).expected
-        self._known[name] = Lognormal.of(0.0)
+        self._known[name] = _NOTHING
 
     def only_plain(self) -> None:
         """Nothing better is left."""
@@ -308,7 +329,7 @@ class Estimates:
         k = _AT[name]
         shift = self._shifts.get(name)
         mean = self.costs.mean[k]
-        return Lognormal(mean if shift is None else mean + shift + self._drift, self.costs.std[k])
+        return Lognormal(mean if shift is None else mean + shift + self._drift, min(self.costs.std[k], _WIDEST))
 
     def step(self, way: str) -> Lognormal:
         """Seconds of an iteration, for all columns."""
@@ -341,7 +362,7 @@ class Estimates:
                 name, total((*parts, self.of("product.seconds").times(2.0 * self.solves))), None, self.failure(name)
             )
         solve = self.iterations(name).and_times(self.step(name)).times(self.solves)
-        setup = Lognormal.of(0.0) if name == "plain" else self.of(f"{name}.setup_seconds")
+        setup = _NOTHING if name == "plain" else self.of(f"{name}.setup_seconds")
         if name == "autospec" and self.done:  # of its probe
             paid = self.done * self.of("product.seconds").expected / max(setup.expected, 1e-300)
             setup = setup.times(max(1.0 - paid, _DESIGN))
@@ -350,8 +371,18 @@ class Estimates:
     def ways(self) -> list[Way]:
         """All that are left; kept until something new is known."""
         if self._ways is None:
-            self._ways = [self.way(name) for name in self.left if name != "direct" or self.failure(name) < 1.0]
+            kept = self._kept
+            for name in self.left:
+                if name not in kept:
+                    kept[name] = self.way(name)
+            self._ways = [kept[name] for name in self.left if name != "direct" or kept[name].failure < 1.0]
         return self._ways
+
+    def _changed(self, *names: str) -> None:
+        """What is kept of these ways, by default of all, is no longer true."""
+        self._ways = None
+        for name in names or tuple(self._kept):
+            self._kept.pop(name, None)
 
     def alone(self, name: str) -> float:
         """Expected seconds of a way from the beginning, with nothing before it."""
@@ -375,10 +406,39 @@ class Estimates:
         """Expected seconds of the ordering that is still to be made."""
         return 0.0 if self.ordered or "direct" not in self.left else self.of("order.seconds").expected
 
+    @property
+    def direct_for_sure(self) -> bool:
+        """Whether nothing that iterates is likely to come near a direct solution: then nothing is to be found out."""
+        if "direct" not in self.left:
+            return False
+        direct = next((way for way in self.ways() if way.solve is None), None)
+        if direct is None:
+            return False
+        seconds = self.ordering + direct.setup.expected
+        return all(
+            way.solve is None
+            or math.exp(min(way.solve.mean - _SURE * way.solve.std, 600.0)) + way.setup.expected > seconds
+            for way in self.ways()
+        )
+
+    @property
+    def worth_ordering(self) -> float:
+        """Operations at which an ordering gives up: what the best other way may take, if it turns out badly."""
+        others = (way.seconds for way in self.ways() if way.solve is not None)
+        seconds = min((math.exp(min(s.mean + _SURE * s.std, 600.0)) for s in others), default=math.inf)
+        return self.flops_worth(seconds)
+
+    def learn_bound(self, flops: float) -> None:
+        """An ordering has given up at so many operations: there are more, and it is to be made again."""
+        gap = math.log(max(_MORE_FLOPS * flops, 1.0)) - self.costs.mean[_AT["direct.flops"]]
+        mean = self.costs.mean[_AT["factor.seconds"]] + max(gap, 0.0) + self._shifts["factor.seconds"] + self._drift
+        self._known["factor.seconds"] = Lognormal(mean, _GIVEN_UP_STD)
+        self._changed("direct")
+
     def flops_worth(self, seconds: float) -> float:
         """Operations of a factorisation that takes so long."""
         by = self.of("direct.flops").mean - self.of("factor.seconds").mean
-        return min(max(math.exp(min(math.log(max(seconds, 1e-300)) + by, 600.0)), _FLOPS[0]), _FLOPS[1])
+        return min(max(math.exp(min(math.log(max(seconds, 1e-300)) + by, 600.0)), LEAST_FLOPS), MOST_FLOPS)
 
     def steps(self, count: int, overhead: float = 0.0) -> Steps:
         """What so many first steps cost and tell."""

@@ -124,6 +124,8 @@ def _words(ran: list[Phase], predicted: dict[str, float] | None) -> str:
     if predicted is not None:
         costs = ", ".join([f"{name} {seconds:.2g} s" for name, seconds in predicted.items()])
         text = f"a small system, solved in one native call: predicted {costs}"
+        if "jacobi" not in predicted and ran[-1].method == "jacobi":
+            text = f"{text}, and the first steps of CG promised less"
     if ran[-1].note:
         text = f"{text}; {ran[-1].note}"
     return text if len(ran) == 1 else f"{text}; switched from {ran[0].method} to {ran[-1].method}"

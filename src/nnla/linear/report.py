@@ -65,7 +65,7 @@ def solution_of(run: Run) -> Solution:
         reductions=sum(phase.reductions for phase in run.phases),
         seconds=seconds,
         fallback="; ".join(phase.failure for phase in run.phases if phase.failure) or None,
-        chosen_because=_prose(run, equilibrated),
+        chosen_because=_prose(run, equilibrated, seconds["total"]),
         weights=polynomial.weights,
         seed=run.seed,
         residual_history=run.history,
@@ -128,7 +128,7 @@ def _regret(run: Run, total: float) -> float | None:
     return total / least if 0.0 < least < np.inf else None
 
 
-def _prose(run: Run, equilibrated: float | None) -> str:
+def _prose(run: Run, equilibrated: float | None, total: float) -> str:
     """Why what ran did run, in words."""
     said = [run.reason or next((phase.reason for phase in run.phases if phase.reason), "")]
     if not run.phases and not said[0]:
@@ -143,6 +143,8 @@ def _prose(run: Run, equilibrated: float | None) -> str:
                 said.append(f"switched from {before.method} to {after.method}")
     elif run.ran and all(phase.probing for phase in run.ran) and run.finished:
         said.append("the probe's own CG steps solved the system")
+    if run.predicted_seconds and not run.deterministic:
+        said.append(f"it took {total:.2g} s")
     watched = run.criterion.watched is not None and equilibrated is not None and equilibrated > run.rtol
     said.append(f"heavy rows dominate b, and a few light ones have a residual of {equilibrated:.1g}" if watched else "")
     return "; ".join(text for text in said if text) or "asked for"

@@ -16,7 +16,7 @@ from nnla.kernels.reordering import better_order
 from nnla.krylov.probes import probe as run_probe
 from nnla.krylov.start import start_cg
 from nnla.krylov.step_features import step_features
-from nnla.linear.auto import FIRST_STEPS, ORDER_MORE, STEPS_CALL, TINY
+from nnla.linear.auto import FIRST_STEPS, STEPS_CALL, TINY
 from nnla.linear.decision import decide
 from nnla.linear.direct import Factor, factorise
 from nnla.linear.estimates import Estimates, Predictor, clock_for, ways_of
@@ -335,10 +335,8 @@ class _Cheapest:
 
     def _order(self) -> None:
         estimates = self.estimates
-        others = [way.seconds.expected for way in estimates.ways() if way.name != "direct"]
-        worth = ORDER_MORE * min(others, default=1e6)
         try:
-            analysed = Cholesky(self.op.csr, max_flops=estimates.flops_worth(worth))
+            analysed = Cholesky(self.op.csr, max_flops=estimates.worth_ordering)
         except NNLAError:  # LU takes what this does not
             estimates.ordered = True
             return
