@@ -36,7 +36,7 @@ from nnla.problems.systems import SYSTEM_FAMILIES, linear_system
 try:
     from sksparse.cholmod import cholesky
 except ImportError:
-    cholesky = None
+    cholesky: Any = None
 
 _SMALL = 1e-3  # seconds
 _SIZES = (25, 100, 300, 900, 2500)
@@ -44,7 +44,7 @@ _ROUNDING = 1e-10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="regular expression of the systems to take")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=1, help="systems of each family and size")
@@ -65,7 +65,8 @@ def main() -> None:
 def systems(seeds: int) -> Iterator[tuple[str, Any, np.ndarray]]:
     """Grids in two and three dimensions, and every generated family, as far as the quick way takes them."""
     for n in _SIZES:
-        flat, deep = nnla.problems.poisson2d(round(n**0.5)), nnla.problems.poisson3d(round(n ** (1 / 3)))
+        flat: Any = nnla.problems.poisson2d(round(n**0.5))
+        deep: Any = nnla.problems.poisson3d(round(n ** (1 / 3)))
         yield f"square grid {flat.shape[0]}", flat, np.ones(flat.shape[0])
         yield f"cube {deep.shape[0]}", deep, np.ones(deep.shape[0])
     for family in SYSTEM_FAMILIES:
@@ -77,7 +78,8 @@ def systems(seeds: int) -> Iterator[tuple[str, Any, np.ndarray]]:
                     system = linear_system(family, n, seed=1000 + seed)
                 except ValueError:  # spanning trees of older versions of SciPy take no wide indices
                     continue
-                A, b = system.A, np.array(system.b, dtype=float)
+                A: Any = system.A
+                b = np.array(system.b, dtype=float)
                 if A.nnz <= 20_000 and b.ndim == 1:
                     yield f"{family} {A.shape[0]}/{seed}", A, b
 

@@ -39,8 +39,8 @@ constexpr double kDoubt = 2;            // and is preferred to an order not yet 
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
 constexpr double kFlopsLimit = 3e8;     // likewise
 
-// Seconds that the parts take on the machine of the constants: what is compared is of one machine. Measured by
-// benchmarks/small_systems.py --constants.
+// Seconds that the parts take on the machine of the constants: what is compared is of one machine. The
+// last table of benchmarks/small_systems.py says by how much they are off.
 double product_seconds(Int n, Long nnz) { return 2.5e-7 + 1.1e-9 * static_cast<double>(nnz) + 4e-9 * n; }
 double order_seconds(Long nnz) { return 2e-6 + 4e-8 * static_cast<double>(nnz); }
 double factor_seconds(Int n, double flops, double entries) { return 2e-6 + 6e-8 * n + 3e-9 * entries + 1.5e-10 * flops; }

@@ -1,12 +1,12 @@
 """The page of `method="auto"`: predicted against real for every method, regret by kind, what the networks look at.
 
-    python reproduce/auto_page.py RUN [--replay ROWS.jsonl] [--seeds SEEDS.json] [--sizes SIZES.json]
+    python reproduce/auto_page.py RUN [--replay ROWS.jsonl ...] [--seeds SEEDS.json] [--sizes SIZES.json]
     python reproduce/auto_page.py
 
 RUN is a folder of `reproduce/auto_folds.py` (FOLDER/seed-0): each system is judged by engines that have not seen its
-kind. ROWS come from `reproduce/auto_replay.py --out`, SEEDS and SIZES from auto_folds.py and auto_sizes.py. Everything
-measured goes to docs/auto.json; docs/auto.md and docs/auto.png are drawn from that alone, without RUN from the one that
-is there.
+kind. ROWS come from `reproduce/auto_replay.py --out`, of the shipped seed and then of others; SEEDS and SIZES from
+auto_folds.py and auto_sizes.py. Everything measured goes to docs/auto.json; docs/auto.md and docs/auto.png are drawn
+from that alone, without RUN from the one that is there.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def page(d: dict[str, Any]) -> str:
     rows += [[f"inside of {k} sigma", *(f"{h[f'{key}.within{k}']:.0%}" for key in NAMES)] for k in (1, 2)]
     lines += _table(["", *NAMES.values()], rows)
     lines += ["*values*: of the entries alone; *and graph*: with cores, levels and balls of the graph; *and first"]
-    lines += ["steps*: after 4 to 64 iterations of Jacobi-CG; *steps alone*: for operators without entries.", ""]
+    lines += ["steps*: after 4 to 64 iterations of Jacobi-CG; *steps alone*: for operators without entries."]
+    lines += ["Triangles are runs that were stopped, and take at least so many iterations; colours are kinds.", ""]
     if "sizes" in d:
         lines += _sizes(d["sizes"])
     if "seeds" in d:
@@ -204,6 +205,7 @@ def _regret(regret: dict[str, Any]) -> list[str]:
     lines += [f"{1e3 * regret['least']:g} ms (`python reproduce/auto_replay.py`), kinds held out:", ""]
     named = [(labels[key], f) for key, f in regret["all"].items()]
     named += [(f"`auto`, {kind}", f) for kind, f in regret["kinds"].items()]
+    named += [(f"`auto`, seed {seed} of the training", f) for seed, f in enumerate(regret["seeds"])]
     rows = [[n, f["systems"], f["geometric_mean"], f"{f['within']:.0%}", f["worst"]] for n, f in named]
     return [*lines, *_table(header, rows)]
 
@@ -249,13 +251,13 @@ def picture(d: dict[str, Any], path: Path) -> None:
     ax.tick_params(axis="y", labelsize=7)
     for ax in axes[len(shown) + 3 :]:
         ax.axis("off")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", nargs="?", type=Path)
-    parser.add_argument("--replay", type=Path)
+    parser.add_argument("--replay", type=Path, nargs="+")
     parser.add_argument("--seeds", type=Path)
     parser.add_argument("--sizes", type=Path)
     parser.add_argument("--out", type=Path, default=DOCS / "auto", help="without the suffix")
@@ -265,11 +267,12 @@ def main() -> None:
     if arguments.run is not None:
         found |= measure(arguments.run)
     if arguments.replay is not None:
-        found["regret"] = regrets(arguments.replay)
+        found["regret"] = regrets(arguments.replay[0])
+        found["regret"]["seeds"] = [regrets(path)["all"]["ratio"] for path in arguments.replay]
     for name in ("seeds", "sizes"):
         if getattr(arguments, name) is not None:
             found[name] = json.loads(getattr(arguments, name).read_text())
-    write_atomic(kept, json.dumps(found, indent=None, sort_keys=True).encode())
+    write_atomic(kept, json.dumps(found).encode())
     write_atomic(arguments.out.with_suffix(".md"), (page(json.loads(kept.read_text())) + "\n").encode())
     picture(found, arguments.out.with_suffix(".png"))
 
