@@ -59,7 +59,7 @@ def test_first_steps_go_on_as_the_method_itself(monkeypatch):
     """What they were the beginning of keeps their Krylov space: as many iterations as without stopping to think."""
     A = sp.csr_array(nnla.problems.poisson2d(150) + 0.5 * sp.eye_array(22_500))
     b = np.random.default_rng(2).standard_normal(22_500)
-    monkeypatch.setattr(auto, "ways_of", lambda op, columns=1: ("plain",))
+    monkeypatch.setattr("nnla.linear.watching.ways_of", lambda op, columns=1: ("plain",))
     report = nnla.solve(A, b, deterministic=True).report
     assert report.method == "cg"
     assert report.probe_iterations == auto.FIRST_STEPS
@@ -180,7 +180,7 @@ def test_what_fails_is_reported_and_the_next_goes_on(system, prices, monkeypatch
         if not Cholesky.available():
             pytest.skip("without the native kernels nothing is known beforehand")
         monkeypatch.setattr(Estimates, "worth_ordering", 10.0)
-        monkeypatch.setattr(auto, "MOST_FLOPS", 10.0)
+        monkeypatch.setattr("nnla.linear.watching.MOST_FLOPS", 10.0)
     solution = nnla.solve(*system)
     assert solution.report.fallback.startswith(f"{what}: ")
     assert ("no luck" in solution.report.fallback) == (what != "direct")

@@ -216,3 +216,33 @@ def test_without_weights_or_kernels_the_rule_is_asked(monkeypatch, no_weights):
     monkeypatch.setattr(NumpySpace, "native", lambda self, matrix, diagonal: None)
     found = of(nnla.problems.poisson2d(80))
     assert 0 < found.way("direct").setup.expected < math.inf
+
+
+def test_an_ordering_that_gave_up_is_a_bound():
+    found = of(nnla.problems.poisson2d(80))
+    before = found.of("factor.seconds")
+    flops = 50 * math.exp(found.of("direct.flops").mean)
+    found.learn_bound(flops)
+    assert found.of("factor.seconds").mean > before.mean + 3
+    assert not found.ordered
+    assert found.ordering > 0
+    assert "direct" in [way.name for way in found.ways()]
+
+
+def test_what_falls_behind_says_so_of_the_others():
+    found = of(nnla.problems.poisson2d(80))
+    plain, direct, ic = found.way("plain"), found.way("direct"), found.way("ic")
+    found.slow_down("ic", math.log(5.0))
+    assert found.way("plain").solve.expected == pytest.approx(5 * plain.solve.expected)
+    assert found.way("direct") == direct
+    assert found.way("ic") == ic  # which is known by itself
+
+
+def test_a_direct_solution_may_be_cheapest_for_sure():
+    found = of(nnla.problems.poisson2d(80))
+    assert not found.direct_for_sure  # the rule is never so sure
+    found.renew(found.costs._replace(std=[0.1] * len(TARGETS)), 0)
+    found.learn_analysis(1.0, 1.0, 1.0, (Lognormal.of(1e-9), Lognormal.of(1e-9)))
+    assert found.direct_for_sure
+    found.drop("direct")
+    assert not found.direct_for_sure
