@@ -105,10 +105,11 @@ def _polynomial(op: Operator) -> float:
 
 def _grid(points: int, dimensions: int) -> sp.csr_array:
     """The Laplacian of a grid, with coefficients that vary, so that nothing is a constant."""
-    line = sp.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(points, points))
-    A = line
+    offsets: Any = [-1, 0, 1]
+    line: Any = sp.diags_array([-1.0, 2.0, -1.0], offsets=offsets, shape=(points, points))
+    A: Any = line
     for _ in range(dimensions - 1):
         one = sp.eye_array(A.shape[0])
         A = sp.kron(sp.eye_array(points), A) + sp.kron(line, one)
-    d = sp.diags_array(1.0 + 0.5 * np.cos(np.arange(A.shape[0])))
+    d: Any = sp.diags_array(1.0 + 0.5 * np.cos(np.arange(A.shape[0])))
     return sp.csr_array(d @ A @ d)

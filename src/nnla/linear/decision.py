@@ -287,7 +287,7 @@ def _values(ways: Sequence[Way], ordering: float, watched: bool) -> dict[str, fl
         if solve is None:
             direct = way
         else:
-            numbers.append((name, setup.expected, *solve, failure))
+            numbers.append((name, setup.expected, solve.mean, solve.std, failure))
     return _from_numbers(numbers, direct, ordering, watched)
 
 
