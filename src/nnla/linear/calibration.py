@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.start import start_cg
 from nnla.linear.speeds import KERNELS
@@ -67,11 +68,14 @@ def measure() -> dict[str, float]:
 
 
 def _least(work: Callable[[], Any], repeats: int = _REPEATS) -> float:
+    # On one thread by its own clock, as solves are judged: what others do meanwhile is not this machine's speed.
+    threads = native.max_threads() if native is not None else 2
+    clock = time.thread_time if threads == 1 else time.perf_counter
     least = math.inf
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         work()
-        least = min(least, time.perf_counter() - started)
+        least = min(least, clock() - started)
     return least
 
 

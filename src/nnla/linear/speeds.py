@@ -127,7 +127,7 @@ def read_speeds(path: Path | None) -> Speeds | None:
         factors = {name: float(found[name]) for name in KERNELS if name in found}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not all(0.01 < factor < 100.0 for factor in factors.values()):
+    if "product" not in factors or not all(0.01 < factor < 100.0 for factor in factors.values()):
         return None
     return Speeds(factors, _CALIBRATED)
 
