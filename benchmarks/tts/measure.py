@@ -48,7 +48,7 @@ class Plan:
             return 1
         if seconds > 10.0 or seconds > 4.0 * best:
             return min(self.samples, 2 if seconds > 0.1 else 3)
-        if seconds > 0.5:
+        if seconds > 0.1:
             return min(self.samples, 3)
         return max(self.samples, min(9, math.ceil(self.budget / max(seconds, 0.02))))
 
