@@ -1,169 +1,184 @@
-"""Measure the constants of `nnla.linear.costs`: what every method takes, on generated families alone.
+"""Measure the constants of the policy of ``method="auto"`` and of its classical rule, on generated families alone.
 
-    python benchmarks/selection_constants.py [--only PATTERN] [--out constants.json]
+    python benchmarks/selection_constants.py DATA            the rule (`linear.rule`), from `reproduce/auto_data.py`
+    python benchmarks/selection_constants.py --rates         how far rates of CG are to be believed (`linear.progress`)
+    python benchmarks/selection_constants.py --blocks        columns of blocks, a look at the graph (`linear.estimates`)
 
-Every system is solved by every method of nnla in turn (CPU time, medians of three), and the constants are medians and
-least-squares fits over the systems. The families are not those of benchmarks/time_to_solution.py, which judges.
-About ten minutes on one core; set NNLA_NUM_THREADS=1.
+The families are those of `nnla.problems.SYSTEM_FAMILIES`, not those of benchmarks/time_to_solution.py, which judges.
+The speeds of this machine are `nnla doctor --calibrate --json`; thresholds of the decisions are chosen by
+`reproduce/auto_replay.py`. Some minutes on one core each; set OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import math
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 import nnla
-from nnla.kernels import native
-from nnla.kernels.cholesky import Cholesky
-from nnla.linear.costs import Costs
-from nnla.problems.finite_elements import delaunay_mesh, elasticity2d, elasticity3d, eliminate, p1_stiffness
-from nnla.problems.gallery import (
-    checkerboard_field,
-    diffusion2d,
-    diffusion3d,
-    grid_circuit,
-    lognormal_field,
-    poisson2d,
-    poisson3d,
-    power_grid,
-    wathen,
-)
+from nnla.errors import NNLAError
+from nnla.krylov.start import start_cg
+from nnla.linear.progress import iterations_left, steady
+from nnla.operators.features import STRUCTURE_FEATURES, structure_features
+from nnla.preconditioners.scalings import bind_scaling
+from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson3d
 
-METHODS = ("jacobi", "ic", "autospec", "amg", "direct")
-_MOST_FLOPS = 1e11
+RTOL = "1e-08"
+WAYS = (0.1, 0.25, 0.5, 0.75, 1.01)  # shares of the way
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", default="", help="regular expression of the systems to take")
-    parser.add_argument("--out", type=Path, help="file for the raw measurements")
+    parser.add_argument("data", type=Path, nargs="?", help="folder of lines of reproduce/auto_data.py")
+    parser.add_argument("--rates", action="store_true")
+    parser.add_argument("--blocks", action="store_true")
     arguments = parser.parse_args()
-    rows = []
-    for name, make in systems().items():
-        if re.search(arguments.only, name):
-            rows.append(measure(name, make()))
-            print(describe(rows[-1]), flush=True)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(rows, indent=1))
-    for line in constants(rows):
-        print(line)
+    if arguments.data is not None:
+        rule(list(read(arguments.data)))
+    if arguments.rates:
+        rates()
+    if arguments.blocks:
+        blocks()
 
 
-def systems() -> dict[str, Callable[[], Any]]:
-    """Name -> maker, small to large in each family."""
-    made: dict[str, Callable[[], Any]] = {}
-    for m in (30, 60, 150, 330):
-        made[f"poisson2d {m}"] = lambda m=m: poisson2d(m)
-        made[f"jumps2d {m}"] = lambda m=m: diffusion2d(checkerboard_field((m, m), blocks=7, contrast=1e5))
-        made[f"circuit {m}"] = lambda m=m: grid_circuit(m, m, seed=4)
-    for m in (10, 16, 28, 48):
-        made[f"poisson3d {m}"] = lambda m=m: poisson3d(m)
-        made[f"lognormal3d {m}"] = lambda m=m: diffusion3d(lognormal_field((m, m, m), s=1.5, seed=3))
-    for m in (30, 55, 140):
-        made[f"power grid {m}"] = lambda m=m: power_grid(m, m, seed=4)
-    for m in (12, 25, 60):
-        made[f"elasticity2d {m}"] = lambda m=m: elasticity2d(3 * m, m)
-    for m in (5, 9, 16):
-        made[f"elasticity3d {m}"] = lambda m=m: elasticity3d(2 * m, m, m)
-    for m in (15, 30, 80):
-        made[f"wathen {m}"] = lambda m=m: wathen(m, m, seed=2)
-    for n in (700, 3000, 20_000, 100_000):
-        made[f"triangles {n}"] = lambda n=n: triangles(n, seed=1, spread=0.5)
-        made[f"triangles, shuffled {n}"] = lambda n=n: shuffled(triangles(n, seed=2, spread=2.0))
-    return made
+def read(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if "error" not in row:
+                yield row
 
 
-def triangles(n: int, *, seed: int, spread: float) -> sp.csr_array:
-    """Diffusion with lognormal coefficients on an unstructured mesh, held at two sides."""
-    mesh = delaunay_mesh(n, seed=seed)
-    k = np.exp(spread * np.random.default_rng(seed).standard_normal(len(mesh.triangles)))
-    return eliminate(p1_stiffness(mesh.points, mesh.triangles, k), abs(mesh.points[:, 0] - 0.5) > 0.48)
+def told(name: str, values: list[float]) -> None:
+    """Median, and the spread of the logarithm as the rule states it."""
+    if values:
+        low, middle, high = np.percentile(values, [16, 50, 84])
+        std = 0.5 * math.log(high / low) if low > 0 else math.nan
+        print(f"{name:44s} {middle:.3g}   (log std {std:.2f}, {len(values)} systems)")
 
 
-def shuffled(A: sp.csr_array, seed: int = 0) -> sp.csr_array:
-    order = np.random.default_rng(seed).permutation(A.shape[0])
-    return sp.csr_array(A[order][:, order])
+def iterations(row: dict[str, Any], method: str) -> float | None:
+    return (row.get(method, {}).get("iterations") or {}).get(RTOL)
 
 
-def measure(name: str, A: sp.csr_array) -> dict[str, Any]:
-    op = nnla.as_operator(A)
-    b = np.random.default_rng(1).standard_normal(op.n)
-    costs = Costs(op)
-    row: dict[str, Any] = {
-        "name": name, "n": op.n, "nnz": op.nnz, "levels": costs.levels, "runs": costs.runs,
-        "m_matrix": costs.m_matrix, "cubed_width": costs.flops / costs.speeds.fill,
-    }  # fmt: skip
-    analysed = Cholesky(op.csr, max_flops=_MOST_FLOPS) if native is not None else None
-    row["flops"] = analysed.flops if analysed is not None and analysed.complete else None
-    for method in METHODS:
-        if method == "direct" and row["flops"] is None:
+def rule(rows: list[dict[str, Any]]) -> None:
+    """Medians over the systems of more than a thousand unknowns."""
+    rows = [row for row in rows if row["n"] > 1000]
+    product = [row["jacobi"]["step_seconds"] for row in rows]
+    told(
+        "product, by _ENTRY nnz + _ROW n",
+        [p / (6e-10 * r["nnz"] + 9e-10 * r["n"]) for p, r in zip(product, rows, strict=True)],
+    )
+    found: dict[str, list[float]] = defaultdict(list)
+    for row, step in zip(rows, product, strict=True):
+        features = dict(zip(STRUCTURE_FEATURES, row["features"], strict=True))
+        signs = "M-matrix" if features["positive share"] == 0 else "others"
+        jacobi = iterations(row, "jacobi")
+        if jacobi is not None:
+            found["_JACOBI"].append(jacobi)
+        d = row["direct"]
+        if "order_seconds" in d:
+            found["_ORDER_ROW"].append(d["order_seconds"] / row["n"])
+        if "factor_seconds" in d:
+            found["_FLOP, where these prevail" if d["flops"] > 1e8 else "_FACTOR_ENTRY, where few flops"].append(
+                d["factor_seconds"] / (d["flops"] if d["flops"] > 1e8 else row["nnz"])
+            )
+            found["_SUBSTITUTION"].append(d["substitution_seconds"] / d["entries"])
+        if d.get("flops") and features["log cubed width"] is not None:
+            found["_FILL"].append(d["flops"] / math.exp(features["log cubed width"]))
+        for method, key in (("ic", "_IC"), ("amg", "_AMG"), ("autospec", "_POLYNOMIAL")):
+            facts, count = row.get(method, {}), iterations(row, method)
+            if "step_seconds" not in facts:
+                continue
+            unit = row["nnz"] if method == "amg" else step
+            found[f"{key}_SETUP"].append(facts["setup_seconds"] / unit)
+            found[f"{key}_STEP"].append(facts["step_seconds"] / unit / (12 if method == "autospec" else 1))
+            if count and jacobi and method == "ic":
+                found[f"_IC, {signs}, {'shifted' if facts.get('shift') else 'as it is'}"].append(count / jacobi)
+            if count and method == "amg":
+                found[f"_AMG, {signs}"].append(count)
+    for name, values in sorted(found.items()):
+        told(name, values)
+
+
+def rates() -> None:
+    """What the rate of CG so far promises, by what was left, after each share of the way."""
+    gaps: dict[tuple[bool, float], list[float]] = defaultdict(list)
+    for family in sorted(SYSTEM_FAMILIES):
+        try:
+            system = linear_system(family, min(3000, SYSTEM_FAMILIES[family].largest), seed=5)
+        except (NNLAError, ValueError):
             continue
-        times = []
-        for _ in range(3):
-            started = time.process_time()
-            report = nnla.solve(A, b, method=method).report
-            times.append(time.process_time() - started)
-        if report.converged:
-            row[method] = {
-                "seconds": float(np.median(times)),
-                "iterations": report.iterations,
-                "probe": report.probe_iterations,
-                "share": report.seconds["solve"] / report.seconds["total"],
-            }
-    return row
+        op, size = nnla.as_operator(system.A), float(np.linalg.norm(system.b))
+        for scaling in ("jacobi", "ic"):
+            try:
+                base = bind_scaling(op, scaling)
+            except NNLAError:
+                continue
+            b = system.b / size
+            cg = start_cg(
+                op, b, x=np.zeros(op.n), residual=b.copy(), targets=np.array([1e-8]), sizes=np.ones(1), M=base
+            )  # fmt: skip
+            result = cg.advance(6000)
+            norms, count = result.first, result.iterations
+            if result.status != "converged" or count < 15:
+                continue
+            for k in sorted({8, 16, 32, count // 4, count // 3, count // 2, 2 * count // 3, 4 * count // 5}):
+                left = iterations_left(norms[max(k - 80, 0) : k], 1e-8) if 6 <= k < count - 1 else math.inf
+                if left < math.inf:
+                    share = -math.log(min(norms[:k])) / math.log(1e8)
+                    known = steady([1.0, *norms[:k]] if k < 80 else norms[k - 80 : k])
+                    gaps[known, min(w for w in WAYS if share < w)].append(math.log((count - k) / max(left, 0.5)))
+    for (known, way), values in sorted(gaps.items()):
+        middle, spread = np.median(values), np.std(values)
+        print(f"steady {known!s:5}  up to {way:.2f} of the way: median {middle:5.2f}, std {spread:.2f} ({len(values)})")
 
 
-def describe(row: dict[str, Any]) -> str:
-    cells = (f"{m} {row[m]['seconds'] * 1e3:.3g} ms / {row[m]['iterations']}" if m in row else "" for m in METHODS)
-    return f"{row['name']:24s} n {row['n']:7d}  " + "  ".join(f"{c:24s}" for c in cells)
+def least(work: Callable[[], Any], repeats: int = 7) -> float:
+    """Seconds, the least of some."""
+    found = math.inf
+    for _ in range(repeats):
+        started = time.process_time()
+        work()
+        found = min(found, time.process_time() - started)
+    return found
 
 
-def constants(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines to compare with `nnla.linear.costs`."""
-    lines = [""]
+def _each(A: Any, b: np.ndarray, method: str, count: int = 12) -> float:
+    """Seconds that grow with the iterations, of so many, by a difference."""
+    few, many = (
+        least(lambda most=most: nnla.solve(A, b, method=method, maxiter=most, rtol=1e-14)) for most in (1, count)
+    )
+    return many - few
 
-    def add(name: str, values: list[float]) -> None:
-        if values:
-            low, middle, high = np.percentile(values, [10, 50, 90])
-            lines.append(f"{name:60s} {middle:.3g}   (10 % {low:.3g}, 90 % {high:.3g}, {len(values)} systems)")
 
-    def each(method: str, row: dict[str, Any]) -> float:
-        return row[method]["seconds"] * row[method]["share"] / max(row[method]["iterations"], 1)
-
-    both = [r for r in rows if "jacobi" in r and "ic" in r and r["jacobi"]["iterations"] >= 30]
-    for signs in (True, False):
-        chosen = [r for r in both if r["m_matrix"] is signs]
-        label = "M-matrix" if signs else "others"
-        add(f"IC_ITERATIONS, {label}", [r["ic"]["iterations"] / r["jacobi"]["iterations"] for r in chosen])
-        add(f"AMG_ITERATIONS, {label}", [float(r["amg"]["iterations"]) for r in chosen if "amg" in r])
-    add("LEVEL_ITERATIONS (poisson)", [r["jacobi"]["iterations"] / r["levels"] for r in both if "poisson" in r["name"]])
-    add("Speeds.ic_step", [each("ic", r) / each("jacobi", r) for r in both])
-    for low, high in ((0.0, 0.3), (0.7, 1.01)):
-        chosen = [r for r in both if "autospec" in r and r["autospec"]["iterations"] >= 5 and low <= r["runs"] < high]
-        label = "scattered" if low == 0 else "runs"
-        add(f"Speeds.polynomial_step, {label}", [each("autospec", r) / each("jacobi", r) for r in chosen])
-    add("Speeds.fill", [r["flops"] / r["cubed_width"] for r in rows if r["flops"]])
-    add("amg, seconds per stored entry", [r["amg"]["seconds"] / r["nnz"] for r in rows if "amg" in r and r["n"] > 4000])
-    if both:
-        A = np.array([[r["nnz"], r["n"]] for r in both], dtype=float)
-        y = np.array([each("jacobi", r) for r in both])
-        fit = np.linalg.lstsq(A / y[:, None], np.ones(len(y)), rcond=None)[0]
-        lines.append(f"{'Speeds.entry, Speeds.row':60s} {fit[0]:.2g}, {fit[1]:.2g}")
-    direct = [r for r in rows if "direct" in r and r["n"] > 1000]
-    if len(direct) >= 3:
-        columns = [[r["n"] * (r["n"] / 2000) ** 0.13, r["nnz"], r["flops"]] for r in direct]
-        y = np.array([r["direct"]["seconds"] for r in direct])
-        fit = np.linalg.lstsq(np.array(columns) / y[:, None], np.ones(len(y)), rcond=None)[0]
-        lines.append(f"{'Speeds.order_row, factor_entry, flop':60s} {fit[0]:.2g}, {fit[1]:.2g}, {fit[2]:.2g}")
-    return lines
+def blocks() -> None:
+    """Seconds of a column of a block of eight by those of one vector; seconds of a look at the graph."""
+    A = poisson3d(28)
+    rng = np.random.default_rng(0)
+    b, B = rng.standard_normal(A.shape[0]), rng.standard_normal((A.shape[0], 8))
+    for method in ("jacobi", "ic", "autospec"):
+        one, eight = (_each(A, right, method) for right in (b, B))
+        print(f"a column of a block, {method}: {eight / 8 / one:.2f} of a vector")
+    factor = nnla.prepare(A, method="direct")
+    assert factor.setup is not None
+    solve = factor.setup.apply
+    print(f"a column of a block, substitution: {least(lambda: solve(B)) / 8 / least(lambda: solve(b)):.2f} of a vector")
+    for points in (10, 20, 40):
+        op = nnla.as_operator(poisson3d(points))
+        diagonal = op.diagonal()
+        whole = least(lambda op=op, d=diagonal: structure_features(op.csr, d))
+        print(f"a look at the graph of {op.n} rows: {whole:.2e} s, {whole / (op.n + op.nnz):.2e} s by rows and entries")
 
 
 if __name__ == "__main__":

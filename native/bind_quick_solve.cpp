@@ -25,11 +25,12 @@ struct Narrow {
     }
 };
 
-// The number of Declined, or (x, nnz, relative residual, backward error, predicted seconds of a factorisation and of
-// Jacobi-CG, history, phases), a phase being (method, ended well, iterations, products, reductions, seconds).
+// The number of Declined, or (x, nnz, relative residual, backward error, equilibrated residual, predicted seconds of
+// a factorisation and of Jacobi-CG, history, phases), a phase being (method, ended well, band, iterations, products, reductions, seconds).
 template <class Index>
 nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values b, double rtol, double atol,
-                 double asymmetry) {
+                 double asymmetry, int method) {
+    require(method >= 0 && method <= 2, "there is no such method");
     const std::size_t n = b.size(), capacity = std::min(indices.size(), data.size());
     if (indptr.size() != n + 1 || n > kQuickEntries || indices.size() > 2 * kQuickEntries)
         return nb::int_(static_cast<int>(Declined::entries));
@@ -37,7 +38,7 @@ nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values 
     const std::int32_t *p = starts.data(indptr), *i = columns.data(indices);
     if (p == nullptr || i == nullptr) return nb::int_(static_cast<int>(Declined::matrix));
     const QuickSystem system{{static_cast<std::int64_t>(n), static_cast<std::int64_t>(capacity), p, i, data.data()},
-                             b.data(), rtol, atol, asymmetry};
+                             b.data(), rtol, atol, static_cast<QuickMethod>(method), asymmetry};
     double* values;
     auto x = new_vector<double>(n, &values);
     QuickAnswer answer;
@@ -49,15 +50,16 @@ nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values 
     nb::list history, phases;
     for (const double norm : answer.history) history.append(norm);
     for (const QuickPhase& phase : answer.phases)
-        phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.iterations, phase.products,
+        phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.band, phase.iterations, phase.products,
                                      phase.reductions, phase.seconds));
-    return nb::make_tuple(x, answer.nnz, answer.relative_residual, answer.backward_error, answer.predicted_direct,
+    return nb::make_tuple(x, answer.nnz, answer.relative_residual, answer.backward_error,
+                          answer.equilibrated_residual, answer.predicted_direct,
                           answer.predicted_jacobi, history, phases);
 }
 
 template <class Index> void bind_for(nb::module_& m) {
     m.def("solve_quickly", &solve<Index>, "indptr"_a, "indices"_a, "data"_a, "b"_a, "rtol"_a, "atol"_a,
-          "asymmetry"_a,
+          "asymmetry"_a, "method"_a = 2,
           "A small system solved and verified, or the number of why it is left to the ordinary way.");
 }
 

@@ -14,16 +14,16 @@
 namespace nnla {
 namespace {
 
-constexpr std::int64_t kSampled = 1024;     // rows whose values are looked at, of a large matrix
-constexpr std::int64_t kEntries = 12'000;   // entries of these, at most
+constexpr std::int64_t kSampled = 512;      // rows whose values are looked at, of a large matrix
+constexpr std::int64_t kEntries = 5000;     // entries of these, at most
 constexpr std::int64_t kChunk = 16;         // rows that follow one another in the sample
-constexpr std::int64_t kBall = 1000;        // rows of a ball, at most
-constexpr std::int64_t kBallEntries = 15'000;  // entries that are worth a look in one
+constexpr std::int64_t kBall = 600;         // rows of a ball, at most
+constexpr std::int64_t kBallEntries = 6000;    // entries that are worth a look in one
 constexpr int kBalls = 3;
-constexpr std::int64_t kPeeled = 3000;      // rows up to which cores are those of the whole graph, not of the balls
+constexpr std::int64_t kPeeled = 1000;      // rows up to which cores are those of the whole graph, not of the balls
 constexpr std::int64_t kOrdered = 30'000;   // rows from which on the fill of balls is found
 constexpr std::int32_t kSmallBall = 300, kLargeBall = 1200;
-constexpr std::int64_t kSlices = 24;        // slices that runs are looked for in
+constexpr std::int64_t kSlices = 12;        // slices that runs are looked for in
 constexpr double kTiny = 1e-15;
 
 // The logarithm to a thousandth, in a fraction of the time of the library's.

@@ -12,23 +12,24 @@ namespace nnla {
 enum class Declined {
     no = 0,
     entries = 1,          // more than kQuickEntries, or no rows
-    matrix = 2,           // not canonical, finite, symmetric, of positive diagonal
+    matrix = 2,           // not finite, symmetric, of positive diagonal, or with an entry twice
     range = 3,            // numbers so large or small that powers of two have to be put between
-    null_vectors = 4,     // that can be read off the entries
+    null_vectors = 4,     // that can be read off the entries, perhaps, where CG was asked for
     right_hand_side = 5,  // zero or not finite
     target = 6,           // zero, or met by x = 0
-    heavy_rows = 7,       // b lies on rows whose diagonal is so much larger that its 2-norm says little of the others
+    heavy_rows = 7,       // on which b lies, so that light rows have to be looked at while CG runs
     dear = 8,             // neither way is short
     pivots = 9,           // not positive definite, or not so beyond rounding
     accuracy = 10,        // the target was not reached
 };
 
-enum class QuickMethod { direct = 0, jacobi = 1 };
+enum class QuickMethod { direct = 0, jacobi = 1, automatic = 2 };
 
 // One way that was tried.
 struct QuickPhase {
     QuickMethod method = QuickMethod::direct;
     bool ended_well = true;        // false: left for the next phase
+    bool band = false;             // a factorisation within the band, in an order of small width
     std::int64_t iterations = 0;   // of CG, or refinements
     std::int64_t products = 0, reductions = 0;
     double seconds = 0;
@@ -38,6 +39,7 @@ struct QuickSystem {
     CsrArrays<std::int32_t> A;
     const double* b;
     double rtol, atol;       // ||b - A x|| <= max(rtol ||b||, atol)
+    QuickMethod method = QuickMethod::automatic;
     double asymmetry = 0.0;  // |a_ij - a_ji| relative to the diagonal that counts as rounding; 0: none
 };
 
@@ -45,6 +47,7 @@ struct QuickAnswer {
     Declined declined = Declined::no;
     std::int64_t nnz = 0;
     double relative_residual = 0, backward_error = 0;
+    double equilibrated_residual = -1;  // negative where the rows are of about one weight
     double predicted_direct = -1, predicted_jacobi = -1;  // seconds; negative where nothing was predicted
     std::vector<QuickPhase> phases;
     std::vector<double> history;  // residual norms of CG relative to that of b

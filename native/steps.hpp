@@ -44,6 +44,7 @@ struct VectorKernels {
     void (*triad)(std::size_t lo, std::size_t hi, double q, const double* b, const double* c, double* a);
 };
 
+struct BandKernels;
 struct BasisKernels;
 struct BlockKernels;
 struct PanelKernels;
@@ -59,6 +60,7 @@ struct InstructionSet {
     const PanelKernels* panel;
     const BasisKernels* basis;
     const BlockKernels* block;
+    const BandKernels* band;
 };
 
 const InstructionSet& generic_kernels();

@@ -8,8 +8,9 @@ k-th is the same on every machine: family, size (log-uniform) and seed follow fr
 
 A line: family, kind, asked (n), seed, index; n, nnz; features (F, null where unknown), feature_seconds; steps (by
 number: the step features after so many Jacobi-CG steps);
-`jacobi`, `ic`, `amg`, `autospec`: iterations (by tolerance; null where not reached within `stopped`), stopped, status,
-setup_seconds, step_seconds, failed (0, 1, null: not tried), and for `amg` complexity and levels;
+`jacobi`, `ic`, `amg`, `autospec` (where there is time to win): iterations (by tolerance; null where not reached within
+`stopped`), stopped, status, setup_seconds, step_seconds, failed (0, 1, null: not tried), and for `amg` complexity and
+levels;
 `direct`: flops, entries, order_seconds, factor_seconds, substitution_seconds, failed.
 Seconds are CPU time of one thread, on the reference machine; --counts leaves them out, so that another machine can
 help. Rounds of several machines are kept apart by --start.
@@ -31,16 +32,19 @@ from auto_facts import facts
 from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson2d
 
 LARGEST = 1_000_000
-OFTEN = 100_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
+OFTEN = 60_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
 SELDOM = 0.05
+LARGE = 400_000  # unknowns of a round of large ones, at most
 
 
-def draw(family: str, turn: int) -> tuple[int, int]:
-    """(n, seed) of the system that a family contributes to a round."""
+def draw(family: str, turn: int, large: bool = False) -> tuple[int, int]:
+    """(n, seed) of the system that a family contributes to a round; of a round of large ones, where that is asked."""
     rng = np.random.default_rng([turn, *family.encode()])
     least, most = SYSTEM_FAMILIES[family].smallest, min(SYSTEM_FAMILIES[family].largest, LARGEST)
     usual = min(most, OFTEN)
     low, high = (usual, most) if most > usual and rng.random() < SELDOM else (max(least, 100), usual)
+    if large:
+        low, high = min(usual, most), min(most, LARGE)
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), int(rng.integers(2**31))
 
 
@@ -60,13 +64,14 @@ def main() -> None:
     parser.add_argument("--share", default="0/1", help="I/K: every K-th round, from the I-th on")
     parser.add_argument("--only", default="", help="regular expression of the families")
     parser.add_argument("--start", type=int, default=0, help="the first round")
+    parser.add_argument("--large", action="store_true", help="rounds of large systems, where multigrid and IC win")
     parser.add_argument("--counts", action="store_true", help="write no seconds: on another machine than the reference")
     parser.add_argument("--most", type=int, default=LARGEST, help="skip systems of more unknowns")
     arguments = parser.parse_args()
     first, step = (int(part) for part in arguments.share.split("/"))
     names = sorted(name for name in SYSTEM_FAMILIES if re.search(arguments.only, name))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"facts-{first}-of-{step}.jsonl"
+    path = arguments.out / f"facts-{'large-' if arguments.large else ''}{first}-of-{step}.jsonl"
     done = {(row["turn"], row["family"]) for row in read(path)}
     end = time.monotonic() + 60 * arguments.minutes
     facts(poisson2d(30), np.ones(900))  # what is imported or loaded once is nobody's time
@@ -74,7 +79,7 @@ def main() -> None:
         for turn, family in systems((arguments.start + first, step), names):
             if time.monotonic() > end:
                 break
-            n, seed = draw(family, turn)
+            n, seed = draw(family, turn, arguments.large)
             if (turn, family) in done or n > arguments.most:
                 continue
             row = {"turn": turn, "family": family, "asked": n, "seed": seed} | measure(family, n, seed)
@@ -118,7 +123,7 @@ def describe(row: dict[str, Any]) -> str:
         return f"{row['family']:28s} {row['asked']:8d} {row['error']}"
     cells = []
     for name in ("jacobi", "ic", "amg", "autospec"):
-        count = (row[name].get("iterations") or {}).get("1e-08")
+        count = (row.get(name, {}).get("iterations") or {}).get("1e-08")
         if count is not None and "step_seconds" not in row[name]:
             cells.append(f"{name} {count}")
         elif count is not None:

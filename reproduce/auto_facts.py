@@ -21,11 +21,12 @@ from nnla.types import Status
 
 RTOLS = (1e-4, 1e-6, 1e-8, 1e-10)
 STEPS = (4, 8, 16, 32, 64)
-FACTORED = 6e10  # operations up to which a factor is made, and not only counted
+FACTORED = 3e10  # operations up to which a factor is made, and not only counted
 COUNTED = 1e14
-LEAST, SLOWER = 0.15, 4.0  # seconds that every iteration gets, and by the time of a direct solution
-MOST = 6.0  # seconds that an iteration gets
+LEAST, SLOWER = 0.06, 3.0  # seconds that every iteration gets, and by the time of a direct solution
+MOST = 3.0  # seconds that an iteration gets
 ITERATIONS = 20_000
+POLYNOMIAL = 0.02  # seconds of the best of the others from which on a polynomial is tried
 
 
 def facts(A: Any, b: np.ndarray) -> dict[str, Any]:
@@ -43,8 +44,18 @@ def facts(A: Any, b: np.ndarray) -> dict[str, Any]:
     row["jacobi"], row["steps"] = jacobi(op, b, limit)
     row["ic"] = incomplete(op, b, limit)
     row["amg"] = multigrid(op, b, limit)
-    row["autospec"] = polynomial(A, b, limit)
+    if worth_a_polynomial(row):
+        row["autospec"] = polynomial(A, b, limit)
     return row
+
+
+def worth_a_polynomial(row: dict[str, Any]) -> bool:
+    """Whether there is time to win: its probe alone is fifty products, and the engine takes some milliseconds."""
+    known = [total_direct(row["direct"])]
+    for name in ("jacobi", "ic", "amg"):
+        count = (row[name].get("iterations") or {}).get("1e-08")
+        known += [row[name]["setup_seconds"] + count * row[name]["step_seconds"]] if count else []
+    return min(known) > POLYNOMIAL
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -81,3 +81,9 @@ def test_an_interrupted_run_goes_on(scripts, tmp_path, monkeypatch):
     rows = auto_data.read(tmp_path / "facts-0-of-1.jsonl")
     assert len(rows) == 4
     assert len({(row["turn"], row["family"]) for row in rows}) == 4
+
+
+def test_the_page_of_the_families_is_theirs(scripts):
+    import system_families
+
+    assert system_families.PAGE.read_text(encoding="utf-8") == system_families.page()

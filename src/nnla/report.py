@@ -12,14 +12,12 @@ import types
 import typing
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 from nnla._files import one_line, parsed_object
 from nnla.errors import FileFormatError
 
-__all__ = ["Phase", "Report", "ReportBase", "Status", "assembled", "from_fields", "library_versions", "plain_json"]
-
-Record = TypeVar("Record")
+__all__ = ["Phase", "Report", "ReportBase", "Status", "from_fields", "library_versions", "plain_json"]
 
 
 class Status(enum.StrEnum):
@@ -256,7 +254,11 @@ class Report(ReportBase):
     residual_history : relative residual (recursive, largest over the right-hand sides) per iteration,
         probe iterations first
     interval : [a, b] of the polynomial, or None
-    predicted_seconds : method -> seconds that "auto" predicted for what was left after its first steps, or None
+    predicted_seconds : method -> seconds that "auto" expected when it last decided, what each may lead to included,
+        or None
+    predicted_spread : method -> factor of one standard deviation that these may be wrong by, or None
+    regret : seconds of the solve by those of the cheapest way, as known at the end: what the one that ran took, and
+        what the others are expected to; None where nothing was predicted
     predicted_iterations : outer iterations that the engine expected, or None
     warm_start : fields of the `nnla.guesses.guess.GuessReport`, or None where no guess was asked for
     negative_pivots : negative eigenvalues of A, where a factorisation has counted them; None where none was made, or
@@ -299,6 +301,8 @@ class Report(ReportBase):
     residual_history: list[float] = field(default_factory=list[float])
     interval: tuple[float, float] | None = None
     predicted_seconds: dict[str, float] | None = None
+    predicted_spread: dict[str, float] | None = None
+    regret: float | None = None
     predicted_iterations: float | None = None
     warm_start: dict[str, Any] | None = None
     negative_pivots: int | None = None
@@ -309,34 +313,6 @@ class Report(ReportBase):
     backward_error: float | None = None
     deterministic: bool = False
     versions: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def assembled(kind: type[Record], **fields: Any) -> Record:
-    """A frozen dataclass of fields that are known to be right, in a tenth of the time that its constructor takes.
-
-    For records of a few microseconds' work. Fields that are not given have their defaults; nothing is checked.
-
-    Examples
-    --------
-    >>> assembled(Phase, method="cg", iterations=3) == Phase("cg", iterations=3)
-    True
-    """
-    record = object.__new__(kind)
-    plain, made = _defaults(kind)
-    record.__dict__.update(plain)
-    for name, factory in made:
-        if name not in fields:
-            fields[name] = factory()
-    record.__dict__.update(fields)
-    return record
-
-
-@cache
-def _defaults(kind: type[Any]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """Plain defaults in the order of the fields, and the factories of the others."""
-    known = dataclasses.fields(kind)
-    plain = {f.name: None if f.default is dataclasses.MISSING else f.default for f in known}
-    return plain, [(f.name, f.default_factory) for f in known if f.default_factory is not dataclasses.MISSING]
 
 
 def library_versions() -> dict[str, str]:

@@ -304,6 +304,23 @@ def test_doctor():
     assert "numpy" in text
 
 
+def test_doctor_calibrates(monkeypatch, tmp_path):
+    from nnla.linear import calibration
+
+    monkeypatch.setattr(calibration, "measure", lambda: {"product": 2 * calibration.REFERENCE_SECONDS["product"]})
+    monkeypatch.setenv("NNLA_CACHE", str(tmp_path / "cache"))
+    result = run("doctor", "--calibrate", "--json")
+    data = json.loads(result.stdout)
+    assert (result.exit_code, data["factors"]) == (0, {"product": 2.0})
+    assert json.loads((tmp_path / "cache" / "speeds.json").read_text())["factors"] == {"product": 2.0}
+    assert "kept in" in run("doctor", "--calibrate").stdout
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NNLA_CACHE", str(tmp_path / "file" / "below"))
+    result = run("doctor", "--calibrate")
+    assert result.exit_code == 1
+    assert "not kept" in result.stdout
+
+
 def test_doctor_on_the_kernels(monkeypatch):
     from nnla import kernels
 

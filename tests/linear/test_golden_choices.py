@@ -1,9 +1,7 @@
 """What ``method="auto"`` chooses for systems of every kind, on a machine that is as fast as the reference.
 
-The time of iterations is not measured but predicted, so the choices are the same on every machine. Each constant of
-`nnla.linear.costs` but two (`Speeds.sliced`, and multigrid's iterations without the signs of an M-matrix) changes at
-least one of them when it is three times as large or a third. Whoever measures the constants anew may have to change
-this table, and should then look at what changed in it.
+Nothing is timed (``deterministic=True``), so the choices are the same on every machine. Whoever trains the costs anew,
+or changes a constant of the policy, may have to change this table, and should then look at what changed in it.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import scipy.sparse as sp
 import nnla
 from nnla import problems
 from nnla.kernels import native
-from nnla.linear.costs import Costs
 
 pytestmark = pytest.mark.usefixtures("native_kernels")
 
@@ -41,21 +38,20 @@ def _dense(n: int) -> np.ndarray:
 # name: (the choice, right-hand sides, the system)
 CHOICES: dict[str, tuple[str, int, Callable[[], Any]]] = {
     "tiny": ("direct", 1, lambda: problems.poisson2d(9)),
-    "line": ("ic", 1, lambda: problems.poisson1d(3000)),
-    "small grid": ("ic", 1, lambda: problems.poisson2d(50)),
-    "grid": ("direct", 1, lambda: problems.poisson2d(160)),
+    "line": ("direct", 1, lambda: problems.poisson1d(3000)),
+    "small grid": ("direct", 1, lambda: problems.poisson2d(50)),
+    "grid": ("ic", 1, lambda: problems.poisson2d(160)),
     "large grid": ("amg", 1, lambda: problems.poisson2d(420)),
     "grid, 8 right-hand sides": ("direct", 8, lambda: problems.poisson2d(100)),
     "small grid in space": ("ic", 1, lambda: problems.poisson3d(14)),
     "grid in space": ("ic", 1, lambda: problems.poisson3d(30)),
-    "grid in space, 4 right-hand sides": ("direct", 4, lambda: problems.poisson3d(16)),
-    "well conditioned": ("cg", 1, lambda: sp.csr_array(problems.poisson2d(150) + 0.5 * sp.eye_array(22_500))),
-    "graph": ("ic", 1, lambda: _graph(4000)),
+    "well conditioned": ("ic", 1, lambda: sp.csr_array(problems.poisson2d(150) + 0.5 * sp.eye_array(22_500))),
+    "graph": ("jacobi", 1, lambda: _graph(4000)),
     "small solid": ("direct", 1, lambda: problems.elasticity3d(7, 7, 7)),
     "solid": ("ic", 1, lambda: problems.elasticity3d(14, 14, 14)),
     "plate": ("direct", 1, lambda: problems.elasticity2d(70, 70)),
-    "biquadratic elements": ("autospec", 1, problems.dubcova2_like),
-    "frame": ("ic", 1, lambda: problems.frame("mini", 1).A),
+    "biquadratic elements": ("direct", 1, problems.dubcova2_like),
+    "frame": ("direct", 1, lambda: problems.frame("mini", 1).A),
     "dense": ("direct", 1, lambda: _dense(500)),
 }
 
@@ -64,7 +60,6 @@ CHOICES: dict[str, tuple[str, int, Callable[[], Any]]] = {
 def reference_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread of the machine that the constants are of, whatever iterations take here."""
     native.set_threads(1)
-    monkeypatch.setattr(Costs, "observe", lambda self, seconds, iterations: None)
     monkeypatch.setattr("nnla.kernels.reordering.cache_sizes", lambda: {2: 1 << 19})
 
 
@@ -76,7 +71,5 @@ def test_what_auto_chooses(name):
         pytest.skip("needs PyAMG")
     A = make()
     b = np.random.default_rng(1).standard_normal((A.shape[0], columns) if columns > 1 else A.shape[0])
-    report = nnla.solve(A, b, maxiter=1).report  # the choice is all that is wanted
+    report = nnla.solve(A, b, maxiter=1, deterministic=True).report  # the choice is all that is wanted
     assert report.method == choice, report.predicted_seconds
-    if report.predicted_seconds:
-        assert min(report.predicted_seconds, key=report.predicted_seconds.get) == choice

@@ -74,7 +74,8 @@ def test_flexible_cg_takes_them_and_auto_takes_flexible_cg(system, make, method)
     A, b = system
     x, report = nnla.solve(A, b, method=method, M=make(A), rtol=1e-9)
     assert report.converged
-    assert report.method == "fcg"
+    assert report.phases[0].method == "fcg"
+    assert report.method == "fcg" or method == "auto"  # which may leave it for something faster, after a while
     assert np.linalg.norm(b - A @ x) <= 1e-9 * np.linalg.norm(b)
 
 

@@ -43,7 +43,7 @@ def test_every_method_serves_one_right_hand_side_after_the_other(system, method)
     assert relative(A, x, B) <= 1e-10
     assert report.method == P.report.method
     assert P.report.seconds["total"] > 0
-    assert (P.report.products > 0) == (method in ("auto", "autospec", "chebyshev"))
+    assert (P.report.products > 0) == (method in ("autospec", "chebyshev")) or method == "auto"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,21 +122,17 @@ def test_products_are_counted_where_rows_are_reordered(method, monkeypatch):
         assert report.products == P.operator.products - before > report.iterations
 
 
-def test_auto_weighs_the_set_up_against_the_solves(system, monkeypatch):
+def test_auto_weighs_the_set_up_against_the_solves(system):
+    """For one right-hand side what iterates without a set-up, for a million of them a factor."""
     A, _ = system
-    seen = []
-
-    class Seeing(setup.Costs):
-        def __init__(self, op, columns=1, **options):
-            seen.append(columns)
-            super().__init__(op, columns, **options)
-
-    monkeypatch.setattr(setup, "Costs", Seeing)
     P = nnla.prepare(A, solves=37)
-    assert seen == [37]
     assert P.report.predicted_seconds
+    assert P.report.predicted_spread.keys() == P.report.predicted_seconds.keys()
     assert min(P.report.predicted_seconds, key=P.report.predicted_seconds.get) == P.report.method
     assert "37 right-hand side(s)" in P.report.chosen_because
+    many = nnla.prepare(A, solves=10**6, deterministic=True).report
+    assert many.method == "direct"
+    assert many.predicted_seconds["direct"] < 0.5 * many.predicted_seconds["ic"]
 
 
 def test_products_before_and_after_are_not_the_set_ups(system):
@@ -151,10 +147,9 @@ def test_products_before_and_after_are_not_the_set_ups(system):
     assert op.products == 1050 + first.products + second.products
 
 
-def test_auto_probes_once(monkeypatch):
+def test_auto_probes_once(prices):
     """The probe that the choice was made from serves the polynomial, too."""
-    for name in ("jacobi", "ic", "direct", "amg"):
-        monkeypatch.setattr(setup.Costs, name, lambda self, *a: np.inf)
+    prices(autospec=1.0)
     A = nnla.problems.poisson2d(40)
     P = nnla.prepare(A)
     assert P.report.method == "autospec"

@@ -46,6 +46,30 @@ def mass(k):
     return sp.csr_array(sp.kron(line, line))
 
 
+def bushes(n, seed=0):
+    """A network of long branches with some loops, whose band is wide in any order."""
+    rng = np.random.default_rng(seed)
+    parent = np.maximum(np.arange(1, n) - 1 - rng.integers(0, 20, n - 1), 0)
+    i, j = np.append(np.arange(1, n), rng.integers(0, n, n // 6)), np.append(parent, rng.integers(0, n, n // 6))
+    W = sp.coo_array((np.ones(i.size), (i, j)), shape=(n, n)).tocsr()
+    W = sp.csr_array(W + W.T)
+    W.setdiag(0)
+    A = sp.csr_array(sp.diags_array(W.sum(axis=1) + 0.1) - W)
+    A.eliminate_zeros()
+    A.sum_duplicates()
+    return A
+
+
+def simplices(k):
+    """Masses of linear triangles: every diagonal entry is the sum of its row's others."""
+    i = np.arange(k * k).reshape(k, k)
+    lower = np.stack([i[:-1, :-1], i[1:, :-1], i[:-1, 1:]], axis=-1).reshape(-1, 3)
+    upper = np.stack([i[1:, 1:], i[1:, :-1], i[:-1, 1:]], axis=-1).reshape(-1, 3)
+    corners = np.concatenate([lower, upper])
+    rows, columns = np.repeat(corners, 3, axis=1).ravel(), np.tile(corners, (1, 3)).ravel()
+    return sp.coo_array((np.tile((1 + np.eye(3)).ravel(), len(corners)), (rows, columns))).tocsr()
+
+
 SYSTEMS = {
     "one": sp.csr_array(np.array([[3.0]])),
     "diagonal": sp.csr_array(sp.diags_array(np.linspace(1, 2, 40))),
@@ -55,7 +79,9 @@ SYSTEMS = {
     "band": banded(500, 4),
     "graph": random_graph(600, 6),
     "mass": mass(30),
+    "simplices": simplices(12),
     "dominated": sp.csr_array(nnla.problems.poisson2d(40) + sp.diags_array(np.linspace(20, 30, 1600))),
+    "bushes": bushes(900),
     "dense": sp.csr_array(np.eye(60) + 0.1 * np.cov(np.random.default_rng(0).standard_normal((60, 90)))),
     "units": sp.csr_array(2.0**70 * nnla.problems.poisson2d(12)),
 }
@@ -108,14 +134,16 @@ def test_as_the_ordinary_way(name, ordinary):
             assert isinstance(mine, type(theirs)) or isinstance(theirs, int), field.name
 
 
-@pytest.mark.parametrize(("name", "method"), [("grid", "direct"), ("dominated", "jacobi")])
-def test_the_same_numbers_as_the_method_by_itself(name, method):
+@pytest.mark.parametrize(
+    ("name", "method"), [("grid", "direct"), ("dominated", "jacobi"), ("grid", "jacobi"), ("graph", "jacobi")]
+)
+def test_the_same_numbers_as_the_method_by_itself(name, method, ordinary):
     A = SYSTEMS[name]
     b = np.random.default_rng(2).standard_normal(A.shape[0])
-    x, report = quick(A, b)
-    y, other = nnla.solve(A, b, method=method)
+    x, report = nnla.solve(A, b, method=method)
+    y, other = ordinary(A, b, method=method)
     assert report.method == other.method == method
-    assert np.linalg.norm(x - y) <= 1e-14 * np.linalg.norm(y)
+    assert np.linalg.norm(x - y) <= 1e-10 * np.linalg.norm(y)
     assert (report.iterations, report.reductions, report.scaling) == (
         other.iterations, other.reductions, other.scaling,
     )  # fmt: skip
@@ -146,6 +174,19 @@ def test_a_well_conditioned_matrix_of_much_fill_is_iterated():
     assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
 
 
+@pytest.mark.parametrize("n", [180, 260, 340, 420, 500, 580])
+def test_cg_that_falls_behind_is_left_for_a_factorisation(n):
+    A = random_graph(n, 8, 1e-4, seed=n)
+    b = np.random.default_rng(0).standard_normal(n)
+    x, report = quick(A, b)
+    assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
+    assert len(report.residual_history) == sum(p.iterations for p in report.phases if p.method == "jacobi")
+    if len(report.phases) == 2:
+        assert "switched from jacobi to direct" in report.chosen_because
+        assert "direct instead" in report.fallback
+        assert report.products == sum(phase.products for phase in report.phases)
+
+
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix])
 def test_matrices_of_both_orders(make):
     A, b = make(SYSTEMS["grid"]), np.arange(900.0)
@@ -156,6 +197,19 @@ def test_matrices_of_both_orders(make):
     x, report = nnla.solve(A, b[:600])
     assert np.linalg.norm(A @ x - b[:600]) <= 1e-8 * np.linalg.norm(b)
     assert ("one native call" in report.chosen_because) == (A.format == "csr")
+
+
+def test_rows_that_do_not_ascend():
+    B = sp.random_array((300, 120), density=0.03, format="csr", rng=np.random.default_rng(0))
+    B = sp.csr_array(sp.vstack([B, sp.eye_array(120)]))
+    A, b = sp.csr_array(B.T @ B), np.arange(120.0)
+    A.indices, A.data = A.indices.copy(), A.data.copy()
+    for i in range(120):
+        row = slice(A.indptr[i], A.indptr[i + 1])
+        A.indices[row], A.data[row] = A.indices[row][::-1].copy(), A.data[row][::-1].copy()
+    kept = A.indices.copy()
+    assert np.linalg.norm(A @ quick(A, b).x - b) <= 1e-8 * np.linalg.norm(b)
+    np.testing.assert_array_equal(A.indices, kept)
 
 
 def test_nothing_of_the_callers_changes():
@@ -187,14 +241,36 @@ def test_what_is_left_to_the_ordinary_way():
     assert declined(sp.csr_array(A * np.inf), b) == MATRIX
     assert declined(sp.csr_array(A * 1e200), b) == declined(sp.csr_array(A * 1e-200), b) == RANGE
     assert declined(A, b * 1e120) == declined(A, b * 1e-120) == RANGE
-    assert declined(heavy, heavy @ b) == HEAVY
-    assert declined(heavy, b) == 0
-    assert declined(laplacian, np.ones(200)) == NULL
+    assert native.solve_quickly(heavy.indptr, heavy.indices, heavy.data, heavy @ b, 1e-8, 0.0, 0.0, 1) == HEAVY
+    arrays = laplacian.indptr.astype(np.int32), laplacian.indices.astype(np.int32), laplacian.data
+    assert native.solve_quickly(*arrays, np.arange(200.0), 1e-8, 0.0, 1e-10, 1) == NULL
+    for b_of_it in (np.ones(200), laplacian @ np.arange(200.0)):  # in its null space, and in its range
+        assert declined(laplacian, b_of_it) == PIVOTS
     for bad in (np.zeros(900), b * np.nan, b * np.inf, b * 1e300):
         assert declined(A, bad) == RIGHT_HAND_SIDE
     assert declined(A, b, 0.0) == declined(A, b, 1e-8, 1e3) == TARGET
     assert declined(indefinite, b) == PIVOTS
     assert declined(A, b, 1e-18) == ACCURACY
+
+
+def test_light_rows_are_looked_at_beside_heavy_ones(ordinary):
+    A = sp.csr_array(SYSTEMS["grid"] + sp.diags_array(np.where(np.arange(900) < 3, 1e9, 0.0)))
+    for b in (A @ np.ones(900), np.ones(900)):
+        x, report = quick(A, b)
+        y, other = ordinary(A, b)
+        assert (report.equilibrated_residual is None) == (other.equilibrated_residual is None)
+        assert np.linalg.norm(x - y) <= 1e-5 * np.linalg.norm(y)
+    assert quick(A, A @ np.ones(900)).report.equilibrated_residual <= 1e-8
+
+
+@pytest.mark.parametrize("method", ["direct", "jacobi"])
+def test_methods_that_are_asked_for(method, ordinary):
+    A, b = SYSTEMS["tiny"], np.arange(36.0)
+    x, report = nnla.solve(A, b, method=method)
+    assert report.method == method
+    assert report.chosen_because.startswith("asked for")
+    assert report.predicted_seconds is None
+    assert np.linalg.norm(x - ordinary(A, b, method=method).x) <= 1e-7 * np.linalg.norm(x)
 
 
 @pytest.mark.parametrize("change", ["1e250", "1e-250", "zero", "indefinite", "loose", "singular", "impossible"])
@@ -214,15 +290,15 @@ def test_the_ordinary_way_answers_what_is_declined(change, ordinary):
         options = {"rtol": 2.0}
     x, report = nnla.solve(A, b, **options)
     y, other = ordinary(A, b, **options)
-    np.testing.assert_array_equal(x, y)
-    assert (report.status, report.method, report.products) == (other.status, other.method, other.products)
+    np.testing.assert_allclose(x, y, rtol=1e-5)
+    assert report.status == other.status
     assert "one native call" not in report.chosen_because
 
 
 def damaged():
     """A grid's arrays, each with something that nobody may follow."""
     A = nnla.problems.poisson2d(5)
-    for name in ("beyond", "negative", "decreasing", "huge", "start", "unsorted", "twice", "short", "nan"):
+    for name in ("beyond", "negative", "decreasing", "huge", "start", "twice", "short", "nan"):
         indptr, indices, data = A.indptr.copy(), A.indices.copy(), A.data.copy()
         if name == "beyond":
             indices[7] = 10**6
@@ -234,8 +310,6 @@ def damaged():
             indptr[-1] = 2**31 - 1
         elif name == "start":
             indptr[0] = 3
-        elif name == "unsorted":
-            indices[:3], data[:3] = indices[2::-1], data[2::-1]
         elif name == "twice":
             indices[1] = indices[0]
         elif name == "short":
@@ -282,9 +356,8 @@ def test_every_option_goes_the_ordinary_way(monkeypatch):
     monkeypatch.setattr(ENTRY, "solve_quickly", unexpected)
     A, b = nnla.problems.poisson2d(5), np.ones(25)
     options = {"x0": b, "maxiter": 50, "method": "cg", "callback": print, "degree": 5, "probe_steps": 3, "timeout": 9.0}
-    for name, value in (*options.items(), ("deterministic", True), ("nullspace", None), ("dtype", "float32")):
-        if name != "nullspace":
-            quiet = {"callback": lambda x: None}.get(name, value)
-            assert nnla.solve(A, b, **{name: quiet}).report.converged
+    for name, value in (*options.items(), ("deterministic", True), ("dtype", "float32")):
+        quiet = {"callback": lambda x: None}.get(name, value)
+        assert nnla.solve(A, b, **{name: quiet}).report.converged
     with pytest.raises(AssertionError):
         nnla.solve(A, b, rtol=1e-6, atol=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,9 @@ import pytest
 import scipy.sparse as sp
 
 import nnla
-from nnla.linear.costs import Costs
 
 pytestmark = pytest.mark.usefixtures("native_kernels")
 
-DEAR = 1e6
 METHODS = ("ic", "autospec", "chebyshev", "auto: ic", "auto: autospec")
 
 
@@ -29,16 +28,13 @@ def scattered() -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, prices: Callable[..., None]) -> str:
     """A method that reorders on any machine; "auto" is told prices under which it takes the one named after it."""
     monkeypatch.setattr("nnla.kernels.reordering.cache_sizes", lambda: {2: 1 << 18})
     name, _, cheapest = request.param.partition(": ")
     if cheapest:
-        cheapest = {"autospec": "polynomial"}.get(cheapest, cheapest)
-        for way in ("direct", "amg", "ic", "jacobi", "polynomial"):
-            price = 1.0 if way == cheapest else DEAR
-            monkeypatch.setattr(Costs, way, lambda self, *given, price=price: price)
-        monkeypatch.setattr(Costs, "observe", lambda self, seconds, iterations: setattr(self, "iteration", 1e-3))
+        prices(**{cheapest: 1.0})
+        monkeypatch.setattr("nnla.linear.auto._WORTH_REORDERING", 0)
     return name
 
 

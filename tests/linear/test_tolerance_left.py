@@ -82,10 +82,7 @@ def test_never_less_than_a_half_nor_more_than_float64_holds(system):
     assert found == 1e-15
 
 
-def test_auto_asks_for_the_same(system, monkeypatch):
-    from nnla.linear.costs import Costs
-
-    for way in ("direct", "amg", "ic", "jacobi"):
-        monkeypatch.setattr(Costs, way, lambda self, *given: 1e6)
+def test_auto_asks_for_the_same(system, prices):
+    prices(autospec=1.0)
     found, left = asked(*system, method="auto")
     assert found == pytest.approx(1e-8 / left, rel=1e-6)

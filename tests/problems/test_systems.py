@@ -25,7 +25,7 @@ def test_definite_canonical_and_of_about_the_size(family: str):
         assert A.has_canonical_format
         assert A.dtype == np.float64
         assert A.indices.dtype == A.indptr.dtype == np.int32
-        assert n / 2 <= A.shape[0] <= 2 * n
+        assert n / 3 <= A.shape[0] <= 3 * n
         assert b.shape == (A.shape[0],)
         assert b.dtype == np.float64
         assert np.all(np.isfinite(b))

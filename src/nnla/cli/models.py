@@ -136,9 +136,17 @@ def flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 @click.command()
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Measure instead how fast this machine is (some seconds), and keep it in the user's cache folder: "
+    "method 'auto' chooses by it from then on.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def doctor(as_json: bool) -> int:
+def doctor(calibrate: bool, as_json: bool) -> int:
     """Check the installation: versions, optional libraries, kernels, threads, weights, and a small solve."""
+    if calibrate:
+        return _calibrate(as_json)
     facts: dict[str, Any] = {"versions": _versions(), "optional": _optional(), "threads": _threads()}
     facts["kernels"] = _kernels()
     facts |= {"weights": _weights_ok(), "self_test": _self_test()}
@@ -155,6 +163,32 @@ def doctor(as_json: bool) -> int:
     show_pairs([*pairs, ("self-test", facts["self_test"]["text"])])
     say("all is well" if healthy else "something is wrong: see above; reinstalling nnla usually helps")
     return 0 if healthy else 1
+
+
+def _calibrate(as_json: bool) -> int:
+    """Measure the kernels of this machine and keep their factors."""
+    from nnla.linear.calibration import factors_of, measure
+    from nnla.linear.speeds import THIS_MACHINE, cache_file, write_speeds
+
+    seconds = measure()
+    factors = factors_of(seconds)
+    path = cache_file()
+    try:
+        if path is not None:
+            write_speeds(path, factors, seconds)
+        kept, why = path is not None, "there is no home folder; set NNLA_CACHE"
+    except OSError as error:
+        kept, why = False, f"{error}; set NNLA_CACHE to a folder that can be written"
+    THIS_MACHINE.forget()
+    if as_json:
+        emit_json({"seconds": seconds, "factors": factors, "file": str(path) if kept else None, "ok": kept})
+        return 0 if kept else 1
+    show_table(
+        ("kernel", "seconds", "by the reference machine"),
+        [[name, number(value), number(factors[name])] for name, value in seconds.items()],
+    )
+    say(f"kept in {path}" if kept else f"not kept: {why}")
+    return 0 if kept else 1
 
 
 def _versions() -> dict[str, str]:

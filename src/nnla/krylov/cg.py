@@ -164,6 +164,10 @@ class ConjugateGradients:
         result.status = max(self._ended, Status.MAXITER, key=_SEVERITY.index)
         return result
 
+    def give_up_after(self, stall: int | None) -> None:
+        """From now on end where the residual has not fallen by a tenth in so many iterations."""
+        self._stall = stall
+
     def couple(self) -> CGResult:
         """Find ``last_beta``, which the last Lanczos coefficient needs. Cost: an application of M."""
         result = self.result

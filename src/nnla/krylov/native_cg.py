@@ -90,6 +90,10 @@ class NativeConjugateGradients:
             self._collect()
         return result
 
+    def give_up_after(self, stall: int | None) -> None:
+        """From now on end where the residual has not fallen by a tenth in so many iterations."""
+        self._stall = stall or 0
+
     def couple(self) -> CGResult:
         """Find ``last_beta``, which the last Lanczos coefficient needs. Cost: an application of M."""
         if self.result.status is Status.MAXITER and self.result.alpha:

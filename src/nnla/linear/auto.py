@@ -1,14 +1,9 @@
-"""``method="auto"``: start as CG, see what it does, take the cheapest way to the end, keep watching, say why.
+"""``method="auto"``: do what is expected to take the least time, look at what came of it, decide anew, say why.
 
-The decisions, in their order:
-
-1. A few steps of CG (over the diagonal where it varies). A system that they nearly solve is left to them.
-2. Direct and multigrid solutions have a cost that is known beforehand (`nnla.linear.costs`). Where that is below even
-   an optimistic guess for iterating, one of them runs.
-3. Where much time is at stake, CG goes on to a full probe and the learned engine predicts the iterations; else
-   IC(0) starts at once.
-4. Whatever iterates is watched: where it falls behind its prediction so far that a known cost is lower, it stops
-   and the other goes on from its iterate.
+The decisions are those of `nnla.linear.decision`, from what `nnla.linear.estimates` expects: an ordering, which tells
+what a factorisation takes; a few steps of CG, which tell much of all iterations and are the beginning of CG itself; a
+probe for the polynomial; or one of the ways to the end. Whatever iterates is watched against what is expected of it,
+and left, with its iterate kept, where the rest will take longer than something else.
 """
 
 from __future__ import annotations
@@ -22,292 +17,563 @@ import numpy as np
 from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
-from nnla.linear.choice import TINY, WINDOW, Choice, energy_left, iterations_left, steady
-from nnla.linear.costs import LEVEL_ITERATIONS, Costs
+from nnla.krylov.step_features import step_features
+from nnla.linear.decision import SHOWN, Decision, Lognormal, Way, count_now, decide, left_for
 from nnla.linear.direct import run_direct
-from nnla.linear.polynomial import (
-    PROBE_STEPS,
-    Probing,
-    polynomial_for,
-    polynomial_stretches,
-    probe_length,
-)
+from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, direct_seconds, ways_of
+from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
+from nnla.linear.progress import iterations_left, left_after, left_by_progress, predict_iterations
+from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.linear.state import Run, Stretch
-from nnla.polynomials.design import EFFICIENCY
 from nnla.polynomials.guards import check_probe
-from nnla.preconditioners.scalings import bind_amg, bind_scaling
+from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import SpectralProbe, Status
 
-__all__ = ["rescue", "solve_auto"]
+__all__ = ["FIRST_STEPS", "STEPS_CALL", "TINY", "rescue", "solve_auto", "solve_auto_with"]
 
-_FIRST_STEPS = 8
-_EASY = 25  # CG iterations that nothing else is worth setting up for
-_MUCH = 0.03  # seconds at stake that pay for a full probe and the engine
+TINY = 100  # unknowns up to which a factorisation takes less time than choosing
+FIRST_STEPS = 8
+STEPS_CALL = 2e-4  # seconds of first steps beside their products, in Python
 _WORTH_REORDERING = 60  # CG iterations ahead
-_PATIENCE = 20  # iterations between checks of what runs
-_GETS_FASTER = 0.6  # what CG takes in the end, by what its rate so far promises
-_RISK = 2.0
-_SHOWN = 1 / 7  # of the alternative's time: what has to be spent before anything is stopped for it
-_TRUSTED = 120  # CG iterations up to which a steady rate of the first steps is believed
-_SHIFTED = 8.0  # how much longer than predicted CG takes over a factorisation of the shifted matrix, at times
-_RESCUE = 60.0  # predicted seconds of a direct solution that a failed iteration is worth
-_OVER_IC = 20  # steps of the probe of a polynomial over IC
+_HUB = 30  # longest by mean row: what no reordering helps
+_PATIENCE = 20  # iterations between looks at what runs
+_ORDERINGS = 2  # that may give up for what else there is
+_MOST_SLOWER = 4.0  # of the logarithm of what iterations may turn out to take, by those expected
+_GIVEN = (60.0, 1.5)  # iterations that CG with a user's M is expected to take, and the spread of their logarithm
+_GIVEN_MORE = 0.1  # seconds that a user's M gets in any case
+_IN_SIGHT = 1.0 / 3.0  # of the seconds of a certain finish: what is left of an iteration that is let go on beside it
+_LEARNED_FROM = 5e-4  # seconds below which a clock says more of Python than of the kernels
+_KERNEL_OF = {"ic": "ic", "amg": "amg", "autospec": "polynomial"}
+_RESCUE = 60.0  # expected seconds of a direct solution that a failed iteration is worth
 
 
 def solve_auto(run: Run, degree: int, steps: int | None, engine: Any = None) -> None:
     """Choose among direct, plain, Jacobi, IC, AMG and the polynomial; keep the iterate when switching.
 
-    Cost: the products in the report; the choice itself: a few steps of CG, which are kept.
+    Cost: the products in the report; the choice itself: a look at the matrix of about two products, and what it buys.
     """
-    columns = 1 if run.b.ndim == 1 else run.b.shape[1]
-    costs = Costs(run.op, columns, timed=not run.deterministic)
-    if run.op.n <= TINY and costs.direct() < np.inf:
+    if run.op.n <= TINY and "direct" in ways_of(run.op):
         run_direct(run, reason=f"n = {run.op.n} is small: factoring is faster than iterating")
     else:
-        _Auto(run, costs, degree, steps, engine).solve()
+        _Auto(run, degree, steps, engine).solve()
+
+
+def solve_auto_with(
+    run: Run, base: Scaling, flexible: bool, degree: int, steps: int | None, engine: Any = None
+) -> None:
+    """CG with the user's M, watched as everything else: what is nothing like as good as the alternatives is left.
+
+    Cost: none of its own where a few iterations are enough; else that of `solve_auto`'s look at the matrix.
+    """
+    method = "fcg" if flexible else "cg"
+    stretch = run.begin(base, method, scaling=base.name, flexible=flexible, reason="M was given", note=base.note)
+    began = clock_for(run.op)()
+    stretch.advance(_PATIENCE)
+    auto = None
+    if stretch.goes_on:
+        auto = _Auto(run, degree, steps, engine)
+        auto.watch_given(stretch, began)
+    stretch.end()
+    if run.finished or run.status in (Status.INDEFINITE, Status.TIMEOUT) or run.iterations_left == 0:
+        return
+    if run.status is Status.MAXITER:
+        run.give_up("CG with M was expected to take longer than without it")
+    else:
+        what = "flexible CG with M" if flexible else "CG with M"
+        run.give_up(f"{what} ended in {run.status.value}; without it from the current iterate instead")
+    (auto or _Auto(run, degree, steps, engine)).solve()
 
 
 def rescue(run: Run) -> None:
     """A direct solution where an iteration has failed and one can be afforded."""
     if run.finished or run.maxiter is not None or run.method == "direct":
         return
-    if Costs(run.op).direct() < _RESCUE:
+    if direct_seconds(run.op) < _RESCUE:
         run.give_up(f"{run.method} ended in {run.status.value}; direct instead")
         run_direct(run)
 
 
 class _Auto:
-    """One solve under way: runs and watches what `Choice` predicts to be the cheapest."""
+    """One solve under way: decides, carries out, watches."""
 
-    def __init__(self, run: Run, costs: Costs, degree: int, steps: int | None, engine: Any) -> None:
-        self.run, self.costs, self.degree, self.steps, self.engine = run, costs, degree, steps, engine
-        self.base = bind_scaling(run.op, choose_scaling(run.op))
-        self.plain = "jacobi" if self.base.name == "jacobi" else "cg"
-        self.choice = Choice(run.op, costs, self.plain, degree, engine)
-        self.others: set[str] = set()  # what there would be instead of what runs
+    def __init__(self, run: Run, degree: int, steps: int | None, engine: Any) -> None:
+        started = time.perf_counter()
+        self.run, self.degree, self.asked_steps, self.engine = run, degree, steps, engine
+        self.op = op = run.op
+        self.scaling = choose_scaling(op)
+        self.plain = "jacobi" if self.scaling == "jacobi" else "cg"
+        self.polynomial = "autospec"
+        columns = 1 if run.b.ndim == 1 else int(run.b.shape[1])
+        self.predictor = Predictor(op, degree)
+        speeds = REFERENCE if run.deterministic else THIS_MACHINE.speeds(native=op.native is not None)
+        self.rtol = run.rtol_left
+        self.start = np.atleast_1d(run.criterion.norms(run.residual))
+        self.estimates = Estimates(
+            self.predictor.costs(self.rtol),
+            speeds,
+            ways=ways_of(op, columns),
+            n=op.n,
+            nnz=int(op.nnz) if op.nnz is not None else op.n,
+            columns=columns,
+            threads=1 if op.native is None or run.deterministic else op.native.threads,
+        )
+        self.sure = self.estimates.direct_for_sure
+        if not self.sure and self.predictor.look(self.estimates.cheapest):
+            self.estimates.renew(self.predictor.costs(self.rtol), 0)
+            self.sure = self.estimates.direct_for_sure
+        self.clock = clock_for(op)
+        self.estimates.told = self.predictor.told
+        if op.csr is None and op.nnz is None:  # nothing is known of it before it has multiplied
+            self.estimates.told = 1.0
+        self.probing: Probing | None = None
+        self.probe: SpectralProbe | None = None
+        self.analysed: Cholesky | None = None
+        self.engine_asked = False
+        self.orderings = 0
+        self.iterated = 0.0  # seconds
+        self._base: Scaling | None = None
+        self.said: list[str] = []
+        self.values: dict[str, float] = {}  # as last predicted
+        self.ways: dict[str, Way] = {}
+        self.spread: dict[str, float] = {}  # factor of one standard deviation, at the end
+        self.spent: dict[str, float] = {}  # seconds by way
+        self.running = "plain"
+        run.setup += time.perf_counter() - started
 
-    # -- first steps ------------------------------------------------------------------------------------------
+    @property
+    def base(self) -> Scaling:
+        """What the first steps, plain CG and polynomials work on top of."""
+        if self._base is None:
+            self._base = bind_scaling(self.run.op, self.scaling)
+        return self._base
+
+    # -- deciding ------------------------------------------------------------------------------------------------
 
     def solve(self) -> None:
         run = self.run
-        probe = None
-        if self.steps is not None or not self.choice.direct_is_short:
-            probe = self._first_steps()
-            if run.finished:
-                run.reason = f"easy: the first {run.phases[-1].iterations} {self.plain} steps solved it"
-                return
-            if probe is None or run.status in (Status.INDEFINITE, Status.BREAKDOWN):
-                run.reason = f"{self.plain}-CG ended in {run.status.value} during the probe"
-                return
-            if not check_probe(probe).ok:
-                run.reason = "the probe found a negative Ritz value"
-                run.mark(Status.INDEFINITE)
-                return
-            if self.choice.remaining is None and (self.steps is not None or not self.costs.sparse):
-                self.choice.ask_engine(probe, run.rtol_left)
-        started = time.perf_counter()
-        run.predicted_seconds = dict(self.choice.predict())
-        run.setup += time.perf_counter() - started
-        run.reason = self.choice.words()
-        if self.choice.failure is not None:
-            run.decline("autospec", self.choice.failure)
-        self._carry_out(probe)
-
-    def _first_steps(self) -> SpectralProbe | None:
-        """CG until it is known what to do next; the probe that its steps are, None where nothing is left to do."""
-        began = time.perf_counter()
-        probing = Probing(self.run, self.base, self.plain)
-        steps = _FIRST_STEPS if self.steps is None else self.steps
-        while probing.advance_to(steps):
-            result = probing.result
-            self.costs.observe(time.perf_counter() - began, result.iterations)
-            steps = self._steps_wanted(result, probing)
-            if min(steps, self.run.op.n) <= result.iterations:
+        if self.asked_steps is not None:
+            self._first_steps(self.asked_steps)
+            if self.probing is None or not self._ask_engine():
+                return self._explain()
+        while not run.finished and self.estimates.left and (run.iterations_left != 0 or not run.ran):
+            action, began = self._decide().action, time.perf_counter()
+            goes_on = self._carry_out(action)
+            way = "plain" if action == "steps" else action
+            self.spent[way] = self.spent.get(way, 0.0) + time.perf_counter() - began
+            if not goes_on:
                 break
-        return probing.end()
+        if self.probing is not None:
+            self._end_probing()
+        self._explain()
 
-    def _steps_wanted(self, result: CGResult, probing: Probing) -> int:
-        """How many CG steps to do in all, seen what the first ones did."""
-        done, costs, choice = result.iterations, self.costs, self.choice
-        if self.steps is not None:
-            return done
-        left = iterations_left(result.first, self._target)
-        known = 0.0 if left <= _EASY else min(costs.direct(), costs.amg())
-        easy = left <= _EASY or left * costs.iteration <= 0.5 * known
-        ahead = max(PROBE_STEPS - done, 0) * costs.iteration
-        if easy and costs.jacobi(left) <= 1.1 * min(costs.ic(left), ahead + costs.polynomial(left, self.degree)):
-            return done + int(min(left + 2, max(done, _FIRST_STEPS)))
-        if costs.hubs and done < PROBE_STEPS:  # nothing else is worth setting up
-            return 2 * done
-        known = min(costs.direct(), costs.amg())
-        optimistic = max(LEVEL_ITERATIONS * costs.levels - done, _EASY)
-        if steady(result.first) and 1.3 * left < _TRUSTED:
-            choice.settled = 1.3 * left
-            optimistic = min(optimistic, choice.settled)
-        polynomial = ahead + costs.polynomial(optimistic, self.degree)
-        others = min(costs.ic(optimistic), costs.jacobi(optimistic), known)
-        if polynomial <= others and polynomial >= _MUCH * costs.machine and done < PROBE_STEPS:
-            return min(PROBE_STEPS, self.run.op.n)
-        if done < PROBE_STEPS or choice.remaining is not None:
-            return done
-        probe = probing.probe()
+    def _decide(self) -> Decision:
+        """What to do next."""
+        started = time.perf_counter()
+        estimates = self.estimates
+        steps = None
+        if not self.sure and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
+            steps = estimates.steps(FIRST_STEPS, STEPS_CALL)
+        ways = estimates.ways()
+        decision = decide(ways, ordering=estimates.ordering, steps=steps)
+        self.values.update((way.name, decision.values[way.name]) for way in ways)
+        self.ways.update((way.name, way) for way in ways)
+        self.run.setup += time.perf_counter() - started
+        return decision
+
+    def _alternative(self, way: str, slower: float = 0.0) -> float:
+        """Expected seconds of the best of the others, where iterations take exp(slower) times as many as expected."""
+        others = self._others(way, slower)
+        return decide(others, ordering=self.estimates.ordering).seconds if others else math.inf
+
+    def _others(self, way: str, slower: float) -> list[Way]:
+        return [other.slower(slower) for other in self.estimates.ways() if other.name not in (way, "plain")]
+
+    # -- finding out ---------------------------------------------------------------------------------------------
+
+    def _first_steps(self, count: int) -> None:
+        """Take CG to so many steps, which are kept, and expect anew."""
+        run, estimates = self.run, self.estimates
+        if self.probing is None:
+            self.probing = Probing(run, self.base, self.plain)
+        probing = self.probing
+        before, began = probing.result.iterations, self.clock()
+        goes_on = probing.advance_to(count)
+        seconds = self.clock() - began
+        result = probing.result
+        if not goes_on:
+            self._end_probing()
+            if run.finished:
+                self.said.append(f"easy: the first {result.iterations} {self.plain} steps solved it")
+            else:
+                self.said.append(f"{self.plain}-CG ended in {run.status.value} during the first steps")
+                estimates.left.clear()
+            return
+        began = time.perf_counter()
+        if not run.deterministic:
+            estimates.observe(seconds, result.iterations - before)
+        self.iterated += seconds
+        done = result.iterations
+        known = estimates.of("jacobi.iterations")
+        left = left_by_progress(known, result, probing.start, self._target)
+        total = Lognormal(math.log(done + math.exp(left.mean)), left.std * 1.0 / (1.0 + done * math.exp(-left.mean)))
+        estimates.renew(self.predictor.costs(self.rtol, step_features(result, probing.start), total), done)
+        run.setup += time.perf_counter() - began
+
+    def _ask_engine(self) -> bool:
+        """The outer iterations that the polynomial's engine expects after the probe; False if A is indefinite."""
+        run = self.run
+        assert self.probing is not None
+        self.probing.stretch.couple()
+        probe = self.probing.probe()
         if not check_probe(probe).ok:
-            return done
-        choice.ask_engine(probe, self.run.rtol_left)
-        return min(probe_length(choice.remaining or 0.0), self.run.op.n)
+            self._end_probing()
+            run.mark(Status.INDEFINITE)
+            self.said.append("the probe found a negative Ritz value")
+            return False
+        started = time.perf_counter()
+        self.polynomial, outer, failure = predict_iterations(probe, self.degree, run.rtol_left, self.engine)
+        if failure is not None:
+            run.decline("autospec", failure)
+        self.estimates.learn_polynomial(outer, self.degree)
+        self.engine_asked = True
+        run.setup += time.perf_counter() - started
+        return True
+
+    def _order(self, most: float | None = None) -> bool:
+        """Order the unknowns and count what a factorisation takes; whether it is to be had.
+
+        Parameters
+        ----------
+        most : operations to give up at, by default what else there is would take
+        """
+        run, estimates = self.run, self.estimates
+        started, began = time.perf_counter(), self.clock()
+        self.orderings += 1
+        if most is None:
+            most = estimates.worth_ordering if self.orderings <= _ORDERINGS else MOST_FLOPS
+        try:
+            analysed = Cholesky(self.op.csr, max_flops=most)
+        except NNLAError:  # LU takes what this does not
+            estimates.ordered = True
+            return True
+        finally:
+            run.setup += time.perf_counter() - started
+        if not analysed.complete:
+            self.said.append(f"a factorisation takes more than {analysed.flops:.2g} operations")
+            if self.orderings > _ORDERINGS:
+                run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
+                estimates.drop("direct")
+            estimates.learn_bound(analysed.flops)
+            return False
+        if not run.deterministic:
+            self._learn("order", self.clock() - began, "order.seconds")
+        self.analysed = analysed
+        seconds = self.predictor.after_analysis(analysed.flops, analysed.nnz)
+        estimates.learn_analysis(analysed.flops, analysed.nnz, analysed.nbytes, seconds)
+        self.said.append(f"a factorisation takes {analysed.flops:.2g} operations")
+        return True
+
+    def _end_probing(self) -> None:
+        if self.probing is not None:
+            self.probe = self.probing.end()
+            self.probing = None
+
+    # -- carrying out --------------------------------------------------------------------------------------------
+
+    def _carry_out(self, action: str) -> bool:
+        """One action; whether there is anything left to decide."""
+        run, estimates = self.run, self.estimates
+        if action == "steps":
+            self._first_steps(FIRST_STEPS)
+            return True
+        if action == "direct":
+            if not estimates.ordered and self.op.csr is not None and Cholesky.available():
+                self._order()
+                return True
+            self._end_probing()
+            self._restore()
+            self.running = "direct"
+            predicted = estimates.way("direct").setup.expected
+            began = self.clock()
+            run_direct(run, self.analysed, reason="")
+            if self.analysed is not None and run.finished:
+                self._learn("factor", self.clock() - began, None, predicted)
+        elif action == "plain":
+            self._plain()
+        elif action == "ic":
+            if not self._over_ic():
+                return True
+        elif action == "amg":
+            if not self._amg():
+                return True
+        elif not self._over_polynomial():
+            return True
+        return self._afterwards(action)
+
+    def _afterwards(self, action: str) -> bool:
+        """What to make of how a way ended; whether to try another."""
+        run, estimates = self.run, self.estimates
+        estimates.drop(action)
+        if run.finished or run.status in (Status.INDEFINITE, Status.CONVERGED):
+            return False
+        if action == "direct" and run.status is Status.STAGNATION:  # nothing else gets nearer
+            return False
+        if run.status is Status.MAXITER and run.iterations_left == 0:
+            return False
+        if not estimates.left and action != "plain":
+            estimates.only_plain()
+        if estimates.left and run.status is not Status.MAXITER:
+            run.give_up(f"{run.method} ended in {run.status.value}")
+        return True
+
+    def _plain(self) -> None:
+        run, estimates = self.run, self.estimates
+        left = estimates.iterations("plain")
+        found = self._find_order(left)
+        probing, self.probing = self.probing, None
+        self.running = "plain"
+        if probing is not None and found is None:
+            probing.stretch.becomes(self.plain)
+            self._watch(probing.stretch, "plain", estimates.of("jacobi.iterations"), probing.start)
+            return
+        self.probing = probing
+        self._end_probing()
+        self._enter_order(found)
+        if not run.finished:
+            self._watch(run.begin(self.base, self.plain, scaling=self.base.name), "plain", left)
+
+    def _over_ic(self) -> bool:
+        run, estimates = self.run, self.estimates
+        found = self._find_order(left_after(estimates.of("jacobi.iterations"), estimates.done))
+        self._end_probing()
+        self._enter_order(found)
+        try:
+            base = bind_scaling(run.op, "ic")
+        except NNLAError as error:
+            return self._declined("ic", f"ic: {error}")
+        run.setup += base.seconds
+        estimates.paid("ic.setup_seconds")
+        self.running = "ic"
+        self._watch(run.begin(base, "ic", scaling="ic", note=base.note), "ic", estimates.iterations("ic"))
+        return True
+
+    def _amg(self) -> bool:
+        run = self.run
+        self._end_probing()
+        self._restore()
+        try:
+            base = bind_amg(run.op)
+        except NNLAError as error:
+            return self._declined("amg", f"amg: {error}")
+        run.setup += base.seconds
+        self.estimates.paid("amg.setup_seconds")
+        self.running = "amg"
+        self._watch(run.begin(base, "amg", scaling="amg", note=base.note), "amg", self.estimates.iterations("amg"))
+        return True
+
+    def _over_polynomial(self) -> bool:
+        """A probe, if there is none yet, upon which all is decided anew; then CG with the polynomial."""
+        run, estimates = self.run, self.estimates
+        if not self.engine_asked:
+            if self.probe is None:
+                self._first_steps(PROBE_STEPS)
+            if self.probing is not None:
+                self._ask_engine()
+            elif not run.finished:  # the probe has ended, or there never was one that could go on
+                estimates.drop("autospec")
+            return False
+        if self.probing is not None:
+            ahead = math.exp(left_after(estimates.of("jacobi.iterations"), estimates.done).mean)
+            steps = probe_length(ahead)
+            if self.asked_steps is None and steps > self.probing.result.iterations:
+                self.probing.advance_to(steps)
+        found = self._find_order(left_after(estimates.of("jacobi.iterations"), estimates.done))
+        self._end_probing()
+        if run.finished or self.probe is None:
+            return True
+        self._enter_order(found)
+        M = polynomial_for(run, self.base, self.probe, self.polynomial, self.degree, self.engine)
+        estimates.paid("autospec.setup_seconds")
+        self.running = "autospec"
+        expected = estimates.iterations("autospec")
+        for stretch in polynomial_stretches(run, M):
+            if stretch.replaces:
+                stretch.advance()
+            else:
+                self._drive(stretch, "autospec", expected, None)
+        return True
+
+    def _declined(self, way: str, failure: str) -> bool:
+        self.run.decline(way, failure)
+        self.estimates.drop(way)
+        return False
+
+    # -- the order of the rows -----------------------------------------------------------------------------------
+
+    def _find_order(self, left: Lognormal) -> Any:
+        """An order in which products are faster, where many are ahead."""
+        structure = self.op.structure
+        if structure is None or structure.longest_row > _HUB * structure.mean_row:
+            return None
+        if math.exp(left.mean) < _WORTH_REORDERING:
+            return None
+        return self.run.find_order()
+
+    def _enter_order(self, found: Any) -> None:
+        if found is not None and not self.run.finished:
+            order, matrix = found
+            self.run.enter_order(order, self.run.op.permuted(order, matrix))
+            self._base = None
+
+    def _restore(self) -> None:
+        """The user's order, which the analysis of a factorisation is of."""
+        if self.run.order is not None:
+            self.run.restore_order()
+            self._base = None
+            self.run.check()
+
+    # -- watching ------------------------------------------------------------------------------------------------
+
+    def _watch(self, stretch: Stretch, way: str, expected: Lognormal, start: float | None = None) -> None:
+        self._drive(stretch, way, expected, start)
+        stretch.end()
+
+    def _drive(self, stretch: Stretch, way: str, expected: Lognormal, start: float | None) -> None:
+        """Advance CG until it ends, or until the rest is expected to take longer than something else.
+
+        Parameters
+        ----------
+        way, expected : what runs, and the iterations expected of it, those behind it included
+        start : norm of the residual that it began with
+        """
+        run, estimates = self.run, self.estimates
+        start = stretch.started if start is None else start
+        before, began = stretch.result.iterations, self.clock()
+        step = predicted = estimates.step(way).expected
+        alternative = self._alternative(way)
+        patience = _PATIENCE if way != "autospec" else _PATIENCE // 5
+        shown = min(SHOWN * alternative, step * math.exp(min(expected.mean, 600.0)))
+        ahead = max(patience, math.ceil(min(shown / max(step, 1e-12), 1e6)))
+        while alternative < math.inf or estimates.ordering > 0.0:
+            stretch.advance(ahead)
+            done = stretch.result.iterations - before
+            if done and not run.deterministic:
+                step = (self.clock() - began) / done
+            if not stretch.goes_on or self._over_the_rent(stretch.result, step, self.iterated + done * step):
+                break
+            if self._too_slow(stretch.result, way, expected, start, step, done * step):
+                break
+            ahead = max(patience, done // 3)
+            rent = (self._finish - self.iterated) / max(step, 1e-12) - done  # iterations to where it is due
+            if 0.0 < rent < ahead:
+                ahead = max(patience, math.ceil(rent))
+        else:
+            stretch.advance()
+        done = stretch.result.iterations - before
+        self.iterated += done * step
+        if done and not run.deterministic and way != "plain":
+            self._learn(_KERNEL_OF[way], self.clock() - began, None, predicted * done)
+
+    def watch_given(self, stretch: Stretch, began: float) -> None:
+        """CG with the user's M, of which nothing is known but what it does."""
+        run, estimates = self.run, self.estimates
+        expected, start, step = Lognormal.of(*_GIVEN), stretch.started, 2.0 * estimates.step("plain").expected
+        while stretch.goes_on:
+            done = stretch.result.iterations
+            if not run.deterministic:
+                step = (self.clock() - began) / done
+            spent = done * step
+            if spent > _GIVEN_MORE and self._too_slow(stretch.result, "given", expected, start, step, spent):
+                return
+            stretch.advance(max(_PATIENCE, done // 3))
+
+    def _too_slow(
+        self, result: CGResult, way: str, expected: Lognormal, start: float, step: float, spent: float
+    ) -> bool:
+        left = left_by_progress(expected, result, start, self._target)
+        all_of_it = result.iterations + math.exp(min(left.mean, 600.0))
+        slower = 0.0
+        if way != "given":  # the others will be slower as well
+            slower = min(max(math.log(all_of_it) - expected.mean, 0.0), _MOST_SLOWER)
+        seconds = left.times(step)
+        if self._worth_counting(seconds, spent, expected.times(step)):
+            self._order(self.estimates.flops_worth(seconds.expected))
+            known = self.estimates.ordered and "direct" in self.estimates.left
+            if known and self.estimates.way("direct").setup.expected < seconds.expected:
+                return True
+        return left_for(seconds, self._alternative(way, slower), spent)
+
+    @property
+    def _finish(self) -> float:
+        """Seconds of a factorisation that has been counted; infinite where there is none."""
+        estimates = self.estimates
+        known = self.analysed is not None and "direct" in estimates.left and estimates.failure("direct") < 1.0
+        return estimates.way("direct").setup.expected if known else math.inf
+
+    def _over_the_rent(self, result: CGResult, step: float, spent: float) -> bool:
+        """Whether all the seconds spent on iterating have reached what a certain finish takes, with the end not in sight.
+
+        In sight by its own rate, whatever was predicted. Beyond that nothing iterates any more, so that no solve takes
+        much more than twice as long as it would have by the finish alone.
+
+        References
+        ----------
+        Karlin, Manasse, Rudolph, Sleator, Competitive snoopy caching, Algorithmica 3 (1988) 79-119 (rent or buy).
+        """
+        finish = self._finish
+        if spent < finish:
+            return False
+        last = result.first[-max(len(result.first) // 3, 8) :]
+        if iterations_left(last, self._target) * step < finish * _IN_SIGHT:
+            return False
+        for way in [name for name in self.estimates.left if name != "direct"]:
+            self.estimates.drop(way)
+        return True
+
+    def _worth_counting(self, left: Lognormal, spent: float, expected: Lognormal) -> bool:
+        """Whether to order now, to know what a factorisation takes."""
+        estimates = self.estimates
+        if self.orderings >= _ORDERINGS or self.op.csr is None or not Cholesky.available():
+            return False
+        if not estimates.ordering > 0.0:
+            return False
+        return count_now(estimates.ordering, estimates.way("direct").setup, left, spent, expected)
 
     @property
     def _target(self) -> float:
         return float(np.min(self.run.targets * self.run.criterion.strict))
 
-    # -- running ------------------------------------------------------------------------------------------------
-
-    def _carry_out(self, probe: SpectralProbe | None) -> None:
-        """Run the cheapest of what is left until one ends."""
-        run = self.run
-        left: dict[str, float] = dict(self.choice.predicted)
-        while left and not run.finished and run.iterations_left != 0:
-            name = min(left, key=lambda key: left[key])
-            del left[name]
-            self.others = {key for key in left if key in ("direct", "amg")}
-            if not self._run(name, probe):
-                if name == "ic" and "direct" in left:  # too ill-conditioned for the diagonal alone
-                    left.pop(self.plain, None)
-                continue
-            if run.status in (Status.INDEFINITE, Status.CONVERGED) or not left:
-                break
-            if run.status is Status.MAXITER and run.iterations_left == 0:
-                break
-            left = {
-                key: s * (_RISK if key == "ic" else 1.0) for key, s in left.items() if key in ("ic", "direct", "amg")
-            }
-            left = left or {self.plain: 0.0}
-            if name == self.plain and self.plain in left:
-                break
-            if run.status is not Status.MAXITER:
-                run.give_up(f"{name} ended in {run.status.value}")
-
-    def _run(self, name: str, probe: SpectralProbe | None) -> bool:
-        """One method from the current iterate; whether it could run at all."""
-        if name == "direct":
-            return self._direct()
-        if name == "amg":
-            return self._amg()
-        run, costs = self.run, self.costs
-        worth = self.choice.predicted.get(name, 0.0) > _WORTH_REORDERING * costs.iteration
-        if not costs.hubs and worth and run.reorder():
-            self.base = bind_scaling(run.op, self.base.name)
-        if name == "ic" or name.endswith("+ic"):
-            return self._over_ic(name)
-        if name == self.plain:
-            self._watch(run.begin(self.base, self.plain, scaling=self.base.name), costs.iteration)
-            return True
-        assert probe is not None, "a polynomial is only predicted where there is a probe"
-        M = polynomial_for(run, self.base, probe, self.choice.polynomial, self.degree, self.engine)
-        step = (costs.polynomial(1e6, self.degree) - costs.polynomial(0.0, self.degree)) / 1e6
-        self._polynomial(M, step * EFFICIENCY * (self.degree + 1))
-        return True
-
-    def _over_ic(self, name: str) -> bool:
-        run, costs, predicted = self.run, self.costs, self.choice.predicted
-        try:
-            base = bind_scaling(run.op, "ic")
-        except NNLAError as error:
-            run.decline("ic", f"ic: {error}")
-            return False
-        run.setup += base.seconds
-        if base.shift > 0 and predicted.get("direct", np.inf) < _SHIFTED * predicted[name]:
-            run.decline("ic", f"ic: needed a shift of {base.shift:g}")
-            return False
-        if name == "ic":
-            self._watch(run.begin(base, "ic", scaling="ic", note=base.note), costs.ic_step * costs.iteration)
-            return True
-        probing = Probing(run, base, self.choice.polynomial)
-        probing.advance_to(_OVER_IC)
-        probe = probing.end()
-        if probe is not None and check_probe(probe).ok:
-            M = polynomial_for(run, base, probe, self.choice.polynomial, self.degree, self.engine)
-            self._polynomial(M, math.inf)
-        return True
-
-    def _polynomial(self, M: Any, step: float) -> None:
-        """CG with the polynomial, watched where the seconds of a step are known, and with what replaces it."""
-        for stretch in polynomial_stretches(self.run, M):
-            if stretch.replaces or step == math.inf:
-                stretch.advance()
-            else:
-                self._drive(stretch, step)
-
-    def _direct(self) -> bool:
-        """Factor, unless the ordering finds that it would take far more than predicted."""
-        run, costs, choice = self.run, self.costs, self.choice
-        if run.order is not None:
-            choice.op, choice.analysed = run.op, None  # that was of the matrix in its old order
-        if costs.sparse and Cholesky.available():
-            others = [seconds for name, seconds in choice.predicted.items() if name != "direct"]
-            started = time.perf_counter()
-            choice.analyse(max(4 * costs.direct(), 2 * min(others, default=np.inf)))
-            run.setup += time.perf_counter() - started
-            if choice.analysed is not None and not choice.analysed.complete:
-                run.decline("direct", f"direct: more than {choice.analysed.flops:.0e} operations")
-                return False
-        run_direct(run, choice.analysed, reason="")
-        return True
-
-    def _amg(self) -> bool:
-        run, costs = self.run, self.costs
-        try:
-            base = bind_amg(run.op)
-        except NNLAError as error:
-            run.decline("amg", f"amg: {error}")
-            return False
-        run.setup += base.seconds
-        cycle = costs.machine * costs.nnz * costs.speeds.amg_step
-        self._watch(run.begin(base, "amg", scaling="amg", note=base.note), cycle)
-        return True
-
-    # -- watching ------------------------------------------------------------------------------------------------
-
-    def _watch(self, stretch: Stretch, step: float) -> None:
-        self._drive(stretch, step)
-        stretch.end()
-
-    def _drive(self, stretch: Stretch, step: float) -> None:
-        """Advance CG until it ends, or until the rest will take longer than the alternative.
-
-        CG often gets faster, and often makes no progress at first, so the rate so far is believed the more, the more
-        has been spent: nothing is stopped for what a seventh of the alternative's time has shown.
-        """
-        if not self._alternative() < np.inf:
-            stretch.advance()
+    def _learn(self, kernel: str, measured: float, name: str | None, predicted: float | None = None) -> None:
+        """Correct the speeds of this machine."""
+        if self.run.deterministic or measured < _LEARNED_FROM:
             return
-        stretch.advance(max(_PATIENCE, math.ceil(min(self._alternative() * _SHOWN / max(step, 1e-12), 1e6))))
-        while stretch.goes_on and not self._too_slow(stretch.result, step):
-            stretch.advance(max(_PATIENCE, stretch.result.iterations // 3))
+        expected = self.estimates.of(name).expected if name is not None else predicted
+        THIS_MACHINE.learn(kernel, measured=measured, predicted=float(expected or 0.0))
 
-    def _too_slow(self, result: CGResult, step: float) -> bool:
-        spent = result.iterations * step
-        left = iterations_left(result.first[-WINDOW:], self._target) * _GETS_FASTER * step
-        if self._falls_behind(spent, left):
-            left = min(left, energy_left(result, self._target) * _GETS_FASTER * step)
-        if not self._falls_behind(spent, left):
-            return False
-        if "direct" in self.others and self.run.order is None:  # count the operations, up to so many seconds' worth
-            started = time.perf_counter()
-            self.choice.analyse(left)
-            self.run.setup += time.perf_counter() - started
-        return self._falls_behind(spent, left)
+    # -- saying why ----------------------------------------------------------------------------------------------
 
-    def _falls_behind(self, spent: float, left: float) -> bool:
-        alternative = self._alternative()
-        if spent < _SHOWN * alternative or (left == math.inf and spent < alternative / 2):
-            return False
-        return left > alternative * (4.0 if spent < 0.4 * alternative else 1.2)
+    def _explain(self) -> None:
+        """What was expected, how sure, and what each way would have taken alone, as far as that is known now."""
+        run, estimates = self.run, self.estimates
+        names = {"plain": self.plain, "autospec": self.polynomial}
+        self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
+        run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
+        run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
+        if run.finished and self.running in self.spent:
+            run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}
+            run.cheapest[names.get(self.running, self.running)] = self.spent[self.running]
+        run.reason = "; ".join([self._words(names), *self.said])
 
-    def _alternative(self) -> float:
-        """Seconds that what runs is measured against: of a direct solution, which are certain, or of multigrid, which
-        may not suit the matrix."""
-        seconds = {key: self.choice.predicted.get(key, np.inf) for key in self.others}
-        risk = 1.3 if self.costs.m_matrix else 2.5
-        return min(1.3 * seconds.get("direct", np.inf), risk * seconds.get("amg", np.inf))
+    def _words(self, names: dict[str, str]) -> str:
+        if not self.values:
+            return ""
+        listed = ", ".join(
+            f"{names.get(way, way)} {seconds:.2g} s (to a factor of {self.spread.get(way, 1.0):.2g})"
+            for way, seconds in sorted(self.values.items(), key=lambda pair: pair[1])
+        )
+        why = "" if self.predictor.failure is None else f" ({self.predictor.failure})"
+        source = f"by a classical rule{why}" if self.predictor.by_rule else "learned"
+        clock = ", from counts alone" if self.run.deterministic else ""
+        far = ", for a system unlike those of the training" if self.predictor.outside > 0.0 else ""
+        return f"predicted {listed}, {source}{clock}{far}"

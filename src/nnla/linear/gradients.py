@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -35,6 +36,8 @@ def differentiable(solve: Solve) -> Solve:
 
     @wraps(solve)
     def entry(A: Any, b: Any, **options: Any) -> Solution:
+        if "torch" not in sys.modules:  # a small system takes no longer than the questions that follow
+            return solve(A, b, **options)
         given = getattr(A, "operator", A)  # of a prepared matrix
         tensors = is_torch(A) or (isinstance(given, Operator) and given.xp == "torch")
         if not (wants_gradient(A) or (tensors and wants_gradient(b))):

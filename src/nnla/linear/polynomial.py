@@ -65,6 +65,11 @@ class Probing:
         """Of CG so far."""
         return self.stretch.result
 
+    @property
+    def start(self) -> float:
+        """Norm of the residual that the steps began with, of the column that is probed."""
+        return float(self._start[self.result.lead])
+
     def advance_to(self, steps: int) -> bool:
         """So many steps in all, at most n; whether there may be more."""
         self.stretch.advance(min(steps, self._run.op.n) - self.result.iterations)

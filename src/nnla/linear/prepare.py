@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from nnla.errors import NotPositiveDefiniteError, OptionError, ShapeError, TimeLimitError
 from nnla.kernels.interruption import time_limit
-from nnla.linear.auto import rescue, solve_auto
+from nnla.linear.auto import rescue, solve_auto, solve_auto_with
 from nnla.linear.direct import run_direct
 from nnla.linear.gradients import differentiable
 from nnla.linear.kinds import kind_of, with_kind
@@ -326,6 +326,9 @@ class _Methods:
             self._auto()
         elif method in POLYNOMIAL_METHODS:
             self._polynomial(method)
+        elif options.method == "auto" and setup is None:  # with the user's M
+            base = bind_scaling(run.op, options.M)
+            solve_auto_with(run, base, method == "fcg", options.degree, options.probe_steps, options.engine)
         elif method == "direct":
             run_direct(run, None if setup is None else setup.factor)
         else:

@@ -14,26 +14,26 @@ import scipy.sparse as sp
 
 from nnla.kernels import native
 from nnla.operators.validation import symmetry_rtol
-from nnla.report import assembled
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
-__all__ = ["solve_quickly"]
+__all__ = ["QUICK_METHODS", "solve_quickly"]
 
 # kinds of matrices, and differences of a_ij and a_ji that are rounding: the arrays of CSC are those of the transposed
 # matrix, the same one only if not a bit differs
 _ROUNDING = symmetry_rtol(float(np.finfo(np.float64).eps))
 _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.0, sp.csc_matrix: 0.0}
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
-_METHODS = ("direct", "jacobi")
-_SCALINGS = {"direct": "none", "jacobi": "jacobi"}
+QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
+_JACOBI = QUICK_METHODS["jacobi"]
 
 
-def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> Solution | None:
+def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto") -> Solution | None:
     """A x = b where that is a small, ordinary system in plain arrays; None where the ordinary way has to be gone.
 
     Parameters
     ----------
     A, b, rtol, atol : as given to `nnla.solve`, whatever they are
+    method : one of `QUICK_METHODS`
     started : `time.perf_counter` when it was called
 
     Notes
@@ -55,64 +55,77 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float) -> S
     if not (type(rtol) is type(atol) is float and 0.0 <= rtol < 1.0 and 0.0 <= atol < 1e308):
         return None
     try:
-        found = native.solve_quickly(indptr, indices, data, b, rtol, atol, asymmetry)
+        found = native.solve_quickly(indptr, indices, data, b, rtol, atol, asymmetry, QUICK_METHODS[method])
     except (TypeError, ValueError):  # strided, unaligned, or not one-dimensional
         return None
     if type(found) is int:
         return None
-    x, nnz, relative, backward, direct, jacobi, history, phases = found
+    x, nnz, relative, backward, equilibrated, direct, jacobi, history, phases = found
+    predicted: dict[str, float] | None = None
+    if method == "auto":
+        predicted = {"direct": direct} if jacobi < 0 else {"jacobi": jacobi} if direct < 0 else {
+            "direct": direct, "jacobi": jacobi
+        }  # fmt: skip
+    # filled in without their constructors, which would take as long as the solution of a small system
     ran = [_phase(*phase) for phase in phases]
     last = ran[-1]
-    predicted: dict[str, float] = {}
-    if direct >= 0:
-        predicted["direct"] = direct
-    if jacobi >= 0:
-        predicted["jacobi"] = jacobi
-    solve = sum(phase.seconds for phase in ran)
+    report = object.__new__(Report)
+    fields = report.__dict__
+    fields.update(_REPORT)
+    fields["method"], fields["scaling"] = last.method, last.scaling
+    fields["n"], fields["nnz"], fields["rtol"] = shape[0], nnz, rtol
+    fields["relative_residual"], fields["backward_error"] = relative, backward
+    fields["iterations"], fields["products"], fields["reductions"] = last.iterations, last.products, last.reductions
+    fields["predicted_seconds"], fields["phases"], fields["residual_history"] = predicted, tuple(ran), history
+    fields["chosen_because"] = _words(ran, predicted)
+    fields["versions"] = library_versions()
+    solve = last.seconds
+    if len(ran) > 1:
+        for name in ("iterations", "products", "reductions"):
+            fields[name] = sum(getattr(phase, name) for phase in ran)
+        fields["fallback"] = "; ".join(phase.failure for phase in ran if phase.failure)
+        solve = sum(phase.seconds for phase in ran)
+    if equilibrated >= 0:
+        fields["equilibrated_residual"] = equilibrated
     total = time.perf_counter() - started
-    report = assembled(
-        Report,
-        status=Status.CONVERGED,
-        converged=True,
-        method=last.method,
-        n=shape[0],
-        nnz=nnz,
-        rtol=rtol,
-        relative_residual=relative,
-        iterations=sum(phase.iterations for phase in ran),
-        scaling=last.scaling,
-        products=sum(phase.products for phase in ran),
-        reductions=sum(phase.reductions for phase in ran),
-        seconds={"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total},
-        fallback=None if len(ran) == 1 else "; ".join(phase.failure for phase in ran if phase.failure),
-        chosen_because=_words(ran, direct, jacobi),
-        residual_history=history,
-        predicted_seconds=predicted,
-        phases=tuple(ran),
-        backward_error=backward,
-        versions=library_versions(),
-    )
+    if predicted:  # what the one that ran took, and what the other is expected to
+        least = min([solve, *[seconds for name, seconds in predicted.items() if name != last.method]])
+        fields["regret"] = total / least if least > 0 else None
+    fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
 
 
-def _phase(method: int, ended_well: bool, iterations: int, products: int, reductions: int, seconds: float) -> Phase:
-    name = _METHODS[method]
-    failure = None if ended_well else f"{name} promised to take longer than a factorisation; direct instead"
-    return assembled(
-        Phase,
-        method=name,
-        scaling=_SCALINGS[name],
-        iterations=iterations,
-        products=products,
-        reductions=reductions,
-        seconds=seconds,
-        status=Status.CONVERGED if ended_well else Status.MAXITER,
-        failure=failure,
-    )
+# what all quick reports and phases have in common, in the order of the fields
+_REPORT = dict(Report(Status.CONVERGED, True, "direct", 0, 0, 0.0, 0.0, 0).__dict__)
+_PHASE = dict(Phase("direct").__dict__)
 
 
-def _words(ran: list[Phase], direct: float, jacobi: float) -> str:
+def _phase(
+    method: int, ended_well: bool, band: bool, iterations: int, products: int, reductions: int, seconds: float
+) -> Phase:
+    phase = object.__new__(Phase)
+    fields = phase.__dict__
+    fields.update(_PHASE)
+    fields["iterations"], fields["products"] = iterations, products
+    fields["reductions"], fields["seconds"] = reductions, seconds
+    if method == _JACOBI:
+        fields["method"] = fields["scaling"] = "jacobi"
+    if band:
+        fields["note"] = "factored within its band"
+    if not ended_well:
+        fields["status"] = Status.MAXITER
+        fields["failure"] = f"{phase.method} promised to take longer than a factorisation; direct instead"
+    return phase
+
+
+def _words(ran: list[Phase], predicted: dict[str, float] | None) -> str:
     """Why what ran did run."""
-    said = [f"{name} {seconds:.2g} s" for name, seconds in (("direct", direct), ("jacobi", jacobi)) if seconds >= 0]
-    text = f"a small system, solved in one native call: predicted {', '.join(said)}"
+    text = "asked for"
+    if predicted is not None:
+        costs = ", ".join([f"{name} {seconds:.2g} s" for name, seconds in predicted.items()])
+        text = f"a small system, solved in one native call: predicted {costs}"
+        if "jacobi" not in predicted and ran[-1].method == "jacobi":
+            text = f"{text}, and the first steps of CG promised less"
+    if ran[-1].note:
+        text = f"{text}; {ran[-1].note}"
     return text if len(ran) == 1 else f"{text}; switched from {ran[0].method} to {ran[-1].method}"

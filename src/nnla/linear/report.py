@@ -41,6 +41,7 @@ def solution_of(run: Run) -> Solution:
         error = backward_error(run.op, run.b, run.x, run.residual)
         status = Status.CONVERGED if met else _ended(run, exact, error)
         relative, equilibrated = run.criterion.relative(run.residual)
+    seconds = _seconds(run)
     polynomial = _polynomial([phase for phase in run.ran if not phase.probing])
     report = Report(
         status=status,
@@ -62,14 +63,16 @@ def solution_of(run: Run) -> Solution:
         products_probe=sum(phase.products for phase in run.phases if phase.probing),
         preconditioner_applies=sum(phase.applies for phase in run.phases),
         reductions=sum(phase.reductions for phase in run.phases),
-        seconds=_seconds(run),
+        seconds=seconds,
         fallback="; ".join(phase.failure for phase in run.phases if phase.failure) or None,
-        chosen_because=_prose(run, equilibrated),
+        chosen_because=_prose(run, equilibrated, seconds["total"]),
         weights=polynomial.weights,
         seed=run.seed,
         residual_history=run.history,
         interval=polynomial.interval,
         predicted_seconds=run.predicted_seconds,
+        predicted_spread=run.predicted_spread,
+        regret=_regret(run, seconds["total"]),
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
         negative_pivots=max((p.negative_pivots for p in run.phases if p.negative_pivots is not None), default=None),
@@ -119,7 +122,13 @@ def _seconds(run: Run) -> dict[str, float]:
     return {"probe": probe, "setup": setup or max(0.0, total - probe - solve), "solve": solve, "total": total}
 
 
-def _prose(run: Run, equilibrated: float | None) -> str:
+def _regret(run: Run, total: float) -> float | None:
+    """Seconds of the solve by those of the cheapest way, as far as that is known at the end."""
+    least = min(run.cheapest.values(), default=0.0)
+    return total / least if 0.0 < least < np.inf else None
+
+
+def _prose(run: Run, equilibrated: float | None, total: float) -> str:
     """Why what ran did run, in words."""
     said = [run.reason or next((phase.reason for phase in run.phases if phase.reason), "")]
     if not run.phases and not said[0]:
@@ -134,6 +143,8 @@ def _prose(run: Run, equilibrated: float | None) -> str:
                 said.append(f"switched from {before.method} to {after.method}")
     elif run.ran and all(phase.probing for phase in run.ran) and run.finished:
         said.append("the probe's own CG steps solved the system")
+    if run.predicted_seconds and not run.deterministic:
+        said.append(f"it took {total:.2g} s")
     watched = run.criterion.watched is not None and equilibrated is not None and equilibrated > run.rtol
     said.append(f"heavy rows dominate b, and a few light ones have a residual of {equilibrated:.1g}" if watched else "")
     return "; ".join(text for text in said if text) or "asked for"

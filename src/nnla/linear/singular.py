@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnla.errors import NNLAError, NotPositiveDefiniteError, TimeLimitError
-from nnla.linear.costs import Costs
+from nnla.linear.estimates import direct_seconds
 from nnla.linear.inertia import null_basis
 from nnla.linear.nullspace import NullSpace, found_null_space
 from nnla.linear.polynomial import begin_instead
@@ -157,7 +157,7 @@ def look_for_null_vectors(run: Run, beside: Beside | None) -> Beside | None:
     """
     if run.finished or run.maxiter is not None or run.status not in _FAILED or run.op.nnz is None:
         return beside
-    if not Costs(run.op).direct() < _AFFORDABLE:
+    if not direct_seconds(run.op) < _AFFORDABLE:
         return beside
     run.restore_order()
     try:

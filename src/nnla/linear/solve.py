@@ -14,7 +14,7 @@ from nnla.linear.kinds import with_kind
 from nnla.linear.nullspace import null_space_in_units, with_null_space
 from nnla.linear.options import METHODS, Options, check_numbers
 from nnla.linear.prepare import Prepared, in_units
-from nnla.linear.quick import solve_quickly
+from nnla.linear.quick import QUICK_METHODS, solve_quickly
 from nnla.linear.state import Run
 from nnla.linear.units import comfortable
 from nnla.operators.operator import as_operator
@@ -147,13 +147,14 @@ def solve(
     (True, True)
     """
     started = time.perf_counter()
-    ordinary = (
-        x0 is None and maxiter is None and type(method) is type(scaling) is str and method == scaling == "auto"
-        and M is None and warm_start is None and callback is None and degree is None and probe_steps is None
-        and engine is None and dtype is None and timeout is None and deterministic is False and nullspace is None
+    plain = (
+        type(method) is type(scaling) is str and method in QUICK_METHODS and scaling == "auto" and x0 is None
+        and maxiter is None and M is None and warm_start is None and callback is None and degree is None
+        and probe_steps is None and engine is None and dtype is None and timeout is None and deterministic is False
+        and nullspace is None
     )  # fmt: skip
-    if ordinary and (quick := solve_quickly(A, b, rtol, atol, started)) is not None:
-        return quick
+    if plain and (solution := solve_quickly(A, b, rtol, atol, started, method)) is not None:
+        return solution
     check_numbers(rtol, atol, maxiter, timeout, callback)
     options = Options.checked(
         method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype,

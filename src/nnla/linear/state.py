@@ -50,7 +50,8 @@ class Run:
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
-    predicted_seconds, reason : of the choice that "auto" made
+    predicted_seconds, predicted_spread, reason : of the choice that "auto" made
+    cheapest : method -> seconds that each would have taken alone, as known at the end
     phases : what has run
     history : relative residual after each iteration
     """
@@ -85,6 +86,8 @@ class Run:
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
     predicted_seconds: dict[str, float] | None = None
+    predicted_spread: dict[str, float] | None = None
+    cheapest: dict[str, float] = field(default_factory=dict[str, float])
     reason: str = ""
     setup: float = 0.0  # seconds that belong to the next phase
     phases: list[Phase] = field(default_factory=list[Phase])
@@ -195,15 +198,22 @@ class Run:
 
         Scalings and polynomials made before are of the old order. `restore_order` turns everything back.
         """
-        if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.deflation is not None:
-            return False
-        started = time.perf_counter()
-        found = better_order(self.op.csr)
+        found = self.find_order()
         if found is not None:
+            started = time.perf_counter()
             order, matrix = found
             self.enter_order(order, self.op.permuted(order, matrix))
-        self.setup += time.perf_counter() - started
+            self.setup += time.perf_counter() - started
         return found is not None
+
+    def find_order(self) -> tuple[np.ndarray, Any] | None:
+        """An order of the rows that products are faster in, and the matrix in it; None where none pays."""
+        if self.reordered or self.op.csr is None or self.b.ndim != 1 or self.deflation is not None:
+            return None
+        started = time.perf_counter()
+        found = better_order(self.op.csr)
+        self.setup += time.perf_counter() - started
+        return found
 
     def enter_order(self, order: np.ndarray, permuted: Operator) -> None:
         """Go on with the rows in this order (old numbers), and the operator that has them so."""
@@ -377,10 +387,11 @@ class Stretch:
         if run.deflation is not None and not probing:
             run.solve_in_space()
             M = DeflatedPreconditioner(M, run.deflation)
-        most = 10 * run.op.n + 100
-        left = run.iterations_left
-        self.limit = -(-most // products_each) if left is None else left
-        stall = None if probing else -(-max(300, min(2 * run.op.n, 20_000)) // products_each) + 20
+        self._products_each = products_each
+        self._before = 0, 0  # iterations and reductions that are in another phase
+        self.limit = self._most()
+        stall = None if probing else self._stall()
+        self.started = float(np.max(np.atleast_1d(run.criterion.norms(run.residual))))  # norm of the residual then
         self._saved, self._saved_norms = run.space.copy(run.x), np.atleast_1d(run.space.norm(run.residual))
         with quiet():
             self._cg: Any = start_cg(
@@ -399,6 +410,26 @@ class Stretch:
                 best=self._saved,
             )
         self.result: CGResult = self._cg.result
+
+    def _most(self) -> int:
+        left = self._run.iterations_left
+        return -(-(10 * self._run.op.n + 100) // self._products_each) if left is None else left
+
+    def _stall(self) -> int:
+        return -(-max(300, min(2 * self._run.op.n, 20_000)) // self._products_each) + 20
+
+    def becomes(self, method: str) -> None:
+        """Go on with the steps of a probe as the method itself: those done are recorded as the probe that they were.
+
+        The iteration is the same one, so nothing of its Krylov space is lost.
+        """
+        self._run.record(self._phase())
+        self._before = self.result.iterations, self.result.reductions
+        self._clock, self._products = time.perf_counter(), self._run.op.products
+        self._method, self._probing = method, False
+        self._facts = {**self._facts, "reason": ""}
+        self.limit = self.result.iterations + self._most()
+        self._cg.give_up_after(self._stall())
 
     @property
     def replaces(self) -> bool:
@@ -450,21 +481,23 @@ class Stretch:
         run.history += result.history
         elsewhere = 0 if self._elsewhere is None else self._elsewhere.products - self._products_elsewhere
         run.products_before -= elsewhere
-        phase = Phase(
+        run.record(self._phase(elsewhere))
+        return run.phases[-1]
+
+    def _phase(self, elsewhere: int = 0) -> Phase:
+        """What has run since the last one was recorded."""
+        result, (iterations, reductions) = self.result, self._before
+        return Phase(
             self._method,
             probing=self._probing,
-            setup=run.setup,
-            iterations=result.iterations,
-            products=run.op.products - self._products + elsewhere,
+            iterations=result.iterations - iterations,
+            products=self._run.op.products - self._products + elsewhere,
             applies=getattr(self._polynomial, "applies", 0) - self._applies,
-            reductions=result.reductions,
+            reductions=result.reductions - reductions,
             seconds=time.perf_counter() - self._clock,
             status=result.status,
             **self._facts,
         )
-        run.setup = 0.0
-        run.phases.append(phase)
-        return phase
 
     def finish(self) -> Phase:
         """Advance to the end, and record the phase."""

@@ -28,6 +28,7 @@ __all__ = [
     "analysis_inputs",
     "network_inputs",
     "tolerance_input",
+    "with_products",
 ]
 
 #: Costs, of which logarithms are predicted. Counts are facts about a system, whatever the machine; seconds are those of
@@ -95,12 +96,14 @@ class SolverCostConfig:
         shapes: dict[str, tuple[int, ...]] = {
             "analysis.weights": (_ANALYSIS_INPUTS, len(AFTER_ANALYSIS)),
             "analysis.std": (len(AFTER_ANALYSIS),),
+            "blind.temperature": (_T,),
         }
         for network in _NETWORKS:
             F = self.inputs(network)
             own: dict[str, tuple[int, ...]] = dict.fromkeys(("input_mean", "input_scale", "low", "high"), (F,))
-            own |= {"w1": (E, F, H), "b1": (E, H), "w2": (E, H, H), "b2": (E, H), "w3": (E, H, C), "b3": (E, C)}
-            own |= {"skip": (F, C)} | dict.fromkeys(("output_mean", "output_scale", "temperature"), (_T,))
+            U = F + self.structure
+            own |= {"w1": (E, U, H), "b1": (E, H), "w2": (E, H, H), "b2": (E, H), "w3": (E, H, C), "b3": (E, C)}
+            own |= {"skip": (U, C)} | dict.fromkeys(("output_mean", "output_scale", "temperature"), (_T,))
             shapes |= {f"{network}.{key}": shape for key, shape in own.items()}
         return shapes
 
@@ -202,6 +205,14 @@ def network_inputs(structure: np.ndarray | None, steps: np.ndarray | None, rtol:
     return x
 
 
+def with_products(z: Any) -> Any:
+    """Standardised inputs (..., F), and those of the structure times the first, which is log n: exponents of n.
+
+    Cost: a copy.
+    """
+    return np.concatenate((z, z[..., : len(STRUCTURE_FEATURES)] * z[..., :1]), -1)
+
+
 class _Ensemble:
     """One network of the engine, in few operations of NumPy: each takes a microsecond, whatever it does."""
 
@@ -219,13 +230,13 @@ class _Ensemble:
         self.average = np.full(members, 1.0 / members)
         self.temperature = arrays["temperature"]
         self.middle = (0.5 * (arrays["low"] + arrays["high"]) - self.mean) / self.scale
-        self.reach = 0.5 * (arrays["high"] - arrays["low"]) / self.scale
+        self.reach = 0.5 * (arrays["high"] - arrays["low"]) / self.scale + 1e-9  # rounding is not outside
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Mean and std (B, T), failure (B, P), outside (B,) for inputs (B, F)."""
         z, count = (x - self.mean) / self.scale, len(x)
         excess = np.maximum(np.abs(z - self.middle) - self.reach, 0.0)
-        z = np.minimum(np.maximum(z, -_CLIP), _CLIP)
+        z = with_products(np.minimum(np.maximum(z, -_CLIP), _CLIP))
         h = np.maximum(z @ self.w1 + self.b1, 0.0).reshape(count, self.members, self.hidden).swapaxes(0, 1)
         h = np.maximum(h @ self.w2 + self.b2, 0.0)
         out = h @ self.w3 + self.b3 + z @ self.skip  # (E, B, C)
@@ -248,9 +259,10 @@ class SolverCostEngine(EngineBase):
     ----------
     config : SolverCostConfig
     parameters : dict of arrays, for each network ("a." and "b." before the names): input_mean, input_scale, low, high
-        (F,), w1 (E, F, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C), b3 (E, C), skip (F, C), output_mean,
-        output_scale, temperature (T,), where C = 2 T + P: means, logarithms of standard deviations, logits;
-        and analysis.weights, analysis.std
+        (F,), w1 (E, U, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C), b3 (E, C), skip (U, C), output_mean,
+        output_scale, temperature (T,), where C = 2 T + P: means, logarithms of standard deviations, logits, and U is F
+        and the number of structure features; blind.temperature (T,) for "b" without structure; and analysis.weights,
+        analysis.std
     card : facts about the training, as JSON-able values
 
     Attributes
@@ -259,8 +271,9 @@ class SolverCostEngine(EngineBase):
 
     Notes
     -----
-    z = clip((x - input_mean) / input_scale, -4, 4); h = relu(relu(z w1 + b1) w2 + b2); out = h w3 + z skip + b3. What
-    is linear in the features is in ``skip``, shared by the members, and is what is left beyond the training data.
+    z = clip((x - input_mean) / input_scale, -4, 4); u = [z, z_0 z_i of the structure]; h = relu(relu(u w1 + b1) w2 +
+    b2); out = h w3 + u skip + b3. What is linear in the features, and in their products with log n, is in ``skip``,
+    shared by the members; it is what is left beyond the training data.
     ``std`` has both parts, what a member says and what the members disagree on, times a factor per target that
     was fitted on families which the network had not seen.
 
@@ -285,6 +298,7 @@ class SolverCostEngine(EngineBase):
             if positive and not np.all(value > 0):
                 raise WeightsError(f"{self.label} {key} are not positive; train them again or reinstall nnla")
         self._networks = {network: _Ensemble(self.arrays(network)) for network in _NETWORKS}
+        self._blind = self.parameters["blind.temperature"] / self.parameters["b.temperature"]
 
     @staticmethod
     def possible(config: SolverCostConfig) -> bool:
@@ -329,10 +343,12 @@ class SolverCostEngine(EngineBase):
         x = network_inputs(structure, steps, rtol)
         if not math.isfinite(x.sum()):
             x = np.where(np.isfinite(x), x, network.mean)
+        factor = 1.0 if structure is not None else self._blind
         if batch:
-            return CostPrediction(*network(x))
+            mean, std, failure, outside = network(x)
+            return CostPrediction(mean, std * factor, failure, outside)
         mean, std, failure, outside = network(x[None])
-        return CostPrediction(mean[0], std[0], failure[0], float(outside[0]))
+        return CostPrediction(mean[0], std[0] * factor, failure[0], float(outside[0]))
 
     def after_analysis(self, flops: Any, entries: Any, n: Any) -> dict[str, tuple[Any, Any]]:
         """Seconds of a factorisation and of a solution with it, once an analysis has counted.
@@ -359,8 +375,8 @@ class SolverCostEngine(EngineBase):
 
         Returns
         -------
-        dict : input_mean, input_scale, low, high (F,), w1 (E, F, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C),
-            b3 (E, C), skip (F, C), temperature (T,)
+        dict : input_mean, input_scale, low, high (F,), w1 (E, U, H), b1 (E, H), w2 (E, H, H), b2 (E, H), w3 (E, H, C),
+            b3 (E, C), skip (U, C), temperature (T,)
 
         Notes
         -----

@@ -78,12 +78,15 @@ def _cloud(rng: np.random.Generator, n: int, d: int, jitter: float) -> np.ndarra
 
 
 def triangles(
-    rng: np.random.Generator, n: int, *, coarse: int | None = None
+    rng: np.random.Generator, n: int, *, coarse: int | None = None, steepest: float = 3.0
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Points (m, 2), triangles (e, 3) and what was drawn, of a plane mesh with about n nodes."""
+    """Points (m, 2), triangles (e, 3) and what was drawn, of a plane mesh with about n nodes.
+
+    At most `coarse` points are triangulated; a graded one stretches its sides by powers up to `steepest`.
+    """
     from scipy.spatial import Delaunay
 
-    jitter, grading, holes = float(rng.uniform(0.1, 0.45)), float(rng.choice([1.0, 1.0, rng.uniform(1.2, 3.0)])), 0
+    jitter, grading, holes = float(rng.uniform(0.1, 0.45)), float(rng.choice([1.0, 1.0, rng.uniform(1.2, steepest)])), 0
     levels = 0
     while n / 4**levels > (coarse or COARSE[2]):
         levels += 1
@@ -134,7 +137,7 @@ def _volumes(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
 def _solid(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Cells without the flat ones, which a convex hull of nearly plane faces is lined with."""
     volumes = _volumes(points, cells)
-    return cells[volumes > 1e-3 * np.median(volumes)] if points.shape[1] == 3 else cells[volumes > 0.0]
+    return cells[volumes > 3e-2 * np.median(volumes)] if points.shape[1] == 3 else cells[volumes > 0.0]
 
 
 def _compact(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

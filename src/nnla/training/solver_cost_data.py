@@ -24,6 +24,7 @@ RTOLS = (1e-4, 1e-6, 1e-8, 1e-10)
 STEP_COUNTS = (4, 8, 16, 32, 64)  # of first steps of Jacobi-CG that features are kept of
 _SHORTEST = 1e-7  # seconds that a clock tells
 _STOPPED = ("maxiter", "timeout", "converged")  # by no fault of the method
+_NOT_TRIED: dict[str, Any] = {"failed": None}
 _MEASURED = {  # target -> method, key of its row
     "direct.flops": ("direct", "flops"),
     "direct.entries": ("direct", "entries"),
@@ -178,10 +179,10 @@ def runs_from_rows(rows: list[dict[str, Any]]) -> SolverRuns:
         for k, values in row["steps"].items():
             steps[i, STEP_COUNTS.index(int(k))] = values
         for method in FAILURES:
-            _iterations(row[method], method, labels[i], capped[i], failed[i])
+            _iterations(row.get(method, _NOT_TRIED), method, labels[i], capped[i], failed[i])
         _other_tolerances(labels[i], capped[i])
         for target, (method, key) in _MEASURED.items():
-            value = row[method].get(key)
+            value = row.get(method, _NOT_TRIED).get(key)
             if value is not None:
                 labels[i, :, TARGETS.index(target)] = np.log(max(value, _SHORTEST))
         if not row["direct"].get("complete", True):  # counted no further

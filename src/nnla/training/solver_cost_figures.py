@@ -9,14 +9,25 @@ import numpy as np
 from nnla.models.solver_costs import FAILURES, TARGETS
 from nnla.training.solver_cost_data import RTOLS, STEP_COUNTS, SolverRuns
 
-__all__ = ["HeldOut", "area_under_curve", "held_out_figures", "predictions", "spreads", "temperatures"]
+__all__ = [
+    "HeldOut",
+    "area_under_curve",
+    "held_out_figures",
+    "joined",
+    "likelihoods",
+    "predictions",
+    "spreads",
+    "temperatures",
+]
 
 HeldOut = dict[str, np.ndarray]
 _LEVEL = RTOLS.index(1e-8)
 _FARTHEST = 4.0  # standard deviations that an error counts as in the fit of the spread
 
 
-def predictions(engines: list[Any], runs: SolverRuns, fold: np.ndarray, steps: np.ndarray | None = None) -> HeldOut:
+def predictions(
+    engines: list[Any], runs: SolverRuns, fold: np.ndarray, *, structure: np.ndarray | None, steps: bool = False
+) -> HeldOut:
     """What the engine that has not seen a system says of it.
 
     Parameters
@@ -24,13 +35,13 @@ def predictions(engines: list[Any], runs: SolverRuns, fold: np.ndarray, steps: n
     engines : one for each fold
     runs : N systems
     fold : (N,) in which each is held out
-    steps : (N, K, S) of first steps; None to predict from structure alone
+    structure : (N, F) of the systems; None to predict from first steps alone
+    steps : whether first steps are looked at: for 1e-8, after all their numbers. Without, for all tolerances
 
     Returns
     -------
     dict : of B rows, mean, std, labels, capped (B, T), failure, failed (B, P), outside (B,); system, level (of the
-        tolerance), count (index of the number of steps, -1 without). From structure for all tolerances, with steps for
-        1e-8.
+        tolerance), count (index of the number of steps, -1 without)
 
     Notes
     -----
@@ -39,20 +50,31 @@ def predictions(engines: list[Any], runs: SolverRuns, fold: np.ndarray, steps: n
     rows: list[dict[str, np.ndarray]] = []
     for number, engine in enumerate(engines):
         own = np.flatnonzero(fold == number)
-        if steps is None:
-            system, level = (part.ravel() for part in np.meshgrid(own, np.arange(len(RTOLS)), indexing="ij"))
-            count = np.full(system.size, -1)
-            found = engine.predict(runs.structure[system], rtol=np.array(RTOLS)[level])
-        else:
-            system, count = (part.ravel() for part in np.meshgrid(own, np.arange(len(STEP_COUNTS)), indexing="ij"))
-            there = np.isfinite(steps[system, count]).all(axis=1)
+        columns = np.arange(len(STEP_COUNTS) if steps else len(RTOLS))
+        system, count = (part.ravel() for part in np.meshgrid(own, columns, indexing="ij"))
+        if steps:
+            there = np.isfinite(runs.steps[system, count]).all(axis=1)
             system, count = system[there], count[there]
             level = np.full(system.size, _LEVEL)
-            found = engine.predict(runs.structure[system], steps[system, count], rtol=RTOLS[_LEVEL])
+        else:
+            level, count = count, np.full(system.size, -1)
+        found = engine.predict(
+            None if structure is None else structure[system],
+            runs.steps[system, count] if steps else None,
+            rtol=np.array(RTOLS)[level],
+        )
         row = {"mean": found.mean, "std": found.std, "failure": found.failure, "outside": found.outside}
         row |= {"system": system, "level": level, "count": count}
         rows.append(row | {key: getattr(runs, key)[system, level] for key in ("labels", "capped", "failed")})
-    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    return joined(rows)
+
+
+def joined(parts: list[HeldOut]) -> HeldOut:
+    """Rows of several after one another.
+
+    Cost: a copy.
+    """
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _errors(found: HeldOut, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,24 +127,46 @@ def area_under_curve(probability: np.ndarray, happened: np.ndarray) -> float:
     >>> area_under_curve(np.array([0.1, 0.2, 0.3]), np.array([0.0, 1.0, 1.0]))
     1.0
     """
-    from scipy.stats import rankdata
-
     yes = happened > 0.5
     count = int(yes.sum())
     if count in (0, yes.size):
         return float("nan")
-    ranks = float(rankdata(probability)[yes].sum())
+    ordered, asked = np.sort(probability), probability[yes]
+    ranks = float(np.sum(np.searchsorted(ordered, asked) + np.searchsorted(ordered, asked, side="right") + 1)) / 2
     return (ranks - count * (count + 1) / 2) / (count * (yes.size - count))
 
 
-def held_out_figures(held: dict[str, HeldOut]) -> dict[str, float]:
-    """Figures of each network ("a", "b"), for a log and a card.
+def likelihoods(found: HeldOut) -> dict[str, float]:
+    """Mean negative log-likelihood of every target that is known, on held-out systems: errors and spread in one.
+
+    Cost: a pass over the errors.
+    """
+    from scipy.special import log_ndtr
+
+    figures: dict[str, float] = {}
+    for t, name in enumerate(TARGETS):
+        known = np.isfinite(found["labels"][:, t])
+        if known.any():
+            z = (found["labels"][known, t] - found["mean"][known, t]) / found["std"][known, t]
+            z = np.clip(z, -8.0, 8.0)
+            normal = 0.5 * z**2 + np.log(found["std"][known, t]) + 0.5 * np.log(2 * np.pi)
+            figures[name] = float(np.mean(np.where(found["capped"][known, t], -log_ndtr(-z), normal)))
+    return figures
+
+
+def held_out_figures(held: dict[str, HeldOut], factors: dict[str, np.ndarray]) -> dict[str, float]:
+    """Figures of what was predicted from each kind of information, for a log and a card.
+
+    Parameters
+    ----------
+    held : name -> predictions
+    factors : name -> (T,) factors of the spread
 
     Returns
     -------
-    dict : NETWORK.error, the mean over the targets of the root mean square error of the logarithm; NETWORK.TARGET;
-        NETWORK.within1, NETWORK.within2, shares of errors inside of one and two standard deviations;
-        NETWORK.METHOD.auc and .log_loss of failures
+    dict : NAME.error, the mean over the targets of the root mean square error of the logarithm; NAME.TARGET;
+        NAME.within1, NAME.within2, shares of errors inside of one and two standard deviations;
+        NAME.likelihood, see `likelihoods`, its mean; NAME.METHOD.failed, .auc and .log_loss of failures
 
     Notes
     -----
@@ -133,8 +177,9 @@ def held_out_figures(held: dict[str, HeldOut]) -> dict[str, float]:
         own = spreads(found)
         figures[f"{name}.error"] = float(np.mean(list(own.values())))
         figures |= {f"{name}.{target}": value for target, value in own.items()}
-        factors = temperatures(found)
-        z = [np.abs(_errors(found, t)[1]) / factors[t] for t in range(len(TARGETS))]
+        z = [np.abs(_errors(found, t)[1]) / factors[name][t] for t in range(len(TARGETS))]
+        corrected = found | {"std": found["std"] * factors[name]}
+        figures[f"{name}.likelihood"] = round(float(np.mean(list(likelihoods(corrected).values()))), 4)
         z = np.concatenate(z) if z else np.zeros(1)
         figures |= {f"{name}.within{k}": round(float(np.mean(z <= k)), 4) for k in (1, 2)}
         for i, method in enumerate(FAILURES):
@@ -142,6 +187,7 @@ def held_out_figures(held: dict[str, HeldOut]) -> dict[str, float]:
             p, y = found["failure"][known, i], found["failed"][known, i]
             if 0 < y.sum() < y.size:
                 loss = -np.mean(np.log(np.clip(np.where(y > 0.5, p, 1 - p), 1e-6, 1.0)))
+                figures[f"{name}.{method}.failed"] = float(y.sum())
                 figures[f"{name}.{method}.auc"] = round(area_under_curve(p, y), 4)
                 figures[f"{name}.{method}.log_loss"] = round(float(loss), 4)
     return figures

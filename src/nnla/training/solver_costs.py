@@ -23,19 +23,22 @@ from nnla.models.solver_costs import (
     analysis_inputs,
     network_inputs,
     tolerance_input,
+    with_products,
 )
 from nnla.operators.features import GRAPH_FEATURES, STRUCTURE_FEATURES
 from nnla.training.networks import arrays, module, named_tensors
 from nnla.training.solver_cost_data import RTOLS, SolverRuns, fold_numbers, read_runs
-from nnla.training.solver_cost_figures import HeldOut, held_out_figures, predictions, spreads, temperatures
+from nnla.training.solver_cost_figures import HeldOut, held_out_figures, joined, predictions, spreads, temperatures
 from nnla.types import TrainingProgress
 
 __all__ = ["SolverCostTask", "cost_loss"]
 
 _T, _P = len(TARGETS), len(FAILURES)
-_RIDGE = 1e-3  # of the linear part that training starts from, a share of the rows
+_PATH = "runs/data"  # what a card says in place of a path of the machine that it was trained on
+_SIZES = ("log n", "log mean row")
 _LOG_SIGMAS = (-4.0, 2.0)
 _TAIL = 3.0  # standard deviations beyond which an error counts linearly
+_INFORMATION = {"a": ("values", "graph"), "b": ("steps",), "blind": ("blind",)}
 _KEYS = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 
@@ -48,7 +51,7 @@ class SolverCostTask:
     fold : (N,) in which a system is held out
     """
 
-    figure = "a.error"
+    figure = "graph.error"
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe, self.data, self.model = recipe, recipe["data"], recipe["model"]
@@ -83,67 +86,82 @@ class SolverCostTask:
         self._standardise()
 
     def _standardise(self) -> None:
-        """Scales of inputs and outputs, from all systems, and the ranges of each group's own."""
-        runs = self.runs
-        known = np.nonzero(self.known_steps)
-        seen = {
-            "a": (np.arange(len(runs)), network_inputs(runs.structure, None, 0.5)),
-            "b": (known[0], network_inputs(runs.structure[known[0]], runs.steps[known], 0.5)),
-        }
-        self.mean, self.scale = {}, {}
-        self.ranges: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for name, (system, x) in seen.items():
-            self.mean[name], self.scale[name] = _moments(x)
-            # what is told of the structure is 0 or 1
-            flags = slice(self.config.structure, -1 - (0 if name == "a" else self.config.steps))
-            self.mean[name][flags], self.scale[name][flags] = 1.0, 1.0
-            self.mean[name][-1], self.scale[name][-1] = self.tolerance.mean(), self.tolerance.std()
-            self.ranges[name] = []
-            for group in range(self.groups):
-                low, high = _range(x[self.fold[system] != group - 1], self.mean[name])
-                low[flags], high[flags] = 0.0, 1.0
-                low[-1], high[-1] = -10.0, 10.0  # other tolerances are what the theory of CG says of them
-                self.ranges[name].append((low, high))
+        """Scales of inputs and outputs, from all systems; ranges of each group's own; all inputs in these scales."""
+        runs, c = self.runs, self.config
+        x = network_inputs(runs.structure, None, 0.5)[:, :-1]
+        places = np.nonzero(self.known_steps)
+        x_mean, x_scale = _moments(x)
+        x_mean[c.structure :], x_scale[c.structure :] = 1.0, 1.0  # what is told of the structure is 0 or 1
+        s_mean, s_scale = _moments(runs.steps[places])
+        r = self.tolerance.mean(keepdims=True), self.tolerance.std(keepdims=True)
+        self.mean = {"a": np.concatenate([x_mean, r[0]]), "b": np.concatenate([x_mean, [1.0], s_mean, r[0]])}
+        self.scale = {"a": np.concatenate([x_scale, r[1]]), "b": np.concatenate([x_scale, [1.0], s_scale, r[1]])}
+        self.ranges: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"a": [], "b": []}
+        for group in range(self.groups):
+            seen = self.fold != group - 1
+            low, high = _range(x[seen], x_mean)
+            low[c.structure :], high[c.structure :] = 0.0, 1.0
+            low_steps, high_steps = _range(runs.steps[seen][self.known_steps[seen]], s_mean)
+            # other tolerances are what the theory of CG says of them
+            self.ranges["a"].append((np.append(low, -10.0), np.append(high, 10.0)))
+            self.ranges["b"].append(
+                (np.concatenate([low, [0.0], low_steps, [-10.0]]), np.concatenate([high, [1.0], high_steps, [10.0]]))
+            )
         self.output_mean, self.output_scale = _moments(runs.labels.reshape(-1, _T), least=0.1)
+
+        def scaled(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+            z = (values - mean) / scale
+            return np.where(np.isfinite(z), np.clip(z, -4.0, 4.0), 0.0).astype(np.float32)
+
+        # structure as it is, without a look at the graph, and not at all
+        views = [runs.structure, np.where(self.graph_features, np.nan, runs.structure), np.full_like(x, np.nan)]
+        views = [network_inputs(view[:, : c.structure], None, 0.5)[:, :-1] for view in views]
+        self.views = np.stack([scaled(view, x_mean, x_scale) for view in views])
+        self.step_inputs = scaled(runs.steps, s_mean, s_scale)
+        self.tolerance_inputs = scaled(self.tolerance, *r)
+        self.scaled_labels = ((runs.labels - self.output_mean) / self.output_scale).astype(np.float32)
 
     # -- network -----------------------------------------------------------------------------------------------------
 
     def network(self) -> Any:
-        """Small random weights, and a linear part by least squares, for each ensemble of each group."""
+        """Small random weights, and beside them a linear part by least squares, for each ensemble of each group."""
         import torch
 
         generator = torch.Generator().manual_seed(self.recipe["seed"])
         c, count = self.config, self.groups * self.members
         parameters: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
         for name in ("a", "b"):
-            F, H, C = c.inputs(name), c.hidden, 2 * _T + _P
-            for layer, (rows, columns) in enumerate(((F, H), (H, H), (H, C)), start=1):
+            U, H, C = c.inputs(name) + c.structure, c.hidden, 2 * _T + _P
+            for layer, (rows, columns) in enumerate(((U, H), (H, H), (H, C)), start=1):
                 gain = 2**0.5 if layer < 3 else 0.1
                 weight = torch.randn(count, rows, columns, generator=generator) * (gain / rows**0.5)
                 parameters[f"{name}_w{layer}"] = weight
                 parameters[f"{name}_b{layer}"] = torch.zeros(count, columns)
             skips, biases = zip(*(self._linear(name, group) for group in range(self.groups)), strict=True)
-            parameters[f"{name}_skip"] = torch.from_numpy(np.stack(skips)).float()
+            buffers[f"{name}_skip"] = torch.from_numpy(np.stack(skips)).float()
             parameters[f"{name}_b3"] += torch.from_numpy(np.repeat(np.stack(biases), self.members, axis=0)).float()
-        return module(parameters)
+        return module(parameters, buffers)
 
     def _linear(self, name: str, group: int) -> tuple[np.ndarray, np.ndarray]:
-        """(F, C) linear part, and (C,) what to add, by ridge regression on the group's systems, capped runs as if
-        they had ended."""
+        """(U, C) linear part, which is kept, and (C,) what to add at first, by ridge regression on the group's systems.
+
+        What goes with size is not held back. Runs that were stopped count as what they are expected to take.
+        """
         rng = np.random.default_rng([self.recipe["seed"], 2, group])
-        system, level = self._drawn(group, rng, 20_000)
-        z = self._standard(name, self._inputs(name, system, level, rng, masked=False))
-        y = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
+        system, level = self._drawn(group, rng, min(6000, 10 * len(self.runs)))
+        z = self._inputs(name, system, level, rng).astype(np.float64)
+        y = self.scaled_labels[system, level].astype(np.float64)
+        penalty = np.full(z.shape[1] + 1, self.model["ridge"])
+        penalty[[*(STRUCTURE_FEATURES.index(key) for key in _SIZES), -1]] = 1e-6
         skip, bias = np.zeros((z.shape[1], 2 * _T + _P)), np.zeros(2 * _T + _P)
         for t in range(_T):
             known = np.isfinite(y[:, t])
             if known.sum() < 2 * z.shape[1]:
                 continue
-            own = np.column_stack([z[known], np.ones(known.sum())])
-            gram = own.T @ own + _RIDGE * known.sum() * np.diag([*np.ones(z.shape[1]), 0.0])
-            w = np.linalg.solve(gram, own.T @ y[known, t])
-            skip[:, t], bias[t] = w[:-1], w[-1]
-            bias[_T + t] = np.log(np.std(y[known, t] - own @ w) + 1e-3)
+            capped = self.runs.capped[system, level, t][known]
+            w, spread = _least_squares(z[known], y[known, t], capped, penalty)
+            skip[:, t], bias[t], bias[_T + t] = w[:-1], w[-1], np.log(spread + 1e-3)
         failed = self.runs.failed[system, level]
         rate = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in failed.T])
         bias[2 * _T :] = np.log((rate + 0.01) / (1.01 - rate))
@@ -157,35 +175,26 @@ class SolverCostTask:
         system = np.searchsorted(chances, rng.random(count) * chances[-1], side="right")
         return system, rng.integers(len(RTOLS), size=count)
 
-    def _inputs(
-        self, name: str, system: np.ndarray, level: np.ndarray, rng: np.random.Generator, *, masked: bool
-    ) -> np.ndarray:
-        """(B, inputs) of some systems at levels of the tolerance; ``masked``, a share of them without what is not
+    def _inputs(self, name: str, system: np.ndarray, level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(B, U) what a network reads of some systems at levels of the tolerance, a share of them without what is not
         always there."""
-        structure, rtol = self.runs.structure[system], np.array(RTOLS)[level]
-        if masked:  # a look at the graph takes too long for some
-            late = rng.random(len(system)) < self.data["without_graph"]
-            structure = np.where(late[:, None] & self.graph_features, np.nan, structure)
+        # a look at the graph takes too long for some
+        view = (rng.random(len(system)) < self.data["without_graph"]).astype(int)
+        r = self.tolerance_inputs[level][:, None]
         if name == "a":
-            return network_inputs(structure, None, rtol)
+            return with_products(np.hstack([self.views[view, system], r]))
+        view[rng.random(len(system)) < self.data["without_structure"]] = 2  # operators without entries
         known = self.known_steps[system]
         # one of the counts that the run reached, evenly
         step = np.where(known, rng.random(known.shape), -1.0).argmax(axis=1)
-        steps = np.where(known.any(axis=1)[:, None], self.runs.steps[system, step], np.nan)
-        x = network_inputs(structure, steps, rtol)
-        if masked:  # operators without entries
-            blind = rng.random(len(system)) < self.data["without_structure"]
-            x[blind] = network_inputs(None, steps[blind], rtol[blind])
-        return x
+        steps = self.step_inputs[system, step]
+        blind = -(view == 2)[:, None].astype(np.float32)
+        return with_products(np.hstack([self.views[view, system], blind, steps, r]))
 
     @property
     def graph_features(self) -> np.ndarray:
         """(F,) which features are of the graph."""
         return np.isin(STRUCTURE_FEATURES, GRAPH_FEATURES)
-
-    def _standard(self, name: str, x: np.ndarray) -> np.ndarray:
-        z = (x - self.mean[name]) / self.scale[name]
-        return np.where(np.isfinite(z), np.clip(z, -4.0, 4.0), 0.0)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """Inputs of both networks and what is known of the costs, for each member of each group."""
@@ -196,10 +205,8 @@ class SolverCostTask:
         shape = (self.groups * self.members, size)
         batch: dict[str, np.ndarray] = {}
         for name in ("a", "b"):
-            x = self._inputs(name, system, level, rng, masked=True)
-            batch[name] = self._standard(name, x).reshape(*shape, -1).astype(np.float32)
-        labels = (self.runs.labels[system, level] - self.output_mean) / self.output_scale
-        batch["labels"] = labels.reshape(*shape, _T).astype(np.float32)
+            batch[name] = self._inputs(name, system, level, rng).reshape(*shape, -1)
+        batch["labels"] = self.scaled_labels[system, level].reshape(*shape, _T)
         batch["capped"] = self.runs.capped[system, level].reshape(*shape, _T).astype(np.float32)
         batch["failed"] = self.runs.failed[system, level].reshape(*shape, _P).astype(np.float32)
         return batch
@@ -243,7 +250,8 @@ class SolverCostTask:
                 f"{name}.temperature": np.ones(_T) if factors is None else factors[name],
             }
         weights, std = self._after_analysis(group)
-        parameters |= {"analysis.weights": weights, "analysis.std": std}
+        blind = np.ones(_T) if factors is None else factors["blind"]
+        parameters |= {"analysis.weights": weights, "analysis.std": std, "blind.temperature": blind}
         return SolverCostEngine(self.config, parameters, card or {})
 
     def _after_analysis(self, group: int) -> tuple[np.ndarray, np.ndarray]:
@@ -263,27 +271,44 @@ class SolverCostTask:
         return weights, std
 
     def held_out(self, network: Any) -> dict[str, HeldOut]:
-        """Of each network, what engines say of systems of kinds that they have not seen; see `predictions`."""
-        found: dict[str, HeldOut] = {}
-        engines = [self.engine(network, group) for group in range(1, self.groups)]
-        for name in ("a", "b"):
-            steps = None if name == "a" else self.runs.steps
-            found[name] = predictions(engines, self.runs, self.fold, steps)
-        return found
+        """What engines say of systems of kinds that they have not seen: "values" without a look at the graph, "graph"
+        with it, "steps" with first steps besides, "blind" from these alone."""
+        runs, engines = self.runs, [self.engine(network, group) for group in range(1, self.groups)]
+        values = np.where(self.graph_features, np.nan, runs.structure)
+        return {
+            "values": predictions(engines, runs, self.fold, structure=values),
+            "graph": predictions(engines, runs, self.fold, structure=runs.structure),
+            "steps": predictions(engines, runs, self.fold, structure=runs.structure, steps=True),
+            "blind": predictions(engines, runs, self.fold, structure=None, steps=True),
+        }
+
+    @staticmethod
+    def factors(held: dict[str, HeldOut]) -> dict[str, np.ndarray]:
+        """(T,) factors of the spread of each network, and of the second one without structure."""
+        return {
+            network: temperatures(joined([held[name] for name in names])) for network, names in _INFORMATION.items()
+        }
+
+    def figures(self, held: dict[str, HeldOut], factors: dict[str, np.ndarray]) -> dict[str, float]:
+        """`held_out_figures`, each kind of information with the factors of its network."""
+        own = {name: factors[network] for network, names in _INFORMATION.items() for name in names}
+        return held_out_figures(held, own)
 
     def validate(self, network: Any) -> dict[str, float]:
         """Errors of logarithms, and how sure, on kinds that were held out; the rest is for the card."""
-        short = ("a.error", "a.within1", "a.within2", "b.error", "b.within1", "b.within2")
-        figures = held_out_figures(self.held_out(network))
-        return {key: figures[key] for key in short}
+        held = self.held_out(network)
+        figures = self.figures(held, self.factors(held))
+        return {f"{name}.{key}": figures[f"{name}.{key}"] for name in held for key in ("error", "within1", "within2")}
 
     def export(self, network: Any, path: Path, card: dict[str, Any]) -> None:
         """Write the engine, its spread corrected on held-out kinds; beside it those that have not seen one fold."""
         held = self.held_out(network)
-        factors = {name: temperatures(found) for name, found in held.items()}
+        factors = self.factors(held)
         kinds = {str(kind): int(fold) for kind, fold in zip(self.runs.kind, self.fold, strict=True)}
         families = {str(family): int(fold) for family, fold in zip(self.runs.family, self.fold, strict=True)}
+        recipe = card["recipe"] | {"data": dict(self.data) | {"path": _PATH}}
         facts = {
+            "recipe": recipe,
             "systems": len(self.runs),
             "families": len(families),
             "envelope": {
@@ -291,7 +316,7 @@ class SolverCostTask:
                 for key, column in zip(("n", "stored entries"), self.runs.sizes.T, strict=True)
             },
             "spread": {name: spreads(found) for name, found in held.items()},
-            "held_out": held_out_figures(held),
+            "held_out": self.figures(held, factors),
         }
         for group in range(self.groups):
             engine = self.engine(network, group, factors, card | facts)
@@ -309,6 +334,29 @@ def _moments(values: np.ndarray, least: float = 1e-3) -> tuple[np.ndarray, np.nd
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     variance = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count
     return mean, np.maximum(np.sqrt(variance), least)
+
+
+def _least_squares(z: np.ndarray, y: np.ndarray, capped: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coefficients (the last is constant) and spread of a ridge regression with lower bounds among y.
+
+    Expectation and maximisation: what was stopped is put where it is expected, given that it is beyond.
+    """
+    from scipy.special import log_ndtr
+
+    x = np.column_stack([z, np.ones(len(z))])
+    inverse = np.linalg.inv(x.T @ x + len(x) * np.diag(penalty)) @ x.T
+    values, w, spread = y.copy(), np.zeros(x.shape[1]), 1.0
+    for _ in range(8 if capped.any() else 1):
+        w = inverse @ values
+        fitted = x @ w
+        beyond = np.zeros(0)
+        if capped.any():
+            short = (y[capped] - fitted[capped]) / spread
+            mills = np.exp(-0.5 * short**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-short))
+            values[capped] = fitted[capped] + spread * mills
+            beyond = spread**2 * (1 + short * mills - mills**2)  # the variance that is left
+        spread = max(float(np.sqrt((np.sum((values - fitted) ** 2) + beyond.sum()) / len(y))), 1e-3)
+    return w, spread
 
 
 def _range(values: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
