@@ -88,6 +88,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "nnla-time-to-solution")
     parser.add_argument("--out", type=Path, default=DOCS)
     parser.add_argument("--fresh", action="store_true", help="forget the records that are there")
+    parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, say")
     parser.add_argument("--no-plots", action="store_true")
     parser.add_argument("--redraw", action="store_true", help="measure nothing")
     return parser.parse_args(words)
@@ -259,6 +260,7 @@ def collect(args: argparse.Namespace, systems: dict[str, dict], pool: Pool, reco
         "absent": pool.absent,
         "plan": {k: getattr(args, k) for k in ("limit", "factor", "floor", "samples", "close")},
         "keep": args.keep,
+        "note": args.note,
         "table": table and table.words(),
         **{k: getattr(args, k) for k in ("rtol", "threads", "clock", "memory", "precision")},
     }

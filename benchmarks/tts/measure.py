@@ -113,7 +113,7 @@ class Session:
         for s, seconds in good.items():
             best[kind(s)] = min(seconds, best.get(kind(s), math.inf))
         near = [s for s, seconds in good.items() if seconds <= self.plan.close * best[kind(s)]]
-        return [s for s in near if known[s][-1]["session"] != self.label]
+        return [s for s in near if known[s][-1]["session"] != self.label and kind(s) != "yardstick"]
 
     def _median(self, records: list[dict[str, Any]]) -> float:
         return statistics.median(r[self.plan.clock] for r in records)
