@@ -49,7 +49,7 @@ from tts.cases import Case, select
 from tts.measure import Plan, Session
 from tts.pool import Pool
 from tts.solvers import LIBRARIES, yardstick
-from tts.summary import digest, far_behind, judge, summarise
+from tts.summary import AUTO, digest, far_behind, judge, summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRECISION = ("poisson3d_79", "jump2d_316", "circuit_316", "fem3d_40000", "elasticity3d_36", "G2_circuit")
@@ -242,7 +242,9 @@ def collect(args: argparse.Namespace, systems: dict[str, dict], pool: Pool, reco
     medians = digest(records, rtol=args.rtol, threads=args.threads, keys=keys)
     table = table_rule.fit(table_rule.read(args.table)) if args.table else None
     named = {name: table.method(facts["n"], facts["nnz"]) for name, facts in systems.items()} if table else {}
-    judged = [judge(name, medians[name], args.clock, named.get(name)) for name in systems if name in medians]
+    judged = [
+        judge(name, medians[name], args.clock, named.get(name)) for name in systems if AUTO in medians.get(name, {})
+    ]
     points = []
     if args.precision:
         for rtol in RTOLS:
