@@ -276,9 +276,11 @@ def _shown(words: list[str]) -> list[str]:
     """The command line without the paths of this machine."""
     out = []
     for word, before in zip(words, ["", *words], strict=False):
-        if before in ("--matrices", "--out", "--cache", "--yardstick", "--table"):
+        if before in ("--matrices", "--out", "--cache", "--yardstick", "--table", "--former"):
             name, equals, _ = word.partition("=")
             word = f"{name}=FOLDER" if equals else "FOLDER"
+        if before == "--note":
+            word = "NOTE"
         if before == "--python":
             word = word.split("=")[0] + "=PYTHON"
         out.append(word)
