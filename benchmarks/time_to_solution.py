@@ -49,7 +49,7 @@ from tts.cases import Case, select
 from tts.measure import Plan, Session
 from tts.pool import Pool
 from tts.solvers import LIBRARIES, yardstick
-from tts.summary import digest, far_behind, judge, summarise
+from tts.summary import AUTO, digest, far_behind, judge, summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRECISION = ("poisson3d_79", "jump2d_316", "circuit_316", "fem3d_40000", "elasticity3d_36", "G2_circuit")
@@ -88,6 +88,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "nnla-time-to-solution")
     parser.add_argument("--out", type=Path, default=DOCS)
     parser.add_argument("--fresh", action="store_true", help="forget the records that are there")
+    parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, say")
     parser.add_argument("--no-plots", action="store_true")
     parser.add_argument("--redraw", action="store_true", help="measure nothing")
     return parser.parse_args(words)
@@ -241,7 +242,9 @@ def collect(args: argparse.Namespace, systems: dict[str, dict], pool: Pool, reco
     medians = digest(records, rtol=args.rtol, threads=args.threads, keys=keys)
     table = table_rule.fit(table_rule.read(args.table)) if args.table else None
     named = {name: table.method(facts["n"], facts["nnz"]) for name, facts in systems.items()} if table else {}
-    judged = [judge(name, medians[name], args.clock, named.get(name)) for name in systems if name in medians]
+    judged = [
+        judge(name, medians[name], args.clock, named.get(name)) for name in systems if AUTO in medians.get(name, {})
+    ]
     points = []
     if args.precision:
         for rtol in RTOLS:
@@ -259,6 +262,7 @@ def collect(args: argparse.Namespace, systems: dict[str, dict], pool: Pool, reco
         "absent": pool.absent,
         "plan": {k: getattr(args, k) for k in ("limit", "factor", "floor", "samples", "close")},
         "keep": args.keep,
+        "note": args.note,
         "table": table and table.words(),
         **{k: getattr(args, k) for k in ("rtol", "threads", "clock", "memory", "precision")},
     }
@@ -272,9 +276,11 @@ def _shown(words: list[str]) -> list[str]:
     """The command line without the paths of this machine."""
     out = []
     for word, before in zip(words, ["", *words], strict=False):
-        if before in ("--matrices", "--out", "--cache", "--yardstick", "--table"):
+        if before in ("--matrices", "--out", "--cache", "--yardstick", "--table", "--former"):
             name, equals, _ = word.partition("=")
             word = f"{name}=FOLDER" if equals else "FOLDER"
+        if before == "--note":
+            word = "NOTE"
         if before == "--python":
             word = word.split("=")[0] + "=PYTHON"
         out.append(word)

@@ -104,8 +104,8 @@ def sample(seconds, residual=1e-9, **facts):
 
 
 def test_a_peer_that_misses_the_residual_is_tightened_until_it_meets_it():
-    records, _ = measure(lambda solver, setting: sample(0.5, 30 * setting), ["pyamg-sa"])
-    assert [r["ok"] for r in records] == [False] + 5 * [True]
+    records, _ = measure(lambda solver, setting: sample(0.05, 30 * setting), ["pyamg-sa"])
+    assert [r["ok"] for r in records] == [False] + (1 + 9) * [True], "the first is not counted"
     assert records[0]["residual"] == pytest.approx(3e-7)
     assert records[1]["setting"] < 1e-8 / 30
     assert not records[0]["final"], "only the time of the setting that succeeds counts"
@@ -125,7 +125,7 @@ def test_repeats_interleave_and_a_slow_solver_gets_few():
     order = [solver for solver, _, _ in asked]
     assert order[:3] == ["petsc-icc", "cholmod", "scipy-jacobi"]
     assert order.count("cholmod") == 1
-    assert order.count("petsc-icc") == order.count("scipy-jacobi") == 5
+    assert order.count("petsc-icc") == order.count("scipy-jacobi") == 3
     assert order[3:] != sorted(order[3:])
     limits = {solver: limit for solver, _, limit in asked}
     assert limits["cholmod"] == pytest.approx(15 * 0.4)

@@ -72,7 +72,7 @@ _add("layers_60_60_8", "elasticity", lambda: _layers(60, 60, 8, 50.0))
 _add("block_32", "elasticity", lambda: p.elasticity3d(32, 32, 32))
 _add("beam_600_90", "elasticity", lambda: p.elasticity2d(600, 90))
 _add("sheet_260_200", "elasticity", lambda: p.elasticity2d(260, 200, young=_field((260, 200), 1.5, 0.1, 33)))
-_add("mast_5_5_1400", "frames", lambda: g.truss(5, 5, 1400, seed=1))
+_add("mast_9_9_420", "frames", lambda: g.truss(9, 9, 420, seed=1))
 _add("plate_320", "plate", lambda: g.biharmonic(320))
 # networks
 _add("scale_free_150000", "graph", lambda: g.scale_free_laplacian(150_000, links=3, seed=1))

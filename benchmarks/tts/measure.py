@@ -48,7 +48,7 @@ class Plan:
             return 1
         if seconds > 10.0 or seconds > 4.0 * best:
             return min(self.samples, 2 if seconds > 0.1 else 3)
-        if seconds > 0.5:
+        if seconds > 0.1:
             return min(self.samples, 3)
         return max(self.samples, min(9, math.ceil(self.budget / max(seconds, 0.02))))
 
@@ -113,7 +113,7 @@ class Session:
         for s, seconds in good.items():
             best[kind(s)] = min(seconds, best.get(kind(s), math.inf))
         near = [s for s, seconds in good.items() if seconds <= self.plan.close * best[kind(s)]]
-        return [s for s in near if known[s][-1]["session"] != self.label]
+        return [s for s in near if known[s][-1]["session"] != self.label and kind(s) != "yardstick"]
 
     def _median(self, records: list[dict[str, Any]]) -> float:
         return statistics.median(r[self.plan.clock] for r in records)

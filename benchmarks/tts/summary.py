@@ -44,6 +44,8 @@ def _medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
     out["residual"] = last["residual"]
     out["iterations"] = facts.get("iterations")
     out["session"] = last["session"]
+    if kind(last["solver"]) != "peer":
+        out["source"] = last["key"].rpartition("source ")[2]
     if not out["ok"]:
         out["reason"] = next(r["reason"] for r in rows if not r["ok"])
     if last["solver"] == AUTO or kind(last["solver"]) == "yardstick":
