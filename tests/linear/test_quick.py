@@ -335,7 +335,8 @@ def test_what_is_no_plain_array_is_left_alone():
     strided.data = np.repeat(A.data, 2)[::2]
     assert quick(wide, b) is not None
     wide.indices[2] += 2**32
-    for matrix in (wide, strided, A.astype(np.float32), A.toarray(), A.tocoo(), [[1.0]], None):
+    assert np.array_equal(quick(strided, b).x, quick(A, b).x)
+    for matrix in (wide, A.astype(np.float32), A.toarray(), A.tocoo(), [[1.0]], None):
         assert quick(matrix, b) is None
     for vector in (list(b), b[:, None], b[:-1], b.astype(np.float32), np.ones(50)[::2], np.ma.array(b), None, 1.0):
         assert quick(A, vector) is None

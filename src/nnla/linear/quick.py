@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nnla.kernels import native
+from nnla.kernels.arrays import plain
 from nnla.operators.validation import symmetry_rtol
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
@@ -22,6 +23,7 @@ __all__ = ["QUICK_METHODS", "solve_quickly"]
 # matrix, the same one only if not a bit differs
 _ROUNDING = symmetry_rtol(float(np.finfo(np.float64).eps))
 _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.0, sp.csc_matrix: 0.0}
+_MOST = 40_000  # entries that are worth a copy: the native call declines more
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
 QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
 _JACOBI = QUICK_METHODS["jacobi"]
@@ -50,13 +52,23 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     indptr, indices, data, shape = A.indptr, A.indices, A.data, A.shape
     if not (type(indptr) is type(indices) is type(data) is np.ndarray and b.shape == shape[:1] == shape[1:]):
         return None
-    if not (indptr.dtype == indices.dtype and indices.dtype in _INDICES and data.dtype == b.dtype == _VALUE):
-        return None
     if not (type(rtol) is type(atol) is float and 0.0 <= rtol < 1.0 and 0.0 <= atol < 1e308):
         return None
+    parts: tuple[np.ndarray, ...] | None = (indptr, indices, data, b)
+    if not (indptr.dtype == indices.dtype and indices.dtype in _INDICES and data.dtype == b.dtype == _VALUE):
+        parts = _laid_out(*parts)
+    if parts is None:
+        return None
+    options = (rtol, atol, asymmetry, QUICK_METHODS[method])
     try:
-        found = native.solve_quickly(indptr, indices, data, b, rtol, atol, asymmetry, QUICK_METHODS[method])
-    except (TypeError, ValueError):  # strided, unaligned, or not one-dimensional
+        try:
+            found = native.solve_quickly(*parts, *options)
+        except TypeError:  # strided, or unaligned
+            parts = _laid_out(*parts)
+            if parts is None:
+                return None
+            found = native.solve_quickly(*parts, *options)
+    except ValueError:
         return None
     if type(found) is int:
         return None
@@ -93,6 +105,21 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
         fields["regret"] = total / least if least > 0 else None
     fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
+
+
+def _laid_out(
+    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, ...] | None:
+    """The same arrays as the native call takes them, so that a layout does not change the answer; None for others."""
+    if not (indptr.ndim == indices.ndim == data.ndim == 1 and indices.size <= _MOST):
+        return None
+    if not all(array.dtype.kind in "iu" for array in (indptr, indices)):
+        return None
+    if not all(array.dtype.kind == "f" and array.dtype.itemsize >= _VALUE.itemsize for array in (data, b)):
+        return None
+    indices64 = plain(indptr, np.int64), plain(indices, np.int64)
+    with np.errstate(over="ignore"):  # an infinite entry is declined
+        return (*indices64, plain(data, _VALUE), plain(b, _VALUE))
 
 
 # what all quick reports and phases have in common, in the order of the fields
