@@ -338,7 +338,8 @@ def test_what_is_no_plain_array_is_left_alone():
     assert np.array_equal(quick(strided, b).x, quick(A, b).x)
     for matrix in (wide, A.astype(np.float32), A.toarray(), A.tocoo(), [[1.0]], None):
         assert quick(matrix, b) is None
-    for vector in (list(b), b[:, None], b[:-1], b.astype(np.float32), np.ones(50)[::2], np.ma.array(b), None, 1.0):
+    assert quick(A, np.ones(50)[::2]) is not None
+    for vector in (list(b), b[:, None], b[:-1], b.astype(np.float32), np.ma.array(b), None, 1.0):
         assert quick(A, vector) is None
     for number in (1, True, np.float64(1e-8), np.nan, -1.0, 1.0, "1", None):
         assert quick(A, b, number) is None
