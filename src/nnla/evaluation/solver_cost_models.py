@@ -68,14 +68,13 @@ def evaluate_solver_costs(
         n = round(float(np.exp(rng.uniform(*np.log(np.clip(_SIZES, row.smallest, row.largest))))))
         system = linear_system(family, n, seed=_HELD_OUT + int(rng.integers(2**31)))
         structure, steps, counted = _facts(system.A, system.b)
-        for label, p in (
-            ("structure", model.predict(structure, rtol=_RTOL)),
-            ("steps", None if steps is None else model.predict(structure, steps, rtol=_RTOL)),
-        ):
-            for target, value in counted.items() if p is not None else ():
-                found.setdefault(f"{label}:{target}", []).append(
-                    (math.log(max(value, 1.0)), *map(float, p.log(target)))
-                )
+        answers = {"structure": model.predict(structure, rtol=_RTOL)}
+        if steps is not None:
+            answers["steps"] = model.predict(structure, steps, rtol=_RTOL)
+        for label, p in answers.items():
+            for target, value in counted.items():
+                mean, std = p.log(target)
+                found.setdefault(f"{label}:{target}", []).append((math.log(max(value, 1.0)), float(mean), float(std)))
     targets: dict[str, Any] = {}
     for key, values in found.items():
         label, _, target = key.partition(":")

@@ -1,5 +1,9 @@
 """Generated normal equations: bundle adjustment, pose graphs, regression, rays, splines, mixed effects."""
 
+# SciPy has no stubs: what is inferred of its sparse arrays is wrong (shapes that are None, offsets of one number).
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 import numpy as np

@@ -4,6 +4,10 @@ A triangulation of n points takes 15 microseconds a point in the plane and 60 in
 whose elements are cut in 4 or 8, as solvers with uniform refinement make them.
 """
 
+# SciPy has no stubs: what is inferred of its sparse arrays is wrong (shapes that are None, offsets of one number).
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,9 @@
 """Generated systems of power networks, circuits and pipes: planar graphs with few cycles, hubs, many decades."""
 
+# SciPy has no stubs: what is inferred of its sparse arrays is wrong (shapes that are None, offsets of one number).
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from typing import Any

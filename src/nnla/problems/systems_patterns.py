@@ -1,5 +1,9 @@
 """Generated systems that are known by their pattern: many parts, arrows, borders, nearly diagonal ones, dense rows."""
 
+# SciPy has no stubs: what is inferred of its sparse arrays is wrong (shapes that are None, offsets of one number).
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,9 @@
 """What a family of generated systems is, and what all of them share: draws, loads, orders, exact symmetry."""
 
+# SciPy has no stubs: what is inferred of its sparse arrays is wrong (shapes that are None, offsets of one number).
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 import inspect

@@ -82,7 +82,7 @@ class SolverCostTask:
         weight = counts[place] ** -0.5
         self.chances = [np.cumsum(weight * (self.fold != group - 1)) for group in range(self.groups)]
         self.tolerance = tolerance_input(np.array(RTOLS))
-        self.known_steps = np.isfinite(runs.steps).all(axis=2)
+        self.known_steps: np.ndarray = np.asarray(np.isfinite(runs.steps).all(axis=2))
         self._standardise()
 
     def _standardise(self) -> None:
