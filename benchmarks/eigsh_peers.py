@@ -40,6 +40,8 @@ from eigen.peer_report import OURS, judge, page
 from eigen.peer_solvers import LIBRARY, SOLVERS
 from time_to_solution import hardware
 
+from nnla.training.log import read_log
+
 WORKER = Path(__file__).resolve().parent / "eigen" / "peer_worker.py"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LARGEST = 20  # eigenvalues of a reference
@@ -131,13 +133,7 @@ def run(python: str, asked: dict[str, Any], limit: float) -> Row:
 
 
 def _samples(path: Path) -> list[Row]:
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return read_log(path) if path.exists() else []
 
 
 def chosen_problems(args: argparse.Namespace) -> list[PeerProblem]:

@@ -12,7 +12,6 @@ The speeds of this machine are `nnla doctor --calibrate --json`; thresholds of t
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections import defaultdict
@@ -29,6 +28,7 @@ from nnla.linear.progress import iterations_left, steady
 from nnla.operators.features import STRUCTURE_FEATURES, structure_features
 from nnla.preconditioners.scalings import bind_scaling
 from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson3d
+from nnla.training.log import read_log
 
 RTOL = "1e-08"
 WAYS = (0.1, 0.25, 0.5, 0.75, 1.01)  # shares of the way
@@ -50,13 +50,7 @@ def main() -> None:
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if "error" not in row:
-                yield row
+        yield from (row for row in read_log(path) if "error" not in row)
 
 
 def told(name: str, values: list[float]) -> None:

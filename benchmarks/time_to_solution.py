@@ -51,6 +51,8 @@ from tts.pool import Pool
 from tts.solvers import LIBRARIES, yardstick
 from tts.summary import AUTO, digest, far_behind, judge, summarise
 
+from nnla.training.log import read_log
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PRECISION = ("poisson3d_79", "jump2d_316", "circuit_316", "fem3d_40000", "elasticity3d_36", "G2_circuit")
 RTOLS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
@@ -106,13 +108,7 @@ def chosen_solvers(text: str | None) -> list[str]:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """All whole lines: the last one of an interrupted run may be cut off."""
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records
+    return read_log(path) if path.exists() else []
 
 
 def hardware() -> str:

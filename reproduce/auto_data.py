@@ -30,6 +30,7 @@ import numpy as np
 from auto_facts import facts
 
 from nnla.problems import SYSTEM_FAMILIES, linear_system, poisson2d
+from nnla.training.log import read_log
 
 LARGEST = 1_000_000
 OFTEN = 60_000  # unknowns above which systems are drawn seldom: they take the time of hundreds of small ones
@@ -109,13 +110,7 @@ def without_seconds(row: dict[str, Any]) -> dict[str, Any]:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole lines: the last one of an interrupted run may be cut off."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return read_log(path) if path.exists() else []
 
 
 def describe(row: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from nnla.linear.progress import left_at_rate, rate_std
 from nnla.linear.rule import FAILURES, TARGETS, Costs
 from nnla.operators.features import VALUE_FEATURES
 from nnla.registry import load
+from nnla.training.log import read_log
 
 PROBE = 50
 DEGREE = 11
@@ -244,11 +245,7 @@ class Replay:
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """Whole lines of one file, or of a folder of them."""
     for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-        for line in file.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
+        for row in read_log(file):
             if "error" not in row:
                 yield {"ic": {"failed": None}, "amg": {"failed": None}, "autospec": {"failed": None}} | row
 

@@ -6,12 +6,13 @@ in it; a cell without any has the method of the nearest cell.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from nnla.training.log import read_log
 
 METHODS = ("direct", "ic", "jacobi", "autospec", "amg")
 TOLERANCE = "1e-08"
@@ -54,16 +55,8 @@ def fit(rows: Iterable[Row]) -> Table:
 
 def read(folder: Path) -> list[Row]:
     """All whole lines of the files *.jsonl of a folder, as reproduce/auto_data.py writes them."""
-    rows = []
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # an interrupted run may have cut one off
-                continue
-            if "error" not in row:
-                rows.append((row["n"], row["nnz"], seconds(row)))
-    return rows
+    found = (row for path in sorted(folder.glob("*.jsonl")) for row in read_log(path))
+    return [(row["n"], row["nnz"], seconds(row)) for row in found if "error" not in row]
 
 
 def seconds(row: dict[str, Any]) -> dict[str, float]:
