@@ -240,9 +240,16 @@ def test_what_falls_behind_says_so_of_the_others():
 
 def test_a_direct_solution_may_be_cheapest_for_sure():
     found = of(nnla.problems.poisson2d(80))
-    assert not found.direct_for_sure  # the rule is never so sure
+    assert found.direct_for_sure() is None  # the rule is never so sure
     found.renew(found.costs._replace(std=[0.1] * len(TARGETS)), 0)
     found.learn_analysis(1.0, 1.0, 1.0, (Lognormal.of(1e-9), Lognormal.of(1e-9)))
-    assert found.direct_for_sure
+    sure = found.direct_for_sure()
+    assert sure is not None
+    assert min(sure.values, key=lambda way: sure.values[way][0]) == "direct"
+    assert set(sure.values) == set(found.left)
+    for way in found.ways():
+        seconds, factor = sure.values[way.name]
+        assert seconds == pytest.approx(way.seconds.expected, rel=1e-9)
+        assert math.log(factor) == pytest.approx(way.seconds.std, rel=0.1)
     found.drop("direct")
-    assert not found.direct_for_sure
+    assert found.direct_for_sure() is None

@@ -17,7 +17,7 @@ from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.step_features import step_features
 from nnla.linear.decision import Decision, Lognormal, Way, decide
 from nnla.linear.direct import run_direct
-from nnla.linear.estimates import clock_for, direct_seconds, ways_of
+from nnla.linear.estimates import Sure, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
 from nnla.linear.progress import left_after, left_by_progress, predict_iterations
@@ -90,8 +90,7 @@ class _Auto(Watched):
         started = time.perf_counter()
         super().__init__(run, degree)
         self.asked_steps, self.engine = steps, engine
-        self.scaling = choose_scaling(run.op)
-        self.plain = "jacobi" if self.scaling == "jacobi" else "cg"
+        self._scaling: str | None = None
         self.polynomial = "autospec"
         self.probing: Probing | None = None
         self.probe: SpectralProbe | None = None
@@ -103,6 +102,18 @@ class _Auto(Watched):
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
         run.setup += time.perf_counter() - started
+
+    @property
+    def scaling(self) -> str:
+        """Of the first steps, plain CG and polynomials."""
+        if self._scaling is None:
+            self._scaling = choose_scaling(self.op)
+        return self._scaling
+
+    @property
+    def plain(self) -> str:
+        """What CG over it is called."""
+        return "jacobi" if self.scaling == "jacobi" else "cg"
 
     @property
     def base(self) -> Scaling:
@@ -119,6 +130,9 @@ class _Auto(Watched):
             self._first_steps(self.asked_steps)
             if self.probing is None or not self._ask_engine():
                 return self._explain()
+        elif self.sure is not None and self.op.csr is not None and Cholesky.available():
+            if not self._straight(self.sure):
+                return self._explain()
         while not run.finished and self.estimates.left and (run.iterations_left != 0 or not run.ran):
             action, began = self._decide().action, time.perf_counter()
             goes_on = self._carry_out(action)
@@ -130,12 +144,24 @@ class _Auto(Watched):
             self._end_probing()
         self._explain()
 
+    def _straight(self, sure: Sure) -> bool:
+        """Whether anything is left to decide after a direct solution that nothing comes near: where its operations turn
+        out as expected, all that is not weighed again, as of what takes milliseconds that would be a part."""
+        began = time.perf_counter()
+        if not self._order(sure.flops) or self.estimates.failure("direct") >= 1.0:
+            return True
+        self.values = {name: seconds for name, (seconds, _) in sure.values.items()}
+        self.spread = {name: factor for name, (_, factor) in sure.values.items()}
+        goes_on = self._carry_out("direct")
+        self.spent["direct"] = time.perf_counter() - began
+        return goes_on
+
     def _decide(self) -> Decision:
         """What to do next."""
         started = time.perf_counter()
         estimates = self.estimates
         steps = None
-        if not self.sure and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
+        if self.sure is None and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
             steps = estimates.steps(FIRST_STEPS, STEPS_CALL)
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
@@ -215,7 +241,7 @@ class _Auto(Watched):
             self._end_probing()
             self._restore()
             self.running = "direct"
-            predicted = estimates.way("direct").setup.expected
+            predicted = estimates.factoring
             began = self.clock()
             run_direct(run, self.analysed, reason="")
             if self.analysed is not None and run.finished:
@@ -360,11 +386,12 @@ class _Auto(Watched):
         """What was expected, how sure, and what each way would have taken alone, as far as that is known now."""
         run, estimates = self.run, self.estimates
         names = {"plain": self.plain, "autospec": self.polynomial}
-        self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
+        self.spread.update((name, math.exp(min(way.seconds.std, 10.0))) for name, way in self.ways.items())
         run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
         run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
         if run.finished and self.running in self.spent:
-            run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}
+            alone = self.values.get if not self.ways else estimates.alone  # nothing has been learned since
+            run.cheapest = {names.get(way, way): alone(way) or math.inf for way in estimates.left}
             run.cheapest[names.get(self.running, self.running)] = self.spent[self.running]
         run.reason = "; ".join([self._words(names), *self.said])
 

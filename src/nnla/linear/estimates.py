@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "MOST_FLOPS",
     "Estimates",
     "Predictor",
+    "Sure",
     "clock_for",
     "direct_seconds",
     "look_seconds",
@@ -54,7 +55,7 @@ _NARROWEST = 0.5  # ... and from which on iterations are believed to be known
 _SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
 _MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
-LOOK = 0.03  # share of the seconds expected that a look at the graph may take
+LOOK = 0.015  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
 #: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
@@ -117,6 +118,19 @@ def clock_for(op: Operator) -> Callable[[], float]:
     return time.thread_time if alone else time.perf_counter
 
 
+class Sure(NamedTuple):
+    """A direct solution that nothing else is likely to come near.
+
+    Attributes
+    ----------
+    values : way -> expected seconds from here, and the factor of a standard deviation, to first order
+    flops : operations of a factorisation beyond which something might
+    """
+
+    values: dict[str, tuple[float, float]]
+    flops: float
+
+
 class Predictor:
     """Costs of one system, by the trained engine where it can be read and there is something for it to read, else by
     rule.
@@ -167,9 +181,9 @@ class Predictor:
         if self._engine is None or (features is None and steps is None):
             self.by_rule = True
             return rule_costs(self.op, rtol, left, self.degree)
-        found = self._engine.predict(features, steps, rtol=rtol)
-        self.outside = float(found.outside)
-        costs = Costs.of(found)
+        found = self._engine.answer(features, steps, rtol)
+        self.outside = found.outside
+        costs = Costs(found.mean, found.std, found.failure)
         self.by_rule = False
         if features is None:  # the engine knows nothing of the size
             rule = rule_costs(self.op, rtol, left, self.degree)
@@ -181,8 +195,8 @@ class Predictor:
         """Seconds of a factorisation and of a substitution on the reference machine; None without the engine."""
         if self._engine is None:
             return None
-        found = self._engine.after_analysis(flops, entries, self.op.n)
-        return tuple(Lognormal(float(m), float(s)) for m, s in found.values())  # type: ignore[return-value]
+        factor, substitution = self._engine.after_analysis(float(flops), float(entries), self.op.n).values()
+        return Lognormal(*factor), Lognormal(*substitution)
 
     def look(self, seconds: float) -> bool:
         """Look at the graph as well, where that takes a small part of so many seconds; whether it has."""
@@ -371,8 +385,7 @@ class Estimates:
     def way(self, name: str) -> Way:
         """What one way takes from here."""
         if name == "direct":
-            solves = self.solves * (self.columns * _BLOCK["substitution"] if self.columns > 1 else 1.0)
-            parts = (self.of("factor.seconds"), self.of("substitution.seconds").times(solves))
+            parts = (self.of("factor.seconds"), self.of("substitution.seconds").times(self._substitutions))
             return Way(
                 name, total((*parts, self.of("product.seconds").times(2.0 * self.solves))), None, self.failure(name)
             )
@@ -382,6 +395,17 @@ class Estimates:
             paid = self.done * self.of("product.seconds").expected / max(setup.expected, 1e-300)
             setup = setup.times(max(1.0 - paid, _DESIGN))
         return Way(name, setup, solve, self.failure(name), _FOLLOWS.get(name, 1.0))
+
+    @property
+    def factoring(self) -> float:
+        """Expected seconds of a direct solution without its ordering."""
+        seconds = self.of("substitution.seconds").expected * self._substitutions
+        return self.of("factor.seconds").expected + seconds + self.of("product.seconds").expected * 2.0 * self.solves
+
+    @property
+    def _substitutions(self) -> float:
+        """With the factor, by that of a single vector."""
+        return self.solves * (self.columns * _BLOCK["substitution"] if self.columns > 1 else 1.0)
 
     def ways(self) -> list[Way]:
         """All that are left; kept until something new is known."""
@@ -421,20 +445,28 @@ class Estimates:
         """Expected seconds of the ordering that is still to be made."""
         return 0.0 if self.ordered or "direct" not in self.left else self.of("order.seconds").expected
 
-    @property
-    def direct_for_sure(self) -> bool:
-        """Whether nothing that iterates is likely to come near a direct solution: then nothing is to be found out."""
-        if "direct" not in self.left:
-            return False
-        direct = next((way for way in self.ways() if way.solve is None), None)
-        if direct is None:
-            return False
-        seconds = self.ordering + direct.setup.expected
-        return all(
-            way.solve is None
-            or math.exp(min(way.solve.mean - _SURE * way.solve.std, 600.0)) + way.setup.expected > seconds
-            for way in self.ways()
-        )
+    def direct_for_sure(self) -> Sure | None:
+        """Where nothing that iterates is likely to come near a direct solution, so that nothing is to be found out
+        first: what each way takes; else None."""
+        if "direct" not in self.left or self.failure("direct") >= 1.0:
+            return None
+        factor = self.of("factor.seconds")
+        direct = self.ordering + self.factoring
+        values = {"direct": (direct, math.exp(factor.std * factor.expected / direct))}
+        least = math.inf
+        for name in self.left:
+            if name == "direct":
+                continue
+            (count, std), (step, apart) = self.iterations(name), self.step(name)
+            std = math.hypot(std, apart)
+            median = self.solves * math.exp(min(count + step, 600.0))
+            setup = 0.0 if name == "plain" else self.of(f"{name}.setup_seconds").expected
+            least = min(least, setup + median * math.exp(-_SURE * std))
+            if least <= direct:
+                return None
+            seconds = setup + median * math.exp(0.5 * std * std)
+            values[name] = seconds, math.exp(std * (1.0 - setup / seconds))
+        return Sure(values, self.flops_worth(least))
 
     @property
     def worth_ordering(self) -> float:

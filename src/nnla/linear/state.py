@@ -140,9 +140,13 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        with quiet():  # a target may be zero
-            left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
-        return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
+        norms = self.guess_norms if self.verified and not self.phases else np.atleast_1d(self.criterion.norms(self.residual))
+        if len(norms) == 1:
+            left = float(norms[0]) / max(float(self.targets[0]), 1e-300)
+        else:
+            with quiet():  # a target may be zero
+                left = float(np.max(norms / np.maximum(self.targets, 1e-300)))
+        return min(max(1.0 / max(left, 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Watched:
     ----------
     op : in the user's order
     predictor, estimates : of what each way takes
-    sure : whether a direct solution is so clearly the cheapest that nothing is to be found out first
+    sure : of a direct solution that is so clearly the cheapest that nothing is to be found out first, else None
     clock : of what runs
     analysed : a factorisation that has been counted, None where none was
     orderings : how many have been made
@@ -69,10 +69,10 @@ class Watched:
             columns=columns,
             threads=1 if op.native is None or run.deterministic else op.native.threads,
         )
-        self.sure = self.estimates.direct_for_sure
-        if not self.sure and self.predictor.look(self.estimates.cheapest):
+        self.sure = self.estimates.direct_for_sure()
+        if self.sure is None and self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(self.rtol), 0)
-            self.sure = self.estimates.direct_for_sure
+            self.sure = self.estimates.direct_for_sure()
         # of what is known by products alone, nothing is known before it has multiplied
         self.estimates.told = 1.0 if op.csr is None and op.nnz is None else self.predictor.told
         self.clock = clock_for(op)
