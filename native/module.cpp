@@ -12,6 +12,7 @@ void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
 void bind_features(nb::module_& m);
+void bind_fingerprint(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
 void bind_interruption(nb::module_& m);
 void bind_kernels(nb::module_& m);
@@ -45,6 +46,7 @@ NB_MODULE(_native, m) {
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
     nnla::bind_features(m);
+    nnla::bind_fingerprint(m);
     nnla::bind_incomplete_cholesky(m);
     nnla::bind_multigrid(m);
     nnla::bind_quick_solve(m);

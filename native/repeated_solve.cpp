@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 #include "factor_costs.hpp"
 #include "factor_preconditioner.hpp"
-#include "interruption.hpp"
+#include "fingerprint.hpp"
 #include "reordering.hpp"
 
 namespace nnla {
@@ -22,18 +21,6 @@ constexpr double kFlopsOfProduct = 64;  // of 4 x 4 blocks
 constexpr double kShort = 0.002;        // seconds of a factorisation up to which a band is thought of: its factor is large
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// In pieces between which a signal is heard.
-bool same(const void* a, const void* b, std::size_t bytes) {
-    constexpr std::size_t kPiece = std::size_t{1} << 20;
-    const char *p = static_cast<const char*>(a), *q = static_cast<const char*>(b);
-    for (std::size_t i = 0; i < bytes; i += kPiece) {
-        const std::size_t count = std::min(kPiece, bytes - i);
-        tick(static_cast<Long>(count / 8));
-        if (std::memcmp(p + i, q + i, count) != 0) return false;
-    }
-    return true;
-}
 
 }  // namespace
 
@@ -68,8 +55,8 @@ double RepeatedCholesky::bytes() const {
 
 bool RepeatedCholesky::fits(const CsrArrays<Int>& A) const {
     return A.n == size() && A.capacity >= indptr_.back() &&
-           same(A.indptr, indptr_.data(), sizeof(Int) * indptr_.size()) &&
-           same(A.indices, indices_.data(), sizeof(Int) * indices_.size());
+           same_bytes(A.indptr, indptr_.data(), sizeof(Int) * indptr_.size()) &&
+           same_bytes(A.indices, indices_.data(), sizeof(Int) * indices_.size());
 }
 
 RepeatedAnswer RepeatedCholesky::solve(const CsrArrays<Int>& A, const double* b, double rtol, double atol,
@@ -82,7 +69,7 @@ RepeatedAnswer RepeatedCholesky::solve(const CsrArrays<Int>& A, const double* b,
     if (A.n < 1) return decline(Declined::entries);
     if (!complete()) return decline(Declined::dear);
     if (!fits(A)) return decline(Declined::pattern);
-    if (factored_ && asymmetry >= asymmetry_ && same(A.data, values_.data(), sizeof(double) * values_.size()))
+    if (factored_ && asymmetry >= asymmetry_ && same_bytes(A.data, values_.data(), sizeof(double) * values_.size()))
         return solve_again(b, rtol, atol, x);
     const Clock::time_point start = Clock::now();
     CsrFacts facts;

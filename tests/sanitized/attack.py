@@ -56,6 +56,9 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("describe_csr", *matrix)
     yield free("may_have_null_vectors", *matrix)
 
+    yield free("fingerprint", x.view(np.uint8), 1)
+    yield free("same_bytes", x.view(np.uint8), y.view(np.uint8))
+
     V, W0 = np.eye(12, N), block.T.copy()
     yield free("basis_products", V, W0, np.zeros((12, 3)))
     yield free("basis_subtract", V, np.ones((12, 3)), W0)
@@ -186,7 +189,7 @@ def with_entry(value: float, where: int) -> Callable[[np.ndarray], np.ndarray]:
         a = a.copy()
         if a.size:
             a.flat[where % a.size] = (
-                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind == "i" else value
+                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind in "iu" else value
             )
         return a
 

@@ -229,6 +229,16 @@ def quick_solve(native, A, rng):
             assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
 
 
+@exercise("fingerprint", "same_bytes")
+def fingerprints(native, A, rng):
+    from nnla.kernels.fingerprints import fingerprint, same_values
+
+    for array in (A.data, A.indices, A.data[::2], A.data.view(np.uint8)[: A.data.nbytes - 3]):
+        assert fingerprint(array) == fingerprint(array.copy())
+        assert same_values(array, array.copy())
+    assert not same_values(A.data, 2 * A.data)
+
+
 @exercise("RepeatedCholesky")
 def repeated_solve(native, A, rng):
     n = A.shape[0]
