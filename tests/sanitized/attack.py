@@ -56,6 +56,9 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("describe_csr", *matrix)
     yield free("may_have_null_vectors", *matrix)
 
+    yield free("fingerprint", x.view(np.uint8), 1)
+    yield free("same_bytes", x.view(np.uint8), y.view(np.uint8))
+
     V, W0 = np.eye(12, N), block.T.copy()
     yield free("basis_products", V, W0, np.zeros((12, 3)))
     yield free("basis_subtract", V, np.ones((12, 3)), W0)
@@ -117,6 +120,13 @@ def victims(native: Any) -> Iterator[Victim]:
     yield Victim("Cholesky.solve", good.solve, (x, 1))
 
     yield free("solve_quickly", *matrix, x, 1e-8, 0.0, 1e-10)
+    M = good.preconditioner()
+    yield Victim("Preconditioner.multiply", M.multiply, (x, z))
+    yield Victim("RepeatedCholesky", native.RepeatedCholesky, pattern)
+    kept = native.RepeatedCholesky(*pattern)
+    yield Victim("RepeatedCholesky.solve", lambda *a: kept.solve(*a, 1e-8, 0.0, 1e-10), (*matrix, x))
+    kept.solve(*matrix, x, 1e-8, 0.0, 1e-10)
+    yield Victim("RepeatedCholesky.solve_again", lambda b: kept.solve_again(b, 1e-8, 0.0), (x,))
 
     for upper in (False, True):
         yield free("factor_incomplete", *matrix, 0.0, 0.0, True, False, upper)
@@ -179,7 +189,7 @@ def with_entry(value: float, where: int) -> Callable[[np.ndarray], np.ndarray]:
         a = a.copy()
         if a.size:
             a.flat[where % a.size] = (
-                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind == "i" else value
+                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind in "iu" else value
             )
         return a
 
