@@ -31,6 +31,7 @@ class CostNetwork {
     CostAnswer operator()(const double* x) const;
 
     std::int64_t features() const { return weights_.features; }
+    std::int64_t targets() const { return weights_.targets; }
 
   private:
     CostWeights weights_;

@@ -16,6 +16,7 @@ from nnla.linear.decision import Lognormal
 from nnla.linear.estimates import Estimates, Predictor, direct_seconds, ways_of
 from nnla.linear.rule import FAILURES, TARGETS, rule_costs
 from nnla.linear.speeds import REFERENCE, Speeds
+from nnla.models.solver_costs import CostAnswer
 from nnla.operators.numpy_space import NumpySpace
 
 
@@ -165,10 +166,10 @@ class Engine:
     def __init__(self):
         self.asked = []
 
-    def predict(self, structure, steps=None, *, rtol):
+    def answer(self, structure, steps, rtol):
         self.asked.append((structure, steps, rtol))
         T, P = len(TARGETS), len(FAILURES)
-        return type("", (), {"mean": np.zeros(T), "std": np.full(T, 0.5), "failure": np.zeros(P), "outside": 0.3})()
+        return CostAnswer([0.0] * T, [0.5] * T, [0.0] * P, 0.3)
 
 
 @pytest.fixture
@@ -250,6 +251,7 @@ def test_a_direct_solution_may_be_cheapest_for_sure():
     for way in found.ways():
         seconds, factor = sure.values[way.name]
         assert seconds == pytest.approx(way.seconds.expected, rel=1e-9)
-        assert math.log(factor) == pytest.approx(way.seconds.std, rel=0.1)
+        if way.solve is not None:
+            assert math.log(factor) == pytest.approx(way.seconds.std, rel=0.1)
     found.drop("direct")
     assert found.direct_for_sure() is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ import numpy as np
 from nnla import registry
 from nnla._files import one_line
 from nnla.errors import WeightsError
+from nnla.kernels import native
+from nnla.kernels.arrays import plain
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
 from nnla.linear.decision import Lognormal, Steps, Way, total
@@ -37,6 +39,7 @@ __all__ = [
     "clock_for",
     "direct_seconds",
     "look_seconds",
+    "quick_costs",
     "told_by",
     "ways_of",
 ]
@@ -52,10 +55,11 @@ _ENGINE_STD = 0.5  # of the logarithm of the iterations that a polynomial's engi
 _MEASURED_STD = 0.1
 _WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an expectation
 _NARROWEST = 0.5  # ... and from which on iterations are believed to be known
-_SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
+_BADLY = 1.5  # standard deviations: how badly the others may turn out for a factorisation that is worth its count
+_SURE = 0.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
 _MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
-LOOK = 0.015  # share of the seconds expected that a look at the graph may take
+LOOK = 0.03  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
 #: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
@@ -116,6 +120,26 @@ def clock_for(op: Operator) -> Callable[[], float]:
     machine makes the other one run; else the time of day."""
     alone = op.xp == "numpy" and (op.native is None or op.native.threads == 1)
     return time.thread_time if alone else time.perf_counter
+
+
+@lru_cache(maxsize=2)
+def quick_costs(speeds: Speeds) -> Any:
+    """The learned costs on a machine of such speeds, as the native call for systems of some 10^4 entries takes them;
+    None without the weights or the kernels.
+
+    Cost: none, until the speeds change.
+    """
+    if native is None:
+        return None
+    try:
+        engine = registry.load(ENGINE)
+    except WeightsError:  # said by whatever solves it
+        return None
+    shifts = [speeds.of(_KERNEL[name]) if name in _KERNEL else 0.0 for name in TARGETS]
+    factor, substitution = (plain(row) for row in engine.parameters["analysis.weights"].T)
+    return native.QuickCosts(
+        engine.native_network("a"), np.array(shifts), factor, substitution, _WIDEST, _NARROWEST, _BADLY, _has_pyamg()
+    )
 
 
 class Sure(NamedTuple):
@@ -472,7 +496,7 @@ class Estimates:
     def worth_ordering(self) -> float:
         """Operations at which an ordering gives up: what the best other way may take, if it turns out badly."""
         others = (way.seconds for way in self.ways() if way.solve is not None)
-        seconds = min((math.exp(min(s.mean + _SURE * s.std, 600.0)) for s in others), default=math.inf)
+        seconds = min((math.exp(min(s.mean + _BADLY * s.std, 600.0)) for s in others), default=math.inf)
         return self.flops_worth(seconds)
 
     def learn_bound(self, flops: float) -> None:

@@ -25,7 +25,7 @@ _RATE = 0.1  # weight of the newest solve in the average
 _MOST = math.log(4.0)  # of a correction, either way
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speeds:
     """Seconds by those of the reference machine, for each of `KERNELS`.
 

@@ -50,6 +50,7 @@ class Run:
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
+    more_flops : operations that a factorisation has turned out to take more of; 0 where none was tried
     predicted_seconds, predicted_spread, reason : of the choice that "auto" made
     cheapest : method -> seconds that each would have taken alone, as known at the end
     phases : what has run
@@ -85,6 +86,7 @@ class Run:
     order: Any = None
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
+    more_flops: float = 0.0
     predicted_seconds: dict[str, float] | None = None
     predicted_spread: dict[str, float] | None = None
     cheapest: dict[str, float] = field(default_factory=dict[str, float])
@@ -140,7 +142,7 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        norms = self.guess_norms if self.verified and not self.phases else np.atleast_1d(self.criterion.norms(self.residual))
+        norms = np.atleast_1d(self.criterion.norms(self.residual))
         if len(norms) == 1:
             left = float(norms[0]) / max(float(self.targets[0]), 1e-300)
         else:

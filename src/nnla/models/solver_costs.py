@@ -409,6 +409,10 @@ class SolverCostEngine(EngineBase):
             std = [value * factor for value, factor in zip(std, self._blind.tolist(), strict=True)]
         return CostAnswer(mean, std, failure, outside)
 
+    def native_network(self, network: str) -> Any:
+        """Network "a" or "b" in the native kernels, None without these. Cost: none."""
+        return self._native[network]
+
     def after_analysis(self, flops: Any, entries: Any, n: Any) -> dict[str, tuple[Any, Any]]:
         """Seconds of a factorisation and of a solution with it, once an analysis has counted.
 
