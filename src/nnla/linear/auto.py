@@ -130,9 +130,8 @@ class _Auto(Watched):
             self._first_steps(self.asked_steps)
             if self.probing is None or not self._ask_engine():
                 return self._explain()
-        elif self.sure is not None and self.op.csr is not None and Cholesky.available():
-            if not self._straight(self.sure):
-                return self._explain()
+        elif self.sure is not None and not self._straight(self.sure):
+            return self._explain()
         while not run.finished and self.estimates.left and (run.iterations_left != 0 or not run.ran):
             action, began = self._decide().action, time.perf_counter()
             goes_on = self._carry_out(action)
@@ -148,6 +147,8 @@ class _Auto(Watched):
         """Whether anything is left to decide after a direct solution that nothing comes near: where its operations turn
         out as expected, all that is not weighed again, as of what takes milliseconds that would be a part."""
         began = time.perf_counter()
+        if self.op.csr is None or not Cholesky.available():
+            return True
         if not self._order(sure.flops) or self.estimates.failure("direct") >= 1.0:
             return True
         self.values = {name: seconds for name, (seconds, _) in sure.values.items()}

@@ -36,8 +36,9 @@ _WAYS = ("direct", "jacobi", "ic", "amg", "autospec")  # as the native call numb
 def solve_quickly(
     A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto"
 ) -> Solution | float | None:
-    """A x = b where that is an ordinary system of some 10^5 entries at most in plain arrays; where the ordinary way has to be gone, None, or
-    the operations that a factorisation has turned out to take more of.
+    """A x = b where that is an ordinary system of some 10^5 entries at most in plain arrays.
+
+    Where the ordinary way has to be gone: None, or the operations that a factorisation has turned out to exceed.
 
     Parameters
     ----------
