@@ -21,11 +21,10 @@ struct Lognormal {
     double median(double sigmas) const { return std::exp(mean + sigmas * std); }
     Lognormal times(const Lognormal& other) const { return {mean + other.mean, std::hypot(std, other.std)}; }
     // E min(X, limit), as nnla.linear.decision.Lognormal.least_of.
-    double least_of(double limit) const {
-        if (!(limit < kInfinite)) return expected();
+    double least_of(double limit, double widest) const {
         const double z = (std::log(limit) - mean) / std::max(std, 1e-9);
         const double below = 0.5 * std::erfc((std - z) * std::sqrt(0.5)), above = 0.5 * std::erfc(z * std::sqrt(0.5));
-        return (below > 0 ? below * expected() : 0.0) + limit * above;
+        return std::min((below > 0 ? below * expected() : 0.0) + limit * above, std::exp(mean + 0.5 * widest * widest));
     }
 };
 
@@ -73,9 +72,10 @@ QuickChoice QuickCosts::choose(const FeatureMatrix& A, double rtol) const {
     choice.spread[kDirectWay] = std::exp(factor_seconds.std * factor_seconds.expected() / direct);
     // all of the spread counts where a bad outcome costs the ordering alone
     const Lognormal open{factor_seconds.mean, answer.std[kFactor]};
-    choice.order = ordering + open.least_of(std::max(choice.others - rest, 0.0)) + rest < kWorth * choice.others;
+    const double open_std = factor_seconds.std;
+    choice.order = ordering + open.least_of(std::max(choice.others - rest, 0.0), open_std) + rest < kWorth * choice.others;
     choice.flops = badly * std::exp(of(kFlops).mean - factor_seconds.mean);
-    choice.else_jacobi = std::min(ordering + open.least_of(choice.seconds[kJacobiWay]) + rest,
+    choice.else_jacobi = std::min(ordering + open.least_of(choice.seconds[kJacobiWay], open_std) + rest,
                                   *std::min_element(choice.seconds.begin() + kIcWay, choice.seconds.end()));
     return choice;
 }

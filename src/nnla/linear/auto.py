@@ -101,6 +101,7 @@ class _Auto(Watched):
         self.spread: dict[str, float] = {}  # factor of one standard deviation, at the end
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
+        self._began = started, self.clock() - (time.perf_counter() - started)
         run.setup += time.perf_counter() - started
 
     @property
@@ -133,10 +134,10 @@ class _Auto(Watched):
         elif self.sure is not None and not self._straight(self.sure):
             return self._explain()
         while not run.finished and self.estimates.left and (run.iterations_left != 0 or not run.ran):
-            action, began = self._decide().action, time.perf_counter()
+            action, began = self._decide().action, self.clock()
             goes_on = self._carry_out(action)
             way = "plain" if action == "steps" else action
-            self.spent[way] = self.spent.get(way, 0.0) + time.perf_counter() - began
+            self.spent[way] = self.spent.get(way, 0.0) + self.clock() - began
             if not goes_on:
                 break
         if self.probing is not None:
@@ -146,7 +147,7 @@ class _Auto(Watched):
     def _straight(self, sure: Sure) -> bool:
         """Whether anything is left to decide after a direct solution that nothing comes near: where its operations turn
         out as expected, all that is not weighed again, as of what takes milliseconds that would be a part."""
-        began = time.perf_counter()
+        began = self.clock()
         if self.op.csr is None or not Cholesky.available():
             return True
         if not self._order(sure.flops) or self.estimates.failure("direct") >= 1.0:
@@ -154,7 +155,7 @@ class _Auto(Watched):
         self.values = {name: seconds for name, (seconds, _) in sure.values.items()}
         self.spread = {name: factor for name, (_, factor) in sure.values.items()}
         goes_on = self._carry_out("direct")
-        self.spent["direct"] = time.perf_counter() - began
+        self.spent["direct"] = self.clock() - began
         return goes_on
 
     def _decide(self) -> Decision:
@@ -293,7 +294,8 @@ class _Auto(Watched):
 
     def _over_ic(self) -> bool:
         run, estimates = self.run, self.estimates
-        found = self._find_order(left_after(estimates.of("jacobi.iterations"), estimates.done))
+        left = left_after(estimates.of("jacobi.iterations"), estimates.done)
+        found = self._find_order(left, hubs=True)  # a factor is better in such an order, whatever products gain
         self._end_probing()
         self._enter_order(found)
         try:
@@ -359,10 +361,10 @@ class _Auto(Watched):
 
     # -- the order of the rows -----------------------------------------------------------------------------------
 
-    def _find_order(self, left: Lognormal) -> Any:
-        """An order in which products are faster, where many are ahead."""
+    def _find_order(self, left: Lognormal, *, hubs: bool = False) -> Any:
+        """An order in which products are faster, where many are ahead; with hubs, too, where that is asked for."""
         structure = self.op.structure
-        if structure is None or structure.longest_row > _HUB * structure.mean_row:
+        if structure is None or (structure.longest_row > _HUB * structure.mean_row and not hubs):
             return None
         if math.exp(left.mean) < _WORTH_REORDERING:
             return None
@@ -394,6 +396,8 @@ class _Auto(Watched):
             alone = self.values.get if not self.ways else estimates.alone  # nothing has been learned since
             run.cheapest = {names.get(way, way): alone(way) or math.inf for way in estimates.left}
             run.cheapest[names.get(self.running, self.running)] = self.spent[self.running]
+            wall, cpu = self._began  # what is predicted is seconds of this thread, and so is what they are held against
+            run.share = min(max((self.clock() - cpu) / max(time.perf_counter() - wall, 1e-9), 0.0), 1.0)
         run.reason = "; ".join([self._words(names), *self.said])
 
     def _words(self, names: dict[str, str]) -> str:

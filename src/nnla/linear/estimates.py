@@ -22,7 +22,7 @@ from nnla.kernels import native
 from nnla.kernels.arrays import plain
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.linear.decision import Lognormal, Steps, Way, total
+from nnla.linear.decision import WIDEST, Lognormal, Steps, Way, total
 from nnla.linear.progress import left_after
 from nnla.linear.rule import FAILURES, TARGETS, Costs, rule_costs
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE, Speeds
@@ -53,7 +53,6 @@ _WORTH_THREADS = 200_000  # stored entries
 _THREAD_GAIN = 0.7  # of each thread beyond the first, beyond the cache
 _ENGINE_STD = 0.5  # of the logarithm of the iterations that a polynomial's engine predicts
 _MEASURED_STD = 0.1
-_WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an expectation
 _NARROWEST = 0.5  # ... and from which on iterations are believed to be known
 _BADLY = 1.5  # standard deviations: how badly the others may turn out for a factorisation that is worth its count
 _SURE = 0.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
@@ -71,6 +70,7 @@ _BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitut
 
 _NOTHING = Lognormal.of(0.0)
 _AT = {name: k for k, name in enumerate(TARGETS)}
+_OF_A_FACTOR = frozenset(_AT[name] for name in ("direct.flops", "direct.entries", "factor.seconds"))
 _ITERATIONS = frozenset(k for name, k in _AT.items() if name.endswith(".iterations"))
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
 _KERNEL = {
@@ -138,7 +138,7 @@ def quick_costs(speeds: Speeds) -> Any:
     shifts = [speeds.of(_KERNEL[name]) if name in _KERNEL else 0.0 for name in TARGETS]
     factor, substitution = (plain(row) for row in engine.parameters["analysis.weights"].T)
     return native.QuickCosts(
-        engine.native_network("a"), np.array(shifts), factor, substitution, _WIDEST, _NARROWEST, _BADLY, _has_pyamg()
+        engine.native_network("a"), np.array(shifts), factor, substitution, WIDEST, _NARROWEST, _BADLY, _has_pyamg()
     )
 
 
@@ -379,7 +379,8 @@ class Estimates:
         k = _AT[name]
         shift = self._shifts.get(name)
         mean = self.costs.mean[k]
-        std = min(self.costs.std[k], _WIDEST)
+        # all of the spread of a factorisation counts where an ordering bounds what a bad outcome costs
+        std = self.costs.std[k] if k in _OF_A_FACTOR else min(self.costs.std[k], WIDEST)
         if shift is None:
             return Lognormal(mean, max(std, _NARROWEST) if k in _ITERATIONS else std)
         return Lognormal(mean + shift + self._drift, std)

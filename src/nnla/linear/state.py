@@ -51,6 +51,7 @@ class Run:
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
     more_flops : operations that a factorisation has turned out to take more of; 0 where none was tried
+    share : of the seconds of the solve that the clock of the predictions has counted
     predicted_seconds, predicted_spread, reason : of the choice that "auto" made
     cheapest : method -> seconds that each would have taken alone, as known at the end
     phases : what has run
@@ -87,6 +88,7 @@ class Run:
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
     more_flops: float = 0.0
+    share: float = 1.0
     predicted_seconds: dict[str, float] | None = None
     predicted_spread: dict[str, float] | None = None
     cheapest: dict[str, float] = field(default_factory=dict[str, float])
