@@ -70,7 +70,21 @@ void bind_quick_solve(nb::module_& m) {
                 new (self) QuickCosts(std::move(costs));
             },
             nb::keep_alive<1, 2>(), "network"_a, "shifts"_a, "factor"_a, "substitution"_a, "widest"_a, "narrowest"_a,
-            "surely"_a, "amg"_a);
+            "surely"_a, "amg"_a)
+        .def(
+            "choose",
+            [](const QuickCosts& self, Values features, std::int64_t n, bool entries, double rtol) {
+                require(features.size() == kFeatures, "features of another number");
+                const QuickChoice found = self.choose(features.data(), n, entries, rtol);
+                const std::vector<double> seconds(found.seconds.begin(), found.seconds.end());
+                return nb::make_tuple(seconds, found.order, found.jacobi, found.flops, found.others, found.else_jacobi,
+                                      found.step);
+            },
+            "features"_a, "n"_a, "entries"_a, "rtol"_a,
+            "Seconds of all ways; whether to order; whether Jacobi-CG is the best that iterates; operations to give up "
+            "at; seconds of the best that iterates, and of the best but for Jacobi-CG; seconds of an iteration of it.")
+        .def("factoring", &QuickCosts::factoring, "flops"_a, "entries"_a, "n"_a,
+             "Seconds of a factorisation and a solution whose operations and entries have been counted.");
     bind_for<std::int32_t>(m);
     bind_for<std::int64_t>(m);
 }

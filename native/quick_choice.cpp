@@ -13,7 +13,7 @@ constexpr int kTold = 2;                   // inputs that say whether the graph 
 constexpr int kTerms = 7;                  // of what is known after an analysis
 constexpr std::int64_t kCoarsened = 4000;  // as in nnla.linear.estimates.ways_of
 constexpr double kHub = 100;               // likewise
-constexpr double kWorth = 0.8;             // of the others' seconds: what counting operations must lead to (auto_replay.py)
+constexpr double kWorth = 0.8;             // of the others' seconds: what counting operations must lead to (auto_native.py)
 
 struct Lognormal {
     double mean, std;
@@ -36,12 +36,12 @@ void QuickCosts::check() const {
     if (!fits) throw std::invalid_argument("these are no costs of the ways of a quick solve");
 }
 
-QuickChoice QuickCosts::choose(const FeatureMatrix& A, double rtol) const {
+QuickChoice QuickCosts::choose(const double* features, std::int64_t n, bool entries, double rtol) const {
     std::array<double, kFeatures + kTold + 1> x{};
+    std::copy(features, features + kFeatures, x.begin());
     QuickChoice choice;
     choice.seconds.fill(kInfinite);
     choice.spread.fill(1.0);
-    if (!structure_features(A, x.data(), false)) return choice;
     x[kFeatures + kTold] = std::log(std::log(2.0 / std::clamp(rtol, 1e-15, 0.5)));
     const CostAnswer answer = (*network)(x.data());
     const auto of = [&](CostTarget target) {
@@ -58,8 +58,8 @@ QuickChoice QuickCosts::choose(const FeatureMatrix& A, double rtol) const {
         choice.spread[way] = std::exp(solve.std * solve.expected() / seconds);
     };
     add(kJacobiWay, Lognormal{-kInfinite, 0}, of(kJacobiIterations).times(product));
-    if (A.indptr[A.n] > A.n) add(kIcWay, of(kIcSetup), of(kIcIterations).times(of(kIcStep)));
-    const bool coarsens = amg && A.n >= kCoarsened && x[kLongestRow] <= std::log(kHub);
+    if (entries) add(kIcWay, of(kIcSetup), of(kIcIterations).times(of(kIcStep)));
+    const bool coarsens = amg && n >= kCoarsened && x[kLongestRow] <= std::log(kHub);
     if (coarsens) add(kAmgWay, of(kAmgSetup), of(kAmgIterations).times(of(kAmgStep)));
     add(kAutospecWay, of(kAutospecSetup), of(kAutospecIterations).times(of(kAutospecStep)));
     choice.others = *std::min_element(choice.seconds.begin() + kJacobiWay, choice.seconds.end());

@@ -39,7 +39,8 @@ struct QuickCosts {
 
     // Throws std::invalid_argument where the sizes do not fit together.
     void check() const;
-    QuickChoice choose(const FeatureMatrix& A, double rtol) const;
+    // `features` are the kFeatures of a look at values alone; `entries` says whether there are any off the diagonal.
+    QuickChoice choose(const double* features, std::int64_t n, bool entries, double rtol) const;
     // Seconds of a factorisation and a solution whose operations and entries are known.
     double factoring(double flops, double entries, double n) const;
 };

@@ -139,7 +139,10 @@ class Quick {
         }
         const CsrArrays<Int>& A = system_.A;
         const QuickCosts& costs = *system_.costs;
-        const QuickChoice choice = costs.choose({A.n, A.indptr, A.indices, A.data, v_.diagonal.data()}, v_.target / v_.size);
+        double features[kFeatures];
+        if (!structure_features({A.n, A.indptr, A.indices, A.data, v_.diagonal.data()}, features, false))
+            return Declined::matrix;
+        const QuickChoice choice = costs.choose(features, n_, facts_.nnz > n_, v_.target / v_.size);
         for (int way = 0; way < kQuickWays; ++way) answer_.learned.emplace_back(choice.seconds[way], choice.spread[way]);
         step_ = choice.step;
         may_iterate_ = choice.jacobi && !v_.heavy && !suspect_;

@@ -120,6 +120,12 @@ class Replay:
         self.orderings = 0
         self.actions: list[str] = []
 
+    def given_up(self, flops: float) -> None:
+        """An ordering has been, at so many operations, by the native call."""
+        self.orderings += 1
+        self.estimates.learn_bound(flops)
+        self.sure = self.estimates.direct_for_sure()
+
     def _costs(self, steps: Any = None) -> Costs:
         return Costs.of(self.engine.predict(self.features, steps, rtol=self.world.rtol))
 

@@ -1,7 +1,7 @@
 """How fast this machine is beside the one that costs were learned on: a factor for each kind of kernel.
 
 Without a calibration every factor is 1. `nnla doctor --calibrate` measures them and keeps them in the user's cache
-folder; what solves really took corrects them in the process, little by little and within bounds.
+folder; what solves really took corrects them in the process, by medians and within bounds.
 """
 
 from __future__ import annotations
