@@ -20,7 +20,7 @@ import numpy as np
 from auto_replay import Replay, World, describe, lines
 
 from nnla.kernels import native
-from nnla.linear.estimates import native_costs
+from nnla.linear.predictor import native_costs
 from nnla.linear.speeds import REFERENCE
 from nnla.operators.features import VALUE_FEATURES
 from nnla.registry import load

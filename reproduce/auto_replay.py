@@ -24,7 +24,8 @@ import numpy as np
 from nnla.linear import decision
 from nnla.linear.auto import FIRST_STEPS, STEPS_CALL
 from nnla.linear.decision import SHOWN, Lognormal, Way, count_now, decide, left_for
-from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
+from nnla.linear.estimates import Estimates
+from nnla.linear.predictor import LOOK, look_seconds, told_by
 from nnla.linear.progress import left_at_rate, rate_std
 from nnla.linear.rule import FAILURES, TARGETS, Costs
 from nnla.operators.features import VALUE_FEATURES

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from nnla.kernels import native
 from nnla.kernels.arrays import plain
-from nnla.linear.estimates import quick_costs
+from nnla.linear.predictor import quick_costs
 from nnla.linear.speeds import THIS_MACHINE
 from nnla.operators.validation import symmetry_rtol
 from nnla.types import Phase, Report, Solution, Status, library_versions

@@ -16,7 +16,8 @@ from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
 from nnla.linear.decision import SHOWN, Lognormal, Way, count_now, decide, left_for
-from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, ways_of
+from nnla.linear.estimates import MOST_FLOPS, Estimates, clock_for, ways_of
+from nnla.linear.predictor import Predictor
 from nnla.linear.progress import iterations_left, left_by_progress
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.linear.state import Run, Stretch
