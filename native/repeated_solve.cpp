@@ -24,14 +24,16 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 
 }  // namespace
 
-RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops)
+RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops, std::shared_ptr<const Cholesky> made)
     : indptr_(given.indptr, given.indptr + given.n + 1), indices_(given.indices, given.indices + given.indptr[given.n]) {
     const Pattern pattern{given.n, indptr_.data(), indices_.data()};
-    fronts_ = std::make_shared<const Cholesky>(pattern, max_flops);  // which looks at the rows, too
+    const bool adopts = made != nullptr;
+    fronts_ = made ? std::move(made) : std::make_shared<const Cholesky>(pattern, max_flops);  // looks at the rows, too
     double least = fronts_->complete() ? factor_seconds(given.n, fronts_->flops(), fronts_->nnz()) : HUGE_VAL;
     flops_ = fronts_->flops();
     entries_ = fronts_->nnz();
-    if (given.n == 0) return;
+    correction_.resize(given.n);
+    if (given.n == 0 || adopts) return;
     std::vector<Int> narrow(given.n);
     reverse_cuthill_mckee(CsrPattern{given.n, indptr_.data(), indices_.data()}, narrow.data());
     for (const std::vector<Int>& order : {std::vector<Int>(), narrow}) {
@@ -44,7 +46,6 @@ RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops)
         flops_ = flops;
         entries_ = band.stored();
     }
-    correction_.resize(given.n);
 }
 
 double RepeatedCholesky::bytes() const {
@@ -69,13 +70,12 @@ RepeatedAnswer RepeatedCholesky::solve(const CsrArrays<Int>& A, const double* b,
     if (A.n < 1) return decline(Declined::entries);
     if (!complete()) return decline(Declined::dear);
     if (!fits(A)) return decline(Declined::pattern);
-    if (factored_ && asymmetry >= asymmetry_ && same_bytes(A.data, values_.data(), sizeof(double) * values_.size()))
-        return solve_again(b, rtol, atol, x);
+    if (same_values(A, asymmetry)) {
+        const RepeatedAnswer again = solve_again(b, rtol, atol, x);
+        if (again.declined != Declined::accuracy || !adopted_) return again;
+    }
     const Clock::time_point start = Clock::now();
-    CsrFacts facts;
-    next_.diagonal.resize(size());
-    if (!check_spd(A, asymmetry, next_.diagonal.data(), facts)) return decline(Declined::matrix);
-    if (const Declined why = next_.take_matrix(); why != Declined::no) return decline(why);
+    if (const Declined why = look(A, asymmetry); why != Declined::no) return decline(why);
     if (const Declined why = next_.take_right_hand_side(b, rtol, atol); why != Declined::no) return decline(why);
     if (const Declined why = factor(A, asymmetry); why != Declined::no) return decline(why);
     answer.factored = true;
@@ -97,7 +97,7 @@ RepeatedAnswer RepeatedCholesky::solve_again(const double* b, double rtol, doubl
 
 // A matrix that has been looked at. A factor that a preconditioner holds is left to it.
 Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
-    factored_ = false;
+    factored_ = adopted_ = false;
     Long failed;
     const std::size_t n = static_cast<std::size_t>(size());
     if (banded_) {
@@ -110,7 +110,11 @@ Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
         failed = fronts_->factor(A.data, false, *factor_);
         work_.resize(std::max(fronts_->work_size(), n));
     }
-    if (failed >= 0) return Declined::pivots;
+    return failed >= 0 ? Declined::pivots : take(A, asymmetry);
+}
+
+// The factor that has been made of a matrix that has been looked at.
+Declined RepeatedCholesky::take(const CsrArrays<Int>& A, double asymmetry) {
     if (banded_) band_->pivots(correction_.data());
     else fronts_->pivots(*factor_, correction_.data());
     if (next_.lost(correction_)) return Declined::pivots;
@@ -119,6 +123,46 @@ Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
     std::swap(now_, next_);
     factored_ = true;
     return Declined::no;
+}
+
+Declined RepeatedCholesky::look(const CsrArrays<Int>& A, double asymmetry) {
+    CsrFacts facts;
+    next_.diagonal.resize(size());
+    return check_spd(A, asymmetry, next_.diagonal.data(), facts) ? next_.take_matrix() : Declined::matrix;
+}
+
+Declined RepeatedCholesky::adopt(const CsrArrays<Int>& A, double asymmetry, std::shared_ptr<Cholesky::Factor> made) {
+    if (banded_ || !made || !made->signs.empty()) return Declined::dear;
+    if (A.n < 1 || !fits(A)) return Declined::pattern;
+    if (const Declined why = look(A, asymmetry); why != Declined::no) return why;
+    factored_ = false;
+    factor_ = std::move(made);
+    work_.resize(std::max(fronts_->work_size(), static_cast<std::size_t>(size())));
+    adopted_ = true;
+    return take(A, asymmetry);
+}
+
+bool RepeatedCholesky::same_values(const CsrArrays<Int>& A, double asymmetry) const {
+    return factored_ && asymmetry >= asymmetry_ && same_bytes(A.data, values_.data(), sizeof(double) * values_.size());
+}
+
+RepeatedCholesky::Change RepeatedCholesky::change(const CsrArrays<Int>& A, double asymmetry) const {
+    if (!fits(A)) return Change::pattern;
+    return same_values(A, asymmetry) ? Change::none : Change::values;
+}
+
+bool RepeatedCholesky::apply(const double* b, double* x, Long columns) {
+    if (!factored_) return false;
+    if (!banded_) {
+        fronts_->solve(*factor_, b, x, columns);
+        return true;
+    }
+    for (Long j = 0; j < columns; ++j) {
+        for (Int i = 0; i < size(); ++i) correction_[i] = b[i * columns + j];
+        band_->solve(correction_.data(), correction_.data(), work_.data());
+        for (Int i = 0; i < size(); ++i) x[i * columns + j] = correction_[i];
+    }
+    return true;
 }
 
 // x by the factor, refined until the true residual is small enough.
