@@ -10,12 +10,12 @@ using namespace nb::literals;
 namespace nnla {
 namespace {
 
-// With the arrays that it reads.
+// With the array that it reads.
 class HeldDeflation : public Preconditioner {
   public:
-    HeldDeflation(InputBlock<double> W, InputBlock<double> AW, Preconditioner* M, std::optional<Values> inverse)
-        : W_(W), AW_(AW), inverse_(inverse),
-          deflated_(rows(W_), rows(AW_), M, inverse_ ? inverse_->data() : nullptr) {}
+    HeldDeflation(const InputBlock<double>& W, const InputBlock<double>& AW, Preconditioner* M,
+                  std::optional<Values> inverse)
+        : inverse_(inverse), deflated_(rows(W), rows(AW), M, inverse_ ? inverse_->data() : nullptr) {}
     std::int64_t size() const override { return deflated_.size(); }
     void apply(const double* r, double* z) override { deflated_.apply(r, z); }
 
@@ -23,7 +23,6 @@ class HeldDeflation : public Preconditioner {
     static Rows rows(const InputBlock<double>& V) {
         return {V.data(), static_cast<std::int64_t>(V.shape(0)), static_cast<std::int64_t>(V.shape(1))};
     }
-    InputBlock<double> W_, AW_;
     std::optional<Values> inverse_;
     DeflatedPreconditioner deflated_;
 };
@@ -41,6 +40,7 @@ void bind_deflation(nb::module_& m) {
                  require(M == nullptr || M->size() == static_cast<std::int64_t>(W.shape(1)),
                          "a preconditioner of another size");
                  require(M == nullptr || !inverse, "a preconditioner or an inverse diagonal, not both");
+                 LongCall call;
                  new (self) HeldDeflation(W, AW, M, inverse);
              },
              "W"_a, "AW"_a, "M"_a.none(), "inverse"_a.none(), nb::keep_alive<1, 4>());

@@ -27,25 +27,36 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops, std::shared_ptr<const Cholesky> made)
     : indptr_(given.indptr, given.indptr + given.n + 1), indices_(given.indices, given.indices + given.indptr[given.n]) {
     const Pattern pattern{given.n, indptr_.data(), indices_.data()};
-    const bool adopts = made != nullptr;
-    fronts_ = made ? std::move(made) : std::make_shared<const Cholesky>(pattern, max_flops);  // looks at the rows, too
-    double least = fronts_->complete() ? factor_seconds(given.n, fronts_->flops(), fronts_->nnz()) : HUGE_VAL;
+    correction_.resize(given.n);
+    if (made) fronts_ = std::move(made);
+    else if (!choose_band(pattern, max_flops)) fronts_ = std::make_shared<const Cholesky>(pattern, max_flops);
+    if (banded_) return;
     flops_ = fronts_->flops();
     entries_ = fronts_->nnz();
-    correction_.resize(given.n);
-    if (given.n == 0 || adopts) return;
-    std::vector<Int> narrow(given.n);
-    reverse_cuthill_mckee(CsrPattern{given.n, indptr_.data(), indices_.data()}, narrow.data());
-    for (const std::vector<Int>& order : {std::vector<Int>(), narrow}) {
-        const BandCholesky band(pattern, order);
-        const double flops = kFlopsOfProduct * band.products();
-        if (band_seconds(band) >= std::min(least, kShort) || flops > max_flops) continue;
-        least = band_seconds(band);
-        banded_ = true;
-        order_ = order;
-        flops_ = flops;
-        entries_ = band.stored();
+}
+
+// The rules of the quick solution of a small system: no order of little fill is looked for where a band may do.
+bool RepeatedCholesky::choose_band(const Pattern& pattern, double max_flops) {
+    if (pattern.n == 0) return false;
+    require_symmetric(pattern);
+    const Long nnz = indptr_.back();
+    const double ordering = order_seconds(nnz), least = ordering + factor_seconds(pattern.n, 0.0, 0.0);
+    auto band = std::make_shared<BandCholesky>(pattern, std::vector<Int>());
+    if (band_seconds(*band) > std::min(kWideBand * narrow_seconds(nnz), least)) {
+        std::vector<Int> order(pattern.n);
+        reverse_cuthill_mckee(CsrPattern{pattern.n, indptr_.data(), indices_.data()}, order.data());
+        auto narrow = std::make_shared<BandCholesky>(pattern, order);
+        if (band_seconds(*narrow) < band_seconds(*band)) {
+            band = std::move(narrow);
+            order_ = std::move(order);
+        }
     }
+    flops_ = kFlopsOfProduct * band->products();
+    banded_ = band_seconds(*band) < std::min(std::max(kBandDoubt * ordering, least), kShort) && flops_ <= max_flops;
+    if (!banded_) return false;
+    entries_ = band->stored();
+    band_ = std::move(band);
+    return true;
 }
 
 double RepeatedCholesky::bytes() const {

@@ -45,7 +45,7 @@ class RepeatedCholesky {
     // X = A^-1 B by the factor, for row-major blocks of `columns`; not refined, not verified. False without a factor.
     bool apply(const double* b, double* x, std::int64_t columns);
 
-    bool complete() const { return fronts_->complete() || banded_; }
+    bool complete() const { return banded_ || fronts_->complete(); }
     bool factored() const { return factored_; }
     bool banded() const { return banded_; }
     std::int32_t size() const { return static_cast<std::int32_t>(indptr_.size()) - 1; }
@@ -57,6 +57,7 @@ class RepeatedCholesky {
     std::unique_ptr<Preconditioner> preconditioner() const;
 
   private:
+    bool choose_band(const Pattern& pattern, double max_flops);
     bool fits(const CsrArrays<std::int32_t>& A) const;
     bool same_values(const CsrArrays<std::int32_t>& A, double asymmetry) const;
     Declined look(const CsrArrays<std::int32_t>& A, double asymmetry);

@@ -129,7 +129,8 @@ def test_it_is_the_deflation_of_the_reference(rng):
     M = bind_scaling(op, "jacobi")
     native, out = mine.native(M), np.empty(op.n)
     native.multiply(r, out)
-    np.testing.assert_allclose(out, mine.precondition(r, M(r)), rtol=1e-10, atol=1e-12)
+    exact = mine.precondition(r, M(r))
+    np.testing.assert_allclose(out, exact, atol=1e-6 * np.abs(exact).max())  # its vectors are in float32
     assert reference.native(M) is None
     assert mine.native(Scaling("user", lambda v: v)) is None
 

@@ -99,8 +99,8 @@ class DeflationBasis:
 
         Notes
         -----
-        Cost of an application: three passes over the rows beside that of the base. It reads the rows: none is to be
-        renewed while CG runs.
+        Cost: copies of W and A W in float32, in which they deflate as well; an application reads them once each, and W
+        once more over a base that is not diagonal.
         """
         if native is None or not self.rank:
             return None
