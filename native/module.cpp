@@ -12,6 +12,7 @@ void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
 void bind_cost_network(nb::module_& m);
+void bind_deflation(nb::module_& m);
 void bind_features(nb::module_& m);
 void bind_fingerprint(nb::module_& m);
 void bind_incomplete_cholesky(nb::module_& m);
@@ -47,6 +48,7 @@ NB_MODULE(_native, m) {
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
     nnla::bind_cost_network(m);
+    nnla::bind_deflation(m);
     nnla::bind_features(m);
     nnla::bind_fingerprint(m);
     nnla::bind_incomplete_cholesky(m);
