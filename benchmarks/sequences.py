@@ -45,7 +45,12 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", help="names or patterns, comma-separated or repeated with ;; default all")
     parser.add_argument("--rtol", type=float, default=1e-8)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="the time that is judged")
-    parser.add_argument("--samples", type=int, default=3, help="runs of each method with its best setting")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=3,
+        help="runs of each method with its best setting, up to 5 times as many of short ones",
+    )
     parser.add_argument("--limit", type=float, default=90.0, help="seconds of one run, at most")
     parser.add_argument("--factor", type=float, default=4.0, help="a setting is stopped at so many times the best")
     parser.add_argument("--floor", type=float, default=2.0, help="seconds that every setting gets")

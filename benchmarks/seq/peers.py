@@ -199,7 +199,11 @@ def petsc_methods() -> Loaded:
                 state["matrix"] = matrix
                 if old is not None:
                     old.destroy()
+            # Set up by hand and then marked as reused, as a KSPGuess forgets its vectors at every change of the matrix
+            # but where the preconditioner is reused.
             ksp.getPC().setReusePreconditioner(not due)
+            ksp.getPC().setUp()
+            ksp.getPC().setReusePreconditioner(True)
             ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=10 * A.shape[0])
 
             def one(column: np.ndarray) -> tuple[np.ndarray, int]:

@@ -76,7 +76,9 @@ class Session:
             if best is not None:
                 tuned.append((method, best))
         order = random.Random(self.name)
-        for count in range(2, self.plan.samples + 1):
+        shortest = min((self._time(m, s) for m, s in tuned), default=math.inf)
+        samples = max(self.plan.samples, min(5 * self.plan.samples, int(0.3 / shortest)))  # short ones scatter
+        for count in range(2, samples + 1):
             missing = [(m, s) for m, s in tuned if self._wanted(m, s) and len(self._good(m, s)) < count]
             order.shuffle(missing)
             for method, setting in missing:
