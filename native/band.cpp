@@ -38,10 +38,7 @@ BandCholesky::BandCholesky(const Pattern& a, std::vector<Int> order)
 }
 
 Long BandCholesky::factor(const double* data) {
-    if (values_.size() == 0) {
-        values_ = Array<double>(start_.back());
-        work_ = Array<double>(4 * static_cast<std::size_t>(blocks_));
-    }
+    if (values_.size() == 0) values_ = Array<double>(start_.back());
     double* values = values_.data();
     tick(start_.back() / 4 + a_.indptr[a_.n]);
     std::memset(values, 0, values_.bytes());
@@ -57,8 +54,8 @@ Long BandCholesky::factor(const double* data) {
     return failed < 0 ? -1 : row(failed);
 }
 
-void BandCholesky::solve(const double* b, double* x) {
-    double* y = work_.data();
+void BandCholesky::solve(const double* b, double* x, double* work) const {
+    double* y = work;
     for (Int k = 0; k < a_.n; ++k) y[k] = b[row(k)];
     for (Int k = a_.n; k < 4 * blocks_; ++k) y[k] = 0.0;
     isa().band->solve(skyline(), values_.data(), y);

@@ -38,8 +38,10 @@ class BandCholesky {
 
     // Returns the row (of A) of a pivot that is not positive, or -1; reads one of (i, j) and (j, i).
     std::int64_t factor(const double* data);
-    // x = A^-1 b; x may be b.
-    void solve(const double* b, double* x);
+    // x = A^-1 b; x may be b. Any number of calls at a time, each with its work space of work_size() numbers.
+    void solve(const double* b, double* x, double* work) const;
+    std::size_t work_size() const { return 4 * static_cast<std::size_t>(blocks_); }
+    std::int32_t size() const { return a_.n; }
     // At the rows of A.
     void pivots(double* out) const;
 
@@ -56,7 +58,7 @@ class BandCholesky {
     std::vector<std::int32_t> order_, inverse_, reach_, first_;
     std::vector<std::int64_t> start_;
     double products_ = 0;
-    Array<double> values_, work_;
+    Array<double> values_;
 };
 
 }  // namespace nnla

@@ -2,9 +2,11 @@
 #include <limits>
 #include <memory>
 #include <stdexcept>
+#include <nanobind/stl/unique_ptr.h>
 
 #include "bind.hpp"
 #include "cholesky.hpp"
+#include "factor_preconditioner.hpp"
 
 using namespace nb::literals;
 
@@ -23,13 +25,13 @@ Pattern sound(const Indices& indptr, const Indices& indices) {
 struct Held {
     using Factor = Cholesky::Factor;
     Indices indptr, indices;
-    std::unique_ptr<Cholesky> analysis;
+    std::shared_ptr<const Cholesky> analysis;
     std::shared_ptr<Factor> current;
 
     Held(Indices p, Indices i, double max_flops) : indptr(p), indices(i) {
         const Pattern pattern = sound(p, i);
         LongCall call;
-        analysis = std::make_unique<Cholesky>(pattern, max_flops);
+        analysis = std::make_shared<const Cholesky>(pattern, max_flops);
     }
 
     std::int64_t factor(Values data, bool indefinite, bool in_place) {
@@ -101,6 +103,12 @@ void bind_cholesky(nb::module_& m) {
                  return h.analysis->growth(*mine);
              })
         .def("factor", &Held::factor, "data"_a, "indefinite"_a = false, "in_place"_a = false)
+        .def("preconditioner",
+             [](const Held& h) -> std::unique_ptr<Preconditioner> {
+                 if (!h.current) throw std::runtime_error("not factored");
+                 return std::make_unique<FrontsPreconditioner>(h.analysis, h.current);
+             },
+             "A^-1 of the matrix that was factored last, whatever is factored afterwards.")
         .def("solve", &Held::solve, "b"_a, "columns"_a = 1);
 }
 

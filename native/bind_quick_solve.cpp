@@ -1,29 +1,14 @@
 // nnla.kernels._native.solve_quickly; see nnla.linear.quick.
 #include <algorithm>
-#include <vector>
 
 #include "bind.hpp"
+#include "narrow.hpp"
 #include "quick_solve.hpp"
 
 using namespace nb::literals;
 
 namespace nnla {
 namespace {
-
-// 32-bit indices, those of int64 copied; null where they do not fit, or are too many to be looked at.
-struct Narrow {
-    std::vector<std::int32_t> copy;
-    const std::int32_t* data(const Indices& given) { return given.data(); }
-    const std::int32_t* data(const Input<std::int64_t>& given) {
-        copy.resize(given.size());
-        std::int64_t all = 0;  // negative ones and those beyond leave bits in it
-        for (std::size_t i = 0; i < given.size(); ++i) {
-            all |= given.data()[i];
-            copy[i] = static_cast<std::int32_t>(given.data()[i]);
-        }
-        return all >> 31 == 0 ? copy.data() : nullptr;
-    }
-};
 
 // The number of Declined, or (x, nnz, relative residual, backward error, equilibrated residual, predicted seconds of
 // a factorisation and of Jacobi-CG, history, phases), a phase being (method, ended well, band, iterations, products, reductions, seconds).
@@ -52,8 +37,8 @@ nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values 
     for (const QuickPhase& phase : answer.phases)
         phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.band, phase.iterations, phase.products,
                                      phase.reductions, phase.seconds));
-    return nb::make_tuple(x, answer.nnz, answer.relative_residual, answer.backward_error,
-                          answer.equilibrated_residual, answer.predicted_direct,
+    return nb::make_tuple(x, answer.nnz, answer.figures.relative_residual, answer.figures.backward_error,
+                          answer.figures.equilibrated_residual, answer.predicted_direct,
                           answer.predicted_jacobi, history, phases);
 }
 

@@ -41,6 +41,9 @@ class Cholesky {
 
     // X = A^-1 B for the columns of n x count row-major blocks; x may be b. A column comes out as it would alone.
     void solve(const Factor& factor, const double* b, double* x, std::int64_t count) const;
+    // The same for one column, with a work space of work_size() numbers.
+    void solve(const Factor& factor, const double* b, double* x, double* work) const;
+    std::size_t work_size() const { return static_cast<std::size_t>(a_.n) + static_cast<std::size_t>(symbolic_.longest); }
 
     // The pivots, at the rows of A that they are of.
     void pivots(const Factor& factor, double* out) const;

@@ -85,6 +85,10 @@ int block_width(Long count) {
 
 }  // namespace
 
+void Cholesky::solve(const Factor& factor, const double* b, double* x, double* work) const {
+    solve_columns<1>(symbolic_, factor, work, b, x, 1, 1);
+}
+
 void Cholesky::solve(const Factor& factor, const double* b, double* x, Long count) const {
     const bool shared = nnz_ * static_cast<double>(count) > kParallelSolve;
     const Long threads = shared ? std::min<Long>(count, max_threads()) : 1;

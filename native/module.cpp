@@ -1,10 +1,7 @@
 // The extension module nnla.kernels._native: every part binds its own functions.
-#include <nanobind/nanobind.h>
-
+#include "bind.hpp"
 #include "preconditioner.hpp"
 #include "threads.hpp"
-
-namespace nb = nanobind;
 
 using namespace nb::literals;
 
@@ -21,13 +18,22 @@ void bind_kernels(nb::module_& m);
 void bind_multigrid(nb::module_& m);
 void bind_quick_solve(nb::module_& m);
 void bind_reordering(nb::module_& m);
+void bind_repeated_solve(nb::module_& m);
 }  // namespace nnla
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of nnla; use them through nnla.kernels.";
     nb::set_leak_warnings(false);
     nb::class_<nnla::Preconditioner>(m, "Preconditioner", "What native CG can be preconditioned by.")
-        .def_prop_ro("size", &nnla::Preconditioner::size);
+        .def_prop_ro("size", &nnla::Preconditioner::size)
+        .def("multiply",
+             [](nnla::Preconditioner& self, nnla::Values r, nnla::Output<double> z) {
+                 nnla::require(static_cast<std::int64_t>(r.size()) == self.size() && r.size() == z.size(),
+                               "a vector of another length than the preconditioner");
+                 nnla::LongCall call;
+                 self.apply(r.data(), z.data());
+             },
+             "r"_a, "z"_a, "z = M r.");
     nnla::prepare_threads();
     nnla::bind_interruption(m);
     nnla::bind_kernels(m);
@@ -43,4 +49,5 @@ NB_MODULE(_native, m) {
     nnla::bind_multigrid(m);
     nnla::bind_quick_solve(m);
     nnla::bind_reordering(m);
+    nnla::bind_repeated_solve(m);
 }

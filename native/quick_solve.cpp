@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "band.hpp"
 #include "cholesky.hpp"
 #include "conjugate_gradients.hpp"
+#include "factor_costs.hpp"
 #include "null_vectors.hpp"
 #include "reordering.hpp"
 #include "sorted_rows.hpp"
@@ -19,11 +19,6 @@ using Int = std::int32_t;
 using Long = std::int64_t;
 using Clock = std::chrono::steady_clock;
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kSlack = 1 - 1e-12;    // the norms of the caller may be summed in another order
-constexpr int kComfort = 90;            // exponents of the diagonal, as in nnla.linear.units
-constexpr double kSmallest = 1e-100, kLargest = 1e100;  // norms of b whose solution and residual stay in range
-constexpr double kUniform = 10;         // as in nnla.linear.criterion
 constexpr int kRefinements = 3;
 constexpr Int kTiny = 100;              // unknowns up to which a factorisation takes less time than choosing
 constexpr Long kFirstSteps = 8;         // of CG that show its rate
@@ -39,15 +34,8 @@ constexpr double kDoubt = 2;            // and is preferred to an order not yet 
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
 constexpr double kFlopsLimit = 3e8;     // likewise
 
-// Seconds that the parts take on the machine of the constants: what is compared is of one machine. The
-// last table of benchmarks/small_systems.py says by how much they are off.
+// Seconds on the machine of the constants of factor_costs.hpp.
 double product_seconds(Int n, Long nnz) { return 2.5e-7 + 1.1e-9 * static_cast<double>(nnz) + 4e-9 * n; }
-double order_seconds(Long nnz) { return 2e-6 + 4e-8 * static_cast<double>(nnz); }
-double factor_seconds(Int n, double flops, double entries) { return 2e-6 + 6e-8 * n + 3e-9 * entries + 1.5e-10 * flops; }
-double narrow_seconds(Long nnz) { return 1e-6 + 1.2e-8 * static_cast<double>(nnz); }
-double band_seconds(const BandCholesky& band) {
-    return 5e-7 + 5e-8 * band.blocks() + 1.4e-9 * band.stored() + 3.6e-9 * band.products();
-}
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -68,75 +56,18 @@ class Quick {
         CsrArrays<Int>& A = system_.A;
         if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
         n_ = static_cast<Int>(A.n);
-        diagonal_.resize(n_);
-        if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) {
+        v_.diagonal.resize(n_);
+        if (!check_spd(A, system_.asymmetry, v_.diagonal.data(), facts_)) {
             if (!sorted_.take(A)) return Declined::matrix;
             A = sorted_.arrays();
             facts_ = CsrFacts{};
-            if (!check_spd(A, system_.asymmetry, diagonal_.data(), facts_)) return Declined::matrix;
+            if (!check_spd(A, system_.asymmetry, v_.diagonal.data(), facts_)) return Declined::matrix;
         }
         answer_.nnz = facts_.nnz;
-        double low = diagonal_[0];
-        high_ = low;
-        for (const double d : diagonal_) {
-            low = std::min(low, d);
-            high_ = std::max(high_, d);
-        }
-        int lowest, highest;
-        std::frexp(low, &lowest);
-        std::frexp(high_, &highest);
-        if (lowest < -kComfort || highest > kComfort) return Declined::range;
-        low_ = low;
+        const Declined found = v_.take_matrix();
+        if (found != Declined::no) return found;
         suspect_ = may_have_null_vectors(A);  // then the pivots of a factorisation have to tell
-        return take_right_hand_side();
-    }
-
-    // b in units in which its norm lies in [1, 2).
-    Declined take_right_hand_side() {
-        const double norm = std::sqrt(dot(n_, system_.b, system_.b));
-        if (!(norm > 0) || !std::isfinite(norm)) return Declined::right_hand_side;
-        if (norm < kSmallest || norm > kLargest) return Declined::range;
-        int exponent;
-        size_ = 2 * std::frexp(norm, &exponent);
-        unit_ = exponent - 1;
-        const double power = std::ldexp(1.0, -unit_);
-        b_.resize(n_);
-        residual_.resize(n_);
-        image_.resize(n_);
-        for (Int i = 0; i < n_; ++i) b_[i] = system_.b[i] * power;
-        target_ = std::max(system_.rtol * size_, std::min(system_.atol * power, 1e300)) * kSlack;
-        if (!(target_ > 0 && size_ > target_)) return Declined::target;
-        look_for_heavy_rows();
-        return Declined::no;
-    }
-
-    // Whether b lies on rows heavier than others, so that its 2-norm says little of the light ones: the residual has to
-    // be small in the other norms of nnla.linear.criterion, too.
-    void look_for_heavy_rows() {
-        const double uniform = kUniform * std::sqrt(static_cast<double>(n_));
-        if (high_ <= uniform * low_) return;
-        equilibrated(b_, parts_);
-        heavy_ = size_ > uniform * parts_[1];
-    }
-
-    // ||D^-1/2 r|| and ||D^-1 r|| for the diagonal in units of its smallest entry.
-    void equilibrated(const std::vector<double>& r, double parts[2]) {
-        for (Int i = 0; i < n_; ++i) image_[i] = std::sqrt(low_ / diagonal_[i]) * r[i];
-        parts[0] = std::sqrt(dot(n_, image_.data(), image_.data()));
-        for (Int i = 0; i < n_; ++i) image_[i] = low_ / diagonal_[i] * r[i];
-        parts[1] = std::sqrt(dot(n_, image_.data(), image_.data()));
-    }
-
-    // Whether the residual at hand is small enough, `norm` being its 2-norm.
-    bool met(double norm) {
-        if (!(norm <= target_)) return false;
-        if (!heavy_) return true;
-        double parts[2], worst = 0;
-        equilibrated(residual_, parts);
-        for (int k = 0; k < 2; ++k)
-            if (parts_[k] > 0) worst = std::max(worst, parts[k] / parts_[k]);
-        answer_.equilibrated_residual = worst;
-        return worst * size_ <= target_;
+        return v_.take_right_hand_side(system_.b, system_.rtol, system_.atol);
     }
 
     // -- which way -----------------------------------------------------------------------------------------
@@ -147,13 +78,13 @@ class Quick {
         began_ = Clock::now();
         step_ = product_seconds(n_, facts_.nnz);
         const double ordering = order_seconds(facts_.nnz), narrowing = narrow_seconds(facts_.nnz);
-        if (system_.method == QuickMethod::jacobi && heavy_) return Declined::heavy_rows;
+        if (system_.method == QuickMethod::jacobi && v_.heavy) return Declined::heavy_rows;
         if (system_.method == QuickMethod::jacobi && suspect_) return Declined::null_vectors;
         if (system_.method == QuickMethod::jacobi) return iterate(10.0 * n_ + 100) ? verify() : Declined::accuracy;
         BandCholesky band(pattern(), {});
         double by_band = band_seconds(band);
         const double least = ordering + factor_seconds(n_, 0.0, 0.0);
-        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !heavy_ && !suspect_;
+        may_iterate_ = system_.method == QuickMethod::automatic && n_ > kTiny && !v_.heavy && !suspect_;
         const double bound = may_iterate_ ? iterations_bound() * step_ : HUGE_VAL;
         if (bound < std::min(by_band, least)) {
             answer_.predicted_jacobi = bound;
@@ -200,11 +131,11 @@ class Quick {
         for (Int i = 0; i < n_; ++i) {
             double sum = 0;
             for (Int k = system_.A.indptr[i]; k < system_.A.indptr[i + 1]; ++k) sum += std::fabs(system_.A.data[k]);
-            radius = std::max(radius, sum / diagonal_[i] - 1);
+            radius = std::max(radius, sum / v_.diagonal[i] - 1);
         }
         if (!(radius < 1 - 1e-3)) return HUGE_VAL;
         const double condition = (1 + radius) / (1 - radius);
-        return 1 + std::ceil(0.5 * std::sqrt(condition) * std::log(2 * std::sqrt(condition) * size_ / target_));
+        return 1 + std::ceil(0.5 * std::sqrt(condition) * std::log(2 * std::sqrt(condition) * v_.size / v_.target));
     }
 
     // -- conjugate gradients -------------------------------------------------------------------------------
@@ -219,10 +150,10 @@ class Quick {
 
     void begin() {
         std::vector<double> inverse(n_);
-        for (Int i = 0; i < n_; ++i) inverse[i] = 1 / diagonal_[i];
+        for (Int i = 0; i < n_; ++i) inverse[i] = 1 / v_.diagonal[i];
         iteration_ = std::make_unique<Iteration>(matrix(), inverse);
         std::fill(x_, x_ + n_, 0.0);
-        residual_ = b_;
+        v_.residual = v_.b;
         answer_.phases.push_back({});
         answer_.phases.back().method = QuickMethod::jacobi;
     }
@@ -236,7 +167,7 @@ class Quick {
             const Long done = static_cast<Long>(it.cg.norms.size());
             const Long left = it.settled ? limit - done : std::min(limit - done, std::max<Long>(kPatience - done, 1));
             const Ending how =
-                it.cg.run(x_, residual_.data(), target_, std::max<Long>(left, 0), stall, false, restart);
+                it.cg.run(x_, v_.residual.data(), v_.target, std::max<Long>(left, 0), stall, false, restart);
             restart = false;
             if (how != Ending::iterations || static_cast<Long>(it.cg.norms.size()) >= limit) return how;
             it.settled = true;
@@ -266,7 +197,7 @@ class Quick {
         for (double last = HUGE_VAL; reached;) {
             ++checks_;
             const double norm = true_residual();
-            if (norm <= target_) break;
+            if (norm <= v_.target) break;
             reached = norm < 0.5 * last && run(most, true) == Ending::reached;
             last = norm;
         }
@@ -277,7 +208,7 @@ class Quick {
         phase.iterations = static_cast<Long>(norms.size());
         phase.products = cg.products + checks_ + !reached;
         phase.reductions = cg.reductions + checks_;
-        for (const double norm : norms) answer_.history.push_back(norm / size_);
+        for (const double norm : norms) answer_.history.push_back(norm / v_.size);
         if (!reached) true_residual();
         return reached;
     }
@@ -290,7 +221,7 @@ class Quick {
         const double before = *std::min_element(norms.begin(), norms.begin() + static_cast<Long>(half));
         const double now = std::min(before, *std::min_element(norms.begin() + static_cast<Long>(half), norms.end()));
         const double gain = std::log(before / now) / static_cast<double>(norms.size() - half);
-        return gain > 0 ? kFaster * std::log(now / target_) / gain : HUGE_VAL;
+        return gain > 0 ? kFaster * std::log(now / v_.target) / gain : HUGE_VAL;
     }
 
     // -- factorisation ---------------------------------------------------------------------------------------
@@ -298,25 +229,25 @@ class Quick {
     Declined factor(BandCholesky* band, const Cholesky* cholesky) {
         if (answer_.phases.empty()) {
             std::fill(x_, x_ + n_, 0.0);
-            residual_ = b_;
+            v_.residual = v_.b;
         }
         Cholesky::Factor fronts;
         const Long failed = band ? band->factor(system_.A.data) : cholesky->factor(system_.A.data, false, fronts);
         if (failed >= 0) return Declined::pivots;
-        std::vector<double> work(n_);
+        std::vector<double> work(n_), space(band ? band->work_size() : 0);
         if (band) band->pivots(work.data());
         else cholesky->pivots(fronts, work.data());
-        if (lost(work)) return Declined::pivots;
+        if (v_.lost(work)) return Declined::pivots;
         QuickPhase phase;
         phase.band = band != nullptr;
         double last = HUGE_VAL;
         for (;; ++phase.iterations) {
-            if (band) band->solve(residual_.data(), work.data());
-            else cholesky->solve(fronts, residual_.data(), work.data(), 1);
+            if (band) band->solve(v_.residual.data(), work.data(), space.data());
+            else cholesky->solve(fronts, v_.residual.data(), work.data(), 1);
             for (Int i = 0; i < n_; ++i) x_[i] += work[i];
             ++phase.products;
             const double norm = true_residual();
-            if (met(norm)) break;
+            if (v_.met(norm)) break;
             if (phase.iterations == kRefinements || !(norm < 0.5 * last)) return Declined::accuracy;
             last = norm;
         }
@@ -326,37 +257,15 @@ class Quick {
         return verify();
     }
 
-    // As nnla.linear.inertia.lost_pivots.
-    bool lost(const std::vector<double>& pivots) const {
-        double least = HUGE_VAL;
-        for (Int i = 0; i < n_; ++i) {
-            const double share = pivots[i] / diagonal_[i];
-            if (!(share >= least)) least = share;
-        }
-        return !(least > 4 * n_ * kEps);
-    }
-
     // -- the end ---------------------------------------------------------------------------------------------
 
-    double true_residual() {
-        isa().vectors.csr_product(matrix(), 0, n_, x_, image_.data());
-        for (Int i = 0; i < n_; ++i) residual_[i] = b_[i] - image_[i];
-        return std::sqrt(dot(n_, residual_.data(), residual_.data()));
-    }
+    double true_residual() { return v_.true_residual(matrix(), x_); }
 
-    // The figures of the residual at hand, and x in the caller's units.
     Declined verify() {
-        const double left = std::sqrt(dot(n_, residual_.data(), residual_.data()));
-        const double length = std::sqrt(dot(n_, x_, x_));
-        if (!(left <= target_) || !(length > 0) || !std::isfinite(length)) return Declined::accuracy;
-        answer_.relative_residual = left / size_;
-        for (Int i = 0; i < n_; ++i) image_[i] = b_[i] - residual_[i];
-        const double image = std::sqrt(dot(n_, image_.data(), image_.data()));
-        const double size = std::max(high_, image / length);
-        answer_.backward_error = left > 0 ? 1 / (size * (length / left) + size_ / left) : 0;
-        const double power = std::ldexp(1.0, unit_);
-        for (Int i = 0; i < n_; ++i) x_[i] *= power;
-        return Declined::no;
+        const double left = std::sqrt(dot(n_, v_.residual.data(), v_.residual.data()));
+        const Declined found = v_.finish(left, x_);
+        answer_.figures = v_.figures();
+        return found;
     }
 
     QuickSystem system_;
@@ -365,14 +274,12 @@ class Quick {
     double* x_;
     QuickAnswer answer_;
     CsrFacts facts_;
-    std::vector<double> diagonal_, b_, residual_, image_;
+    Verification v_;
     std::unique_ptr<Iteration> iteration_;
     Long checks_ = 0;
     Clock::time_point began_;
-    double step_ = 0, low_ = 0, high_ = 0, size_ = 0, target_ = 0;
-    double parts_[2] = {0, 0};  // norms of b that those of the residual are relative to
-    bool suspect_ = false, heavy_ = false, may_iterate_ = false;
-    int unit_ = 0;
+    double step_ = 0;
+    bool suspect_ = false, may_iterate_ = false;
 };
 
 }  // namespace

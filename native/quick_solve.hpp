@@ -5,23 +5,9 @@
 #include <vector>
 
 #include "checks.hpp"
+#include "verification.hpp"
 
 namespace nnla {
-
-// Why a system is left to the ordinary way; in the order in which it is asked.
-enum class Declined {
-    no = 0,
-    entries = 1,          // more than kQuickEntries, or no rows
-    matrix = 2,           // not finite, symmetric, of positive diagonal, or with an entry twice
-    range = 3,            // numbers so large or small that powers of two have to be put between
-    null_vectors = 4,     // that can be read off the entries, perhaps, where CG was asked for
-    right_hand_side = 5,  // zero or not finite
-    target = 6,           // zero, or met by x = 0
-    heavy_rows = 7,       // on which b lies, so that light rows have to be looked at while CG runs
-    dear = 8,             // neither way is short
-    pivots = 9,           // not positive definite, or not so beyond rounding
-    accuracy = 10,        // the target was not reached
-};
 
 enum class QuickMethod { direct = 0, jacobi = 1, automatic = 2 };
 
@@ -46,8 +32,7 @@ struct QuickSystem {
 struct QuickAnswer {
     Declined declined = Declined::no;
     std::int64_t nnz = 0;
-    double relative_residual = 0, backward_error = 0;
-    double equilibrated_residual = -1;  // negative where the rows are of about one weight
+    Figures figures;
     double predicted_direct = -1, predicted_jacobi = -1;  // seconds; negative where nothing was predicted
     std::vector<QuickPhase> phases;
     std::vector<double> history;  // residual norms of CG relative to that of b

@@ -17,6 +17,7 @@ from nnla.kernels.basis import combine, extend, products, project, squares, tran
 from nnla.kernels.cholesky import Cholesky, level_structure
 from nnla.kernels.interruption import check, remaining, time_limit
 from nnla.kernels.reordering import locality, permute, reverse_cuthill_mckee
+from nnla.kernels.repeated import RepeatedCholesky
 from nnla.kernels.system import NativeSystem
 from nnla.preconditioners.incomplete_cholesky import ic0
 
@@ -95,7 +96,7 @@ def long_calls():
     order = np.random.default_rng(0).permutation(n)
     system, blocks, rows_of_five = NativeSystem(A, A.diagonal()), native.BlockMatrix(*parts), np.ones((5, n))
     M = nnla.preconditioner(A, method="chebyshev")
-    incomplete, factor = ic0(A), Cholesky(A).factor()
+    incomplete, factor, repeated = ic0(A), Cholesky(A).factor(), RepeatedCholesky(A)
     strong = native.classical_strength(*parts, 0.25)[:2]
     thirds = np.arange(n, dtype=np.int32) // 3
     P = np.arange(n + 1, dtype=np.int32), thirds, np.ones(n)
@@ -133,6 +134,7 @@ def long_calls():
         "minimum degree": lambda: Cholesky(A),
         "factor": lambda: factor.factor(A.data, max_bytes=2.5 * factor.nbytes),
         "solve with it": lambda: factor.solve(X),
+        "repeated solve": lambda: repeated.solve(A, x),
         "incomplete factor": lambda: ic0(A),
         "solve with that": lambda: incomplete.solve(x),
         "block solve with that": lambda: incomplete.solve(X),
@@ -179,6 +181,7 @@ CALLS = [
     "minimum degree",
     "factor",
     "solve with it",
+    "repeated solve",
     "incomplete factor",
     "solve with that",
     "block solve with that",

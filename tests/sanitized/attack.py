@@ -117,6 +117,13 @@ def victims(native: Any) -> Iterator[Victim]:
     yield Victim("Cholesky.solve", good.solve, (x, 1))
 
     yield free("solve_quickly", *matrix, x, 1e-8, 0.0, 1e-10)
+    M = good.preconditioner()
+    yield Victim("Preconditioner.multiply", M.multiply, (x, z))
+    yield Victim("RepeatedCholesky", native.RepeatedCholesky, pattern)
+    kept = native.RepeatedCholesky(*pattern)
+    yield Victim("RepeatedCholesky.solve", lambda *a: kept.solve(*a, 1e-8, 0.0, 1e-10), (*matrix, x))
+    kept.solve(*matrix, x, 1e-8, 0.0, 1e-10)
+    yield Victim("RepeatedCholesky.solve_again", lambda b: kept.solve_again(b, 1e-8, 0.0), (x,))
 
     for upper in (False, True):
         yield free("factor_incomplete", *matrix, 0.0, 0.0, True, False, upper)

@@ -229,6 +229,24 @@ def quick_solve(native, A, rng):
             assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
 
 
+@exercise("RepeatedCholesky")
+def repeated_solve(native, A, rng):
+    n = A.shape[0]
+    kept = native.RepeatedCholesky(A.indptr, A.indices)
+    M, z = None, np.empty(n)
+    for shift in (0.0, 0.0, 100.0, -3.0, 1.0):
+        B = sp.csr_array(A + shift * sp.eye_array(n))
+        b = rng.standard_normal(n)
+        for index in (np.int32, np.int64):
+            found = kept.solve(B.indptr.astype(index), B.indices.astype(index), B.data, b, 1e-10, 0.0, 1e-10)
+            if not isinstance(found, int):
+                assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
+                M = kept.preconditioner()
+                kept.solve_again(b, 1e-10, 0.0)
+            if M is not None:
+                M.multiply(b, z)
+
+
 @exercise("IncompleteCholesky", "factor_incomplete")
 def incomplete_cholesky(native, A, rng):
     from nnla.preconditioners.incomplete_cholesky import ic0

@@ -1,0 +1,294 @@
+"""`nnla.Solver`: one system after another, with what earlier ones have left and taught."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
+from nnla.linear.options import Options, check_numbers
+from nnla.sequences.changes import Change, change_between, declared_change, marks_of
+from nnla.sequences.policy import Fresh, Learned, Policy
+from nnla.sequences.report import SolverReport
+from nnla.sequences.steps import Steps
+from nnla.sequences.systems import System
+from nnla.types import Solution
+
+__all__ = ["Solver", "factorized"]
+
+
+class Solver:
+    """Repeated solves of systems that resemble each other: it keeps what they have in common, and learns what pays.
+
+    Parameters
+    ----------
+    rtol, atol, method, degree, scaling, engine, dtype : as in `nnla.solve`; with a polynomial's options a set-up
+        serves one matrix
+    learn : whether measured seconds have a say in what is kept and refreshed; False decides by counts of operations,
+        the same in every run
+    seed : of anything random
+    max_bytes : memory that may be kept between solves, None for no limit
+    timeout : seconds of a solve, as in `nnla.solve`
+    policy : `nnla.sequences.policy.Learned` by default; the others there are what it is measured against
+
+    Attributes
+    ----------
+    report : `nnla.sequences.report.SolverReport`
+
+    Raises
+    ------
+    OptionError
+
+    Notes
+    -----
+    What has changed is found out before every solve by looking at the entries: nothing, the values, or the pattern. The
+    same matrix is solved with the factor or preconditioner that is there. For other values in the same places an
+    ordering and a symbolic factorisation are kept, and the last factor, incomplete factor or hierarchy may precondition
+    CG, from a guess projected on old solutions. Whatever is done, every answer is verified as `nnla.solve` does, and
+    what does not reach the tolerance goes on as there.
+
+    Not to be shared by threads: an error says so at once. Errors, Ctrl-C and solves that do not converge leave it
+    usable. Pickled and copied it takes its options and nothing that it kept.
+
+    Cost: a pass over the entries to see what has changed, less than a product; memory: ``report.nbytes``.
+
+    References
+    ----------
+    Fischer, Comput. Methods Appl. Mech. Engrg. 163 (1998) 193-204 (guesses). Davis, Direct Methods for Sparse Linear
+    Systems (2006), chapter 4 (analysis and factorisation).
+
+    Examples
+    --------
+    >>> import numpy as np, nnla
+    >>> A = nnla.problems.poisson2d(40)
+    >>> solver = nnla.Solver()
+    >>> x, report = solver.solve(A, np.ones(1600))
+    >>> x, report = solver.solve(2.0 * A, np.ones(1600))
+    >>> report.converged, solver.report.changes
+    (True, {'first': 1, 'values': 1})
+    """
+
+    def __init__(
+        self,
+        *,
+        rtol: float = 1e-8,
+        atol: float = 0.0,
+        method: str = "auto",
+        degree: int | None = None,
+        scaling: Any = "auto",
+        engine: Any = None,
+        dtype: Any = None,
+        learn: bool = True,
+        seed: int = 0,
+        max_bytes: float | None = None,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        check_numbers(rtol, atol, None, timeout)
+        if not isinstance(learn, (bool, np.bool_)):
+            raise OptionError(f"learn must be True or False, got {learn!r}")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise OptionError(f"seed must be an integer >= 0, got {seed!r}")
+        number = isinstance(max_bytes, (int, float, np.integer, np.floating)) and not isinstance(max_bytes, bool)
+        if max_bytes is not None and not (number and max_bytes >= 0):
+            raise OptionError(f"max_bytes must be a number >= 0 or None for no limit, got {max_bytes!r}")
+        if policy is not None and not callable(getattr(policy, "choose", None)):
+            raise OptionError("policy must have choose(situation), as those of nnla.sequences.policy have")
+        self._options = Options.checked(
+            method, M=None, degree=degree, scaling=scaling, probe_steps=None, engine=engine, dtype=dtype,
+            deterministic=not learn,
+        )  # fmt: skip
+        self._asked = {
+            "rtol": rtol, "atol": atol, "method": method, "degree": degree, "scaling": scaling, "engine": engine,
+            "dtype": dtype, "learn": bool(learn), "seed": int(seed), "max_bytes": max_bytes, "timeout": timeout,
+            "policy": policy,
+        }  # fmt: skip
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        asked = self._asked
+        self._system: System | None = None
+        self._number = 0
+        self._steps = Steps(
+            self._options,
+            rtol=asked["rtol"],
+            atol=asked["atol"],
+            policy=Learned() if asked["policy"] is None else asked["policy"],
+            learn=asked["learn"],
+            plain=asked["degree"] is None and asked["scaling"] == "auto" and asked["engine"] is None,
+            max_bytes=math.inf if asked["max_bytes"] is None else float(asked["max_bytes"]),
+        )
+
+    # -- solving ---------------------------------------------------------------------------------------------------
+
+    def solve(
+        self,
+        A: Any,
+        b: Any = None,
+        *,
+        x0: Any = None,
+        same: Any = None,
+        maxiter: int | None = None,
+        callback: Callable[[Any], None] | None = None,
+        timeout: float | None = None,
+    ) -> Solution:
+        """Solve A x = b; ``solve(b)`` with the matrix of the solve before.
+
+        Parameters
+        ----------
+        A : as in `nnla.solve`; left out, the matrix given last, as its arrays are now
+        b : (n,) or (n, k)
+        x0 : a guess of the caller's, which the old solutions make better or are better than
+        same : what the caller knows of A, who is believed: True for the matrix of the solve before, "pattern" for
+            other values in the same places, False for another matrix; None to find out
+        maxiter, callback : as in `nnla.solve`
+        timeout : of this solve, instead of that of the solver
+
+        Returns
+        -------
+        Solution
+            ``x`` of b's shape and ``report``, a `nnla.Report`; unpacks as ``x, report``.
+
+        Raises
+        ------
+        The errors of `nnla.solve`; OptionError also where another thread, or a callback, is using this solver, and
+        where there is no matrix yet. The solver goes on with the next system.
+
+        Notes
+        -----
+        Cost: ``report.products``; what was kept and why, ``report.chosen_because``.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise OptionError("this Solver is solving already, in another thread or a callback; make one for each")
+        try:
+            started = time.perf_counter()
+            if maxiter is not None or callback is not None or timeout is not None:
+                check_numbers(0.0, 0.0, maxiter, timeout, callback)
+            began = self._steps.clock()
+            declared = declared_change(same)
+            system, change = self._look(*((A, False) if b is not None else (None, True)), declared)
+            right = system.op.as_vector(A if b is None else b)
+            solution = self._steps.solve(
+                system, change, right, x0, maxiter, callback, self._timeout if timeout is None else timeout, started,
+                began,
+            )  # fmt: skip
+            self._system = system
+            return solution
+        except NNLAError:
+            self._steps.account.errors += 1
+            raise
+        finally:
+            self._lock.release()
+
+    def _look(self, A: Any, last: bool, declared: Change | None) -> tuple[System, Change]:
+        """The matrix as a system, and what has changed since the one before."""
+        before = self._system
+        if last:
+            if before is None:
+                raise OptionError("there is no matrix yet: call solve(A, b) first")
+            A = before.A
+        if declared is Change.SAME:
+            if before is None:
+                raise OptionError("same=True, but no system was solved before; leave it out")
+            return before, Change.SAME
+        marks = marks_of(A)
+        change = change_between(None if before is None else before.marks, marks)
+        if last and marks is None:
+            change = Change.SAME  # an operator known by products is the one that it was
+        if declared is not None and change is not Change.FIRST:
+            change = declared
+        if change is Change.SAME and before is not None:
+            return before, change
+        self._number += 1
+        return System(A, marks, self._number), change
+
+    # -- what is kept ----------------------------------------------------------------------------------------------
+
+    @property
+    def report(self) -> SolverReport:
+        """What was solved, kept and saved."""
+        return self._steps.report()
+
+    def forget(self) -> None:
+        """Drop everything that is kept and was learned; the options stay."""
+        if not self._lock.acquire(blocking=False):
+            raise OptionError("this Solver is solving, in another thread or a callback; forget() when it has ended")
+        try:
+            self._begin()
+        finally:
+            self._lock.release()
+
+    def aspreconditioner(self) -> LinearOperator:
+        """What is kept, as a preconditioner for anyone's CG: the factor, incomplete factor or hierarchy.
+
+        Raises
+        ------
+        OptionError
+            Nothing is kept.
+
+        Notes
+        -----
+        It stays what it is when the solver goes on.
+        """
+        found = self._steps.aspreconditioner(self._system)
+        if found is None:
+            raise OptionError("nothing is kept yet that preconditions; solve a system first, or use nnla.prepare")
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._asked
+
+    def __setstate__(self, asked: dict[str, Any]) -> None:
+        self.__init__(**asked)
+
+    def __repr__(self) -> str:
+        report = self.report
+        return f"<Solver {self._asked['method']}: {report.solves} solves, {report.saved:.3g} s saved>"
+
+
+def factorized(A: Any) -> Callable[[Any], Any]:
+    """Factor A once, for any number of right-hand sides: `scipy.sparse.linalg.factorized` with verified answers.
+
+    Parameters
+    ----------
+    A : as in `nnla.solve`, symmetric positive definite
+
+    Returns
+    -------
+    solve : b -> x for (n,) or (n, k)
+
+    Raises
+    ------
+    The errors of `nnla.solve`; NotPositiveDefiniteError where a pivot is not positive. A solution that the factor does
+    not bring to rounding level is refined; one that stays far from it raises NotConvergedError.
+
+    Notes
+    -----
+    Cost: an analysis and a factorisation; then two substitutions and a product for each b.
+
+    References
+    ----------
+    Davis, Direct Methods for Sparse Linear Systems (2006), chapter 4.
+
+    Examples
+    --------
+    >>> import numpy as np, nnla
+    >>> solve = nnla.factorized(nnla.problems.poisson2d(30))
+    >>> solve(np.ones(900)).shape
+    (900,)
+    """
+    raise NotImplementedError
