@@ -52,6 +52,8 @@ def run(method: catalogue.Method, setting: dict[str, str], systems: list[System]
         iterations.append(count)
     report = getattr(step, "report", None)
     facts = json.loads(report().to_json()) if report is not None else None
+    if facts and len(facts["steps"]) > 100:
+        del facts["steps"]
     return {"cpu": cpus, "wall": walls, "residual": residuals, "iterations": iterations, "facts": facts}
 
 

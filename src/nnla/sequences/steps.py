@@ -79,9 +79,7 @@ class Steps:
         columns = 1 if b.ndim == 1 else int(b.shape[1])
         usable = self.plain and system.plain
         if usable:
-            now = expected.situation(
-                system, change, kept, columns, account.owed, account.cold, account.solves
-            )
+            now = expected.situation(system, change, kept, columns, account.owed, account.cold, account.solves)
             plan = self.policy.choose(now) if expected.family is not None else Plan(Action.COLD, reason="the first")
             cold = now.cold
         else:
@@ -267,9 +265,7 @@ class _Step:
         if answer is None:
             return None
         why = "factored with the kept analysis" if setup else "the factor was kept"
-        return direct_report(
-            system.op, answer, steps.rtol, self.started, setup, why, steps.options.deterministic
-        )
+        return direct_report(system.op, answer, steps.rtol, self.started, setup, why, steps.options.deterministic)
 
     def _iterate(self, set_up: SetUp, alternative: float) -> Solution | None:
         steps, system, expected = self.steps, self.system, self.expected
