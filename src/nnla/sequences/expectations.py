@@ -179,6 +179,7 @@ class Expectations:
         if family is None:
             return Situation(change, None, math.inf)
         verify = self.part("verify", system, columns)
+        known = analysed(kept, system)
         direct = self.factor(system, kept) + self.substitution(system, kept, columns) + verify
         gain: float | None = 0.0
         refresh = direct
@@ -186,15 +187,17 @@ class Expectations:
             fresh = self.iterations(family, None) * self.step(family, system, kept, columns)
             gain = self._expected_gain(fresh, system, change, kept, number)
             refresh = self.part(f"setup.{family}", system) + fresh + self.part("around", system) - max(gain or 0.0, 0.0)
+        cold = self.cold(system, kept, columns)
+        if family != "direct" or known:
+            refresh = min(refresh, cold)  # which does as much, and chooses first
         age = keep = None
         if set_up is not None and set_up.diagonal.size == system.n:
             age = system.number - set_up.number
             keep = self._keep(system, kept, set_up, columns, age, refresh) - max(gain or 0.0, 0.0)
-        known = analysed(kept, system)
         possible = (self.free or family == "direct") and system.op.csr is not None and Cholesky.available()
         factored = direct if possible and (family != "direct" or not known) else None
         return Situation(
-            change, age, self.cold(system, kept, columns), refresh, keep,
+            change, age, cold, refresh, keep,
             average=math.inf if set_up is None else set_up.average,
             owed=owed,
             cold_so_far=cold_so_far,

@@ -186,7 +186,7 @@ class Solver:
             else:
                 last = False
             if x0 is None and same is None and maxiter is None and callback is None and limit is None:
-                solution = steps.solve_directly(A, b, started)
+                solution = steps.solve_quickly(A, b, started)
                 if solution is not None:
                     self._last, self._system = A, None
                     return solution
