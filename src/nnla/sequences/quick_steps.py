@@ -1,7 +1,7 @@
 """Systems that one native call solves whole: nothing is made in Python but the report.
 
 Two calls there are: `nnla.linear.quick` for a small system that stands alone, and `RepeatedCholesky` for matrices of
-one pattern, whose analysis takes about two of the former.
+one pattern, whose analysis takes less than one of the former.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.fingerprints import fingerprint
 from nnla.linear.quick import QUICK_METHODS, solve_quickly
 from nnla.sequences.changes import Change
-from nnla.sequences.direct_steps import DirectAnswer, direct_report
+from nnla.sequences.direct_steps import direct_answer, direct_report
 from nnla.sequences.kept import Kept
 from nnla.sequences.policy import Action
 from nnla.types import Solution
@@ -26,7 +26,7 @@ __all__ = ["QuickSteps", "Quickly"]
 _MATRICES = (sp.csr_array, sp.csr_matrix)
 _VALUE = np.dtype(np.float64)
 _MOST = 40_000  # entries that the call for small systems takes
-_ANALYSIS = 1.8  # time of an analysis, by that of such a call
+_ANALYSIS = 0.5  # time of an analysis, by that of such a call
 _REPEATED = 0.6  # time of a factorisation and solution with it
 _PREFIX = 1.12  # what may have been spent when an analysis has been made, by what such calls take alone
 _DEAR = 1.5e-3  # seconds of such a call from which the ordinary way, which weighs more, is worth its time
@@ -74,11 +74,11 @@ class QuickSteps:
 
         Cost: some ten microseconds beside the call; where it declines, a microsecond or a look at the matrix.
         """
-        if type(A) not in _MATRICES or type(b) is not np.ndarray or b.ndim != 1 or b.dtype != _VALUE:
+        if type(A) not in _MATRICES or type(b) is not np.ndarray or b.ndim not in (1, 2) or b.dtype != _VALUE:
             return None
         indices, data = A.indices, A.data
         n = A.shape[0]
-        if type(data) is not np.ndarray or data.dtype != _VALUE or n != b.size or A.shape[1] != n:
+        if type(data) is not np.ndarray or data.dtype != _VALUE or n != b.shape[0] or A.shape[1] != n or not b.size:
             return None
         repeated = self.kept.repeated
         if self.repeats and repeated is not None and repeated.n == n:
@@ -86,12 +86,24 @@ class QuickSteps:
             if type(found) is not int:
                 return self._answered(found, n, indices.size, started)
             self._missed += 1
-        if not self.small or indices.size > _MOST:
+        if not self.small or indices.size > _MOST or b.ndim != 1:
             return None
         if self._skip:
             self._skip -= 1
             return None
         return self._alone(A, b, n, indices.size, started)
+
+    def change(self, A: Any) -> Change:
+        """What a matrix is to the one that was solved with here, as far as that is known."""
+        repeated = self.kept.repeated
+        if (
+            repeated is None
+            or type(A) not in _MATRICES
+            or A.data.dtype != _VALUE
+            or A.shape != (repeated.n, repeated.n)
+        ):
+            return Change.SAME if self._values == _fingerprint_of(A) else Change.PATTERN
+        return (Change.SAME, Change.VALUES, Change.PATTERN)[repeated.change(A)]
 
     def _alone(self, A: Any, b: np.ndarray, n: int, entries: int, started: float) -> Quickly | None:
         """A small system, alone or as the first one of its pattern to be analysed."""
@@ -119,8 +131,8 @@ class QuickSteps:
 
     def _worth_analysing(self) -> bool:
         """Whether so many systems were alike that an analysis costs little beside them, and the last one served."""
-        spent = self._alike + 1 + _ANALYSIS + _REPEATED
-        return self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 2)
+        spent = self._alike + _ANALYSIS + _REPEATED
+        return self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 1)
 
     def _analyse(self, A: Any, b: np.ndarray, started: float) -> Quickly | None:
         if not Cholesky.available():
@@ -135,13 +147,14 @@ class QuickSteps:
         return None if type(found) is int else self._answered(found, A.shape[0], A.indices.size, started)
 
     def _answered(self, found: Any, n: int, entries: int, started: float) -> Quickly:
-        x, relative, backward, equilibrated, factored, products, factoring, solving = found
-        answer = DirectAnswer(
-            x, relative, None if equilibrated < 0 else equilibrated, backward, products - 1, products,
-            factoring + solving, factoring,
-        )  # fmt: skip
+        factored, answer = found.factored, direct_answer(found)
         why = _NEW if factored else _SAME
         solution = direct_report(n, entries, answer, self.rtol, started, why, self.deterministic)
         if factored:
             return Quickly(solution, Change.VALUES, Action.REFRESH, why)
         return Quickly(solution, Change.SAME, Action.KEEP, why)
+
+
+def _fingerprint_of(A: Any) -> int | None:
+    """Of the entries of a matrix as the calls here take it."""
+    return fingerprint(A.data) if type(A) in _MATRICES and type(A.data) is np.ndarray else None

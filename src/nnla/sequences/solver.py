@@ -220,6 +220,8 @@ class Solver:
             change = declared
         if change is Change.SAME and before is not None:
             return before, change
+        if before is None and self._last is not None:  # the native calls have left no marks
+            change = self._steps.quick.change(A)
         self._steps.number += 1
         return System(A, marks, self._steps.number), change
 
