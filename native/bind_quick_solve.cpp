@@ -15,7 +15,8 @@ namespace nnla {
 namespace {
 
 // The number of Declined, or as a float the operations that a factorisation takes more of, or (x, nnz, relative residual, backward error, equilibrated residual, predicted seconds of
-// a factorisation and of Jacobi-CG, history, phases, learned), learned being (seconds, spread) of every way and a phase (method, ended well, band, iterations, products, reductions, seconds).
+// a factorisation and of Jacobi-CG, history, phases, learned), learned being (seconds, spread) of every way and a phase (method, ended well, band, iterations, products, reductions, seconds,
+// seconds of the set-up).
 template <class Index>
 nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values b, double rtol, double atol,
                  double asymmetry, int method, const QuickCosts* costs) {
@@ -41,7 +42,7 @@ nb::object solve(Input<Index> indptr, Input<Index> indices, Values data, Values 
     for (const double norm : answer.history) history.append(norm);
     for (const QuickPhase& phase : answer.phases)
         phases.append(nb::make_tuple(static_cast<int>(phase.method), phase.ended_well, phase.band, phase.iterations, phase.products,
-                                     phase.reductions, phase.seconds));
+                                     phase.reductions, phase.seconds, phase.setup));
     return nb::make_tuple(x, answer.nnz, answer.figures.relative_residual, answer.figures.backward_error,
                           answer.figures.equilibrated_residual, answer.predicted_direct,
                           answer.predicted_jacobi, history, phases, answer.learned);
@@ -77,12 +78,12 @@ void bind_quick_solve(nb::module_& m) {
                 require(features.size() == kFeatures, "features of another number");
                 const QuickChoice found = self.choose(features.data(), n, entries, rtol);
                 const std::vector<double> seconds(found.seconds.begin(), found.seconds.end());
-                return nb::make_tuple(seconds, found.order, found.jacobi, found.flops, found.others, found.else_jacobi,
+                return nb::make_tuple(seconds, found.order, static_cast<int>(found.best), found.flops, found.otherwise,
                                       found.step);
             },
             "features"_a, "n"_a, "entries"_a, "rtol"_a,
-            "Seconds of all ways; whether to order; whether Jacobi-CG is the best that iterates; operations to give up "
-            "at; seconds of the best that iterates, and of the best but for Jacobi-CG; seconds of an iteration of it.")
+            "Seconds of all ways; whether to order; the best that iterates; operations to give up at; seconds of the "
+            "best but for it; seconds of an iteration of it.")
         .def("factoring", &QuickCosts::factoring, "flops"_a, "entries"_a, "n"_a,
              "Seconds of a factorisation and a solution whose operations and entries have been counted.");
     bind_for<std::int32_t>(m);

@@ -49,7 +49,6 @@ QuickChoice QuickCosts::choose(const double* features, std::int64_t n, bool entr
         return Lognormal{answer.mean[target] + shifts[target], target < kFlops ? std::max(std, narrowest) : std};
     };
     const Lognormal product = of(kProduct);
-    choice.step = product.expected();
     double badly = kInfinite;
     const auto add = [&](QuickWay way, const Lognormal& setup, const Lognormal& solve) {
         badly = std::min(badly, setup.expected() + solve.median(surely));
@@ -62,10 +61,11 @@ QuickChoice QuickCosts::choose(const double* features, std::int64_t n, bool entr
     const bool coarsens = amg && n >= kCoarsened && x[kLongestRow] <= std::log(kHub);
     if (coarsens) add(kAmgWay, of(kAmgSetup), of(kAmgIterations).times(of(kAmgStep)));
     add(kAutospecWay, of(kAutospecSetup), of(kAutospecIterations).times(of(kAutospecStep)));
-    choice.others = *std::min_element(choice.seconds.begin() + kJacobiWay, choice.seconds.end());
-    choice.jacobi = choice.others == choice.seconds[kJacobiWay];
+    const auto best = std::min_element(choice.seconds.begin() + kJacobiWay, choice.seconds.end());
+    choice.best = static_cast<QuickWay>(best - choice.seconds.begin());
+    choice.step = (choice.best == kIcWay ? of(kIcStep) : product).expected();
 
-    const double ordering = of(kOrder).expected(), rest = of(kSubstitution).expected() + 2 * choice.step;
+    const double ordering = of(kOrder).expected(), rest = of(kSubstitution).expected() + 2 * product.expected();
     const Lognormal factor_seconds = of(kFactor);
     const double direct = ordering + factor_seconds.expected() + rest;
     choice.seconds[kDirectWay] = direct;
@@ -73,10 +73,11 @@ QuickChoice QuickCosts::choose(const double* features, std::int64_t n, bool entr
     // all of the spread counts where a bad outcome costs the ordering alone
     const Lognormal open{factor_seconds.mean, answer.std[kFactor]};
     const double open_std = factor_seconds.std;
-    choice.order = ordering + open.least_of(std::max(choice.others - rest, 0.0), open_std) + rest < kWorth * choice.others;
+    choice.order = ordering + open.least_of(std::max(*best - rest, 0.0), open_std) + rest < kWorth * *best;
     choice.flops = badly * std::exp(of(kFlops).mean - factor_seconds.mean);
-    choice.else_jacobi = std::min(ordering + open.least_of(choice.seconds[kJacobiWay], open_std) + rest,
-                                  *std::min_element(choice.seconds.begin() + kIcWay, choice.seconds.end()));
+    choice.otherwise = ordering + open.least_of(*best, open_std) + rest;
+    for (int way = kJacobiWay; way < kQuickWays; ++way)
+        if (way != choice.best) choice.otherwise = std::min(choice.otherwise, choice.seconds[way]);
     return choice;
 }
 

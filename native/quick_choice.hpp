@@ -1,5 +1,5 @@
 // Which way a system of some 10^4 to 10^5 entries goes that is solved in one native call, by the learned costs; where that is
-// neither a factorisation nor CG over its diagonal, it is left to nnla.linear.auto, which has the others.
+// no factorisation, complete or not, nor CG over the diagonal, it is left to nnla.linear.auto, which has the others.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -22,11 +22,10 @@ enum QuickWay : int { kDirectWay, kJacobiWay, kIcWay, kAmgWay, kAutospecWay, kQu
 struct QuickChoice {
     std::array<double, kQuickWays> seconds{}, spread{};  // and the factor of a standard deviation, to first order
     bool order = false;     // to count what a factorisation takes is expected to pay
-    bool jacobi = false;    // CG over the diagonal is expected to take least of what iterates
-    double flops = 0;       // operations that the time of the others buys, if they turn out badly
-    double others = 0;      // expected seconds of the best of what iterates
-    double else_jacobi = 0; // expected seconds of the best but for CG over the diagonal
-    double step = 0;        // seconds of an iteration of that
+    QuickWay best = kJacobiWay;  // of what iterates
+    double flops = 0;       // operations that the time of what iterates buys, if that turns out badly
+    double otherwise = 0;   // expected seconds of the best but for `best`
+    double step = 0;        // seconds of an iteration of `best`
 };
 
 // The learned costs on this machine; as nnla.linear.estimates reads them.

@@ -11,7 +11,7 @@
 
 namespace nnla {
 
-enum class QuickMethod { direct = 0, jacobi = 1, automatic = 2 };
+enum class QuickMethod { direct = 0, jacobi = 1, automatic = 2, ic = 3 };  // the last one is chosen, never asked for
 
 // One way that was tried.
 struct QuickPhase {
@@ -20,7 +20,7 @@ struct QuickPhase {
     bool band = false;             // a factorisation within the band, in an order of small width
     std::int64_t iterations = 0;   // of CG, or refinements
     std::int64_t products = 0, reductions = 0;
-    double seconds = 0;
+    double seconds = 0, setup = 0;
 };
 
 struct QuickSystem {

@@ -28,6 +28,7 @@ from nnla.registry import load
 LOOKS = 1e-4  # seconds of the checks that are made once more where it declines, and of the network
 VALUES = 0.1  # of the seconds of all features
 FIRST, SHOWN, BEHIND, CERTAIN, LONG = 8, 0.1, 1.5, 0.7, 2e9  # as in native/quick_solve.cpp
+NAMES = ("direct", "plain", "ic", "amg", "autospec")
 RATE = 0.3  # spread of the iterations that are left, as its rate so far promises them
 
 
@@ -48,15 +49,18 @@ class Call:
         self.costs = native_costs(engine, REFERENCE, "amg" in world.ways())
         self.seconds, self.did, self.more_flops = LOOKS + VALUES * row["feature_seconds"], list[str](), 0.0
         found = self.costs.choose(features, row["n"], row["nnz"] > row["n"], rtol)
-        self.ways, self.order, self.jacobi, self.flops, self.others, self.else_jacobi, self.step = found
+        self.ways, self.order, best, self.flops, self.otherwise, self.step = found
+        self.best = NAMES[best]
+        self.others = self.ways[best]
 
     def run(self) -> bool:
         """Whether it has solved the system."""
         world, row = self.world, self.world.row
-        if not self.order and self.jacobi:
-            if self._iterate(self.else_jacobi):
+        own = self.best in ("plain", "ic")
+        if not self.order and own:
+            if self._iterate(self.otherwise):
                 return True
-            self.order = self.else_jacobi < min(self.ways[2:])
+            self.order = True  # the others that iterate fall behind as well
         if not self.order:
             return self._declined()
         d, most = row["direct"], min(LONG, self.flops)
@@ -64,26 +68,31 @@ class Call:
         if not d.get("complete") or d["flops"] > most:
             self.more_flops = most
             return self._declined()
-        fronts = self.costs.factoring(d["flops"], d["entries"], row["n"]) + 2 * self.step
-        if fronts * CERTAIN < self.others or (self.jacobi and self.did):
+        fronts = self.costs.factoring(d["flops"], d["entries"], row["n"]) + 2 * world.product
+        if fronts * CERTAIN < self.others or (own and self.did):
             return self._factored()
-        if not self.jacobi:
+        if not own:
             return self._declined()
         return self._iterate(fronts) or self._factored()
 
     def _iterate(self, alternative: float) -> bool:
-        needed, converges = self.world.iterations("plain")
+        way, world = self.best, self.world
+        needed, converges = world.iterations(way)
+        if way == "ic" and "step_seconds" not in world.row["ic"]:
+            self.did.append("ic!")
+            return False
+        self.seconds += world.setup(way)
         steps = max(FIRST, round(SHOWN * alternative / self.step))
         most = BEHIND * alternative / self.step
         while True:
             if converges and needed <= steps:
-                self.seconds += needed * self.world.product
-                self.did.append("jacobi")
+                self.seconds += needed * world.step(way)
+                self.did.append(way)
                 return True
-            left = (needed - steps) * math.exp(RATE * self.world.rng.standard_normal()) if converges else math.inf
+            left = (needed - steps) * math.exp(RATE * world.rng.standard_normal()) if converges else math.inf
             if left * self.step >= alternative or steps >= most:
-                self.seconds += steps * self.world.product
-                self.did.append("jacobi!")
+                self.seconds += steps * world.step(way)
+                self.did.append(f"{way}!")
                 return False
             steps += max(FIRST, steps // 2)
 

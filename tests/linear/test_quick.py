@@ -406,7 +406,7 @@ def test_larger_systems_as_the_ordinary_way(name, method, ordinary):
 
 def test_what_is_learned_decides_on_larger_systems():
     """A factorisation where nothing comes near it, CG where a few steps are enough; and why, in the report."""
-    for name, method in (("elements", "direct"), ("dominated", "jacobi")):
+    for name, method in (("elements", "direct"), ("dominated", "jacobi"), ("space", "ic")):
         A = LARGE[name]
         report = nnla.solve(A, np.random.default_rng(0).standard_normal(A.shape[0])).report
         assert report.method == method
@@ -414,6 +414,22 @@ def test_what_is_learned_decides_on_larger_systems():
         assert "learned" in report.chosen_because
         assert set(report.predicted_spread) == set(report.predicted_seconds)
         assert min(report.predicted_seconds, key=report.predicted_seconds.get) == method
+
+
+def test_cg_over_an_incomplete_factor_is_the_ordinary_one(ordinary):
+    A = sp.csr_array(LARGE["space"])
+    b = np.random.default_rng(2).standard_normal(A.shape[0])
+    x, report = nnla.solve(A, b)
+    y, other = ordinary(A, b, method="ic")
+    assert np.linalg.norm(x - y) <= 1e-9 * np.linalg.norm(y)
+    names = ("method", "scaling", "iterations", "products", "reductions", "preconditioner_applies")
+    assert [getattr(report, name) for name in names] == [getattr(other, name) for name in names]
+    assert report.residual_history == pytest.approx(other.residual_history, rel=1e-6)
+    assert report.phases[0].setup > 0
+    mixed_up = mixed(nnla.problems.poisson3d(27))  # an order has to be found for it, which the ordinary way does
+    b = np.random.default_rng(2).standard_normal(mixed_up.shape[0])
+    x, report = nnla.solve(mixed_up, b)
+    assert np.linalg.norm(b - mixed_up @ x) <= 1e-8 * np.linalg.norm(b)
 
 
 def test_without_weights_larger_systems_go_the_ordinary_way(no_weights):

@@ -29,7 +29,7 @@ _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.
 _MOST = 800_000  # entries that are worth a copy: the native call declines more
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
 QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
-_JACOBI = QUICK_METHODS["jacobi"]
+_DIRECT, _ITERATED = QUICK_METHODS["direct"], {QUICK_METHODS["jacobi"]: "jacobi", 3: "ic"}
 _WAYS = ("direct", "jacobi", "ic", "amg", "autospec")  # as the native call numbers them
 
 
@@ -119,8 +119,13 @@ def solve_quickly(
     if equilibrated >= 0:
         fields["equilibrated_residual"] = equilibrated
     total = time.perf_counter() - started
-    if predicted:  # what the one that ran took, and what the other is expected to
-        least = min([solve, *[seconds for name, seconds in predicted.items() if name != last.method]])
+    if predicted:  # what the one that ran took, and what the others are expected to
+        least = min(
+            [
+                solve + sum(phase.setup for phase in ran),
+                *[seconds for name, seconds in predicted.items() if name != last.method],
+            ]
+        )
         fields["regret"] = total / least if least > 0 else None
     fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
@@ -147,15 +152,22 @@ _PHASE = dict(Phase("direct").__dict__)
 
 
 def _phase(
-    method: int, ended_well: bool, band: bool, iterations: int, products: int, reductions: int, seconds: float
+    method: int,
+    ended_well: bool,
+    band: bool,
+    iterations: int,
+    products: int,
+    reductions: int,
+    seconds: float,
+    setup: float,
 ) -> Phase:
     phase = object.__new__(Phase)
     fields = phase.__dict__
     fields.update(_PHASE)
     fields["iterations"], fields["products"] = iterations, products
-    fields["reductions"], fields["seconds"] = reductions, seconds
-    if method == _JACOBI:
-        fields["method"] = fields["scaling"] = "jacobi"
+    fields["reductions"], fields["seconds"], fields["setup"] = reductions, seconds, setup
+    if method != _DIRECT:
+        fields["method"] = fields["scaling"] = _ITERATED[method]
     if band:
         fields["note"] = "factored within its band"
     if not ended_well:
