@@ -31,6 +31,10 @@ constexpr Long kPatience = 16;          // iterations after which slices are mad
 constexpr double kRuns = 0.5;           // share of entries in runs from which they are faster
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
 constexpr double kFlopsLimit = 3e8;     // likewise
+constexpr double kLongFlops = 2e9;      // likewise, of a system whose costs are learned: half a second
+constexpr double kCertain = 0.7;        // as in nnla.linear.decision
+constexpr double kKnown = 1.16;         // factor of a standard deviation of seconds whose operations have been counted
+constexpr double kMostBytes = 1e9;      // of a factor that is made without asking what memory there is
 
 // Seconds on the machine of the constants of factor_costs.hpp.
 double product_seconds(Int n, Long nnz) { return 2.5e-7 + 1.1e-9 * static_cast<double>(nnz) + 4e-9 * n; }
@@ -43,7 +47,7 @@ class Quick {
 
     QuickAnswer solve() {
         answer_.declined = look();
-        if (answer_.declined == Declined::no) answer_.declined = choose_and_run();
+        if (answer_.declined == Declined::no) answer_.declined = large_ ? run_as_learned() : choose_and_run();
         return std::move(answer_);
     }
 
@@ -52,7 +56,10 @@ class Quick {
 
     Declined look() {
         CsrArrays<Int>& A = system_.A;
-        if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
+        large_ = A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries;
+        if (A.n < 1 || A.n > kMostEntries || A.indptr[A.n] > kMostEntries) return Declined::entries;
+        if (large_ && (system_.method == QuickMethod::jacobi || (system_.method == QuickMethod::automatic && !system_.costs)))
+            return Declined::entries;
         n_ = static_cast<Int>(A.n);
         v_.diagonal.resize(n_);
         if (!check_spd(A, system_.asymmetry, v_.diagonal.data(), facts_)) {
@@ -113,6 +120,47 @@ class Quick {
         answer_.predicted_direct = std::min(by_band, ordering + by_fronts);
         return by_band <= by_fronts ? factor(&band, nullptr) : factor(nullptr, &cholesky);
     }
+
+    // By the learned costs: operations are counted where that is expected to pay, as nnla.linear.decision has it; what is
+    // neither for a factorisation nor for CG over the diagonal is left to the ordinary way.
+    Declined run_as_learned() {
+        began_ = Clock::now();
+        BandCholesky band(pattern(), {});
+        const double by_band = band_seconds(band);
+        if (by_band < order_seconds(facts_.nnz)) {
+            answer_.predicted_direct = by_band;
+            return factor(&band, nullptr);
+        }
+        if (system_.method == QuickMethod::direct) {
+            const Cholesky cholesky(pattern(), kLongFlops, Cholesky::Rows::checked);
+            return fits(cholesky) ? factor(nullptr, &cholesky) : Declined::dear;
+        }
+        const CsrArrays<Int>& A = system_.A;
+        const QuickCosts& costs = *system_.costs;
+        double features[kFeatures];
+        if (!structure_features({A.n, A.indptr, A.indices, A.data, v_.diagonal.data()}, features, false))
+            return Declined::matrix;
+        const QuickChoice choice = costs.choose(features, n_, facts_.nnz > n_, v_.target / v_.size);
+        for (int way = 0; way < kQuickWays; ++way) answer_.learned.emplace_back(choice.seconds[way], choice.spread[way]);
+        step_ = choice.step;
+        may_iterate_ = choice.jacobi && !v_.heavy && !suspect_;
+        bool order = choice.order;
+        if (!order && may_iterate_) {
+            if (iterate(kBehind * choice.else_jacobi / step_, choice.else_jacobi)) return verify();
+            order = choice.else_jacobi < *std::min_element(choice.seconds.begin() + kIcWay, choice.seconds.end());
+        }
+        if (!order) return Declined::dear;
+        const Cholesky cholesky(pattern(), std::min(kLongFlops, choice.flops), Cholesky::Rows::checked);
+        if (!cholesky.complete()) answer_.more_flops = cholesky.flops();
+        if (!fits(cholesky)) return Declined::dear;
+        const double fronts = costs.factoring(cholesky.flops(), cholesky.nnz(), n_) + 2 * step_;
+        answer_.learned[kDirectWay] = {fronts, kKnown};
+        if (kCertain * fronts < choice.others) return factor(nullptr, &cholesky);
+        if (may_iterate_ && answer_.phases.empty() && iterate(kBehind * fronts / step_, fronts)) return verify();
+        return may_iterate_ ? factor(nullptr, &cholesky) : Declined::dear;
+    }
+
+    static bool fits(const Cholesky& cholesky) { return cholesky.complete() && cholesky.bytes() < kMostBytes; }
 
     // Whether CG may take less than a factorisation of so many seconds: by its bound, or if its first steps cost little
     // beside that.
@@ -277,7 +325,7 @@ class Quick {
     Long checks_ = 0;
     Clock::time_point began_;
     double step_ = 0;
-    bool suspect_ = false, may_iterate_ = false;
+    bool suspect_ = false, may_iterate_ = false, large_ = false;
 };
 
 }  // namespace

@@ -24,6 +24,8 @@ class StoppedError(Exception):
 class Worker:
     """A running `tts.worker` of one library; restarted by the next request after it was killed."""
 
+    module = "tts.worker"
+
     def __init__(
         self, library: str, python: str, threads: int, memory: float, clock: str, source: Path | None = None
     ) -> None:
@@ -42,7 +44,7 @@ class Worker:
 
     def _start(self) -> None:
         self.process = subprocess.Popen(
-            [self.python, "-m", "tts.worker"], env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [self.python, "-m", self.module], env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.buffer = b""
@@ -151,7 +153,7 @@ class Pool:
             else:
                 self.versions[library] = facts["versions"]
                 if facts.get("module"):
-                    self.versions[library] |= _commit(module.parent)
+                    self.versions[library] |= commit(module.parent)
 
     def key(self, library: str) -> str:
         """What a cached measurement is valid for."""
@@ -164,7 +166,7 @@ class Pool:
             worker.close()
 
 
-def _commit(folder: Path) -> dict[str, str]:
+def commit(folder: Path) -> dict[str, str]:
     """Commit and contents of a source tree: only a change of its code or of its native module makes it another."""
     import hashlib
 

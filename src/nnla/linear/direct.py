@@ -43,6 +43,7 @@ class Factor:
     negative_pivots : how many, None where that is not known
     null : of a singular A, whose null vectors the factorisation has found
     otherwise : for a singular A, which may be definite beyond float64: `solve` by its Cholesky factor, where one exists
+    sparse : the native factorisation that ``solve`` is of, whose analysis serves other matrices of the same pattern
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Factor:
     negative_pivots: int | None = None
     null: NullSpace | None = None
     otherwise: Callable[[Any], Any] | None = None
+    sparse: Cholesky | None = None
 
     @property
     def objection(self) -> str | None:
@@ -169,6 +171,7 @@ def run_direct(run: Run, factor: Factor | Cholesky | None = None, reason: str = 
         if run.asked == "direct":
             raise
         failure = "A cannot be factored: it is too large"
+    run.factor = kept
     if kept is None:
         x, status, count = run.x, Status.BREAKDOWN, 0
     elif kept.null is not None:
@@ -296,7 +299,7 @@ def _factor_sparse(op: Operator, analysed: Cholesky | None) -> Factor:
         own = analysed if op.ground is None else None  # the ground may have entries that A lacks
         try:
             own = own or _cholesky(matrix)
-            made = Factor("cholesky", own.factor(max_bytes=memory_limit()).solve)
+            made = Factor("cholesky", own.factor(max_bytes=memory_limit()).solve, sparse=own)
         except NotPositiveDefiniteError:
             beside = _beside_null_vectors(op, own, None)
             if beside is not None:

@@ -35,7 +35,7 @@ from nnla.polynomials.guards import check_probe
 from nnla.preconditioners.scalings import Scaling, bind_amg, bind_scaling
 from nnla.types import Kind, Solution, Status
 
-__all__ = ["BoundPreconditioner", "Prepared", "in_units", "prepare"]
+__all__ = ["BoundPreconditioner", "Methods", "Prepared", "in_units", "prepare"]
 
 
 def in_units(op: Operator, options: Options, rows: np.ndarray | None) -> Options:
@@ -220,7 +220,7 @@ class Prepared:
                 if warm is not None and not run.finished:
                     warm(run)
                 if not run.finished:
-                    _Methods(run, self.options, self.setup).solve()
+                    Methods(run, self.options, self.setup).solve()
                 beside = look_for_null_vectors(run, beside)
         except TimeLimitError:
             if timeout is None or time.perf_counter() - run.started < timeout:
@@ -307,13 +307,14 @@ def prepare(
     return Prepared(op, options, setup, inner, rows, null)
 
 
-class _Methods:
+class Methods:
     """One run by the method that was asked for, with what was set up before, or from nothing."""
 
     def __init__(self, run: Run, options: Options, setup: Setup | None) -> None:
         self.run, self.options, self.setup = run, options, setup
 
     def solve(self) -> None:
+        """Take the run to its end from where it stands."""
         run, options, setup = self.run, self.options, self.setup
         method = options.iteration if setup is None else setup.method
         if setup is not None:

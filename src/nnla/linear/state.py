@@ -52,8 +52,12 @@ class Run:
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
+    more_flops : operations that a factorisation has turned out to take more of; 0 where none was tried
+    share : of the seconds of the solve that the clock of the predictions has counted
     predicted_seconds, predicted_spread, reason : of the choice that "auto" made
     cheapest : method -> seconds that each would have taken alone, as known at the end
+    factor : of the last direct solution, which may be kept
+    preconditioner : M of the last CG that was no probe, the order of its rows, and the operator in it
     phases : what has run
     history : relative residual after each iteration
     """
@@ -88,9 +92,13 @@ class Run:
     order: Any = None
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
+    more_flops: float = 0.0
+    share: float = 1.0
     predicted_seconds: dict[str, float] | None = None
     predicted_spread: dict[str, float] | None = None
     cheapest: dict[str, float] = field(default_factory=dict[str, float])
+    factor: Any = None
+    preconditioner: tuple[Any, Any, Operator] | None = None
     reason: str = ""
     setup: float = 0.0  # seconds that belong to the next phase
     phases: list[Phase] = field(default_factory=list[Phase])
@@ -143,9 +151,13 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        with quiet():  # a target may be zero
-            left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
-        return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
+        norms = np.atleast_1d(self.criterion.norms(self.residual))
+        if len(norms) == 1:
+            left = float(norms[0]) / max(float(self.targets[0]), 1e-300)
+        else:
+            with quiet():  # a target may be zero
+                left = float(np.max(norms / np.maximum(self.targets, 1e-300)))
+        return min(max(1.0 / max(left, 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------
 
@@ -385,6 +397,8 @@ class Stretch:
         self._products_elsewhere = 0 if self._elsewhere is None else self._elsewhere.products
         self._applies = getattr(M, "applies", 0)
         self._polynomial = M
+        if not probing:
+            run.preconditioner = M, run.order, run.op
         self._method, self._probing, self._facts = method, probing, facts
         # a probe is to see the whole spectrum: the polynomial acts on it
         if run.deflation is not None and not probing:
@@ -431,6 +445,7 @@ class Stretch:
         self._before = self.result.iterations, self.result.reductions
         self._clock, self._products = time.perf_counter(), self._run.op.products
         self._method, self._probing = method, False
+        self._run.preconditioner = self._polynomial, self._run.order, self._run.op
         self._facts = {**self._facts, "reason": ""}
         self.limit = self.result.iterations + self._most()
         self._cg.give_up_after(self._stall())

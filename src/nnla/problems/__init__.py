@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from nnla.problems.matrix_references import MATRIX_FUNCTIONS, function_reference, real_domain
     from nnla.problems.perturbations import noise_deviation, perturbed
     from nnla.problems.random_matrices import random_matrix
+    from nnla.problems.sequences import SEQUENCE_FAMILIES, SequenceFamily, system_sequence
     from nnla.problems.spd import SUITE, Problem, problem, suite
     from nnla.problems.standins import (
         dubcova2_like,
@@ -99,6 +100,9 @@ _HOME = {
     "inverse_problem": "inverse_problems",
     "phillips": "galerkin_problems",
     "shaw": "inverse_problems",
+    "SEQUENCE_FAMILIES": "sequences",
+    "SequenceFamily": "sequences",
+    "system_sequence": "sequences",
     "SUITE": "spd",
     "Problem": "spd",
     "problem": "spd",
@@ -142,6 +146,7 @@ __all__ = [
     "INVERSE_PROBLEMS",
     "MATRIX_FAMILIES",
     "MATRIX_FUNCTIONS",
+    "SEQUENCE_FAMILIES",
     "SUITE",
     "SYSTEM_FAMILIES",
     "BVPSystems",
@@ -151,6 +156,7 @@ __all__ = [
     "MatrixFamily",
     "Problem",
     "SPDSystems",
+    "SequenceFamily",
     "SystemFamily",
     "baart",
     "bvp_figure",
@@ -206,6 +212,7 @@ __all__ = [
     "spd_systems",
     "suite",
     "synthetic",
+    "system_sequence",
     "thermal1_like",
     "thermal2_like",
     "thermomech_tc_like",

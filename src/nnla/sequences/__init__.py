@@ -1,0 +1,1 @@
+"""Sequences of systems: a solver that remembers what earlier systems have taught it."""
