@@ -401,7 +401,7 @@ def test_deflation_takes_fewer_iterations():
             assert report.method == "jacobi"
             assert solved(A, b, x)
         counts[name] = report.iterations
-    assert counts["deflation only"] < 0.6 * counts["always fresh"]
+    assert counts["deflation only"] < 0.85 * counts["always fresh"]
 
 
 def test_old_solutions_take_fewer_iterations():
