@@ -388,3 +388,28 @@ def test_factorized_in_any_unit(system):
     for unit in (1e-250, 1e250):
         x = nnla.factorized(sp.csr_array(A * unit))(b * unit)
         np.testing.assert_allclose(A @ x, b, atol=1e-9)
+
+
+def test_deflation_takes_fewer_iterations():
+    counts = {}
+    for name in ("always fresh", "deflation only"):
+        solver = nnla.Solver(method="jacobi", policy=POLICIES[name])
+        rng = np.random.default_rng(5)
+        for A, _ in drifting(50, 5, by=0.002):
+            b = rng.standard_normal(A.shape[0])
+            x, report = solver.solve(A, b)
+            assert report.method == "jacobi"
+            assert solved(A, b, x)
+        counts[name] = report.iterations
+    assert counts["deflation only"] < 0.85 * counts["always fresh"]
+
+
+def test_old_solutions_take_fewer_iterations():
+    solver = nnla.Solver(method="ic", learn=False)
+    counts = []
+    for k in range(8):
+        A = sp.csr_array(poisson2d(50) + sp.diags_array(0.05 + 0.04 * np.sin(0.1 * k + np.arange(2500.0))))
+        x, report = solver.solve(A, np.ones(2500))
+        assert solved(A, np.ones(2500), x)
+        counts.append(report.iterations)
+    assert counts[-1] <= counts[0] / 3
