@@ -413,3 +413,16 @@ def test_old_solutions_take_fewer_iterations():
         assert solved(A, np.ones(2500), x)
         counts.append(report.iterations)
     assert counts[-1] <= counts[0] / 3
+
+
+def test_what_the_native_call_has_found_of_a_factorisation_is_no_solution(monkeypatch):
+    """It may say that a factorisation takes more than so many operations, and solve nothing."""
+    A = nnla.problems.poisson3d(16)
+    b = np.ones(A.shape[0])
+    for module in ("nnla.sequences.quick_steps", "nnla.sequences.one_step"):
+        monkeypatch.setattr(f"{module}.solve_quickly", lambda *given: 1e9)
+    solver = nnla.Solver()
+    for scale in (1.0, 1.0, 2.0):
+        x, report = solver.solve(scale * A, b)
+        assert report.converged
+        assert np.linalg.norm(scale * (A @ x) - b) <= 1e-8 * np.linalg.norm(b)

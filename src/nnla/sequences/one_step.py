@@ -390,7 +390,8 @@ class OneStep:
         csr, wanted = self.system.op.csr, self.wanted
         if csr is None:
             return None
-        return solve_quickly(csr, wanted.b, wanted.rtol, wanted.atol, wanted.started, method)
+        found = solve_quickly(csr, wanted.b, wanted.rtol, wanted.atol, wanted.started, method)
+        return found if isinstance(found, Solution) else None
 
     def _learn_quick(self, solution: Solution, seconds: float) -> None:
         """What such a call tells of iterations."""

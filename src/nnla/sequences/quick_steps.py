@@ -117,7 +117,7 @@ class QuickSteps:
             if found is not None:
                 return found._replace(change=Change.SAME) if values == before else found
         solution = solve_quickly(A, b, self.rtol, self.atol, started, self.method)
-        if solution is None:
+        if not isinstance(solution, Solution):
             self._declined += 1
             self._skip = min(2**self._declined, 1000) if self._declined > 1 else 0
             return None
