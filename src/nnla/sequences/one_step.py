@@ -298,7 +298,8 @@ class OneStep:
             expected.learn_part("around", system, max(seconds - first.seconds, 1e-6))
         if self.guessed is not None:
             whole = expected.iterations(method, drift) * expected.step(method, system, self.kept, self.wanted.columns)
-            expected.learn_guess(self.guessed, self.guessed * whole - renewed, self.number)
+            vectors = 0 if self.kept.space is None else len(self.kept.space)
+            expected.learn_guess(self.guessed, self.guessed * whole - renewed, self.number, vectors)
 
     def _run(self, inner: Any) -> Run:
         wanted, options = self.wanted, self.options

@@ -64,6 +64,7 @@ class QuickSteps:
         self.small = method in QUICK_METHODS and type(rtol) is type(atol) is float and rtol < 1.0
         self._places = (-1, -1)  # rows and entries of the matrix before
         self._values = 0  # fingerprint of its entries
+        self._factors = False  # whether the last one was factored
         self._alike = 0  # systems in a row with so many
         self._missed = 0  # matrices of another pattern since the analysis
         self._declined = 0  # systems in a row that the call for small ones has declined
@@ -124,15 +125,14 @@ class QuickSteps:
         self._declined = 0
         if solution.report.seconds["total"] > _DEAR and not self.deterministic:
             self._skip = _MOST  # for as good as ever
-        if solution.report.method != "direct":  # CG is faster: no analysis is worth it
-            self._alike = 0
+        self._factors = solution.report.method == "direct"  # else CG is faster, or was asked for
         change = Change.PATTERN if not alike else Change.SAME if values == before else Change.VALUES
         return Quickly(solution, change, Action.COLD, _ALONE)
 
     def _worth_analysing(self) -> bool:
         """Whether so many systems were alike that an analysis costs little beside them, and the last one served."""
         spent = self._alike + _ANALYSIS + _REPEATED
-        return self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 1)
+        return self._factors and self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 1)
 
     def _analyse(self, A: Any, b: np.ndarray, started: float) -> Quickly | None:
         if not Cholesky.available():
