@@ -427,3 +427,19 @@ def test_what_the_native_call_has_found_of_a_factorisation_is_no_solution(monkey
         x, report = solver.solve(scale * A, b)
         assert report.converged
         assert np.linalg.norm(scale * (A @ x) - b) <= 1e-8 * np.linalg.norm(b)
+
+
+def test_cg_on_one_matrix_is_left_for_a_factorisation_once_that_adds_little():
+    """What is solved by CG cold is factored when as much has been spent on it as makes the factorisation a small part."""
+    A = poisson2d(70)
+    A = sp.csr_array(A + sp.diags_array(np.linspace(0.3, 0.4, A.shape[0])))
+    solver, rng = nnla.Solver(), np.random.default_rng(0)
+    methods = []
+    for _ in range(60):
+        b = rng.standard_normal(A.shape[0])
+        x, report = solver.solve(A, b)
+        assert solved(A, b, x)
+        methods.append(report.method)
+    if methods[0] != "direct":
+        assert methods[-1] == "direct"
+    assert solver.report.changes["same"] == 59
