@@ -430,7 +430,7 @@ def test_what_the_native_call_has_found_of_a_factorisation_is_no_solution(monkey
 
 
 def test_cg_on_one_matrix_is_left_for_a_factorisation_once_that_adds_little():
-    """What is solved by CG cold is factored when as much has been spent on it as makes the factorisation a small part."""
+    """One that has been solved by CG so often that a factorisation is a small part of it is factored."""
     A = poisson2d(70)
     A = sp.csr_array(A + sp.diags_array(np.linspace(0.3, 0.4, A.shape[0])))
     solver, rng = nnla.Solver(), np.random.default_rng(0)

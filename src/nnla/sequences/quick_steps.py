@@ -130,10 +130,14 @@ class QuickSteps:
             self._skip = min(2**self._declined, 1000) if self._declined > 1 else 0
             return None
         self._declined = 0
-        if solution.report.seconds["solve"] > _DEAR and not self.deterministic:
+        report = solution.report
+        self._dear = self._dear + 1 if report.seconds["solve"] > _DEAR else 0
+        if self._dear > 1 and not self.deterministic:  # once may be what else ran on the machine
             self._skip = _FOR_GOOD
-        self._factors = solution.report.method == "direct"  # else CG is faster, or was asked for
-        change = Change.PATTERN if not alike else Change.SAME if values == before else Change.VALUES
+        self._factors = report.method == "direct"  # else CG is faster, or was asked for
+        self._spent = report.seconds["total"] + (self._spent if same else 0.0)
+        self._factoring = (report.predicted_seconds or {}).get("direct", math.inf)
+        change = Change.PATTERN if not alike else Change.SAME if same else Change.VALUES
         return Quickly(solution, change, Action.COLD, _ALONE)
 
     def _worth_analysing(self) -> bool:
@@ -143,7 +147,8 @@ class QuickSteps:
 
     def _worth_factoring(self) -> bool:
         """Whether CG has been paid for one matrix so often that a factorisation adds little to it."""
-        return not self.deterministic and self._factoring <= (_PREFIX - 1.0) * self._spent
+        asked = self.method != "auto" or self.deterministic
+        return not asked and self._factoring <= (_PREFIX - 1.0) * self._spent
 
     def _analyse(self, A: Any, b: np.ndarray, started: float) -> Quickly | None:
         if not Cholesky.available():
