@@ -10,7 +10,7 @@ from tts.figures import _figure, _legend
 from seq.summary import cumulative
 
 COLOURS = {
-    "Solver": "#000000", "Solver, learn=False": "#888888", "nnla cold": "#D55E00", "nnla kept factor": "#A0522D",
+    "Solver": "#000000", "Solver, learn=False": "#888888", "nnla cold": "#D55E00", "bare kernels": "#C0A080",
     "cholmod": "#8A2BE2", "scipy splu": "#E69F00", "pyamg": "#0072B2", "petsc": "#009E73",
 }  # fmt: skip
 

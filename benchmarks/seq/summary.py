@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from seq.cases import SMALL
-from seq.methods import COLD, FIXED, PEERS, SOLVER
+from seq.methods import BARE, COLD, FIXED, PEERS, SOLVER
 from seq.session import label
 
 POLICIES = tuple(f"Solver, {name}" for name in FIXED)
@@ -62,7 +62,17 @@ def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The figures of one sequence; None where what they need was not measured or failed."""
     good = {m: v for m, v in results.items() if v["ok"]}
     out: dict[str, Any] = dict.fromkeys(
-        ("best_peer", "/ cold", "/ best peer", "worst prefix / cold", "break-even", "/ best fixed", "iterations / cold")
+        (
+            "best_peer",
+            "/ bare after the first",
+            "µs over bare",
+            "/ cold",
+            "/ best peer",
+            "worst prefix / cold",
+            "break-even",
+            "/ best fixed",
+            "iterations / cold",
+        )
     )
     peers = {m: good[m]["seconds"] for m in PEERS if m in good}
     out["best_peer"] = min(peers, key=lambda m: peers[m]) if peers else None
@@ -79,6 +89,10 @@ def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         out["break-even"] = next((k + 1 for k, p in enumerate(prefixes) if p <= 1.0), None)
         if sum(cold["iterations"]):
             out["iterations / cold"] = sum(mine["iterations"]) / sum(cold["iterations"])
+    if BARE in good and len(mine["steps"]) > 1:
+        own, bare = (sum(good[m]["steps"][1:]) for m in (SOLVER, BARE))
+        out["/ bare after the first"] = own / bare
+        out["µs over bare"] = 1e6 * (own - bare) / (len(mine["steps"]) - 1)
     fixed = {m: good[m]["seconds"] for m in POLICIES if m in good}
     if fixed:
         out["/ best fixed"] = mine["seconds"] / min(fixed.values())
