@@ -53,8 +53,9 @@ def test_two_sequences_of_files(tmp_path, monkeypatch):
     assert "| lines | 3 | 20 |" in page
     assert str(tmp_path) not in page
     lines = stem.with_suffix(".partial.jsonl").read_text()
-    main([*words, "--no-plots"])
-    assert stem.with_suffix(".partial.jsonl").read_text() == lines, "nothing new to measure"
+    main([*words, "--no-plots", "--redraw"])
+    assert stem.with_suffix(".partial.jsonl").read_text() == lines
+    assert json.loads(stem.with_suffix(".json").read_text())["sequences"] == data["sequences"]
 
 
 class FakePool:
