@@ -36,6 +36,8 @@ __getattr__, _ = lazy_names(
         "Report": "nnla.types",
         "Solution": "nnla.types",
         "SpectralProbe": "nnla.types",
+        "Solver": "nnla.sequences.solver",
+        "SolverReport": "nnla.sequences.report",
         "Status": "nnla.types",
         "analysis": "nnla.analysis:",
         "as_operator": "nnla.operators.operator",
@@ -45,6 +47,7 @@ __getattr__, _ = lazy_names(
         "errors": "nnla.errors:",
         "evaluate": "nnla.evaluation:",
         "extensions": "nnla.extensions:",
+        "factorized": "nnla.sequences.solver",
         "funm_multiply": "nnla.functions.multiply",
         "guards": "nnla.polynomials.guards:",
         "initial_guess": "nnla.guesses.guess",
@@ -74,6 +77,8 @@ __all__ = [
     "Recurrence",
     "Report",
     "Solution",
+    "Solver",
+    "SolverReport",
     "SpectralProbe",
     "Status",
     "__version__",
@@ -85,6 +90,7 @@ __all__ = [
     "errors",
     "evaluate",
     "extensions",
+    "factorized",
     "funm_multiply",
     "guards",
     "initial_guess",
@@ -123,6 +129,8 @@ if TYPE_CHECKING:  # what __getattr__ finds, spelled out for type checkers and e
     from nnla.polynomials.recurrence import Recurrence
     from nnla.preconditioners.deflation import DeflationSpace
     from nnla.registry import load, weights
+    from nnla.sequences.report import SolverReport
+    from nnla.sequences.solver import Solver, factorized
     from nnla.types import Kind, Problem, Report, Solution, SpectralProbe, Status
 
     matfun: CallableModule

@@ -43,12 +43,13 @@ class NotConvergedWarning(UserWarning):
 
 
 class NotConvergedError(NNLAError, RuntimeError):
-    """``eigsh(..., on_failure="raise")`` has not found all that was asked for.
+    """What returns no report has not found all that was asked for: ``eigsh(..., on_failure="raise")``, and the function
+    that `nnla.factorized` returns.
 
     Attributes
     ----------
     eigenvalues, eigenvectors : the pairs that have converged, (j,) and (n, j)
-    report : `nnla.EigenReport` of all pairs
+    report : `nnla.EigenReport` of all pairs, None for a linear system
     """
 
     def __init__(self, message: str, eigenvalues: Any = None, eigenvectors: Any = None, report: Any = None) -> None:

@@ -202,6 +202,15 @@ class Cholesky:
         columns = 1 if b.ndim == 1 else b.shape[1]
         return self._native.solve(b.ravel(), columns).reshape(b.shape)
 
+    def preconditioner(self) -> Any:
+        """A^-1 of the matrix that was factored last, as the M of `nnla.krylov.native_cg`, whatever is factored later.
+
+        Cost: none; it keeps the factor.
+        """
+        if not self._native.factored:
+            raise OptionError("there is no factor yet; call factor() first")
+        return self._native.preconditioner()
+
 
 def _pattern(A: Any) -> tuple[np.ndarray, np.ndarray]:
     if A.ndim != 2 or A.shape[0] != A.shape[1]:

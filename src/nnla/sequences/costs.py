@@ -15,7 +15,8 @@ def counted(part: str, n: int, nnz: int, *, flops: float = 0.0, entries: float =
 
     Parameters
     ----------
-    part : "product", "order", "factor", "substitution", "verify"; "setup" or "step" and a dot and a method
+    part : "product", "order", "factor", "substitution", "verify"; "around", what there is to CG beside its iterations;
+        "renew", an old solution brought to a new matrix; "setup" or "step" and a dot and a method
     n, nnz : size of the system
     flops, entries : of its factor
     columns : of the right-hand side
@@ -36,6 +37,10 @@ def counted(part: str, n: int, nnz: int, *, flops: float = 0.0, entries: float =
         return 1e-6 + 3e-9 * entries * (1.0 if columns == 1 else 0.4 * columns)
     if part == "verify":
         return 4e-5 + (2.0 * product + 2e-8 * n) * columns
+    if part == "around":
+        return 8e-4 + (3.0 * product + 1e-7 * n) * columns
+    if part == "renew":
+        return 1e-5 + 1.2 * product + 3e-8 * n
     what, method = part.split(".")
     return product * (_SETUP if what == "setup" else _STEP).get(method, 15.0) * (1 if what == "setup" else columns)
 

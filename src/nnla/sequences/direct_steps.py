@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnla.kernels.repeated import RepeatedCholesky
 from nnla.linear.criterion import backward_error, criterion_of
 from nnla.operators.operator import Operator
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
-__all__ = ["DirectAnswer", "direct_report", "solve_with_factor"]
+__all__ = ["DirectAnswer", "direct_report", "solve_repeatedly", "solve_with_factor"]
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # norms of b whose solution and residual stay in range
 _REFINEMENTS = 3  # as in nnla.linear.direct
@@ -28,6 +29,7 @@ class DirectAnswer(NamedTuple):
     relative, equilibrated, backward : as in `nnla.Report`
     refinements, products : what it took
     seconds : of all of it
+    setup : seconds of factoring, of these
     """
 
     x: Any
@@ -37,6 +39,7 @@ class DirectAnswer(NamedTuple):
     refinements: int
     products: int
     seconds: float
+    setup: float = 0.0
 
 
 def solve_with_factor(
@@ -61,7 +64,7 @@ def solve_with_factor(
     """
     started = clock()
     sizes = np.atleast_1d(op.space.norm(b))
-    if not (_SMALLEST < sizes.min() and sizes.max() < _LARGEST):
+    if not (sizes.min() > _SMALLEST and sizes.max() < _LARGEST):
         return None
     criterion = criterion_of(op, b, sizes, None)
     targets = np.maximum(rtol * sizes, atol) * _SLACK
@@ -86,26 +89,75 @@ def solve_with_factor(
     return None
 
 
+def solve_repeatedly(repeated: RepeatedCholesky, A: Any, b: np.ndarray, rtol: float, atol: float) -> DirectAnswer | int:
+    """x by the native call that factors where the values are new; or why there is none, as `DECLINED` has it.
+
+    Parameters
+    ----------
+    repeated : of the pattern of A
+    A : CSR matrix
+    b : (n,) or (n, k) float64
+    rtol, atol : as in `nnla.solve`
+
+    Notes
+    -----
+    Cost: `RepeatedCholesky.solve`, and `RepeatedCholesky.solve_again` for each column after the first.
+    """
+    if b.ndim == 1:
+        found = repeated.solve(A, b, rtol, atol)
+        if type(found) is int:
+            return found
+        x, relative, backward, equilibrated, _, products, factoring, solving = found
+        return DirectAnswer(
+            x, relative, None if equilibrated < 0 else equilibrated, backward, products - 1, products,
+            factoring + solving, factoring,
+        )  # fmt: skip
+    first = repeated.solve(A, np.ascontiguousarray(b[:, 0]), rtol, atol)
+    if type(first) is int:
+        return first
+    found = [first]
+    for j in range(1, b.shape[1]):
+        again = repeated.solve_again(np.ascontiguousarray(b[:, j]), rtol, atol)
+        if type(again) is int:
+            return again
+        found.append(again)
+    x = np.empty(b.shape)
+    for j, one in enumerate(found):
+        x[:, j] = one.x
+    equilibrated = max(one.equilibrated_residual for one in found)
+    products, factoring = sum(one.products for one in found), first.seconds_factor
+    return DirectAnswer(
+        x, max(one.relative_residual for one in found), None if equilibrated < 0 else equilibrated,
+        max(one.backward_error for one in found), products - b.shape[1], products,
+        factoring + sum(one.seconds_solve for one in found), factoring,
+    )  # fmt: skip
+
+
 _REPORT = dict(Report(Status.CONVERGED, True, "direct", 0, 0, 0.0, 0.0, 0).__dict__)
 
 
+_PHASE = dict(Phase("direct").__dict__)
+
+
 def direct_report(
-    op: Operator, answer: DirectAnswer, rtol: float, started: float, setup: float, why: str, deterministic: bool
+    n: int, nnz: int, answer: DirectAnswer, rtol: float, started: float, why: str, deterministic: bool
 ) -> Solution:
     """The answer with its report, filled in without the constructors, which take as long as small systems do."""
+    x, relative, equilibrated, backward, refinements, products, seconds, setup = answer
+    phase = object.__new__(Phase)
+    ran = phase.__dict__
+    ran.update(_PHASE)
+    ran["iterations"], ran["products"], ran["setup"], ran["reason"] = refinements, products, setup, why
+    ran["seconds"] = solving = seconds - setup
     report = object.__new__(Report)
     fields = report.__dict__
     fields.update(_REPORT)
-    total = time.perf_counter() - started
-    phase = Phase(
-        "direct", iterations=answer.refinements, products=answer.products, setup=setup, seconds=answer.seconds,
-        reason=why,
-    )  # fmt: skip
-    fields["n"], fields["nnz"], fields["rtol"] = op.n, op.nnz, rtol
-    fields["relative_residual"], fields["backward_error"] = answer.relative, answer.backward
-    fields["equilibrated_residual"] = answer.equilibrated
-    fields["iterations"], fields["products"] = answer.refinements, answer.products
-    fields["seconds"] = {"probe": 0.0, "setup": setup, "solve": answer.seconds, "total": total}
+    fields["n"], fields["nnz"], fields["rtol"] = n, nnz, rtol
+    fields["relative_residual"], fields["backward_error"] = relative, backward
+    fields["equilibrated_residual"] = equilibrated
+    fields["iterations"], fields["products"] = refinements, products
     fields["chosen_because"], fields["phases"], fields["residual_history"] = why, (phase,), []
     fields["deterministic"], fields["versions"] = deterministic, library_versions()
-    return Solution(answer.x, report)
+    total = time.perf_counter() - started
+    fields["seconds"] = {"probe": 0.0, "setup": max(total - solving, 0.0), "solve": solving, "total": total}
+    return Solution(x, report)

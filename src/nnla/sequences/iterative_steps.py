@@ -14,8 +14,8 @@ from nnla.kernels.interruption import time_limit
 from nnla.linear.decision import SHOWN
 from nnla.linear.options import Options
 from nnla.linear.polynomial import polynomial_stretches
-from nnla.linear.prepare import Methods
 from nnla.linear.preconditioner import PolynomialPreconditioner
+from nnla.linear.prepare import Methods
 from nnla.linear.report import solution_of
 from nnla.linear.state import Run
 from nnla.sequences.guess import SolutionSpace

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from nnla.kernels.cholesky import Cholesky
+from nnla.kernels.repeated import RepeatedCholesky
+from nnla.linear.direct import Factor
 from nnla.preconditioners.scalings import Scaling
 from nnla.sequences.guess import SolutionSpace
 
@@ -26,24 +28,22 @@ class SetUp:
     method : "direct", "ic", "amg", "jacobi", "cg" or that of a polynomial
     number : of the matrix that it is of
     diagonal : of that matrix
-    M : as CG takes it
+    M : as CG takes it; None for a factor that is in `Kept.repeated`, until it is asked for
     order : of its rows, None for the user's
-    sparse : the native factorisation of "direct", None for a dense one
+    factor : of "direct", where it is not in `Kept.repeated`
     nbytes : roughly
     seconds, solves : spent on it and on solves with it, and how many these were
-    iterations : of a solve with it when it was new, by logarithm of the residual's reduction
     """
 
     method: str
     number: int
     diagonal: np.ndarray
-    M: Any
+    M: Any = None
     order: np.ndarray | None = None
-    sparse: Cholesky | None = None
+    factor: Factor | None = None
     nbytes: int = 0
     seconds: float = 0.0
     solves: int = 0
-    iterations: float = 0.0
 
     @property
     def average(self) -> float:
@@ -57,18 +57,37 @@ class Kept:
 
     Attributes
     ----------
-    analysis : a native factorisation whose analysis serves the pattern
-    pattern : of it
+    repeated : an analysis of a pattern, with the factor of the last matrix that had it
+    pattern : fingerprints of that pattern, () where it is not that of any one matrix
+    places : its ``indptr`` and ``indices``, in copies
     set_up : the present set-up, None for none
     space : old solutions, None for none
     space_number : of the matrix that they are A-orthonormal for
     """
 
-    analysis: Cholesky | None = None
+    repeated: RepeatedCholesky | None = None
     pattern: tuple[int, ...] = ()
+    places: tuple[np.ndarray, np.ndarray] | None = None
     set_up: SetUp | None = None
     space: SolutionSpace | None = None
     space_number: int = -1
+
+    def analyse(self, csr: Any, pattern: tuple[int, ...]) -> RepeatedCholesky:
+        """The analysis of a matrix, kept in the place of the one before. Cost: an ordering."""
+        self.repeated, self.set_up = None, None
+        made = RepeatedCholesky(csr)
+        self.places = csr.indptr.copy(), csr.indices.copy()
+        self.repeated, self.pattern = made, pattern
+        return made
+
+    def matrix_of_places(self, n: int) -> Any:
+        """The kept pattern as a matrix, None without one of this order."""
+        if self.places is None or self.places[0].size != n + 1:
+            return None
+        indptr, indices = self.places
+        matrix = sp.csr_array((np.empty(indices.size), indices, indptr), shape=(n, n))
+        matrix.has_canonical_format = True
+        return matrix
 
     @property
     def nbytes(self) -> int:
@@ -76,18 +95,20 @@ class Kept:
         size = 0 if self.space is None else self.space.nbytes
         if self.set_up is not None:
             size += self.set_up.nbytes + self.set_up.diagonal.nbytes
-        if self.analysis is not None and (self.set_up is None or self.set_up.sparse is not self.analysis):
-            size += self.analysis.nbytes
+        if self.repeated is not None:
+            size += self.repeated.nbytes
+        if self.places is not None:
+            size += self.places[0].nbytes + self.places[1].nbytes
         return size
 
     def within(self, most: float) -> None:
-        """Drop old solutions, then the set-up, until it takes no more bytes than these."""
+        """Drop old solutions, then the set-up, then the analysis, until they take no more bytes than these."""
         while self.nbytes > most and self.space is not None and len(self.space):
             self.space.drop()
-        if self.nbytes > most and self.set_up is not None:
+        if self.nbytes > most:
             self.set_up = None
         if self.nbytes > most:
-            self.analysis, self.pattern = None, ()
+            self.repeated, self.places, self.pattern = None, None, ()
 
 
 def bytes_of(method: str, M: Any, n: int, nnz: int) -> int:

@@ -14,6 +14,7 @@ from typing import Protocol
 from nnla.sequences.changes import Change
 
 __all__ = [
+    "POLICIES",
     "Action",
     "Cold",
     "DeflationOnly",
@@ -47,12 +48,14 @@ class Plan:
     Attributes
     ----------
     action : `Action`
+    method : to set up with, where the action is to refresh; None for that of the sequence
     guess : old solutions to project on, at most
     deflation : vectors to deflate by, at most
     reason : in words, for the report
     """
 
     action: Action
+    method: str | None = None
     guess: int = 0
     deflation: int = 0
     reason: str = ""
@@ -73,8 +76,12 @@ class Situation:
     owed : seconds spent so far beyond what cold solves would have taken; negative where something was saved
     cold_so_far : seconds that cold solves would have taken until now
     guess_gain : seconds that a guess is expected to save beyond its own; None where that is not known
-    deflation_gain : seconds that deflation is expected to save beyond its own; None where that is not known
-    solutions : old solutions that are there
+    factored : seconds of factoring this matrix, with its analysis where that is not kept, and solving with it; None
+        where the sequence works with factors of this pattern already, or cannot
+    refactored : the same for a later one, whose analysis would be kept
+    substituted : seconds of solving with a factor that is there
+    method : that the sequence works with
+    solves : so far
     """
 
     change: Change
@@ -86,8 +93,11 @@ class Situation:
     owed: float = 0.0
     cold_so_far: float = 0.0
     guess_gain: float | None = None
-    deflation_gain: float | None = None
-    solutions: int = 0
+    factored: float | None = None
+    refactored: float = 0.0
+    substituted: float = 0.0
+    method: str | None = None
+    solves: int = 0
 
 
 class Policy(Protocol):
@@ -191,7 +201,6 @@ class Learned:
     Parameters
     ----------
     most : old solutions to project on
-    vectors : to deflate by
     loss : share of the time of cold solves that may be spent beyond it on trying, and on what pays later
 
     Notes
@@ -212,22 +221,35 @@ class Learned:
     """
 
     most: int = 8
-    vectors: int = 16
-    loss: float = 0.05
+    loss: float = 0.1
 
     def choose(self, now: Situation) -> Plan:
         """The plan of the least expected time."""
         guess = self.most if _pays(now.guess_gain) else 0
-        deflation = self.vectors if _pays(now.deflation_gain) else 0
-        choices = {Action.COLD: now.cold}
-        if now.refresh is not None:
-            choices[Action.REFRESH] = now.refresh
-        best = min(choices, key=choices.__getitem__)
-        seconds = choices[best]
+        best, seconds = Action.COLD, now.cold
+        if now.refresh is not None and now.refresh <= seconds:
+            best, seconds = Action.REFRESH, now.refresh
         if now.keep is not None and (now.age == 0 or now.keep <= min(seconds, now.average)):
             best, seconds = Action.KEEP, now.keep
-        reason = f"{best.value}: {seconds:.2g} s expected"
-        return Plan(best, guess, deflation, reason)
+        if self._to_be_factored(now, seconds):
+            return Plan(Action.REFRESH, "direct", guess, reason="a factorisation pays from here on")
+        return Plan(best, None, guess, reason=f"{best.value}: {seconds:.2g} s expected")
+
+    def _to_be_factored(self, now: Situation, seconds: float) -> bool:
+        """Whether to analyse and factor, as a beginning.
+
+        At once where that takes less even the first time; else where as many solves as there were would have saved what
+        the first one costs more, and the loss stays within its share.
+        """
+        if now.factored is None:
+            return False
+        more = now.factored - seconds
+        if more <= 0.0:
+            return True
+        later = now.substituted if now.change is Change.SAME else now.refactored
+        gain = seconds - later
+        lost = now.owed + now.factored - now.cold
+        return gain * now.solves > more and lost <= self.loss * (now.cold_so_far + now.cold)
 
 
 def _pays(gain: float | None) -> bool:
@@ -278,3 +300,13 @@ def cycle_cost(setup: float, costs: list[float]) -> tuple[float, int]:
         if spent / count < best:
             best, length = spent / count, count
     return best, length
+
+
+#: What a learned policy is measured against, by the names that benchmarks use.
+POLICIES: dict[str, Policy] = {
+    "always fresh": Fresh(),
+    "never refresh": NeverRefresh(),
+    "every 10": Every(10),
+    "guess only": GuessOnly(),
+    "deflation only": DeflationOnly(),
+}

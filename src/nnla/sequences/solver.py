@@ -11,16 +11,22 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from nnla.errors import NNLAError, NotPositiveDefiniteError, OptionError
+from nnla.errors import NNLAError, NotConvergedError, NotPositiveDefiniteError, OptionError
+from nnla.linear.criterion import backward_error
 from nnla.linear.options import Options, check_numbers
+from nnla.linear.prepare import prepare
 from nnla.sequences.changes import Change, change_between, declared_change, marks_of
-from nnla.sequences.policy import Fresh, Learned, Policy
+from nnla.sequences.one_step import Wanted
+from nnla.sequences.policy import Learned, Policy
 from nnla.sequences.report import SolverReport
 from nnla.sequences.steps import Steps
 from nnla.sequences.systems import System
 from nnla.types import Solution
 
 __all__ = ["Solver", "factorized"]
+
+_STABLE = 1e-13  # backward error, or residual, of a solution that nothing is refined of
+_BACKWARD = 1e-10  # backward error that no rounding explains
 
 
 class Solver:
@@ -109,21 +115,24 @@ class Solver:
             "dtype": dtype, "learn": bool(learn), "seed": int(seed), "max_bytes": max_bytes, "timeout": timeout,
             "policy": policy,
         }  # fmt: skip
-        self._timeout = timeout
+        self._timeout, self._rtol, self._atol = timeout, rtol, atol
         self._lock = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
         asked = self._asked
         self._system: System | None = None
-        self._number = 0
+        self._last: Any = None
         self._steps = Steps(
             self._options,
             rtol=asked["rtol"],
             atol=asked["atol"],
             policy=Learned() if asked["policy"] is None else asked["policy"],
             learn=asked["learn"],
-            plain=asked["degree"] is None and asked["scaling"] == "auto" and asked["engine"] is None,
+            plain=asked["method"] != "fcg"
+            and asked["degree"] is None
+            and asked["scaling"] == "auto"
+            and asked["engine"] is None,
             max_bytes=math.inf if asked["max_bytes"] is None else float(asked["max_bytes"]),
         )
 
@@ -170,17 +179,25 @@ class Solver:
             raise OptionError("this Solver is solving already, in another thread or a callback; make one for each")
         try:
             started = time.perf_counter()
-            if maxiter is not None or callback is not None or timeout is not None:
+            steps = self._steps
+            limit = self._timeout if timeout is None else timeout
+            if b is None:
+                A, b, last = self._last, A, True
+            else:
+                last = False
+            if x0 is None and same is None and maxiter is None and callback is None and limit is None:
+                solution = steps.solve_directly(A, b, started)
+                if solution is not None:
+                    self._last, self._system = A, None
+                    return solution
+            else:
                 check_numbers(0.0, 0.0, maxiter, timeout, callback)
-            began = self._steps.clock()
-            declared = declared_change(same)
-            system, change = self._look(*((A, False) if b is not None else (None, True)), declared)
-            right = system.op.as_vector(A if b is None else b)
-            solution = self._steps.solve(
-                system, change, right, x0, maxiter, callback, self._timeout if timeout is None else timeout, started,
-                began,
-            )  # fmt: skip
-            self._system = system
+            began = steps.clock()
+            system, change = self._look(A, last, declared_change(same))
+            right = system.op.as_vector(b)
+            wanted = Wanted(right, x0, self._rtol, self._atol, maxiter, callback, limit, started)
+            solution = steps.solve(system, change, wanted, began)
+            self._system, self._last = system, system.A
             return solution
         except NNLAError:
             self._steps.account.errors += 1
@@ -191,13 +208,9 @@ class Solver:
     def _look(self, A: Any, last: bool, declared: Change | None) -> tuple[System, Change]:
         """The matrix as a system, and what has changed since the one before."""
         before = self._system
-        if last:
-            if before is None:
-                raise OptionError("there is no matrix yet: call solve(A, b) first")
-            A = before.A
-        if declared is Change.SAME:
-            if before is None:
-                raise OptionError("same=True, but no system was solved before; leave it out")
+        if A is None:
+            raise OptionError("there is no matrix yet, or b was left out: call solve(A, b) first")
+        if declared is Change.SAME and before is not None:
             return before, Change.SAME
         marks = marks_of(A)
         change = change_between(None if before is None else before.marks, marks)
@@ -207,8 +220,8 @@ class Solver:
             change = declared
         if change is Change.SAME and before is not None:
             return before, change
-        self._number += 1
-        return System(A, marks, self._number), change
+        self._steps.number += 1
+        return System(A, marks, self._steps.number), change
 
     # -- what is kept ----------------------------------------------------------------------------------------------
 
@@ -238,7 +251,10 @@ class Solver:
         -----
         It stays what it is when the solver goes on.
         """
-        found = self._steps.aspreconditioner(self._system)
+        system = self._system
+        if system is None and self._last is not None:
+            system = System(self._last, None, self._steps.number)
+        found = self._steps.aspreconditioner(system)
         if found is None:
             raise OptionError("nothing is kept yet that preconditions; solve a system first, or use nnla.prepare")
         return found
@@ -273,8 +289,8 @@ def factorized(A: Any) -> Callable[[Any], Any]:
 
     Raises
     ------
-    The errors of `nnla.solve`; NotPositiveDefiniteError where a pivot is not positive. A solution that the factor does
-    not bring to rounding level is refined; one that stays far from it raises NotConvergedError.
+    The errors of `nnla.solve`; NotPositiveDefiniteError where A is not positive definite. Of the function returned:
+    those of b, and NotConvergedError where x is not backward stable, as with a singular A and a b out of its range.
 
     Notes
     -----
@@ -291,4 +307,27 @@ def factorized(A: Any) -> Callable[[Any], Any]:
     >>> solve(np.ones(900)).shape
     (900,)
     """
-    raise NotImplementedError
+    prepared = prepare(A, "direct")
+    op, factor = prepared.operator, prepared.setup.factor if prepared.setup is not None else None
+    assert factor is not None
+    if not factor.definite:
+        raise NotPositiveDefiniteError(f"{factor.objection}; scipy.sparse.linalg.factorized takes such a matrix")
+    ordinary = prepared.rows is None and prepared.null is None and factor.null is None
+
+    def solve(b: Any) -> Any:
+        """x with A x = b."""
+        if ordinary:
+            right = op.as_vector(b)
+            with np.errstate(all="ignore"):
+                x = factor.solve(right)
+                if backward_error(op, right, x, right - op.matvec(x)) <= _STABLE:
+                    return x
+        x, report = prepared.solve(b, rtol=_STABLE)
+        if not report.converged and not (report.backward_error or 0.0) <= _BACKWARD:
+            raise NotConvergedError(
+                f"A x = b is not solved ({report.status.value}): A is singular, or nearly so, and b not in its range; "
+                "nnla.solve returns the best x with a report"
+            )
+        return x
+
+    return solve

@@ -29,6 +29,7 @@ class System:
     ----------
     op : Operator, A
     pattern : fingerprints of its entries' places; () for what is no sparse matrix
+    matrix : in the pattern that a kept analysis is of, None before it was brought into one
     plain : a SciPy or NumPy matrix in moderate units, which all that is kept is of
 
     Raises
@@ -43,6 +44,7 @@ class System:
         self._null: tuple[Operator, NullSpace | None] | None = None
         self._permuted: tuple[np.ndarray, Operator] | None = None
         self._diagonal: np.ndarray | None = None
+        self.matrix: Any = None
         csr = self.op.csr
         self.pattern: tuple[int, ...] = ()
         if csr is not None:
