@@ -73,24 +73,12 @@ def load(library: str) -> tuple[dict[str, Method], dict[str, str]]:
     return loaders[library]()
 
 
-def _policies() -> dict[str, Any]:
-    from nnla.sequences import policy
-
-    return dict(
-        zip(
-            FIXED,
-            (policy.Fresh(), policy.NeverRefresh(), policy.Every(10), policy.GuessOnly(), policy.DeflationOnly()),
-            strict=True,
-        )
-    )
-
-
 def _nnla() -> tuple[dict[str, Method], dict[str, str]]:
     import scipy
 
     import nnla
     from nnla.kernels.cholesky import Cholesky
-    from nnla.sequences.solver import Solver
+    from nnla.sequences.policy import POLICIES
 
     def cold() -> Step:
         def step(A: Any, b: np.ndarray, same: bool, tolerance: float) -> tuple[np.ndarray, int]:
@@ -119,7 +107,7 @@ def _nnla() -> tuple[dict[str, Method], dict[str, str]]:
 
             def step(A: Any, b: np.ndarray, same: bool, tolerance: float) -> tuple[np.ndarray, int]:
                 if not made:
-                    made.append(Solver(rtol=tolerance, **options))
+                    made.append(nnla.Solver(rtol=tolerance, **options))
                 x, report = made[0].solve(A, b)
                 return x, report.iterations
 
@@ -130,5 +118,5 @@ def _nnla() -> tuple[dict[str, Method], dict[str, str]]:
 
     methods: dict[str, Method] = {"nnla cold": cold, "bare kernels": bare}
     methods |= {"Solver": solver(), "Solver, learn=False": solver(learn=False)}
-    methods |= {f"Solver, {name}": solver(policy=policy) for name, policy in _policies().items()}
+    methods |= {f"Solver, {name}": solver(policy=policy) for name, policy in POLICIES.items()}
     return methods, {"nnla": nnla.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
