@@ -61,11 +61,11 @@ def test_two_sequences_of_files(tmp_path, monkeypatch):
 class FakePool:
     """Methods whose seconds and residuals are known; it is its own worker."""
 
-    def __init__(self, answers):
-        self.answers, self.asked = answers, []
+    def __init__(self, answers, version="1"):
+        self.answers, self.asked, self.version, self.offered = answers, [], version, {"Solver"}
 
     def key(self, method):
-        return "1"
+        return self.version if method in ("Solver", "nnla cold") else "peer"
 
     def worker(self, method):
         return self
@@ -78,10 +78,10 @@ class FakePool:
         return {"cpu": [seconds], "wall": [seconds], "residual": [residual], "iterations": [1], "facts": None}
 
 
-def session(answers, tmp_path=Path("nowhere"), old=(), **options):
+def session(answers, tmp_path=Path("nowhere"), old=(), version="1", **options):
     from seq.session import Plan, Session
 
-    pool, rows = FakePool(answers), []
+    pool, rows = FakePool(answers, version), []
     return Session("s", tmp_path, "d", pool, Plan(**{"samples": 1, **options}), rows.append, list(old)), pool, rows
 
 
@@ -121,6 +121,18 @@ def test_short_runs_are_repeated_and_time_that_is_over_ends_it():
     s, pool, _ = session(lambda m, setting, tolerance: (2.0, 1e-9), samples=3)
     assert s.measure(["nnla cold", "scipy splu"], lambda: len(pool.asked) >= 2) is False
     assert len(pool.asked) == 2
+
+
+def test_a_new_version_is_measured_beside_the_best_peer():
+    seconds = {"nnla cold": 3.0, "scipy splu": 2.0, "cholmod": 9.0}
+    s, _pool, rows = session(lambda m, setting, tolerance: (seconds[m], 1e-9), samples=2, floor=99.0)
+    assert s.measure(list(seconds), lambda: False)
+    assert sum(r["method"] == "cholmod" for r in rows) == 9, "far from the best: once a setting"
+    s, pool, _ = session(
+        lambda m, setting, tolerance: (seconds[m], 1e-9), samples=2, floor=99.0, version="2", old=s.rows
+    )
+    assert s.measure(list(seconds), lambda: False)
+    assert sorted(method for method, *_ in pool.asked) == ["nnla cold", "nnla cold", "scipy splu", "scipy splu"]
 
 
 def result(steps, iterations=None, **more):

@@ -30,13 +30,17 @@ def collect(
             and r["rtol"] == rtol
             and keys.get(r["method"]) == r["key"]
         ]
-        results = {m: found for m in methods if (found := _best([r for r in rows if r["method"] == m], clock))}
+        beside = keys.get(SOLVER)
+        results = {m: found for m in methods if (found := _best([r for r in rows if r["method"] == m], clock, beside))}
         sequences[name] = {"facts": about, "methods": results, **judge(results)}
     return {"meta": {"rtol": rtol, "clock": clock}, "sequences": sequences, "summary": summarise(sequences)}
 
 
-def _best(rows: list[dict[str, Any]], clock: str) -> dict[str, Any] | None:
-    """The best setting of a method: medians of each step over its runs; or why none succeeded."""
+def _best(rows: list[dict[str, Any]], clock: str, beside: str | None) -> dict[str, Any] | None:
+    """The best setting of a method: medians of each step over its runs; or why none succeeded.
+
+    Of its runs those count that were measured beside this version of nnla, where there are any.
+    """
     if not rows:
         return None
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -49,10 +53,11 @@ def _best(rows: list[dict[str, Any]], clock: str) -> dict[str, Any] | None:
         return {"ok": False, "setting": label(last["setting"]), "reason": last.get("error") or f"residual {worst:.1e}"}
     totals = {name: statistics.median(sum(r[clock]) for r in runs) for name, runs in groups.items()}
     name = min(totals, key=lambda n: totals[n])
-    runs = groups[name]
+    runs = [r for r in groups[name] if r.get("beside") == beside] or groups[name]
     steps = [statistics.median(values) for values in zip(*(r[clock] for r in runs), strict=True)]
+    seconds = statistics.median(sum(r[clock]) for r in runs)
     return {
-        "ok": True, "setting": name, "runs": len(runs), "seconds": totals[name], "steps": steps,
+        "ok": True, "setting": name, "runs": len(runs), "seconds": seconds, "steps": steps,
         "iterations": runs[-1]["iterations"], "residual": max(max(r["residual"]) for r in runs),
         "tolerance": runs[-1]["tolerance"], "settings": totals, "report": runs[-1].get("facts"),
     }  # fmt: skip
