@@ -113,6 +113,7 @@ struct HeldIteration {
 
     ConjugateGradients cg;
     std::int64_t n = 0;
+    std::optional<OutputBlock<double>> rows;  // that Lanczos vectors go into
     bool running = false;
 };
 
@@ -145,6 +146,17 @@ void bind_conjugate_gradients(nb::module_& m) {
                  self.cg.use(*A.product);
              },
              nb::keep_alive<1, 2>())
+        .def("record",
+             [](CG& self, std::optional<OutputBlock<double>> rows, std::int64_t first) {
+                 const CG::Turn turn(self);
+                 const std::int64_t count = rows ? static_cast<std::int64_t>(rows->shape(0)) : 0;
+                 if (rows) require_length(rows->shape(1), self.n);
+                 require(first >= 0 && first <= count, "no such row");
+                 self.rows = rows;
+                 self.cg.record(rows ? rows->data() + first * self.n : nullptr, count - first);
+             },
+             "rows"_a.none(), "first"_a = 0, "Lanczos vectors of the next iterations go into rows[first:].")
+        .def_prop_ro("rows_left", [](CG& self) { const CG::Turn turn(self); return self.cg.rows_left(); })
         .def("run",
              [](CG& self, Output<double> x, Output<double> r, double target, std::int64_t iterations, std::int64_t stall,
                 bool one_reduction, bool restart, std::optional<Output<double>> best) {

@@ -18,35 +18,6 @@ namespace {
 using Int = std::int32_t;
 using Long = std::int64_t;
 
-// One pass: the entry (i, j), j < i, must be the next one of row j beyond its diagonal.
-void require_symmetric(const Pattern& a) {
-    std::vector<Int> next(a.n);
-    Ticker ticker;
-    for (Int i = 0; i < a.n; ++i) {
-        Int p = a.indptr[i];
-        const Int end = a.indptr[i + 1];
-        ticker(4 * (end - p) + 8);
-        Int before = -1;
-        for (; p < end && a.indices[p] < i; ++p) {
-            const Int j = a.indices[p];
-            if (j <= before) throw std::invalid_argument("column indices are not sorted");
-            before = j;
-            if (next[j] >= a.indptr[j + 1] || a.indices[next[j]] != i)
-                throw std::invalid_argument("the pattern is not symmetric");
-            ++next[j];
-        }
-        if (p < end && a.indices[p] == i) before = a.indices[p++];
-        next[i] = p;
-        for (; p < end; ++p) {
-            if (a.indices[p] <= before || a.indices[p] >= a.n)
-                throw std::invalid_argument("column indices are not sorted, or out of range");
-            before = a.indices[p];
-        }
-    }
-    for (Int i = 0; i < a.n; ++i)
-        if (next[i] != a.indptr[i + 1]) throw std::invalid_argument("the pattern is not symmetric");
-}
-
 constexpr Int kOuter = static_cast<Int>(kPanelColumns);
 constexpr double kParallel = 2e7;     // operations from which threads pay for being woken
 constexpr double kParallelFront = 4e6;
@@ -231,6 +202,35 @@ std::vector<Subtree> choose_subtrees(const Symbolic& s, int threads) {
 }
 
 }  // namespace
+
+// One pass: the entry (i, j), j < i, must be the next one of row j beyond its diagonal.
+void require_symmetric(const Pattern& a) {
+    std::vector<Int> next(a.n);
+    Ticker ticker;
+    for (Int i = 0; i < a.n; ++i) {
+        Int p = a.indptr[i];
+        const Int end = a.indptr[i + 1];
+        ticker(4 * (end - p) + 8);
+        Int before = -1;
+        for (; p < end && a.indices[p] < i; ++p) {
+            const Int j = a.indices[p];
+            if (j <= before) throw std::invalid_argument("column indices are not sorted");
+            before = j;
+            if (next[j] >= a.indptr[j + 1] || a.indices[next[j]] != i)
+                throw std::invalid_argument("the pattern is not symmetric");
+            ++next[j];
+        }
+        if (p < end && a.indices[p] == i) before = a.indices[p++];
+        next[i] = p;
+        for (; p < end; ++p) {
+            if (a.indices[p] <= before || a.indices[p] >= a.n)
+                throw std::invalid_argument("column indices are not sorted, or out of range");
+            before = a.indices[p];
+        }
+    }
+    for (Int i = 0; i < a.n; ++i)
+        if (next[i] != a.indptr[i + 1]) throw std::invalid_argument("the pattern is not symmetric");
+}
 
 Cholesky::Cholesky(const Pattern& a, double max_flops, Rows rows) : a_(a) {
     if (rows == Rows::unchecked) require_symmetric(a);

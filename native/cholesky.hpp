@@ -9,6 +9,9 @@
 
 namespace nnla {
 
+// Throws std::invalid_argument where rows are not sorted, or the pattern is not symmetric.
+void require_symmetric(const Pattern& a);
+
 // The analysis, which does not change: any number of calls may factor and solve with it at a time.
 class Cholesky {
   public:

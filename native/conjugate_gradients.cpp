@@ -130,6 +130,8 @@ Ending ConjugateGradients::iterate(double* x, double target, std::int64_t iterat
     const VectorKernels& vectors = isa().vectors;
     const double* inverse = inverse_.empty() ? nullptr : inverse_.data();
     if (restart || fresh_) {
+        if (recorded_) rows_left_ = 0;
+        recorded_ = false;
         fresh_ = true;
         known_ = false;
         p_.zero();
@@ -158,6 +160,15 @@ Ending ConjugateGradients::iterate(double* x, double target, std::int64_t iterat
         if (!(gamma > 0)) {
             failed_value = gamma;
             return Ending::preconditioner;
+        }
+        if (rows_left_ > 0) {
+            const double scale = 1 / std::sqrt(gamma);
+            over([&](std::size_t, std::size_t lo, std::size_t hi) {
+                for (std::size_t i = lo; i < hi; ++i) rows_[i] = scale * u[i];
+            });
+            rows_ += n_;
+            --rows_left_;
+            recorded_ = true;
         }
         const double beta = fresh_ ? 0.0 : gamma / gamma_;
         double curvature;

@@ -50,6 +50,14 @@ class ConjugateGradients {
     // M may be null; `inverse` (n entries, copied) is Jacobi's preconditioner, null for none; not both.
     ConjugateGradients(const Product& A, Preconditioner* M, const double* inverse);
 
+    // From the next iteration on its Lanczos vectors, z = M r by the root of r'z, go into the rows of `rows`, (count, n),
+    // one an iteration until they are full; with 0 no more. Where CG restarts, it ends: what follows is another sequence.
+    void record(double* rows, std::int64_t count) {
+        rows_ = rows;
+        rows_left_ = count;
+    }
+    std::int64_t rows_left() const { return rows_left_; }
+
     // The same matrix in another form, from the next iteration on.
     void use(const Product& A) { A_ = &A; }
 
@@ -80,6 +88,9 @@ class ConjugateGradients {
     std::size_t n_;
     std::vector<double> inverse_;
     PaddedVector<double> p_, s_, w_, u_, r_;
+    double* rows_ = nullptr;  // where the next Lanczos vector goes
+    std::int64_t rows_left_ = 0;
+    bool recorded_ = false;  // some, since the last restart
     double gamma_ = 1, alpha_ = 1, rr_ = 0, ru_ = 0;
     double best_ = 0;
     std::int64_t since_best_ = 0;

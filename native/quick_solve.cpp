@@ -29,8 +29,6 @@ constexpr double kShare = 6;            // times that a factorisation has to tak
 constexpr double kBehind = 1.5;         // CG is left when it has taken so many times what a factorisation would
 constexpr Long kPatience = 16;          // iterations after which slices are made, as in nnla.krylov.native_cg
 constexpr double kRuns = 0.5;           // share of entries in runs from which they are faster
-constexpr double kWide = 3;             // a band is taken as it is up to so many times what narrowing it takes
-constexpr double kDoubt = 2;            // and is preferred to an order not yet known up to so many times what that takes
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
 constexpr double kFlopsLimit = 3e8;     // likewise
 
@@ -91,7 +89,7 @@ class Quick {
             answer_.predicted_direct = std::min(by_band, least);
             if (iterate(kBehind * std::max(bound, answer_.predicted_direct) / step_)) return verify();
         }
-        if (by_band > std::min(kWide * narrowing, least)) {
+        if (by_band > std::min(kWideBand * narrowing, least)) {
             std::vector<Int> order(n_);
             reverse_cuthill_mckee(CsrPattern{n_, system_.A.indptr, system_.A.indices}, order.data());
             BandCholesky narrow(pattern(), std::move(order));
@@ -99,7 +97,7 @@ class Quick {
             by_band = band_seconds(band);
         }
         if (bound < HUGE_VAL) answer_.predicted_jacobi = bound;
-        if (by_band < std::max(kDoubt * ordering, least)) {
+        if (by_band < std::max(kBandDoubt * ordering, least)) {
             answer_.predicted_direct = by_band;
             if (worth_a_try(by_band, bound) && iterate(kBehind * by_band / step_, by_band)) return verify();
             return by_band < kDear ? factor(&band, nullptr) : Declined::dear;

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 #include "factor_costs.hpp"
 #include "factor_preconditioner.hpp"
-#include "interruption.hpp"
+#include "fingerprint.hpp"
 #include "reordering.hpp"
 
 namespace nnla {
@@ -23,41 +22,41 @@ constexpr double kShort = 0.002;        // seconds of a factorisation up to whic
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// In pieces between which a signal is heard.
-bool same(const void* a, const void* b, std::size_t bytes) {
-    constexpr std::size_t kPiece = std::size_t{1} << 20;
-    const char *p = static_cast<const char*>(a), *q = static_cast<const char*>(b);
-    for (std::size_t i = 0; i < bytes; i += kPiece) {
-        const std::size_t count = std::min(kPiece, bytes - i);
-        tick(static_cast<Long>(count / 8));
-        if (std::memcmp(p + i, q + i, count) != 0) return false;
-    }
-    return true;
-}
-
 }  // namespace
 
-RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops)
+RepeatedCholesky::RepeatedCholesky(const Pattern& given, double max_flops, std::shared_ptr<const Cholesky> made)
     : indptr_(given.indptr, given.indptr + given.n + 1), indices_(given.indices, given.indices + given.indptr[given.n]) {
     const Pattern pattern{given.n, indptr_.data(), indices_.data()};
-    fronts_ = std::make_shared<const Cholesky>(pattern, max_flops);  // which looks at the rows, too
-    double least = fronts_->complete() ? factor_seconds(given.n, fronts_->flops(), fronts_->nnz()) : HUGE_VAL;
+    correction_.resize(given.n);
+    if (made) fronts_ = std::move(made);
+    else if (!choose_band(pattern, max_flops)) fronts_ = std::make_shared<const Cholesky>(pattern, max_flops);
+    if (banded_) return;
     flops_ = fronts_->flops();
     entries_ = fronts_->nnz();
-    if (given.n == 0) return;
-    std::vector<Int> narrow(given.n);
-    reverse_cuthill_mckee(CsrPattern{given.n, indptr_.data(), indices_.data()}, narrow.data());
-    for (const std::vector<Int>& order : {std::vector<Int>(), narrow}) {
-        const BandCholesky band(pattern, order);
-        const double flops = kFlopsOfProduct * band.products();
-        if (band_seconds(band) >= std::min(least, kShort) || flops > max_flops) continue;
-        least = band_seconds(band);
-        banded_ = true;
-        order_ = order;
-        flops_ = flops;
-        entries_ = band.stored();
+}
+
+// The rules of the quick solution of a small system: no order of little fill is looked for where a band may do.
+bool RepeatedCholesky::choose_band(const Pattern& pattern, double max_flops) {
+    if (pattern.n == 0) return false;
+    require_symmetric(pattern);
+    const Long nnz = indptr_.back();
+    const double ordering = order_seconds(nnz), least = ordering + factor_seconds(pattern.n, 0.0, 0.0);
+    auto band = std::make_shared<BandCholesky>(pattern, std::vector<Int>());
+    if (band_seconds(*band) > std::min(kWideBand * narrow_seconds(nnz), least)) {
+        std::vector<Int> order(pattern.n);
+        reverse_cuthill_mckee(CsrPattern{pattern.n, indptr_.data(), indices_.data()}, order.data());
+        auto narrow = std::make_shared<BandCholesky>(pattern, order);
+        if (band_seconds(*narrow) < band_seconds(*band)) {
+            band = std::move(narrow);
+            order_ = std::move(order);
+        }
     }
-    correction_.resize(given.n);
+    flops_ = kFlopsOfProduct * band->products();
+    banded_ = band_seconds(*band) < std::min(std::max(kBandDoubt * ordering, least), kShort) && flops_ <= max_flops;
+    if (!banded_) return false;
+    entries_ = band->stored();
+    band_ = std::move(band);
+    return true;
 }
 
 double RepeatedCholesky::bytes() const {
@@ -68,8 +67,8 @@ double RepeatedCholesky::bytes() const {
 
 bool RepeatedCholesky::fits(const CsrArrays<Int>& A) const {
     return A.n == size() && A.capacity >= indptr_.back() &&
-           same(A.indptr, indptr_.data(), sizeof(Int) * indptr_.size()) &&
-           same(A.indices, indices_.data(), sizeof(Int) * indices_.size());
+           same_bytes(A.indptr, indptr_.data(), sizeof(Int) * indptr_.size()) &&
+           same_bytes(A.indices, indices_.data(), sizeof(Int) * indices_.size());
 }
 
 RepeatedAnswer RepeatedCholesky::solve(const CsrArrays<Int>& A, const double* b, double rtol, double atol,
@@ -82,13 +81,12 @@ RepeatedAnswer RepeatedCholesky::solve(const CsrArrays<Int>& A, const double* b,
     if (A.n < 1) return decline(Declined::entries);
     if (!complete()) return decline(Declined::dear);
     if (!fits(A)) return decline(Declined::pattern);
-    if (factored_ && asymmetry >= asymmetry_ && same(A.data, values_.data(), sizeof(double) * values_.size()))
-        return solve_again(b, rtol, atol, x);
+    if (same_values(A, asymmetry)) {
+        const RepeatedAnswer again = solve_again(b, rtol, atol, x);
+        if (again.declined != Declined::accuracy || !adopted_) return again;
+    }
     const Clock::time_point start = Clock::now();
-    CsrFacts facts;
-    next_.diagonal.resize(size());
-    if (!check_spd(A, asymmetry, next_.diagonal.data(), facts)) return decline(Declined::matrix);
-    if (const Declined why = next_.take_matrix(); why != Declined::no) return decline(why);
+    if (const Declined why = look(A, asymmetry); why != Declined::no) return decline(why);
     if (const Declined why = next_.take_right_hand_side(b, rtol, atol); why != Declined::no) return decline(why);
     if (const Declined why = factor(A, asymmetry); why != Declined::no) return decline(why);
     answer.factored = true;
@@ -110,7 +108,7 @@ RepeatedAnswer RepeatedCholesky::solve_again(const double* b, double rtol, doubl
 
 // A matrix that has been looked at. A factor that a preconditioner holds is left to it.
 Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
-    factored_ = false;
+    factored_ = adopted_ = false;
     Long failed;
     const std::size_t n = static_cast<std::size_t>(size());
     if (banded_) {
@@ -123,7 +121,11 @@ Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
         failed = fronts_->factor(A.data, false, *factor_);
         work_.resize(std::max(fronts_->work_size(), n));
     }
-    if (failed >= 0) return Declined::pivots;
+    return failed >= 0 ? Declined::pivots : take(A, asymmetry);
+}
+
+// The factor that has been made of a matrix that has been looked at.
+Declined RepeatedCholesky::take(const CsrArrays<Int>& A, double asymmetry) {
     if (banded_) band_->pivots(correction_.data());
     else fronts_->pivots(*factor_, correction_.data());
     if (next_.lost(correction_)) return Declined::pivots;
@@ -132,6 +134,46 @@ Declined RepeatedCholesky::factor(const CsrArrays<Int>& A, double asymmetry) {
     std::swap(now_, next_);
     factored_ = true;
     return Declined::no;
+}
+
+Declined RepeatedCholesky::look(const CsrArrays<Int>& A, double asymmetry) {
+    CsrFacts facts;
+    next_.diagonal.resize(size());
+    return check_spd(A, asymmetry, next_.diagonal.data(), facts) ? next_.take_matrix() : Declined::matrix;
+}
+
+Declined RepeatedCholesky::adopt(const CsrArrays<Int>& A, double asymmetry, std::shared_ptr<Cholesky::Factor> made) {
+    if (banded_ || !made || !made->signs.empty()) return Declined::dear;
+    if (A.n < 1 || !fits(A)) return Declined::pattern;
+    if (const Declined why = look(A, asymmetry); why != Declined::no) return why;
+    factored_ = false;
+    factor_ = std::move(made);
+    work_.resize(std::max(fronts_->work_size(), static_cast<std::size_t>(size())));
+    adopted_ = true;
+    return take(A, asymmetry);
+}
+
+bool RepeatedCholesky::same_values(const CsrArrays<Int>& A, double asymmetry) const {
+    return factored_ && asymmetry >= asymmetry_ && same_bytes(A.data, values_.data(), sizeof(double) * values_.size());
+}
+
+RepeatedCholesky::Change RepeatedCholesky::change(const CsrArrays<Int>& A, double asymmetry) const {
+    if (!fits(A)) return Change::pattern;
+    return same_values(A, asymmetry) ? Change::none : Change::values;
+}
+
+bool RepeatedCholesky::apply(const double* b, double* x, Long columns) {
+    if (!factored_) return false;
+    if (!banded_) {
+        fronts_->solve(*factor_, b, x, columns);
+        return true;
+    }
+    for (Long j = 0; j < columns; ++j) {
+        for (Int i = 0; i < size(); ++i) correction_[i] = b[i * columns + j];
+        band_->solve(correction_.data(), correction_.data(), work_.data());
+        for (Int i = 0; i < size(); ++i) x[i * columns + j] = correction_[i];
+    }
+    return true;
 }
 
 // x by the factor, refined until the true residual is small enough.

@@ -47,6 +47,7 @@ struct VectorKernels {
 struct BandKernels;
 struct BasisKernels;
 struct BlockKernels;
+struct DeflationKernels;
 struct PanelKernels;
 
 // The kernels of one instruction set. The functions that return them are compiled for it themselves: nobody but the
@@ -61,6 +62,7 @@ struct InstructionSet {
     const BasisKernels* basis;
     const BlockKernels* block;
     const BandKernels* band;
+    const DeflationKernels* deflation;
 };
 
 const InstructionSet& generic_kernels();

@@ -216,3 +216,57 @@ def test_two_threads_at_once_are_an_error(rng):
         thread.join()
     assert all("running" in error for error in errors)
     assert left(A, kept.solve(A, b).x, b) <= 1e-10
+
+
+def test_blocks_are_solved_column_by_column(rng):
+    A = sp.csr_array(nnla.problems.poisson2d(15))
+    kept, B = RepeatedCholesky(A), rng.standard_normal((225, 3))
+    found = kept.solve(A, B, 1e-12)
+    assert found.factored
+    assert found.products >= 3
+    assert np.array_equal(kept.solve_again(np.asfortranarray(B), 1e-12).x, found.x)
+    for j in range(3):
+        assert np.array_equal(kept.solve(A, B[:, j], 1e-12).x, found.x[:, j])
+        assert found.relative_residual >= kept.solve(A, B[:, j], 1e-12).relative_residual
+    B[:, 1] = 0.0
+    assert kept.solve(A, B) == RIGHT_HAND_SIDE
+    assert kept.solve(A, B[:200]) == ANOTHER_PATTERN
+    assert kept.solve(A, np.ones((75, 3))) == ANOTHER_PATTERN
+
+
+@pytest.mark.parametrize("k", [12, 60])
+def test_what_has_changed_and_the_factor_alone(k, rng):
+    A = sp.csr_array(nnla.problems.poisson2d(k))
+    kept, B = RepeatedCholesky(A), rng.standard_normal((k * k, 5))
+    assert kept.change(A) == 1
+    with pytest.raises(OptionError, match="no factor"):
+        kept.apply(B)
+    kept.solve(A, B[:, 0])
+    assert (kept.change(A), kept.change(2 * A), kept.change(sp.csr_array(nnla.problems.poisson2d(9)))) == (0, 1, 2)
+    assert kept.change(sp.csr_array(sp.eye_array(k * k))) == 2
+    X = kept.apply(B)
+    np.testing.assert_allclose(A @ X, B, atol=1e-10)
+    np.testing.assert_allclose(kept.apply(B[:, 2]), X[:, 2], rtol=1e-13, atol=1e-14)
+    with pytest.raises(ShapeError):
+        kept.apply(B[1:])
+
+
+def test_an_analysis_and_a_factor_from_elsewhere(rng):
+    A, b = sp.csr_array(nnla.problems.poisson2d(60)), rng.standard_normal(3600)
+    made = Cholesky(A).factor()
+    kept = RepeatedCholesky(A, analysed=made)
+    assert kept.factored
+    found = kept.solve(A, b)
+    assert not found.factored
+    assert np.array_equal(found.x, made.solve(b))
+    assert kept.solve(2 * A, b).factored
+    np.testing.assert_allclose(made.solve(b), found.x, rtol=1e-12, atol=1e-14)  # its factor is its own still
+    other = sp.csr_array(nnla.problems.poisson2d(59))
+    assert not RepeatedCholesky(other, analysed=made).factored
+    assert not RepeatedCholesky(3 * A, analysed=made).factored
+    A.data *= np.exp(rng.standard_normal())
+    A.data[A.data > 0] *= 1.5  # the factor is that of what was in this array before
+    stale = RepeatedCholesky(A, analysed=made)
+    assert left(A, stale.solve(A, b).x, b) <= 1e-8
+    del made, kept
+    assert stale.solve(1.1 * A, b).factored

@@ -56,6 +56,9 @@ def victims(native: Any) -> Iterator[Victim]:
     yield free("describe_csr", *matrix)
     yield free("may_have_null_vectors", *matrix)
 
+    yield free("fingerprint", x.view(np.uint8), 1)
+    yield free("same_bytes", x.view(np.uint8), y.view(np.uint8))
+
     V, W0 = np.eye(12, N), block.T.copy()
     yield free("basis_products", V, W0, np.zeros((12, 3)))
     yield free("basis_subtract", V, np.ones((12, 3)), W0)
@@ -109,6 +112,14 @@ def victims(native: Any) -> Iterator[Victim]:
 
     yield Victim("ConjugateGradients.run", run, (np.zeros(N), np.ones(N)))
 
+    def record(rows: Any) -> None:
+        cg = native.ConjugateGradients(A, None, x)
+        cg.record(rows, 1)
+        del rows  # only C++ has them now
+        cg.run(np.zeros(N), np.ones(N), 1e-9, 20, 0, False, True)
+
+    yield Victim("ConjugateGradients.record", record, (np.zeros((5, N)),))
+
     yield Victim("Cholesky", lambda *p: native.Cholesky(*p).factor(data), pattern)
     factor = native.Cholesky(*pattern)
     yield Victim("Cholesky.factor", factor.factor, (data,))
@@ -123,6 +134,17 @@ def victims(native: Any) -> Iterator[Victim]:
     kept = native.RepeatedCholesky(*pattern)
     yield Victim("RepeatedCholesky.solve", lambda *a: kept.solve(*a, 1e-8, 0.0, 1e-10), (*matrix, x))
     kept.solve(*matrix, x, 1e-8, 0.0, 1e-10)
+    yield Victim("RepeatedCholesky.change", lambda *a: kept.change(*a, 1e-10), matrix)
+    yield Victim("RepeatedCholesky.apply", kept.apply, (x,))
+
+    def adopt(*arrays: Any) -> None:
+        later = native.RepeatedCholesky(*pattern, np.inf, good)
+        later.adopt(good, *arrays, 1e-10)
+        later.solve(*matrix, x, 1e-8, 0.0, 1e-10)
+
+    yield Victim("RepeatedCholesky.adopt", adopt, matrix)
+    yield Victim("Deflation", lambda *a: native.Deflation(*a[:2], None, a[2]), (np.eye(3, N), np.eye(3, N), x))
+    yield Victim("Deflation.multiply", native.Deflation(np.eye(3, N), np.eye(3, N), M, None).multiply, (x, z))
     yield Victim("RepeatedCholesky.solve_again", lambda b: kept.solve_again(b, 1e-8, 0.0), (x,))
 
     for upper in (False, True):
@@ -186,7 +208,7 @@ def with_entry(value: float, where: int) -> Callable[[np.ndarray], np.ndarray]:
         a = a.copy()
         if a.size:
             a.flat[where % a.size] = (
-                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind == "i" else value
+                np.clip(value, np.iinfo(a.dtype).min, np.iinfo(a.dtype).max) if a.dtype.kind in "iu" else value
             )
         return a
 

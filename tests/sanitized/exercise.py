@@ -229,6 +229,46 @@ def quick_solve(native, A, rng):
             assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
 
 
+@exercise("fingerprint", "same_bytes")
+def fingerprints(native, A, rng):
+    from nnla.kernels.fingerprints import fingerprint, same_values
+
+    for array in (A.data, A.indices, A.data[::2], A.data.view(np.uint8)[: A.data.nbytes - 3]):
+        assert fingerprint(array) == fingerprint(array.copy())
+        assert same_values(array, array.copy())
+    assert not same_values(A.data, 2 * A.data)
+
+
+@exercise("Deflation")
+def deflation(native, A, rng):
+    from nnla import as_operator
+    from nnla.krylov.deflated_cg import Harvest
+    from nnla.krylov.solution_space import SolutionSpace
+    from nnla.krylov.start import start_cg
+    from nnla.preconditioners.deflation import DeflatedPreconditioner
+    from nnla.preconditioners.scalings import bind_scaling
+
+    op, n = as_operator(A), A.shape[0]
+    space, basis, harvest = SolutionSpace(n, 3), None, Harvest(n, 2, 8)
+    for scaling in ("none", "jacobi", "ic"):
+        b = rng.standard_normal(n)
+        x, _ = space.guess(b)
+        r = b - op.matvec(x)
+        M = bind_scaling(op, scaling)
+        if basis is not None:
+            x, r = x + basis.solve(r), r - basis.image(r)
+            M = DeflatedPreconditioner(M, basis)
+        size = np.linalg.norm(b)
+        targets = np.array([1e-8 * size])
+        options = {"targets": targets, "sizes": np.array([size]), "M": M, "harvest": harvest}
+        cg = start_cg(op, b, x=x, residual=r, **options)
+        cg.advance(10 * n + 100)
+        assert np.linalg.norm(b - A @ cg.result.x) <= 1e-6 * size
+        space.add(cg.result.x, A @ cg.result.x)
+        space.renew(op)
+        basis = harvest.basis(op, basis)
+
+
 @exercise("RepeatedCholesky")
 def repeated_solve(native, A, rng):
     n = A.shape[0]

@@ -70,6 +70,7 @@ class Cholesky:
             raise OptionError(f"max_flops must not be negative, got {max_flops}")
         self.n = int(A.shape[0])
         self._data = plain(A.data[: A.nnz])
+        self._factored: np.ndarray | None = None  # the entries of the last factor
         try:
             self._native: Any = native.Cholesky(indptr, indices, float(max_flops))
         except ShapeError:
@@ -101,6 +102,24 @@ class Cholesky:
     @property
     def nbytes(self) -> int:
         return int(self._native.bytes)
+
+    @property
+    def native(self) -> Any:
+        """The object of the native module."""
+        return self._native
+
+    def is_factor_of(self, data: np.ndarray) -> bool:
+        """Whether the last factor is that of this array, in the same place; what is in it may have changed since.
+
+        Cost: none.
+        """
+        known = self._factored
+        return (
+            known is not None
+            and known.shape == data.shape
+            and known.dtype == data.dtype
+            and known.__array_interface__["data"] == data.__array_interface__["data"]
+        )
 
     @property
     def negative(self) -> int:
@@ -178,6 +197,7 @@ class Cholesky:
             raise ShapeError(f"there are {self._data.size} entries to factor, not {values.shape}")
         # The factor that is there serves other threads until the new one is, if memory allows.
         row = self._native.factor(values, indefinite, in_place=2 * self.nbytes > max_bytes)
+        self._factored = None if row >= 0 or indefinite else values
         if row >= 0 and indefinite:
             raise NotPositiveDefiniteError(f"the pivot of row {row} is zero: no L D L^T without exchanges")
         if row >= 0:

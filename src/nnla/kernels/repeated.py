@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from nnla.errors import NotSymmetricError, OptionError, ShapeError
 from nnla.kernels import native, why_not
 from nnla.kernels.arrays import csr_arrays, plain
+from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.limits import INDEX_MAX
 
 __all__ = ["ANOTHER_PATTERN", "DECLINED", "RepeatedCholesky", "RepeatedSolution"]
@@ -36,7 +38,7 @@ class RepeatedSolution(NamedTuple):
 
     Attributes
     ----------
-    x : (n,)
+    x : of the shape of b
     relative_residual : ||b - A x|| / ||b||, recomputed with A in float64
     backward_error : a bound of the normwise one
     equilibrated_residual : relative, by the rows' weights, the larger of two norms; negative where these do not differ
@@ -62,6 +64,7 @@ class RepeatedCholesky:
     ----------
     A : ``csr_array`` (n, n), float64, rows sorted, both triangles stored: its pattern is kept, in a copy
     max_flops : `complete` is False where a factorisation would take more operations
+    analysed : the analysis of A, where it has been made before: taken over, and its factor where that is of A's values
 
     Attributes
     ----------
@@ -102,7 +105,7 @@ class RepeatedCholesky:
     'the matrix is not finite, symmetric and of positive diagonal'
     """
 
-    def __init__(self, A: Any, *, max_flops: float = math.inf) -> None:
+    def __init__(self, A: Any, *, max_flops: float = math.inf, analysed: Cholesky | None = None) -> None:
         if native is None:
             raise OptionError(f"the native Cholesky factorisation is not available: {why_not}")
         if A.ndim != 2 or A.shape[0] != A.shape[1]:
@@ -111,14 +114,18 @@ class RepeatedCholesky:
             raise OptionError(f"{A.nnz} stored entries are too many to factor; use an iterative method")
         if not max_flops >= 0:
             raise OptionError(f"max_flops must not be negative, got {max_flops}")
-        indptr, indices = csr_arrays(A, values=False)
+        indptr, indices, data = csr_arrays(A)
         self.n = int(A.shape[0])
+        made = None if analysed is None else analysed.native
         try:
-            self._native: Any = native.RepeatedCholesky(indptr, indices, float(max_flops))
+            self._native: Any = native.RepeatedCholesky(indptr, indices, float(max_flops), made)
         except ShapeError:
             raise
         except ValueError as error:  # std::invalid_argument, std::length_error
             raise NotSymmetricError(f"this pattern cannot be factored: {error}") from None
+        if analysed is not None and analysed.is_factor_of(data):
+            with contextlib.suppress(ShapeError):  # of another pattern
+                self._native.adopt(made, indptr, indices, data, _ROUNDING)
 
     def __repr__(self) -> str:
         state = "factored" if self.factored else "analysed" if self.complete else "given up"
@@ -156,7 +163,7 @@ class RepeatedCholesky:
         Parameters
         ----------
         A : CSR matrix (n, n) with float64 entries; one that has not the kept pattern is declined
-        b : (n,) float64
+        b : (n,) or (n, k) float64; of the columns of a block, the worst figures
         rtol, atol : 0 <= rtol < 1, atol >= 0
         asymmetry : ``|a_ij - a_ji|`` relative to the diagonal that counts as rounding
 
@@ -169,23 +176,58 @@ class RepeatedCholesky:
         Validity: no factor of other values is ever used; a matrix that is declined leaves the factor of the last one,
         unless it failed in the factorisation itself.
         """
-        indptr, indices, data = A.indptr, A.indices, A.data
+        indptr, indices, data, flat = A.indptr, A.indices, A.data, b if b.ndim == 1 else b.reshape(-1)
+        if len(b) != self.n:
+            return ANOTHER_PATTERN
         try:
-            found = self._native.solve(indptr, indices, data, b, rtol, atol, asymmetry)
+            found = self._native.solve(indptr, indices, data, flat, rtol, atol, asymmetry)
         except TypeError:  # strided, unaligned, or of another type
-            if b.ndim != 1 or np.iscomplexobj(data) or np.iscomplexobj(b):
+            if np.iscomplexobj(data) or np.iscomplexobj(b):
                 raise
             arrays = plain(indptr, np.int64), plain(indices, np.int64), plain(data, _VALUE)
-            found = self._native.solve(*arrays, plain(b, _VALUE), rtol, atol, asymmetry)
-        return found if type(found) is int else RepeatedSolution(*found)
+            found = self._native.solve(*arrays, plain(flat, _VALUE), rtol, atol, asymmetry)
+        return found if type(found) is int else _solution(found, b)
 
     def solve_again(self, b: np.ndarray, rtol: float = 1e-8, atol: float = 0.0) -> RepeatedSolution | int:
         """The same with the matrix of the last call that was not declined, of which nothing is looked at.
 
         Cost: a solution by the factor, a product with A, and as much again for each refinement.
         """
-        found = self._native.solve_again(plain(b, _VALUE), rtol, atol)
-        return found if type(found) is int else RepeatedSolution(*found)
+        if len(b) != self.n:
+            return ANOTHER_PATTERN
+        found = self._native.solve_again(plain(b, _VALUE).reshape(-1), rtol, atol)
+        return found if type(found) is int else _solution(found, b)
+
+    def change(self, A: Any, *, asymmetry: float = _ROUNDING) -> int:
+        """0 where A is the matrix that is factored, 1 for other values (or no factor yet), 2 for another pattern.
+
+        Cost: a comparison of the arrays, up to the first difference.
+        """
+        try:
+            return self._native.change(A.indptr, A.indices, A.data, asymmetry)
+        except TypeError:
+            arrays = plain(A.indptr, np.int64), plain(A.indices, np.int64), plain(A.data, _VALUE)
+            return self._native.change(*arrays, asymmetry)
+
+    def apply(self, r: np.ndarray) -> np.ndarray:
+        """A^-1 r by the factor for (n,) or (n, k): not refined, and not verified.
+
+        Raises
+        ------
+        OptionError
+            There is no factor.
+        ShapeError
+
+        Notes
+        -----
+        Cost: 4 `nnz` operations a column; the factor is read twice for up to eight columns together.
+        """
+        if not self.factored:
+            raise OptionError("there is no factor yet; call solve() first")
+        r = plain(r, _VALUE)
+        if r.ndim not in (1, 2) or len(r) != self.n:
+            raise ShapeError(f"a right-hand side of shape {r.shape} does not fit a matrix of order {self.n}")
+        return self._native.apply(r.reshape(-1)).reshape(r.shape) if r.size else np.empty(r.shape)
 
     def preconditioner(self) -> Any:
         """A^-1 of the matrix that was factored last, as the M of `nnla.krylov.native_cg`; None without a factor.
@@ -195,3 +237,7 @@ class RepeatedCholesky:
         Cost: nothing now; a solution by the factor for each application.
         """
         return self._native.preconditioner()
+
+
+def _solution(found: tuple[Any, ...], b: np.ndarray) -> RepeatedSolution:
+    return RepeatedSolution(*found) if b.ndim == 1 else RepeatedSolution(found[0].reshape(b.shape), *found[1:])

@@ -11,6 +11,7 @@ from nnla.errors import TimeLimitError
 from nnla.kernels import native
 from nnla.kernels.system import NativeSystem
 from nnla.krylov.cg import CGResult, ended_by
+from nnla.krylov.deflated_cg import Harvest
 from nnla.operators.arrays import norm
 from nnla.types import Status
 
@@ -38,6 +39,7 @@ class NativeConjugateGradients:
     inverse : (n,) inverse diagonal, for Jacobi's preconditioner; not beside M
     count : called with the products with A and the applications of M that were done since it was called last
     one_reduction, stall, callback, judge, best : as there, judge without the numbers of columns
+    harvest : given the Lanczos vectors
 
     Raises
     ------
@@ -66,6 +68,7 @@ class NativeConjugateGradients:
         callback: Callable[[Any], None] | None = None,
         judge: Callable[[np.ndarray], float] | None = None,
         best: np.ndarray | None = None,
+        harvest: Harvest | None = None,
     ) -> None:
         self.result = CGResult(x, residual, best=best)
         self._cg: Any = native.ConjugateGradients(system.product(), M, inverse)
@@ -79,6 +82,9 @@ class NativeConjugateGradients:
             self._cg.best_norm = float(norm(residual))
         self._restart, self._last_true, self._checks = True, np.inf, 0
         self._counted = (0, 0)
+        self._harvest = harvest
+        if harvest is not None:
+            harvest.attach(self._cg)
 
     def advance(self, iterations: int) -> CGResult:
         """Go on until everything has ended, or for so many more iterations: status MAXITER then, and it can go on."""
@@ -88,6 +94,8 @@ class NativeConjugateGradients:
             result.status = self._advance(most)
         finally:
             self._collect()
+            if self._harvest is not None:
+                self._harvest.take(self._cg)
         return result
 
     def give_up_after(self, stall: int | None) -> None:
@@ -112,6 +120,9 @@ class NativeConjugateGradients:
                 limit = min(limit, max(self._patience - done, 1))
             if self._reach < self._target:
                 limit = min(limit, _LOOK)
+            if self._harvest is not None:
+                self._harvest.take(cg)
+                limit = min(limit, self._harvest.room)
             try:
                 ending = cg.run(x, residual, self._reach, limit, self._stall, self._one_reduction, self._restart, best)
             except TimeLimitError:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnla.krylov.cg import ConjugateGradients
+from nnla.krylov.deflated_cg import Harvest
 from nnla.krylov.fcg import FlexibleConjugateGradients
 from nnla.krylov.native_cg import NativeConjugateGradients
 from nnla.operators.operator import Operator
@@ -30,6 +31,7 @@ def start_cg(
     callback: Callable[[Any], None] | None = None,
     judge: Callable[[Any, np.ndarray | None], Any] | None = None,
     best: Any = None,
+    harvest: Harvest | None = None,
 ) -> ConjugateGradients | NativeConjugateGradients:
     """CG from an iterate, ready to `advance`.
 
@@ -39,6 +41,7 @@ def start_cg(
     M : what `nnla.preconditioners.scalings.bind_scaling` returns, or a polynomial preconditioner: with ``name``,
         ``native``, ``inverse`` and ``count``
     flexible : flexible CG, for M of any kind
+    harvest : given the Lanczos vectors of a native run
     The others are those of `nnla.krylov.cg.ConjugateGradients`.
 
     Notes
@@ -75,6 +78,7 @@ def start_cg(
                 callback=None if callback is None else lambda v: callback(v.reshape(b.shape)),
                 judge=None if judge is None else lambda v: float(np.max(judge(v.reshape(b.shape), None))),
                 best=None if best is None else best.reshape(-1),
+                harvest=harvest,
             )
     options: dict[str, Any] = {
         "x": x,

@@ -12,6 +12,7 @@ import numpy as np
 from nnla.errors import ShapeError, TimeLimitError
 from nnla.kernels.reordering import better_order
 from nnla.krylov.cg import CGResult
+from nnla.krylov.deflated_cg import DeflationBasis, Harvest
 from nnla.krylov.start import start_cg
 from nnla.linear.criterion import criterion_of
 from nnla.linear.units import Units
@@ -47,6 +48,7 @@ class Run:
     rounded : the iterate is a backward stable solution, whose residual is rounding alone
     deterministic : no clock may have a say in what runs
     deflation : that CG is deflated by, None without
+    harvest : given the Lanczos vectors of CG, None without
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
@@ -81,7 +83,8 @@ class Run:
     timed_out: bool = False
     rounded: bool = False
     deterministic: bool = False
-    deflation: DeflationSpace | None = None
+    deflation: DeflationSpace | DeflationBasis | None = None
+    harvest: Harvest | None = None
     warm_start: dict[str, Any] | None = None
     seed: int | None = None
     order: Any = None
@@ -288,7 +291,7 @@ class Run:
         nearer = (nearer | (size <= self.targets)) & (self.size > 0)  # of A x = 0 the solution is 0
         self.x, self.residual = space.choose(nearer, guess, self.x), space.choose(nearer, left, self.residual)
 
-    def begin_at(self, x: Any, space: DeflationSpace | None) -> None:
+    def begin_at(self, x: Any, space: DeflationSpace | DeflationBasis | None) -> None:
         """Take a guess in the user's units, each column at its best length in the A-norm, and a space to deflate by."""
         if x.shape == self.b.shape and np.any(x):
             x = self.units.enter_solution(x)
@@ -414,6 +417,7 @@ class Stretch:
                 callback=None if run.callback is None else self._call,
                 judge=None if run.criterion.plain else run.criterion.norms,
                 best=self._saved,
+                harvest=None if probing else run.harvest,
             )
         self.result: CGResult = self._cg.result
 

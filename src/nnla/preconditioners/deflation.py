@@ -116,6 +116,10 @@ class DeflationSpace:
         if np.linalg.norm(found - known) > 1e-6 * np.linalg.norm(known):
             raise OptionError("the subspace was made with another matrix; make it anew with this one")
 
+    def native(self, base: Any) -> Any:
+        """None: sparse vectors have no native form; see `nnla.krylov.deflated_cg.DeflationBasis`."""
+        return None
+
     def solve(self, r: np.ndarray) -> np.ndarray:
         """W (W'AW)^-1 W' r for (n,) or (n, m): the best approximation to A^-1 r in the subspace, in the A-norm."""
         return self.W @ (self._inverse @ (self._Wt @ r))
@@ -135,7 +139,7 @@ class DeflatedPreconditioner:
     Parameters
     ----------
     base : a scaling or a polynomial
-    space : DeflationSpace
+    space : DeflationSpace, or for dense vectors `nnla.krylov.deflated_cg.DeflationBasis`, natively where the base is
 
     Attributes
     ----------
@@ -151,9 +155,10 @@ class DeflatedPreconditioner:
     Tang, Nabben, Vuik, Erlangga, Comparison of two-level preconditioners, J. Sci. Comput. 39 (2009), section 2.3.
     """
 
-    def __init__(self, base: Any, space: DeflationSpace) -> None:
+    def __init__(self, base: Any, space: Any) -> None:
         self.base, self.space = base, space
-        self.name, self.inverse, self.native = "deflated", None, None
+        self.name, self.inverse = "deflated", None
+        self.native = space.native(base)
         self.kind: Kind = base.kind
         self._inner: Callable[[Any], Any] = (lambda r: r) if base.name == "none" else base
 
@@ -162,7 +167,8 @@ class DeflatedPreconditioner:
         return self.space.precondition(r, self._inner(r))
 
     def count(self, applies: int) -> None:
-        """Python's CG calls the base itself, which counts."""
+        """Those of native CG; Python's calls the base itself, which counts."""
+        self.base.count(applies)
 
 
 def _times(op: Operator, W: csr_array, products: int) -> csr_array:

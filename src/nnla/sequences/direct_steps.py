@@ -13,7 +13,7 @@ from nnla.linear.criterion import backward_error, criterion_of
 from nnla.operators.operator import Operator
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
-__all__ = ["DirectAnswer", "direct_report", "solve_repeatedly", "solve_with_factor"]
+__all__ = ["DirectAnswer", "direct_answer", "direct_report", "solve_repeatedly", "solve_with_factor"]
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # norms of b whose solution and residual stay in range
 _REFINEMENTS = 3  # as in nnla.linear.direct
@@ -101,35 +101,19 @@ def solve_repeatedly(repeated: RepeatedCholesky, A: Any, b: np.ndarray, rtol: fl
 
     Notes
     -----
-    Cost: `RepeatedCholesky.solve`, and `RepeatedCholesky.solve_again` for each column after the first.
+    Cost: `RepeatedCholesky.solve`.
     """
-    if b.ndim == 1:
-        found = repeated.solve(A, b, rtol, atol)
-        if type(found) is int:
-            return found
-        x, relative, backward, equilibrated, _, products, factoring, solving = found
-        return DirectAnswer(
-            x, relative, None if equilibrated < 0 else equilibrated, backward, products - 1, products,
-            factoring + solving, factoring,
-        )  # fmt: skip
-    first = repeated.solve(A, np.ascontiguousarray(b[:, 0]), rtol, atol)
-    if type(first) is int:
-        return first
-    found = [first]
-    for j in range(1, b.shape[1]):
-        again = repeated.solve_again(np.ascontiguousarray(b[:, j]), rtol, atol)
-        if type(again) is int:
-            return again
-        found.append(again)
-    x = np.empty(b.shape)
-    for j, one in enumerate(found):
-        x[:, j] = one.x
-    equilibrated = max(one.equilibrated_residual for one in found)
-    products, factoring = sum(one.products for one in found), first.seconds_factor
+    found = repeated.solve(A, b, rtol, atol)
+    return found if type(found) is int else direct_answer(found)
+
+
+def direct_answer(found: Any) -> DirectAnswer:
+    """What `RepeatedCholesky.solve` has found, as an answer."""
+    x, relative, backward, equilibrated, _, products, factoring, solving = found
+    columns = 1 if x.ndim == 1 else x.shape[1]
     return DirectAnswer(
-        x, max(one.relative_residual for one in found), None if equilibrated < 0 else equilibrated,
-        max(one.backward_error for one in found), products - b.shape[1], products,
-        factoring + sum(one.seconds_solve for one in found), factoring,
+        x, relative, None if equilibrated < 0 else equilibrated, backward, products // columns - 1, products,
+        factoring + solving, factoring,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ _USUAL = 40.0  # iterations of CG where nothing is known of them
 _RATE = 0.5  # weight of the last guess in what guesses are expected to gain
 _AGAIN = 10  # solves until what did not pay is tried again, doubled every time
 _FEWEST = 3.5  # iterations of CG with the factor of a matrix that has changed
+_HOPE = 0.5  # by what a direct solution may take less than was predicted
 _DOUBT = 2.0  # times the iterations that a drift makes by rule, before any were seen
 _COLD_MOST = 3.0  # times the counted seconds that a cold solve is believed to take
 
@@ -179,6 +180,7 @@ class Expectations:
         if family is None:
             return Situation(change, None, math.inf)
         verify = self.part("verify", system, columns)
+        known = analysed(kept, system)
         direct = self.factor(system, kept) + self.substitution(system, kept, columns) + verify
         gain: float | None = 0.0
         refresh = direct
@@ -186,25 +188,32 @@ class Expectations:
             fresh = self.iterations(family, None) * self.step(family, system, kept, columns)
             gain = self._expected_gain(fresh, system, change, kept, number)
             refresh = self.part(f"setup.{family}", system) + fresh + self.part("around", system) - max(gain or 0.0, 0.0)
+        cold = self.cold(system, kept, columns)
+        if family != "direct" or known:
+            refresh = min(refresh, cold)  # which does as much, and chooses first
         age = keep = None
         if set_up is not None and set_up.diagonal.size == system.n:
             age = system.number - set_up.number
             keep = self._keep(system, kept, set_up, columns, age, refresh) - max(gain or 0.0, 0.0)
-        known = analysed(kept, system)
         possible = (self.free or family == "direct") and system.op.csr is not None and Cholesky.available()
         factored = direct if possible and (family != "direct" or not known) else None
         return Situation(
-            change, age, self.cold(system, kept, columns), refresh, keep,
+            change, age, cold, refresh, keep,
             average=math.inf if set_up is None else set_up.average,
             owed=owed,
             cold_so_far=cold_so_far,
             guess_gain=gain,
             factored=factored,
-            refactored=direct if known else direct - self.part("order", system),
+            refactored=direct if known else self._later(direct, system),
             substituted=self.substitution(system, kept, columns) + verify,
             method=family,
             solves=number,
         )  # fmt: skip
+
+    def _later(self, direct: float, system: System) -> float:
+        """Seconds of a later direct solution; what was only predicted may turn out to be less, which is worth a try."""
+        seconds = max(direct - self.part("order", system), 0.1 * direct)
+        return seconds if self._fill is not None else _HOPE * seconds
 
     def _keep(self, system: System, kept: Kept, set_up: SetUp, columns: int, age: int, refresh: float) -> float:
         """Seconds of solving with what was set up for an earlier matrix, or for this one."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from nnla.errors import TimeLimitError
 from nnla.kernels.interruption import time_limit
+from nnla.krylov.solution_space import SolutionSpace
 from nnla.linear.decision import SHOWN
 from nnla.linear.options import Options
 from nnla.linear.polynomial import polynomial_stretches
@@ -18,7 +19,6 @@ from nnla.linear.preconditioner import PolynomialPreconditioner
 from nnla.linear.prepare import Methods
 from nnla.linear.report import solution_of
 from nnla.linear.state import Run
-from nnla.sequences.guess import SolutionSpace
 from nnla.sequences.kept import SetUp
 from nnla.sequences.systems import System
 from nnla.types import Solution, Status

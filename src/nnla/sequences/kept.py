@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.repeated import RepeatedCholesky
+from nnla.krylov.solution_space import SolutionSpace
 from nnla.linear.direct import Factor
 from nnla.preconditioners.scalings import Scaling
-from nnla.sequences.guess import SolutionSpace
 
 __all__ = ["Kept", "SetUp", "bytes_of"]
 
@@ -72,10 +73,10 @@ class Kept:
     space: SolutionSpace | None = None
     space_number: int = -1
 
-    def analyse(self, csr: Any, pattern: tuple[int, ...]) -> RepeatedCholesky:
-        """The analysis of a matrix, kept in the place of the one before. Cost: an ordering."""
+    def analyse(self, csr: Any, pattern: tuple[int, ...], analysed: Cholesky | None = None) -> RepeatedCholesky:
+        """The analysis of a matrix, kept in the place of the one before. Cost: an ordering, unless it was analysed."""
         self.repeated, self.set_up = None, None
-        made = RepeatedCholesky(csr)
+        made = RepeatedCholesky(csr, analysed=analysed)
         self.places = csr.indptr.copy(), csr.indices.copy()
         self.repeated, self.pattern = made, pattern
         return made

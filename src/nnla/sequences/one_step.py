@@ -13,6 +13,7 @@ from nnla.errors import NNLAError, TimeLimitError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.interruption import time_limit
 from nnla.kernels.machine import memory_limit
+from nnla.krylov.solution_space import SolutionSpace
 from nnla.linear.direct import Factor, factorise
 from nnla.linear.options import Options
 from nnla.linear.preconditioner import PolynomialPreconditioner, quick_dtype
@@ -24,7 +25,6 @@ from nnla.sequences.changes import Change
 from nnla.sequences.costs import counted
 from nnla.sequences.direct_steps import DirectAnswer, direct_report, solve_repeatedly, solve_with_factor
 from nnla.sequences.expectations import Expectations, analysed, drift_of
-from nnla.sequences.guess import SolutionSpace
 from nnla.sequences.iterative_steps import best_start, iterate, take_to_the_end
 from nnla.sequences.kept import Kept, SetUp, bytes_of
 from nnla.sequences.patterns import in_one_pattern
@@ -188,8 +188,7 @@ class OneStep:
 
     def direct(self, factor: Factor, nbytes: int) -> SetUp:
         """A factor as a set-up."""
-        native = None if factor.sparse is None else factor.sparse.preconditioner()
-        M = Scaling("direct", factor.solve, cost=1.0, native=native)
+        M = Scaling("direct", factor.solve, cost=1.0)
         return SetUp("direct", self.system.number, self.system.diagonal, M, factor=factor, nbytes=nbytes)
 
     def _substitute(self, set_up: SetUp, words: str) -> Solution | None:
@@ -387,9 +386,16 @@ class OneStep:
             factor = run.factor
             if not isinstance(factor, Factor) or not factor.definite or factor.null is not None:
                 return
-            if factor.sparse is not None:
-                expected.learn_fill(factor.sparse.flops, factor.sparse.nnz, system)
-            kept.set_up = self.direct(factor, 8 * system.n**2 if factor.sparse is None else factor.sparse.nbytes)
+            if factor.sparse is None:
+                kept.set_up = self.direct(factor, 8 * system.n**2)
+            else:
+                repeated = kept.analyse(system.op.csr, system.pattern, factor.sparse)
+                expected.learn_fill(repeated.flops, repeated.nnz, system)
+                if not repeated.factored:
+                    expected.begin(method, run.predicted_seconds)
+                    return
+                system.matrix = system.op.csr
+                kept.set_up = SetUp("direct", system.number, system.diagonal)
             kept.set_up.seconds, kept.set_up.solves = last.seconds + last.setup, 1
         elif run.preconditioner is not None and not last.probing:
             M, order, _ = run.preconditioner

@@ -186,7 +186,7 @@ class Solver:
             else:
                 last = False
             if x0 is None and same is None and maxiter is None and callback is None and limit is None:
-                solution = steps.solve_directly(A, b, started)
+                solution = steps.solve_quickly(A, b, started)
                 if solution is not None:
                     self._last, self._system = A, None
                     return solution
@@ -220,6 +220,8 @@ class Solver:
             change = declared
         if change is Change.SAME and before is not None:
             return before, change
+        if before is None and self._last is not None:  # the native calls have left no marks
+            change = self._steps.quick.change(A)
         self._steps.number += 1
         return System(A, marks, self._steps.number), change
 

@@ -7,27 +7,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 from nnla.linear.options import Options
 from nnla.linear.prepare import BoundPreconditioner, prepare
 from nnla.sequences.changes import Change
-from nnla.sequences.direct_steps import DirectAnswer, direct_report
 from nnla.sequences.expectations import Expectations
 from nnla.sequences.kept import Kept
 from nnla.sequences.one_step import OneStep, Wanted
 from nnla.sequences.policy import Action, Fresh, Learned, Plan, Policy
+from nnla.sequences.quick_steps import QuickSteps
 from nnla.sequences.report import Account, SolverReport, Step
 from nnla.sequences.systems import System
 from nnla.types import Solution
 
 __all__ = ["Steps"]
 
-_MATRICES = (sp.csr_array, sp.csr_matrix)
-_VALUE = np.dtype(np.float64)
-_NEW, _SAME = "factored with the kept analysis", "the factor was kept"
+_REMEMBERED = 8  # solutions, before a policy has said how many
 
 
 class Steps:
@@ -53,41 +49,36 @@ class Steps:
         self.expected = Expectations(rtol, learn, options.method == "auto")
         self.clock: Callable[[], float] = time.thread_time
         self.number = 0  # of the matrix
-        self._factors_always = False
-        self._cold_seconds = 0.0  # of such a system
+        self._refreshes = isinstance(policy, (Fresh, Learned))  # where that is cheap, without being asked
+        self._cold_seconds = 0.0  # of a system like those that the native calls solve
+        self.quick = QuickSteps(self.kept, rtol, atol, options.method, options.deterministic)
+        self.quick.small = self.quick.small and plain and self._refreshes and max_bytes == math.inf
 
-    # -- the shortest way ------------------------------------------------------------------------------------------
-
-    def solve_directly(self, A: Any, b: Any, started: float) -> Solution | None:
-        """The native call for a matrix of the pattern that is kept, where factors are always right; else None.
-
-        Cost: some ten microseconds beside the call, in which all is looked at, solved and verified.
-        """
-        if not self._factors_always or type(A) not in _MATRICES or type(b) is not np.ndarray:
-            return None
-        repeated = self.kept.repeated
-        if repeated is None or b.dtype != _VALUE or b.ndim != 1 or A.data.dtype != _VALUE or A.shape[0] != b.size:
-            return None
+    def solve_quickly(self, A: Any, b: Any, started: float) -> Solution | None:
+        """By one native call, where that is possible and no policy has a say; else None."""
         began = self.clock()
-        found = repeated.solve(A, b, self.rtol, self.atol)
-        if type(found) is int:
+        found = self.quick.solve(A, b, started)
+        if found is None:
             return None
-        x, relative, backward, equilibrated, factored, products, factoring, solving = found
-        answer = DirectAnswer(
-            x, relative, None if equilibrated < 0 else equilibrated, backward, products - 1, products,
-            factoring + solving, factoring,
-        )  # fmt: skip
-        why, change, action = (_NEW, "values", "refresh") if factored else (_SAME, "same", "keep")
-        solution = direct_report(b.size, A.indices.size, answer, self.rtol, started, why, self.options.deterministic)
-        self.number += factored
-        self.kept.set_up = None
+        solution, change, action, reason = found
+        seconds = self.clock() - began
         account = self.account
+        if action is Action.COLD:
+            cold = self._cold_seconds = seconds
+            self.expected.begin(solution.report.method, solution.report.predicted_seconds)
+        else:
+            cold = self._cold_seconds
+        if action is not Action.KEEP:
+            self.number += 1
+        report = solution.report
+        self.kept.set_up = None
+        if not account.solves:
+            change = Change.FIRST
         account.add(
             Step(
-                account.solves, change, action, "direct", True, products - 1, self.clock() - began,
-                self._cold_seconds, None, why,
+                account.solves, change, action, report.method, True, report.iterations, seconds, cold, None, reason,
             ),
-            solution.report.status,
+            report.status,
         )  # fmt: skip
         return solution
 
@@ -99,7 +90,7 @@ class Steps:
         usable = self.plain and system.plain
         plan, cold, now = Plan(Action.COLD, reason="of a kind that nothing is kept of"), math.inf, None
         if usable:
-            plan = Plan(Action.COLD, guess=1, reason="the first")
+            plan = Plan(Action.COLD, guess=_REMEMBERED, reason="the first")
             now = expected.situation(system, change, kept, wanted.columns, account.owed, account.cold, account.solves)
             if expected.family is not None:
                 plan, cold = self.policy.choose(now), now.cold
@@ -126,7 +117,7 @@ class Steps:
             elif kept.set_up is not None:
                 kept.set_up.seconds += seconds if action is Action.KEEP else max(seconds - kept.set_up.seconds, 0.0)
                 kept.set_up.solves += 1
-            self._factors_always = isinstance(self.policy, (Fresh, Learned)) and expected.always_factored(system, kept)
+            self.quick.repeats = self._refreshes and expected.always_factored(system, kept)
             self._cold_seconds = cold
         kept.within(self.max_bytes)
         report = solution.report
