@@ -48,7 +48,7 @@ def test_two_sequences_of_files(tmp_path, monkeypatch):
     for s in data["sequences"].values():
         assert set(s["methods"]) == {"nnla cold", "scipy splu"}
         assert s["best_peer"] == "scipy splu"
-        assert all(m["ok"] and m["residual"] <= 1.001e-8 and len(m["steps"]) == 3 for m in s["methods"].values())
+        assert all(m["ok"] and m["residual"] <= 1.001e-8 and len(m["course"]) == 3 for m in s["methods"].values())
     page = stem.with_suffix(".md").read_text()
     assert "| lines | 3 | 20 |" in page
     assert str(tmp_path) not in page
@@ -140,7 +140,7 @@ def result(steps, iterations=None, **more):
 
 
 def test_judge_looks_at_every_prefix():
-    from seq.summary import judge, summarise
+    from seq.summary import judge, summarise, thinned
 
     found = judge(
         {
@@ -158,6 +158,8 @@ def test_judge_looks_at_every_prefix():
     assert found["worst prefix / cold"] == pytest.approx(1.2)
     assert found["break-even"] == 3
     assert found["iterations / cold"] == 0.5
+    long = thinned(result([1.0] * 1000, report=None))
+    assert (len(long["course"]), long["course"][-1], long["iterations"]) == (101, [1000, 1000.0], 9000)
     slow = judge({"nnla cold": result([1.0]), "Solver": result([2.8])})
     assert slow["break-even"] is None
     facts = {"a": {"group": "shared"}, "b": {"group": "generated"}}

@@ -11,6 +11,7 @@ from seq.cases import SMALL
 from seq.methods import BARE, COLD, FIXED, PEERS, SOLVER
 from seq.session import label
 
+POINTS = 100
 POLICIES = tuple(f"Solver, {name}" for name in FIXED)
 
 
@@ -32,7 +33,8 @@ def collect(
         ]
         beside = keys.get(SOLVER)
         results = {m: found for m in methods if (found := _best([r for r in rows if r["method"] == m], clock, beside))}
-        sequences[name] = {"facts": about, "methods": results, **judge(results)}
+        judged = judge(results)
+        sequences[name] = {"facts": about, "methods": {m: thinned(v) for m, v in results.items()}, **judged}
     return {"meta": {"rtol": rtol, "clock": clock}, "sequences": sequences, "summary": summarise(sequences)}
 
 
@@ -61,6 +63,20 @@ def _best(rows: list[dict[str, Any]], clock: str, beside: str | None) -> dict[st
         "iterations": runs[-1]["iterations"], "residual": max(max(r["residual"]) for r in runs),
         "tolerance": runs[-1]["tolerance"], "settings": totals, "report": runs[-1].get("facts"),
     }  # fmt: skip
+
+
+def thinned(found: dict[str, Any]) -> dict[str, Any]:
+    """A result as it is written down: the course of the seconds at a hundred places at most, four digits."""
+    if not found["ok"]:
+        return found
+    so_far = cumulative(found["steps"])
+    places = sorted({round((k + 1) * len(so_far) / POINTS) - 1 for k in range(POINTS)} - {-1} | {0})
+    out = {k: v for k, v in found.items() if k not in ("steps", "iterations", "report")}
+    out["course"] = [[k + 1, float(f"{so_far[k]:.4g}")] for k in places]
+    out["iterations"] = sum(found["iterations"])
+    if found["report"] is not None:
+        out["report"] = {k: v for k, v in found["report"].items() if k not in ("steps", "versions")}
+    return out
 
 
 def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
