@@ -39,7 +39,8 @@ def _method(meta: dict[str, Any]) -> list[str]:
         f"one counts; a setting is stopped at {meta['factor']:g} times the best peer so far (and {meta['floor']:g} s),",
         f"any run at {meta['limit']:g} s. Peers are told where the matrix is the same; `nnla.Solver` finds out.",
         "Ratios below 1 are wins of `Solver`; a *prefix* is the sequence up to any of its systems; *bare* are the",
-        "kernels alone, of all systems but the first.",
+        "kernels alone, of all systems but the first; *break-even* is the system from which on no prefix is above 1.02",
+        "of cold.",
     ]
 
 

@@ -12,6 +12,7 @@ from seq.methods import BARE, COLD, FIXED, PEERS, SOLVER
 from seq.session import label
 
 POINTS = 100
+EVEN = 1.02  # of cold: less than that is noise
 POLICIES = tuple(f"Solver, {name}" for name in FIXED)
 
 
@@ -107,7 +108,8 @@ def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         out["/ cold"] = mine["seconds"] / cold["seconds"]
         prefixes = [a / b for a, b in zip(cumulative(mine["steps"]), cumulative(cold["steps"]), strict=True)]
         out["worst prefix / cold"] = max(prefixes)
-        out["break-even"] = next((k + 1 for k, p in enumerate(prefixes) if p <= 1.0), None)
+        behind = [k + 1 for k, p in enumerate(prefixes) if p > EVEN]
+        out["break-even"] = max(behind, default=0) + 1 if prefixes[-1] <= EVEN else None
         if sum(cold["iterations"]):
             out["iterations / cold"] = sum(mine["iterations"]) / sum(cold["iterations"])
     if BARE in good and len(mine["steps"]) > 1:
