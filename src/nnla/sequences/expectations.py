@@ -20,7 +20,7 @@ _RATE = 0.5  # weight of the last guess in what guesses are expected to gain
 _AGAIN = 10  # solves until what did not pay is tried again, doubled every time
 _FEWEST = 3.5  # iterations of CG with the factor of a matrix that has changed
 _HOPE = 0.5  # by what a direct solution may take less than was predicted
-_DOUBT = 2.0  # times the iterations that a drift makes by rule, before any were seen
+_DOUBT = 2.0  # times the iterations that a factor takes after a drift by rule, before any were seen
 _COLD_MOST = 3.0  # times the counted seconds that a cold solve is believed to take
 
 
@@ -118,7 +118,9 @@ class Expectations:
         if drift is None:
             return known
         name = f"drift.{method}"
-        return self._counts.seconds(name, known) if self._counts.known(name) else _DOUBT * known
+        if self._counts.known(name):
+            return self._counts.seconds(name, known)
+        return (_DOUBT if method == "direct" else 1.0) * known
 
     def _counted_iterations(self, method: str, drift: float | None) -> float:
         if method == "direct":

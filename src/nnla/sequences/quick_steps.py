@@ -113,9 +113,9 @@ class QuickSteps:
         values, before = fingerprint(A.data), self._values
         self._values = values
         if alike and self._worth_analysing():
-            solution = self._analyse(A, b, started)
-            if solution is not None:
-                return solution
+            found = self._analyse(A, b, started)
+            if found is not None:
+                return found._replace(change=Change.SAME) if values == before else found
         solution = solve_quickly(A, b, self.rtol, self.atol, started, self.method)
         if solution is None:
             self._declined += 1

@@ -76,7 +76,8 @@ class Steps:
             change = Change.FIRST
         account.add(
             Step(
-                account.solves, change, action, report.method, True, report.iterations, seconds, cold, None, reason,
+                account.solves, change.value, action.value, report.method, True, report.iterations, seconds, cold,
+                None, reason,
             ),
             report.status,
         )  # fmt: skip
