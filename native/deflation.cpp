@@ -6,12 +6,15 @@
 
 #include "deflation_kernels.hpp"
 #include "interruption.hpp"
+#include "prefetch.hpp"
 #include "steps.hpp"
 
 namespace nnla {
 namespace {
 
 using Long = std::int64_t;
+
+constexpr Long kLine = 16;  // numbers in a cache line
 
 Long blocks_of(Long n) { return (n + kDeflationBlock - 1) / kDeflationBlock; }
 
@@ -40,20 +43,26 @@ void PackedRows::set(Long row, const double* values) {
 
 void PackedRows::dots(const double* x, double* out) const {
     const DeflationKernels& kernels = *isa().deflation;
+    const Long size = count_ * kDeflationBlock;
     std::fill(out, out + count_, 0.0);
     for (Long first = 0; first < n_; first += kDeflationBlock) {
         tick(count_ * kDeflationBlock / 8);
-        kernels.dots(values_.data() + first * count_, count_, x + first, std::min(kDeflationBlock, n_ - first), out);
+        const float* rows = values_.data() + first * count_;
+        for (Long i = 0; i < size; i += kLine) NNLA_PREFETCH(rows + size + i);  // what comes next
+        kernels.dots(rows, count_, x + first, std::min(kDeflationBlock, n_ - first), out);
     }
     for (Long i = 0; i < count_; ++i) out[i] *= units_[static_cast<std::size_t>(i)];
 }
 
 void PackedRows::add(const double* c, double* z) const {
     const DeflationKernels& kernels = *isa().deflation;
+    const Long size = count_ * kDeflationBlock;
     for (std::size_t i = 0; i < units_.size(); ++i) scaled_[i] = units_[i] * c[i];
     for (Long first = 0; first < n_; first += kDeflationBlock) {
         tick(count_ * kDeflationBlock / 8);
-        kernels.add(values_.data() + first * count_, count_, scaled_.data(), z + first,
+        const float* rows = values_.data() + first * count_;
+        for (Long i = 0; i < size; i += kLine) NNLA_PREFETCH(rows + size + i);  // what comes next
+        kernels.add(rows, count_, scaled_.data(), z + first,
                     std::min(kDeflationBlock, n_ - first));
     }
 }

@@ -4,7 +4,7 @@
 
 namespace nnla {
 
-constexpr std::int64_t kDeflationBlock = 256;  // columns of all rows that lie together
+constexpr std::int64_t kDeflationBlock = 128;  // columns of all rows that lie together
 
 struct DeflationKernels {
     // sums[i] += row i . x, for `count` rows of kDeflationBlock numbers behind one another, in their first `columns`

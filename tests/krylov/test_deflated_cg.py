@@ -10,6 +10,7 @@ import nnla
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.deflated_cg import DeflationBasis, Harvest
 from nnla.krylov.start import start_cg
+from nnla.polynomials.recurrence import chebyshev
 from nnla.preconditioners.deflation import DeflatedPreconditioner
 from nnla.preconditioners.scalings import Scaling, bind_scaling
 
@@ -111,10 +112,20 @@ def test_over_an_old_factor_and_a_polynomial(rng):
     harvest = Harvest(op.n, 10, 200)
     before = run(later, rng.standard_normal(op.n), old, harvest=harvest)
     assert run(later, rng.standard_normal(op.n), old, space=harvest.basis(later)) < 0.9 * before
-    P = nnla.prepare(later, method="chebyshev")
-    space = DeflationBasis(later, rng.standard_normal((3, op.n)))
-    assert space.native(old) is not None
-    assert P is not None
+
+
+def polynomial(op, degree=11):
+    """A Chebyshev polynomial over Jacobi's scaling, in float32 within."""
+    native = op.native.polynomial(chebyshev(0.02, 2.0, degree), "float32", scaled=True)
+    return Scaling("user", lambda r: r, native=native)
+
+
+def test_inside_polynomial_cg_once_an_outer_iteration(rng):
+    op = nnla.as_operator(jumps(60))
+    M, harvest = polynomial(op), Harvest(op.n, 10, 100)
+    before = run(op, rng.standard_normal(op.n), M, harvest=harvest)
+    after = run(op, rng.standard_normal(op.n), M, space=harvest.basis(op))
+    assert after < 0.5 * before
 
 
 def test_it_is_the_deflation_of_the_reference(rng):

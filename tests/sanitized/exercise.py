@@ -248,6 +248,7 @@ def deflation(native, A, rng):
     from nnla.preconditioners.deflation import DeflatedPreconditioner
     from nnla.preconditioners.scalings import bind_scaling
 
+    rng = np.random.default_rng(A.nnz)  # the others go on with what they had
     op, n = as_operator(A), A.shape[0]
     space, basis, harvest = SolutionSpace(n, 3), None, Harvest(n, 2, 8)
     for scaling in ("none", "jacobi", "ic"):
@@ -272,6 +273,7 @@ def deflation(native, A, rng):
 @exercise("RepeatedCholesky")
 def repeated_solve(native, A, rng):
     n = A.shape[0]
+    rng = np.random.default_rng(A.nnz)  # the others go on with what they had
     kept = native.RepeatedCholesky(A.indptr, A.indices)
     M, z = None, np.empty(n)
     for shift in (0.0, 0.0, 100.0, -3.0, 1.0):

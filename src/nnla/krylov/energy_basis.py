@@ -11,13 +11,16 @@ from nnla.operators.operator import Operator
 
 __all__ = ["EnergyBasis", "images"]
 
-_DEPENDENT = 1e-7  # of the A-norm of a vector: what is left of it beside the others, below which it adds nothing
+_DEPENDENT = 1e-9  # of the A-norm of a vector: what is left of it beside the others, below which it adds nothing
 _CANCELLED = 0.1  # of the A-norm: less is left, so that it is made orthogonal once more
-_NEARLY = 1e-3  # from here on a second orthonormalisation leaves nothing to do
+_LOST = 1e-10  # pivot of a Gram matrix of unit diagonal, below which a vector depends on those before it
+_NEARLY = 1e-3  # pivot from which on a second orthonormalisation leaves nothing to do
 
 
 class EnergyBasis:
-    """V with V A V' = 1, and A V, as rows: at most ``most`` of them.
+    """V with V A V' = 1, and A V, as rows: the last vectors given, the newest first.
+
+    The first k rows span the k newest vectors, so that nothing of these is lost when the last row goes.
 
     Parameters
     ----------
@@ -32,12 +35,18 @@ class EnergyBasis:
     -----
     All is in float64, and in units of its own: A and the vectors may have any size whose products are within range.
 
+    Memory: 2 (most + 1) vectors, made when they are needed.
+
+    References
+    ----------
+    Golub & Van Loan, Matrix Computations, 4th ed., section 6.5.2 (a column appended to a QR factorisation).
+
     Examples
     --------
     >>> basis = EnergyBasis(2, 4)
-    >>> basis.append(np.array([2.0, 0.0]), np.array([8.0, 0.0])), len(basis)
+    >>> basis.push(np.array([2.0, 0.0]), np.array([8.0, 0.0])), len(basis)
     (True, 1)
-    >>> basis.V.tolist(), basis.append(np.array([-3.0, 0.0]), np.array([-12.0, 0.0]))
+    >>> basis.V.tolist(), basis.push(np.array([-3.0, 0.0]), np.array([-12.0, 0.0]))
     ([[0.5, 0.0]], False)
     """
 
@@ -62,12 +71,12 @@ class EnergyBasis:
         """Memory of the vectors, those to come included."""
         return self._V.nbytes + self._AV.nbytes
 
-    def append(self, x: np.ndarray, Ax: np.ndarray) -> bool:
-        """Add what x has beside the others; whether that is anything. There must be room.
+    def push(self, x: np.ndarray, Ax: np.ndarray) -> bool:
+        """Take a vector in as the newest; whether it adds anything to the others. Without room the last row goes.
 
-        Cost: three passes over V and A V, six where x lies nearly in their span.
+        Cost: three passes over V and A V, six where x lies nearly in their span, and 4 count^2 n operations.
         """
-        if self._count >= self.most:
+        if self.most < 1:
             return False
         with np.errstate(all="ignore"):
             largest = float(np.max(np.abs(x), initial=0.0))
@@ -75,94 +84,86 @@ class EnergyBasis:
                 return False
             unit = 2.0 ** -np.frexp(largest)[1] if largest > 1e-300 else 2.0**1000
             W, AW = (plain(v, np.float64).reshape(1, -1) * unit for v in (x, Ax))
-            size = before = float(W[0] @ AW[0])
+            size = left = float(W[0] @ AW[0])
             if not 0.0 < size < np.inf:
                 return False
-            for turn in range(3):
-                if self._count:
-                    c = products(self.AV, W)  # V A x
-                    _subtract(self.V, c, W)
-                    _subtract(self.AV, c, AW)
-                left = float(W[0] @ AW[0])
-                if not _DEPENDENT**2 * size < left < np.inf:
-                    return False
-                if left > _CANCELLED**2 * before or turn == 2:
-                    break
+            along = np.zeros(self._count)  # V A x
+            for _ in range(3 if self._count else 0):
                 before = left
-            scale = left**-0.5
-            if not 0.0 < scale < np.inf:
+                c = products(self.AV, W)
+                _subtract(self.V, c, W)
+                _subtract(self.AV, c, AW)
+                along += c[:, 0]
+                left = float(W[0] @ AW[0])
+                if left > _CANCELLED**2 * before or not left > _DEPENDENT**2 * size:
+                    break
+            if not (np.isfinite(along).all() and left < np.inf):
                 return False
-            self._make_room()
-            np.multiply(W[0], scale, out=self._V[self._count])
-            np.multiply(AW[0], scale, out=self._AV[self._count])
-        if not (np.isfinite(self._V[self._count, 0]) and np.isfinite(self._AV[self._count].sum())):
-            return False
-        self._count += 1
-        return True
+            adds = left > _DEPENDENT**2 * size
+            if adds:
+                scale = left**-0.5
+                if not (0.0 < scale < np.inf and np.isfinite(scale * (np.abs(W).max() + np.abs(AW).max()))):
+                    return False
+                self._make_room()
+                np.multiply(W[0], scale, out=self._V[self._count])
+                np.multiply(AW[0], scale, out=self._AV[self._count])
+                self._count += 1
+                along = np.append(along, left**0.5)
+        self._turn(_to_first(along))
+        return adds
+
+    def drop(self, count: int) -> None:
+        """Forget the last rows; all their memory where none is left."""
+        self._count = max(self._count - count, 0)
+        if not self._count:
+            self.clear()
 
     def fill(self, W: np.ndarray) -> None:
         """Take these rows as they are, to be renewed."""
         self._count = len(W)
         self._V, self._AV = np.array(W, dtype=np.float64, order="C"), np.empty(W.shape)
 
-    def remove(self, k: int) -> None:
-        """Take one vector out. Cost: a copy of the vectors behind it."""
-        for rows in (self._V, self._AV):
-            rows[k : self._count - 1] = rows[k + 1 : self._count]
-        self._count -= 1
-
     def clear(self) -> None:
         """Forget all vectors, and release their memory."""
         self._V, self._AV, self._count = np.empty((0, self.n)), np.empty((0, self.n)), 0
 
-    def renew(self, op: Operator) -> bool:
-        """Orthonormal in the inner product of another A, each vector as near to what it was as can be.
+    def renew(self, op: Operator) -> None:
+        """Orthonormal in the inner product of another A, the first rows spanning what they did.
 
         Parameters
         ----------
-        op : Operator of order n; where it is not positive definite on the vectors, all are forgotten
-
-        Returns
-        -------
-        bool : whether the vectors have remained, each in its place; else those that depended on others are gone
+        op : Operator of order n; where it is not positive definite on the vectors, all are forgotten, and where vectors
+            depend on those before them, these
 
         Notes
         -----
         Cost: a product for every vector, as a block, and 6 count^2 n operations.
-
-        References
-        ----------
-        Löwdin, J. Chem. Phys. 18 (1950) 365-375: of all orthonormal bases V' (V A V')^(-1/2) is the nearest.
         """
         if not self._count:
-            return True
-        count = self._count
-        self._AV[:count] = images(op, self.V)
+            return
+        self._AV[: self._count] = images(op, self.V)
         for _ in range(2):
             G = products(self.V, self.AV)
-            G = (G + G.T) / 2
             diagonal = G.diagonal()
             if not (np.all(np.isfinite(G)) and diagonal.min() > 0.0):
                 self.clear()
-                return False
+                return
             scale = diagonal**-0.5
-            values, Q = np.linalg.eigh(G * scale * scale[:, None])
-            if values[0] < -(_DEPENDENT**2) * values[-1]:
+            made = _triangular(((G + G.T) / 2) * scale * scale[:, None])
+            if made is None:
                 self.clear()
-                return False
-            keep = values > 1e4 * _DEPENDENT**2 * values[-1]
-            Q = Q[:, keep]
-            C = Q / np.sqrt(values[keep])
-            if keep.all():
-                C = C @ Q.T
-            C *= scale[:, None]
-            rank = C.shape[1]
-            for rows in (self._V, self._AV):
-                combine(rows[: self._count], C, out=rows[:rank])
-            self._count = rank
-            if values[keep][0] > _NEARLY * values[-1]:
-                break
-        return self._count == count
+                return
+            C, least = made
+            self._turn(C * scale[:, None])
+            if least > _NEARLY:
+                return
+
+    def _turn(self, C: np.ndarray) -> None:
+        """V <- C' V, as many rows as there is room for."""
+        C = np.ascontiguousarray(C[:, : self.most])
+        for rows in (self._V, self._AV):
+            combine(rows[: self._count], C, out=rows[: C.shape[1]])
+        self._count = C.shape[1]
 
     def coordinates(self, b: np.ndarray) -> np.ndarray:
         """V b, (count,) or (count, k): those of the best approximation to A^-1 b, in the A-norm."""
@@ -180,7 +181,7 @@ class EnergyBasis:
     def _make_room(self) -> None:
         if self._count < len(self._V):
             return
-        size = min(self.most, max(4, 2 * len(self._V)))
+        size = min(self.most + 1, max(4, 2 * len(self._V)))
         for name in ("_V", "_AV"):
             rows = np.empty((size, self.n))
             rows[: self._count] = getattr(self, name)[: self._count]
@@ -197,6 +198,41 @@ def images(op: Operator, V: np.ndarray) -> np.ndarray:
     system.blocks().product(plain(V), out)
     op.count(len(V))
     return out
+
+
+def _to_first(h: np.ndarray) -> np.ndarray:
+    """Orthogonal Q with Q' h = |h| e_1, by rotations from the last entry up: Q' is lower Hessenberg."""
+    h, Qt = h.copy(), np.eye(h.size)
+    for i in range(h.size - 1, 0, -1):
+        r = float(np.hypot(h[i - 1], h[i]))
+        if r > 0.0:
+            c, s = h[i - 1] / r, h[i] / r
+            Qt[i - 1 : i + 1] = np.array([[c, s], [-s, c]]) @ Qt[i - 1 : i + 1]
+            h[i - 1] = r
+    return Qt.T
+
+
+def _triangular(G: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """(C, least pivot) with C' G C = 1, C upper triangular; vectors that depend on those before them are left out.
+
+    G has a unit diagonal. None where it is indefinite.
+    """
+    count = len(G)
+    columns: list[np.ndarray] = []
+    least = 1.0
+    for k in range(count):
+        c = np.zeros(count)
+        c[k] = 1.0
+        for _ in range(2):  # what cancels is taken away once more
+            for other in columns:
+                c -= float(other @ G @ c) * other
+        pivot = float(c @ G @ c)
+        if pivot < -_LOST:
+            return None
+        if pivot > _LOST:
+            columns.append(c / pivot**0.5)
+            least = min(least, pivot)
+    return np.stack(columns, axis=1), least
 
 
 def _subtract(V: np.ndarray, c: np.ndarray, W: np.ndarray) -> None:

@@ -9,16 +9,14 @@ from nnla.operators.operator import Operator
 
 __all__ = ["SolutionSpace"]
 
-_MEMORY = 0.8  # of how much a vector was used, from one guess to the next
-
 
 class SolutionSpace:
-    """Solutions made orthonormal in the inner product of A: V' V b is the best approximation to A^-1 b in their span.
+    """The last solutions, A-orthonormal: V' V b is the best approximation to A^-1 b in their span, in the A-norm.
 
     Parameters
     ----------
     n : order of A
-    most : vectors kept; where there is no room, the one that guesses have used least makes it
+    most : solutions kept; the oldest goes first
 
     Attributes
     ----------
@@ -46,7 +44,6 @@ class SolutionSpace:
     def __init__(self, n: int, most: int) -> None:
         self.n, self.most = n, most
         self._basis = EnergyBasis(n, most)
-        self._use: list[float] = []  # share of the energy of guesses, less for older ones
 
     def __len__(self) -> int:
         return len(self._basis)
@@ -81,43 +78,26 @@ class SolutionSpace:
             return np.zeros(b.shape), 0.0
         with np.errstate(all="ignore"):
             c = self._basis.coordinates(b)
-            parts = np.sum(c.reshape(len(self), -1) ** 2, axis=1)
-            energy = float(parts.sum())
+            energy = float(np.sum(c * c))
             x = self._basis.combined(c)
         if not 0.0 < energy < np.inf or not np.isfinite(x.sum()):
             return np.zeros(b.shape), 0.0
-        shares = parts / energy
-        self._use = [_MEMORY * old + (1 - _MEMORY) * float(new) for old, new in zip(self._use, shares, strict=True)]
         return x, energy
 
     def add(self, x: np.ndarray, Ax: np.ndarray) -> bool:
         """Keep a solution, with its image; whether it adds anything to those that there are.
 
-        Cost: three passes over V and A V, six where x lies nearly in their span.
+        Cost: three passes over V and A V, six where x lies nearly in their span, and 4 most^2 n operations.
         """
-        if self.most < 1:
-            return False
-        if len(self) >= self.most:
-            self.drop()
-        if not self._basis.append(x, Ax):
-            return False
-        self._use.append(1.0)  # not to go first
-        return True
+        return self._basis.push(x, Ax)
 
     def renew(self, op: Operator) -> None:
         """The same space for another A.
 
         Cost: a product for each vector, as one block, and an orthonormalisation.
         """
-        if not self._basis.renew(op):
-            self._use = [1.0] * len(self)
+        self._basis.renew(op)
 
     def drop(self, count: int = 1) -> None:
-        """Forget the vectors that guesses have used least; all where there are no more."""
-        if count >= len(self):
-            self._basis.clear()
-            self._use = []
-        for _ in range(min(count, len(self))):
-            k = int(np.argmin(self._use))
-            self._basis.remove(k)
-            del self._use[k]
+        """Forget the oldest solutions."""
+        self._basis.drop(count)
