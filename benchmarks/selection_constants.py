@@ -2,7 +2,7 @@
 
     python benchmarks/selection_constants.py DATA            the rule (`linear.rule`), from `reproduce/auto_data.py`
     python benchmarks/selection_constants.py --rates         how far rates of CG are to be believed (`linear.progress`)
-    python benchmarks/selection_constants.py --blocks        columns of blocks, a look at the graph (`linear.estimates`)
+    python benchmarks/selection_constants.py --blocks        columns of blocks, a look at the graph (`linear.predictor`)
 
 The families are those of `nnla.problems.SYSTEM_FAMILIES`, not those of benchmarks/time_to_solution.py, which judges.
 The speeds of this machine are `nnla doctor --calibrate --json`; thresholds of the decisions are chosen by

@@ -43,6 +43,9 @@ struct BadArrays : std::invalid_argument {
 // that follows indices runs behind this check (or checks.hpp's). Returns the stored entries.
 std::int64_t require_rows(const Indices& indptr, const Indices& indices, std::int64_t columns, Columns order);
 
+// The same of the row pointers alone, for what checks the columns that it reads by itself.
+void require_pointers(const Indices& indptr, const Indices& indices, const Values& data);
+
 // Rows that the array has: its entries less one.
 std::int64_t rows_of(const Indices& indptr);
 

@@ -35,16 +35,30 @@ std::int64_t rows_of(const Indices& indptr) {
     return static_cast<std::int64_t>(indptr.size()) - 1;
 }
 
-std::int64_t require_rows(const Indices& indptr, const Indices& indices, std::int64_t columns, Columns order) {
+namespace {
+
+std::int64_t require_pointers(const Indices& indptr, const Indices& indices) {
     const std::int64_t n = rows_of(indptr);
-    require(columns >= 0 && columns <= kIndexMax, "the number of columns does not fit 32-bit indices");
-    const std::int32_t *start = indptr.data(), *column = indices.data();
+    const std::int32_t* start = indptr.data();
     require(start[0] == 0, "indptr must start with 0");
     std::int32_t falls = 0;
     for (std::int64_t i = 0; i < n; ++i) falls |= start[i + 1] < start[i];
     require(falls == 0, "indptr must not decrease");
-    const std::int64_t nnz = start[n];
-    require(nnz <= static_cast<std::int64_t>(indices.size()), "indptr goes beyond the indices");
+    require(start[n] <= static_cast<std::int64_t>(indices.size()), "indptr goes beyond the indices");
+    return start[n];
+}
+
+}  // namespace
+
+void require_pointers(const Indices& indptr, const Indices& indices, const Values& data) {
+    require(require_pointers(indptr, indices) <= static_cast<std::int64_t>(data.size()), "indptr goes beyond the data");
+}
+
+std::int64_t require_rows(const Indices& indptr, const Indices& indices, std::int64_t columns, Columns order) {
+    const std::int64_t n = rows_of(indptr);
+    require(columns >= 0 && columns <= kIndexMax, "the number of columns does not fit 32-bit indices");
+    const std::int32_t *start = indptr.data(), *column = indices.data();
+    const std::int64_t nnz = require_pointers(indptr, indices);
     std::int64_t down = 0;
     for (std::int64_t k = 0; k < nnz; k += kBlock) {
         const std::int64_t count = std::min(kBlock, nnz - k);

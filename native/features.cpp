@@ -15,7 +15,7 @@ namespace nnla {
 namespace {
 
 constexpr std::int64_t kSampled = 512;      // rows whose values are looked at, of a large matrix
-constexpr std::int64_t kEntries = 5000;     // entries of these, at most
+constexpr std::int64_t kEntries = 5000, kFewEntries = 2500;  // entries of these, with the graph and without
 constexpr std::int64_t kChunk = 16;         // rows that follow one another in the sample
 constexpr std::int64_t kBall = 600;         // rows of a ball, at most
 constexpr std::int64_t kBallEntries = 6000;    // entries that are worth a look in one
@@ -23,7 +23,8 @@ constexpr int kBalls = 3;
 constexpr std::int64_t kPeeled = 1000;      // rows up to which cores are those of the whole graph, not of the balls
 constexpr std::int64_t kOrdered = 30'000;   // rows from which on the fill of balls is found
 constexpr std::int32_t kSmallBall = 300, kLargeBall = 1200;
-constexpr std::int64_t kSlices = 12;        // slices that runs are looked for in
+constexpr std::int64_t kSlices = 12, kFewest = 3;  // slices that runs are looked for in
+constexpr std::int64_t kSliceEntries = 3000;  // of these, as far as the fewest allow
 constexpr double kTiny = 1e-15;
 
 // The logarithm to a thousandth, in a fraction of the time of the library's.
@@ -74,8 +75,9 @@ bool same_columns(const FeatureMatrix& A, std::int64_t i, std::int64_t j) {
     return std::equal(A.indices + A.indptr[i], A.indices + A.indptr[i + 1], A.indices + A.indptr[j]);
 }
 
-void value_features(const FeatureMatrix& A, double* out) {
-    const std::int64_t rows_wanted = std::max(2 * kChunk, std::min(kSampled, kEntries * A.n / std::max(1, A.indptr[A.n])));
+// Whether all columns of the sampled rows lie in the matrix.
+bool value_features(const FeatureMatrix& A, std::int64_t most, double* out) {
+    const std::int64_t rows_wanted = std::max(2 * kChunk, std::min(kSampled, most * A.n / std::max(1, A.indptr[A.n])));
     const bool all = A.n <= rows_wanted;
     const std::int64_t chunks = all ? 1 : rows_wanted / kChunk;
     Moments weights, anisotropy, slack, sums, profile, diagonal;
@@ -91,6 +93,7 @@ void value_features(const FeatureMatrix& A, double* out) {
             double off = 0, signed_off = 0, scaled = 0, largest = 0;
             for (std::int32_t k = A.indptr[i]; k < A.indptr[i + 1]; ++k) {
                 const std::int32_t j = A.indices[k];
+                if (j < 0 || j >= A.n) return false;
                 if (j == i || A.data[k] == 0) continue;
                 const double value = A.data[k], size = std::fabs(value);
                 const double c_ij = size * root / std::sqrt(A.diagonal[j]);
@@ -137,7 +140,10 @@ void value_features(const FeatureMatrix& A, double* out) {
     out[kDiagonalRange] = std::log(high / std::max(low, 1e-300));
     out[kDiagonalSpread] = diagonal.spread();
     out[kMerged] = static_cast<double>(merged) / m;
-    out[kRuns] = run_share(Csr{A.n, A.indptr, A.indices, nullptr}, kSlices);
+    const double slice = kLanes * static_cast<double>(std::max(1, A.indptr[A.n])) / n;
+    const auto affordable = static_cast<std::int64_t>(kSliceEntries / slice);
+    out[kRuns] = sampled_run_share(Csr{A.n, A.indptr, A.indices, nullptr}, std::clamp(affordable, kFewest, kSlices));
+    return true;
 }
 
 // Breadth-first search from a row until so many rows are found; `mark` of theirs is `stamp`.
@@ -318,11 +324,11 @@ double clustering(const FeatureMatrix& A) {
 
 }  // namespace
 
-void structure_features(const FeatureMatrix& A, double* out, bool graph) {
+bool structure_features(const FeatureMatrix& A, double* out, bool graph) {
     std::fill(out, out + kFeatures, std::numeric_limits<double>::quiet_NaN());
     row_features(A, out);
-    value_features(A, out);
-    if (!graph) return;
+    if (!value_features(A, graph ? kEntries : kFewEntries, out)) return false;
+    if (!graph) return true;
     std::vector<std::int32_t> local(static_cast<std::size_t>(A.n), -1);
     Search search(A);
     ball_features(A, search, local.data(), out);
@@ -331,11 +337,12 @@ void structure_features(const FeatureMatrix& A, double* out, bool graph) {
     out[kLevels] = std::log(static_cast<double>(std::max<std::int64_t>(levels.longest, 1)));
     out[kCubedWidth] = std::log(std::max(levels.cubed_width, 1.0));
     out[kComponents] = std::log(static_cast<double>(std::max<std::int64_t>(levels.components, 1)));
-    if (A.n < kOrdered) return;
+    if (A.n < kOrdered) return true;
     search.run(static_cast<std::int32_t>(A.n / 2), kLargeBall);
     out[kSmallFill] = fill_of(A, search, kSmallBall, local);
     out[kLargeFill] = fill_of(A, search, kLargeBall, local);
     out[kFillGrowth] = out[kLargeFill] - out[kSmallFill];
+    return true;
 }
 
 }  // namespace nnla

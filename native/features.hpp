@@ -26,6 +26,8 @@ enum Feature : int {
 
 // All kFeatures numbers. Without `graph` those of the graph are NaN, as are the three of fill for small matrices,
 // where an ordering is at hand. Rows beyond some thousands are sampled; the time is about that of two products.
-void structure_features(const FeatureMatrix& A, double* out, bool graph = true);
+// Without the graph only the sample's columns are looked at: false where one is outside of the matrix. With it all of
+// them have to be known to be right.
+bool structure_features(const FeatureMatrix& A, double* out, bool graph = true);
 
 }  // namespace nnla

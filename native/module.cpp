@@ -11,6 +11,7 @@ void bind_basis(nb::module_& m);
 void bind_block_filter(nb::module_& m);
 void bind_checks(nb::module_& m);
 void bind_cholesky(nb::module_& m);
+void bind_cost_network(nb::module_& m);
 void bind_deflation(nb::module_& m);
 void bind_features(nb::module_& m);
 void bind_fingerprint(nb::module_& m);
@@ -46,6 +47,7 @@ NB_MODULE(_native, m) {
     nnla::bind_block_filter(m);
     nnla::bind_checks(m);
     nnla::bind_cholesky(m);
+    nnla::bind_cost_network(m);
     nnla::bind_deflation(m);
     nnla::bind_features(m);
     nnla::bind_fingerprint(m);

@@ -8,6 +8,7 @@
 #include "cholesky.hpp"
 #include "conjugate_gradients.hpp"
 #include "factor_costs.hpp"
+#include "incomplete_cholesky.hpp"
 #include "null_vectors.hpp"
 #include "reordering.hpp"
 #include "sorted_rows.hpp"
@@ -31,6 +32,13 @@ constexpr Long kPatience = 16;          // iterations after which slices are mad
 constexpr double kRuns = 0.5;           // share of entries in runs from which they are faster
 constexpr double kDear = 0.05;          // seconds of a factorisation that are left to the ordinary way
 constexpr double kFlopsLimit = 3e8;     // likewise
+constexpr double kLongFlops = 2e9;      // likewise, of a system whose costs are learned: half a second
+constexpr double kCertain = 0.7;        // as in nnla.linear.decision
+constexpr double kKnown = 1.16;         // factor of a standard deviation of seconds whose operations have been counted
+constexpr double kWorthReordering = 60; // as in nnla.linear.auto
+constexpr double kScattered = 0.35;     // as in nnla.kernels.reordering
+constexpr Int kScatteredRows = 16'000;  // whose vector fills much of a second-level cache
+constexpr double kMostBytes = 1e9;      // of a factor that is made without asking what memory there is
 
 // Seconds on the machine of the constants of factor_costs.hpp.
 double product_seconds(Int n, Long nnz) { return 2.5e-7 + 1.1e-9 * static_cast<double>(nnz) + 4e-9 * n; }
@@ -43,7 +51,7 @@ class Quick {
 
     QuickAnswer solve() {
         answer_.declined = look();
-        if (answer_.declined == Declined::no) answer_.declined = choose_and_run();
+        if (answer_.declined == Declined::no) answer_.declined = large_ ? run_as_learned() : choose_and_run();
         return std::move(answer_);
     }
 
@@ -52,7 +60,10 @@ class Quick {
 
     Declined look() {
         CsrArrays<Int>& A = system_.A;
-        if (A.n < 1 || A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries) return Declined::entries;
+        large_ = A.n > kQuickEntries || A.indptr[A.n] > kQuickEntries;
+        if (A.n < 1 || A.n > kMostEntries || A.indptr[A.n] > kMostEntries) return Declined::entries;
+        if (large_ && (system_.method == QuickMethod::jacobi || (system_.method == QuickMethod::automatic && !system_.costs)))
+            return Declined::entries;
         n_ = static_cast<Int>(A.n);
         v_.diagonal.resize(n_);
         if (!check_spd(A, system_.asymmetry, v_.diagonal.data(), facts_)) {
@@ -114,6 +125,68 @@ class Quick {
         return by_band <= by_fronts ? factor(&band, nullptr) : factor(nullptr, &cholesky);
     }
 
+    // By the learned costs: operations are counted where that is expected to pay, as nnla.linear.decision has it; what is
+    // neither for a factorisation nor for CG over the diagonal is left to the ordinary way.
+    Declined run_as_learned() {
+        began_ = Clock::now();
+        BandCholesky band(pattern(), {});
+        const double by_band = band_seconds(band);
+        if (by_band < order_seconds(facts_.nnz)) {
+            answer_.predicted_direct = by_band;
+            return factor(&band, nullptr);
+        }
+        if (system_.method == QuickMethod::direct) {
+            const Cholesky cholesky(pattern(), kLongFlops, Cholesky::Rows::checked);
+            return fits(cholesky) ? factor(nullptr, &cholesky) : Declined::dear;
+        }
+        const CsrArrays<Int>& A = system_.A;
+        const QuickCosts& costs = *system_.costs;
+        double features[kFeatures];
+        if (!structure_features({A.n, A.indptr, A.indices, A.data, v_.diagonal.data()}, features, false))
+            return Declined::matrix;
+        const QuickChoice choice = costs.choose(features, n_, facts_.nnz > n_, v_.target / v_.size);
+        for (int way = 0; way < kQuickWays; ++way) answer_.learned.emplace_back(choice.seconds[way], choice.spread[way]);
+        step_ = choice.step;
+        may_iterate_ = (choice.best == kJacobiWay || choice.best == kIcWay) && !v_.heavy && !suspect_;
+        may_iterate_ = may_iterate_ && !(choice.seconds[choice.best] > kWorthReordering * step_ && scattered());
+        bool order = choice.order;
+        if (!order && may_iterate_) {
+            if (iterate_over(choice.best, choice.otherwise)) return verify();
+            order = true;  // the others that iterate fall behind as well
+        }
+        if (!order) return Declined::dear;
+        const Cholesky cholesky(pattern(), std::min(kLongFlops, choice.flops), Cholesky::Rows::checked);
+        if (!cholesky.complete()) answer_.more_flops = cholesky.flops();
+        if (!fits(cholesky)) return Declined::dear;
+        const double fronts = costs.factoring(cholesky.flops(), cholesky.nnz(), n_) + 2 * product_seconds(n_, facts_.nnz);
+        answer_.learned[kDirectWay] = {fronts, kKnown};
+        if (kCertain * fronts < choice.seconds[choice.best]) return factor(nullptr, &cholesky);
+        if (may_iterate_ && answer_.phases.empty() && iterate_over(choice.best, fronts)) return verify();
+        return may_iterate_ ? factor(nullptr, &cholesky) : Declined::dear;
+    }
+
+    // Whether an order may be found in which products, and incomplete factors, are better: the ordinary way looks for it.
+    bool scattered() const {
+        if (n_ < kScatteredRows) return false;
+        const double lines = locality(CsrPattern{n_, system_.A.indptr, system_.A.indices}, 8).lines;
+        return lines >= kScattered * static_cast<double>(facts_.nnz) / n_ * kLanes;
+    }
+
+    // CG over the diagonal or an incomplete factor, as long as the rest promises to take less than so many seconds.
+    bool iterate_over(QuickWay way, double seconds) {
+        if (way == kIcWay) {
+            const Clock::time_point start = Clock::now();
+            const CsrArrays<Int>& A = system_.A;
+            IncompleteFactor factor;  // as nnla.preconditioners.scalings.bind_scaling has it
+            if (factor_incomplete({n_, A.indptr, A.indices, A.data, true}, -1.0, 0.0, true, factor).bad_row >= 0) return false;
+            incomplete_ = make_incomplete_cholesky(std::move(factor), true);
+            setup_ = since(start);
+        }
+        return iterate(kBehind * seconds / step_, seconds);
+    }
+
+    static bool fits(const Cholesky& cholesky) { return cholesky.complete() && cholesky.bytes() < kMostBytes; }
+
     // Whether CG may take less than a factorisation of so many seconds: by its bound, or if its first steps cost little
     // beside that.
     bool worth_a_try(double seconds, double bound) const {
@@ -139,7 +212,7 @@ class Quick {
     // -- conjugate gradients -------------------------------------------------------------------------------
 
     struct Iteration {
-        Iteration(const Csr& A, const std::vector<double>& inverse) : product(A), cg(product, nullptr, inverse.data()) {}
+        Iteration(const Csr& A, Preconditioner* M, const double* inverse) : product(A), cg(product, M, inverse) {}
         CsrProduct product;
         std::unique_ptr<SlicedProduct> sliced;
         ConjugateGradients cg;
@@ -147,13 +220,15 @@ class Quick {
     };
 
     void begin() {
-        std::vector<double> inverse(n_);
-        for (Int i = 0; i < n_; ++i) inverse[i] = 1 / v_.diagonal[i];
-        iteration_ = std::make_unique<Iteration>(matrix(), inverse);
+        std::vector<double> inverse(incomplete_ ? 0 : n_);
+        for (Int i = 0; i < static_cast<Int>(inverse.size()); ++i) inverse[i] = 1 / v_.diagonal[i];
+        iteration_ = std::make_unique<Iteration>(matrix(), incomplete_.get(), incomplete_ ? nullptr : inverse.data());
         std::fill(x_, x_ + n_, 0.0);
         v_.residual = v_.b;
         answer_.phases.push_back({});
-        answer_.phases.back().method = QuickMethod::jacobi;
+        QuickPhase& phase = answer_.phases.back();
+        phase.method = incomplete_ ? QuickMethod::ic : QuickMethod::jacobi;
+        phase.setup = setup_;
     }
 
     // Goes on until there were so many iterations in all. A matrix of runs is brought into slices once that pays, as in
@@ -250,7 +325,7 @@ class Quick {
             last = norm;
         }
         phase.seconds = since(began_);
-        for (const QuickPhase& before : answer_.phases) phase.seconds -= before.seconds;
+        for (const QuickPhase& before : answer_.phases) phase.seconds -= before.seconds + before.setup;
         answer_.phases.push_back(phase);
         return verify();
     }
@@ -273,11 +348,13 @@ class Quick {
     QuickAnswer answer_;
     CsrFacts facts_;
     Verification v_;
+    std::unique_ptr<IncompleteCholesky> incomplete_;  // outlives what iterates over it
     std::unique_ptr<Iteration> iteration_;
+    double setup_ = 0;
     Long checks_ = 0;
     Clock::time_point began_;
     double step_ = 0;
-    bool suspect_ = false, may_iterate_ = false;
+    bool suspect_ = false, may_iterate_ = false, large_ = false;
 };
 
 }  // namespace

@@ -51,6 +51,7 @@ class OffsetTable {
   public:
     OffsetTable() : cells_(65536, Cell{0, 0, kNone}) {}
 
+    static bool near(std::int64_t offset) { return offset >= -32767 && offset <= 32767; }
     void next_slice() { ++slice_; }
     void count(std::int32_t offset) {
         if (!near(offset)) return;
@@ -73,7 +74,6 @@ class OffsetTable {
         std::uint32_t slice;
         std::uint16_t rows, run;  // fewer than 65,535 runs: as many offsets there are, less the diagonal's
     };
-    static bool near(std::int32_t offset) { return offset >= -32767 && offset <= 32767; }
     Cell& at(std::int32_t offset) { return cells_[static_cast<std::size_t>(offset + 32767)]; }
     std::vector<Cell> cells_;
     std::uint32_t slice_ = 0;
@@ -88,14 +88,46 @@ void count_offsets(const Csr& A, std::int64_t row0, int rows, OffsetTable& table
     }
 }
 
+// Entries of a slice that lie in runs, by sorting its offsets: for few slices, for which making the table takes longer.
+std::size_t entries_in_runs(const Csr& A, std::int64_t row0, int rows, std::vector<std::int32_t>& offsets) {
+    offsets.clear();
+    for (int lane = 0; lane < rows; ++lane) {
+        const std::int64_t row = row0 + lane;
+        for (std::int32_t k = A.indptr[row]; k < A.indptr[row + 1]; ++k)
+            if (const std::int64_t offset = A.indices[k] - row; OffsetTable::near(offset))
+                offsets.push_back(static_cast<std::int32_t>(offset));
+    }
+    std::sort(offsets.begin(), offsets.end());
+    const auto fewest = static_cast<std::size_t>(std::min(kRunRows, rows));
+    std::size_t in_runs = 0;
+    for (std::size_t from = 0, to = 0; from < offsets.size(); from = to) {
+        while (to < offsets.size() && offsets[to] == offsets[from]) ++to;
+        if (to - from >= fewest) in_runs += to - from;
+    }
+    return in_runs;
+}
+
 }  // namespace
 
-double run_share(const Csr& A, std::int64_t most) {
+double sampled_run_share(const Csr& A, std::int64_t most) {
+    std::vector<std::int32_t> offsets;
+    std::size_t in_runs = 0, entries = 0;
+    const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
+    const std::int64_t step = std::max<std::int64_t>(1, slices / std::max<std::int64_t>(most, 1));
+    for (std::int64_t s = 0; s < slices; s += step) {
+        const std::int64_t row0 = s * kLanes;
+        const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));
+        in_runs += entries_in_runs(A, row0, rows, offsets);
+        entries += static_cast<std::size_t>(A.indptr[row0 + rows] - A.indptr[row0]);
+    }
+    return entries == 0 ? 0.0 : static_cast<double>(in_runs) / static_cast<double>(entries);
+}
+
+double run_share(const Csr& A) {
     OffsetTable table;
     std::size_t in_runs = 0, entries = 0;
     const std::int64_t slices = (A.n + kLanes - 1) / kLanes;
-    const std::int64_t usual = slices > 16 * kSampleEvery ? kSampleEvery : 1;
-    const std::int64_t step = most > 0 ? std::max(usual, slices / most) : usual;
+    const std::int64_t step = slices > 16 * kSampleEvery ? kSampleEvery : 1;
     for (std::int64_t s = 0; s < slices; s += step) {
         const std::int64_t row0 = s * kLanes;
         const int rows = static_cast<int>(std::min<std::int64_t>(kLanes, A.n - row0));

@@ -43,9 +43,11 @@ struct Slice {
     std::uint32_t constants, runs, short_count, wide_count, tails;
 };
 
-// The share of the entries that would lie in constants and runs, from a sample of the slices; of `most` of them, where
-// that is less (0: no limit).
-double run_share(const Csr& A, std::int64_t most = 0);
+// The share of the entries that would lie in constants and runs, from a sample of the slices.
+double run_share(const Csr& A);
+
+// The same from about so many slices.
+double sampled_run_share(const Csr& A, std::int64_t most);
 
 template <class V> class Sliced {
   public:

@@ -1,10 +1,12 @@
 """The page of `method="auto"`: predicted against real for every method, regret by kind, what the networks look at.
 
-    python reproduce/auto_page.py RUN [--replay ROWS.jsonl ...] [--seeds SEEDS.json] [--sizes SIZES.json]
+    python reproduce/auto_page.py RUN [--replay ROWS.jsonl ...] [--native ROWS.jsonl ...] [--seeds SEEDS.json]
+                                      [--sizes SIZES.json]
     python reproduce/auto_page.py
 
 RUN is a folder of `reproduce/auto_folds.py` (FOLDER/seed-0): each system is judged by engines that have not seen its
-kind. ROWS come from `reproduce/auto_replay.py --out`, of the shipped seed and then of others; SEEDS and SIZES from
+kind. ROWS come from `reproduce/auto_replay.py --out` and from `reproduce/auto_native.py --out`, of the shipped seed and
+then of others; SEEDS and SIZES from
 auto_folds.py and auto_sizes.py. Everything measured goes to docs/auto.json; docs/auto.md and docs/auto.png are drawn
 from that alone, without RUN from the one that is there.
 """
@@ -132,6 +134,15 @@ def regrets(path: Path, least: float = 1e-3) -> dict[str, Any]:
     }
 
 
+def natives(paths: list[Path]) -> list[dict[str, Any]]:
+    """The same of the native call and of the ordinary way, as `auto_native.py` wrote them, for each seed."""
+    found = list[dict[str, Any]]()
+    for path in paths:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found.append({key: _ratios([row[key] for row in rows]) for key in ("native", "ordinary")})
+    return found
+
+
 def _ratios(values: list[float]) -> dict[str, float]:
     a = np.array(values)
     return {
@@ -169,7 +180,7 @@ def page(d: dict[str, Any]) -> str:
         lines += ["Three seeds:", ""]
         lines += _table(header, [[seed, *(_two(f[f"{key}.error"]) for key in NAMES)] for seed, f in d["seeds"].items()])
     if "regret" in d:
-        lines += _regret(d["regret"])
+        lines += _regret(d["regret"], d.get("native", []))
     lines += ["## What the networks look at", ""]
     lines += ["Growth of the error when one feature is that of another system (permutation importance):", ""]
     tops = d["importance"]
@@ -197,7 +208,7 @@ def _sizes(sizes: dict[str, Any]) -> list[str]:
     return [*lines, *_table(["", *keys, "CPU s"], rows)]
 
 
-def _regret(regret: dict[str, Any]) -> list[str]:
+def _regret(regret: dict[str, Any], native: list[dict[str, Any]]) -> list[str]:
     labels = {"ratio": "`auto`", "blind": "smallest expected seconds, nothing charged", "direct": "always direct"}
     header = ["", "systems", "geometric mean", "within 1.25", "worst"]
     lines = ["## Regret", ""]
@@ -207,7 +218,18 @@ def _regret(regret: dict[str, Any]) -> list[str]:
     named += [(f"`auto`, {kind}", f) for kind, f in regret["kinds"].items()]
     named += [(f"`auto`, seed {seed} of the training", f) for seed, f in enumerate(regret["seeds"])]
     rows = [[n, f["systems"], f["geometric_mean"], f"{f['within']:.0%}", f["worst"]] for n, f in named]
-    return [*lines, *_table(header, rows)]
+    lines += _table(header, rows)
+    if native:
+        lines += [
+            "",
+            "Of these, what has 20,000 to 400,000 entries is chosen for in one native call, where it is for a",
+        ]
+        lines += ["factorisation or for Jacobi-CG (`python reproduce/auto_native.py`), kinds held out:", ""]
+        names = {"native": "native call", "ordinary": "ordinary way alone"}
+        named = [(f"{names[key]}, seed {k}", seed[key]) for k, seed in enumerate(native) for key in names]
+        rows = [[n, f["systems"], f["geometric_mean"], f"{f['within']:.0%}", f["worst"]] for n, f in named]
+        lines += _table(header, rows)
+    return lines
 
 
 def picture(d: dict[str, Any], path: Path) -> None:
@@ -258,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--replay", type=Path, nargs="+")
+    parser.add_argument("--native", type=Path, nargs="+")
     parser.add_argument("--seeds", type=Path)
     parser.add_argument("--sizes", type=Path)
     parser.add_argument("--out", type=Path, default=DOCS / "auto", help="without the suffix")
@@ -269,6 +292,8 @@ def main() -> None:
     if arguments.replay is not None:
         found["regret"] = regrets(arguments.replay[0])
         found["regret"]["seeds"] = [regrets(path)["all"]["ratio"] for path in arguments.replay]
+    if arguments.native is not None:
+        found["native"] = natives(arguments.native)
     for name in ("seeds", "sizes"):
         if getattr(arguments, name) is not None:
             found[name] = json.loads(getattr(arguments, name).read_text())

@@ -24,7 +24,8 @@ import numpy as np
 from nnla.linear import decision
 from nnla.linear.auto import FIRST_STEPS, STEPS_CALL
 from nnla.linear.decision import SHOWN, Lognormal, Way, count_now, decide, left_for
-from nnla.linear.estimates import LOOK, Estimates, look_seconds, told_by
+from nnla.linear.estimates import Estimates
+from nnla.linear.predictor import LOOK, look_seconds, told_by
 from nnla.linear.progress import left_at_rate, rate_std
 from nnla.linear.rule import FAILURES, TARGETS, Costs
 from nnla.operators.features import VALUE_FEATURES
@@ -33,8 +34,9 @@ from nnla.training.log import read_log
 
 PROBE = 50
 DEGREE = 11
-VALUES = 0.4  # features of the values alone, by all of them
-DECISION = 1.5e-4  # seconds of features' evaluation and arithmetic in Python
+VALUES = 0.15  # features of the values alone, by all of them
+DECISION = 2.5e-4  # seconds of arithmetic in Python, between kernels that have emptied the caches
+WEIGHING = 4e-4  # more where ways are weighed against one another
 CAPPED = 3.0  # iterations of what was stopped, by those that it had done
 PATIENCE = 20
 ENGINE_STD = 0.2  # of what the polynomial's engine predicts (docs/autospec.md)
@@ -108,25 +110,38 @@ class Replay:
         self.features = known.copy()
         self.features[len(VALUE_FEATURES) :] = np.nan
         self.estimates = Estimates(self._costs(), ways=world.ways(), n=row["n"], nnz=row["nnz"], memory=4e9)
-        self.sure = self.estimates.direct_for_sure
-        if free or (not self.sure and look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest):
+        self.sure = self.estimates.direct_for_sure()
+        if free or (self.sure is None and look_seconds(row["n"], row["nnz"]) < LOOK * self.estimates.cheapest):
             self.features = known
             self.seconds = 0.0 if free else DECISION + (1.0 + VALUES) * row["feature_seconds"]
             self.estimates.renew(self._costs(), 0)
-            self.sure = self.estimates.direct_for_sure
+            self.sure = self.estimates.direct_for_sure()
         self.estimates.told = told_by(engine)
         self.asked = False
         self.orderings = 0
         self.actions: list[str] = []
+
+    def given_up(self, flops: float) -> None:
+        """An ordering has been, at so many operations, by the native call."""
+        self.orderings += 1
+        self.estimates.learn_bound(flops)
+        self.sure = self.estimates.direct_for_sure()
 
     def _costs(self, steps: Any = None) -> Costs:
         return Costs.of(self.engine.predict(self.features, steps, rtol=self.world.rtol))
 
     def run(self) -> float:
         """Seconds in all."""
+        if self.sure is not None and self.sure.flops > 0.0:
+            self.actions.append("straight")
+            self._order(self.sure.flops)
+            if self.estimates.ordered and "direct" in self.estimates.left:
+                self.seconds += self.world.factor()
+                return self.seconds
+        self.seconds += WEIGHING
         while True:
             estimates = self.estimates
-            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done and not self.sure else None
+            steps = estimates.steps(FIRST_STEPS, STEPS_CALL) if not estimates.done and self.sure is None else None
             ways = estimates.ways()
             if not ways:
                 self.actions.append("nothing")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import random
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -90,8 +91,8 @@ class Session:
         best = min(statistics.median(t) for t in self.times.values())
         wanted = {s: self.plan.repeats(statistics.median(self.times[s]), best) for s in alive}
         for turn in range(max(wanted.values())):
-            order = alive[turn % len(alive) :] + alive[: turn % len(alive)]
-            for s in order:
+            # drawn anew each time: rotated alone, the same solver would always find what another left in the caches
+            for s in random.Random(turn).sample(alive, len(alive)):
                 if s in self.times and len(self.times[s]) < wanted[s]:
                     self._again(s)
 

@@ -30,7 +30,8 @@ def _method(meta: dict[str, Any]) -> list[str]:
     table = f"{TABLE.capitalize()}: {meta['table']}." if meta.get("table") else ""
     return [
         f"{meta['date']}, {meta['hardware']}, {meta['threads']} thread(s) a solver. Times are medians of {clock}, in",
-        "seconds, over repeats in which the solvers take turns in rotated order; both clocks are in the JSON.",
+        "seconds, over repeats in which the solvers take turns in an order drawn anew each time; both clocks are in",
+        "the JSON.",
         "",
         "Every solver starts from the same CSR float64 matrix and the same right-hand side (the system's own, or",
         "standard normal from a seed, or A times such a vector where float64 cannot hold the solution);",

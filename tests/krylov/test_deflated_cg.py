@@ -7,12 +7,15 @@ import pytest
 import scipy.sparse as sp
 
 import nnla
+from nnla.errors import TimeLimitError
 from nnla.kernels.cholesky import Cholesky
+from nnla.kernels.interruption import time_limit
 from nnla.krylov.deflated_cg import DeflationBasis, Harvest
 from nnla.krylov.start import start_cg
 from nnla.polynomials.recurrence import chebyshev
 from nnla.preconditioners.deflation import DeflatedPreconditioner
 from nnla.preconditioners.scalings import Scaling, bind_scaling
+from nnla.types import Status
 
 pytestmark = pytest.mark.usefixtures("native_kernels")
 
@@ -114,6 +117,11 @@ def test_over_an_old_factor_and_a_polynomial(rng):
     assert run(later, rng.standard_normal(op.n), old, space=harvest.basis(later)) < 0.9 * before
 
 
+def often(call):
+    for _ in range(100):
+        call()
+
+
 def polynomial(op, degree=11):
     """A Chebyshev polynomial over Jacobi's scaling, in float32 within."""
     native = op.native.polynomial(chebyshev(0.02, 2.0, degree), "float32", scaled=True)
@@ -166,6 +174,25 @@ def test_blocks_and_foreign_preconditioners_leave_a_harvest_empty(rng):
     run(op, rng.standard_normal(op.n), Scaling("user", lambda v: v), harvest=harvest)
     assert harvest.basis(op) is None
     assert harvest.nbytes == 0
+
+
+def test_limits_of_time_leave_everything_usable(rng):
+    op = nnla.as_operator(jumps(60))
+    b, M, harvest = rng.standard_normal(op.n), bind_scaling(op, "jacobi"), Harvest(op.n, 10, 28)
+    size = np.linalg.norm(b)
+    options = {"targets": np.array([1e-12 * size]), "sizes": np.array([size]), "M": M, "harvest": harvest}
+    for seconds in (0.0, 0.001, 0.01):
+        cg = start_cg(op, b, x=np.zeros(op.n), residual=b.copy(), **options)
+        with time_limit(seconds):
+            assert cg.advance(10**4).status is Status.TIMEOUT
+        W, theta = harvest.ritz()
+        assert len(W) == len(theta) <= 10
+        assert np.all(theta > 0)
+    assert cg.advance(10**4).status is Status.CONVERGED
+    space = DeflationBasis(op, rng.standard_normal((6, op.n)))
+    with pytest.raises(TimeLimitError), time_limit(0.0):
+        often(lambda: space.renew(op))
+    assert space.rank == 0
 
 
 def test_where_cg_restarts_the_harvest_ends(rng):

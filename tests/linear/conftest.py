@@ -25,6 +25,7 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return Way(name, price, None) if name == "direct" else Way(name, Lognormal.of(0.0), price)
 
         monkeypatch.setattr(Estimates, "way", way)
+        monkeypatch.setattr(Estimates, "direct_for_sure", lambda self: None)
         monkeypatch.setattr(Estimates, "ordering", property(lambda self: 0.0))
         monkeypatch.setattr(Estimates, "steps", lambda self, count, overhead=0.0: Steps(0.0, 0.0, "plain"))
         monkeypatch.setattr(Estimates, "step", lambda self, way: Lognormal.of(1e-3))

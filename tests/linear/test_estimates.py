@@ -13,9 +13,11 @@ import nnla
 from nnla.kernels.cholesky import Cholesky
 from nnla.linear import estimates as module
 from nnla.linear.decision import Lognormal
-from nnla.linear.estimates import Estimates, Predictor, direct_seconds, ways_of
+from nnla.linear.estimates import Estimates, direct_seconds, ways_of
+from nnla.linear.predictor import Predictor
 from nnla.linear.rule import FAILURES, TARGETS, rule_costs
 from nnla.linear.speeds import REFERENCE, Speeds
+from nnla.models.solver_costs import CostAnswer
 from nnla.operators.numpy_space import NumpySpace
 
 
@@ -57,7 +59,7 @@ def test_what_cannot_run_is_not_there(monkeypatch):
     A = nnla.problems.poisson2d(70)
     assert ways_of(nnla.as_operator(aslinearoperator(A))) == ("plain", "autospec")
     assert "amg" not in ways_of(nnla.as_operator(nnla.problems.poisson2d(20)))
-    monkeypatch.setattr(module, "_has_pyamg", lambda: False)
+    monkeypatch.setattr(module, "has_pyamg", lambda: False)
     assert "amg" not in ways_of(nnla.as_operator(A))
     assert "ic" not in ways_of(nnla.as_operator(sp.diags_array(np.arange(1.0, 9000.0)).tocsr()))  # it is Jacobi
     dense = ways_of(nnla.as_operator(np.eye(300) + 1.0))
@@ -165,10 +167,10 @@ class Engine:
     def __init__(self):
         self.asked = []
 
-    def predict(self, structure, steps=None, *, rtol):
+    def answer(self, structure, steps, rtol):
         self.asked.append((structure, steps, rtol))
         T, P = len(TARGETS), len(FAILURES)
-        return type("", (), {"mean": np.zeros(T), "std": np.full(T, 0.5), "failure": np.zeros(P), "outside": 0.3})()
+        return CostAnswer([0.0] * T, [0.5] * T, [0.0] * P, 0.3)
 
 
 @pytest.fixture
@@ -240,9 +242,17 @@ def test_what_falls_behind_says_so_of_the_others():
 
 def test_a_direct_solution_may_be_cheapest_for_sure():
     found = of(nnla.problems.poisson2d(80))
-    assert not found.direct_for_sure  # the rule is never so sure
+    assert found.direct_for_sure() is None  # the rule is never so sure
     found.renew(found.costs._replace(std=[0.1] * len(TARGETS)), 0)
     found.learn_analysis(1.0, 1.0, 1.0, (Lognormal.of(1e-9), Lognormal.of(1e-9)))
-    assert found.direct_for_sure
+    sure = found.direct_for_sure()
+    assert sure is not None
+    assert min(sure.values, key=lambda way: sure.values[way][0]) == "direct"
+    assert set(sure.values) == set(found.left)
+    for way in found.ways():
+        seconds, factor = sure.values[way.name]
+        assert seconds == pytest.approx(way.seconds.expected, rel=1e-9)
+        if way.solve is not None:
+            assert math.log(factor) == pytest.approx(way.seconds.std, rel=0.1)
     found.drop("direct")
-    assert not found.direct_for_sure
+    assert found.direct_for_sure() is None

@@ -40,7 +40,7 @@ CHOICES: dict[str, tuple[str, int, Callable[[], Any]]] = {
     "tiny": ("direct", 1, lambda: problems.poisson2d(9)),
     "line": ("direct", 1, lambda: problems.poisson1d(3000)),
     "small grid": ("direct", 1, lambda: problems.poisson2d(50)),
-    "grid": ("ic", 1, lambda: problems.poisson2d(160)),
+    "grid": ("direct", 1, lambda: problems.poisson2d(160)),
     "large grid": ("amg", 1, lambda: problems.poisson2d(420)),
     "grid, 8 right-hand sides": ("direct", 8, lambda: problems.poisson2d(100)),
     "small grid in space": ("ic", 1, lambda: problems.poisson3d(14)),

@@ -10,8 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 import nnla
+from nnla.errors import NonFiniteError
 from nnla.kernels import native
 from nnla.linear.quick import solve_quickly
+from nnla.linear.speeds import THIS_MACHINE
 
 pytestmark = pytest.mark.skipif(native is None, reason="without the native kernels there is no quick way")
 
@@ -363,3 +365,99 @@ def test_every_option_goes_the_ordinary_way(monkeypatch):
         assert nnla.solve(A, b, **{name: quiet}).report.converged
     with pytest.raises(AssertionError):
         nnla.solve(A, b, rtol=1e-6, atol=1e-9)
+
+
+# -- beyond 20,000 entries, by the learned costs -------------------------------------------------------------------
+
+
+def mixed(A):
+    """In an order that no band is narrow in."""
+    order = np.random.default_rng(0).permutation(A.shape[0])
+    return sp.csr_array(A[order][:, order])
+
+
+LARGE = {
+    "grid": nnla.problems.poisson2d(90),
+    "elements": mixed(nnla.problems.elasticity2d(40, 40)),
+    "mass": mass(170),
+    "dominated": mixed(nnla.problems.poisson2d(90) + sp.diags_array(np.linspace(20, 30, 8100))),
+    "graph": random_graph(9000, 6),
+    "line": nnla.problems.poisson1d(12_000),
+    "space": nnla.problems.poisson3d(18),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("method", ["auto", "direct"])
+def test_larger_systems_as_the_ordinary_way(name, method, ordinary):
+    A = sp.csr_array(LARGE[name])
+    assert native.QUICK_ENTRIES < A.nnz < native.MOST_QUICK_ENTRIES
+    b = A @ np.random.default_rng(1).standard_normal(A.shape[0])
+    x, report = nnla.solve(A, b, method=method)
+    y = ordinary(A, b, method="direct").x
+    assert report.converged
+    assert np.linalg.norm(b - A @ x) <= 1e-8 * np.linalg.norm(b)
+    assert np.linalg.norm(x - y) <= 1e-5 * np.linalg.norm(y)
+    assert nnla.Report.from_json(report.to_json()) == report
+    if method == "auto":
+        assert report.method in report.predicted_seconds
+        assert all(seconds > 0 for seconds in report.predicted_seconds.values())
+
+
+def test_what_is_learned_decides_on_larger_systems():
+    """A factorisation where nothing comes near it, CG where a few steps are enough; and why, in the report."""
+    for name, method in (("elements", "direct"), ("dominated", "jacobi"), ("space", "ic")):
+        A = LARGE[name]
+        report = nnla.solve(A, np.random.default_rng(0).standard_normal(A.shape[0])).report
+        assert report.method == method
+        assert "one native call" in report.chosen_because
+        assert "learned" in report.chosen_because
+        assert set(report.predicted_spread) == set(report.predicted_seconds)
+        assert min(report.predicted_seconds, key=report.predicted_seconds.get) == method
+
+
+def test_cg_over_an_incomplete_factor_is_the_ordinary_one(ordinary):
+    A = sp.csr_array(LARGE["space"])
+    b = np.random.default_rng(2).standard_normal(A.shape[0])
+    x, report = nnla.solve(A, b)
+    y, other = ordinary(A, b, method="ic")
+    assert np.linalg.norm(x - y) <= 1e-9 * np.linalg.norm(y)
+    names = ("method", "scaling", "iterations", "products", "reductions", "preconditioner_applies")
+    assert [getattr(report, name) for name in names] == [getattr(other, name) for name in names]
+    assert report.residual_history == pytest.approx(other.residual_history, rel=1e-6)
+    assert report.phases[0].setup > 0
+    mixed_up = mixed(nnla.problems.poisson3d(27))  # an order has to be found for it, which the ordinary way does
+    b = np.random.default_rng(2).standard_normal(mixed_up.shape[0])
+    x, report = nnla.solve(mixed_up, b)
+    assert np.linalg.norm(b - mixed_up @ x) <= 1e-8 * np.linalg.norm(b)
+
+
+def test_without_weights_larger_systems_go_the_ordinary_way(no_weights):
+    THIS_MACHINE.forget()  # and what the native call has been given
+    report = nnla.solve(LARGE["elements"], np.ones(LARGE["elements"].shape[0])).report
+    assert report.converged
+    assert "rule" in report.chosen_because
+
+
+def test_an_ordering_that_was_given_up_is_not_made_again_for_the_same(monkeypatch):
+    """Of a system whose factorisation takes more than anything else, the ordinary way knows that much."""
+    A = random_graph(14_000, 12, 1.0)
+    b = np.random.default_rng(0).standard_normal(14_000)
+    monkeypatch.setattr(ENTRY, "solve_quickly", lambda *given: 1e12)
+    report = nnla.solve(A, b).report
+    assert report.converged
+    assert report.method != "direct"
+    assert "more than 1e+12 operations" in report.chosen_because
+
+
+def test_larger_systems_that_are_bad_are_refused_as_ever(ordinary):
+    A = sp.csr_array(LARGE["elements"])
+    b = np.ones(A.shape[0])
+    bad = A.copy()
+    bad.data[7] = np.nan
+    with pytest.raises(NonFiniteError):
+        nnla.solve(bad, b)
+    indefinite = sp.csr_array(A - 0.9 * sp.diags_array(A.diagonal()))
+    report, other = nnla.solve(indefinite, b).report, ordinary(indefinite, b).report
+    assert report.fallback == other.fallback
+    assert report.converged == bool(report.relative_residual <= 1e-8)

@@ -60,13 +60,13 @@ def test_corrections_converge_and_are_bounded():
     machine = Machine(None)
     for _ in range(200):
         machine.learn("ic", measured=3.0, predicted=machine.speeds().factors["ic"])
-    assert machine.speeds().factors["ic"] == pytest.approx(3.0, rel=1e-3)
+    assert machine.speeds().factors["ic"] == pytest.approx(3.0, rel=0.05)
     assert machine.speeds().factors["factor"] == 1.0
     for _ in range(1000):
         machine.learn("ic", measured=1e9, predicted=1.0)
-    assert machine.speeds().factors["ic"] == pytest.approx(4.0)
-    machine.learn("ic", measured=1e-9, predicted=1.0)  # one that was wrong moves it a little
-    assert machine.speeds().factors["ic"] > 3.0
+    assert 3.9 < machine.speeds().factors["ic"] <= 4.0
+    machine.learn("ic", measured=1e-9, predicted=1.0)  # one that was wrong does not move it
+    assert machine.speeds().factors["ic"] > 3.9
     for measured, predicted in ((0.0, 1.0), (1.0, 0.0), (math.inf, 1.0), (1.0, math.inf), (math.nan, 1.0), (-1.0, 1.0)):
         before = machine.speeds().factors["ic"]
         machine.learn("ic", measured=measured, predicted=predicted)
@@ -83,7 +83,17 @@ def test_threads_may_learn_together():
         thread.start()
     for thread in work:
         thread.join()
-    assert machine.speeds().factors["ic"] == pytest.approx(4.0)  # 2000 corrections of .001: none is lost
+    assert 1.0 < machine.speeds().factors["ic"] <= 4.0
+    assert machine._solves["ic"] == 2000  # none is lost
+
+
+def test_a_clock_that_is_wrong_now_and_then_changes_nothing():
+    """Other programs ran: every third solve took ten times as long."""
+    machine = Machine(None)
+    for k in range(40):
+        machine.learn("factor", measured=10.0 if k % 3 == 1 else 1.0, predicted=machine.speeds().factors["factor"])
+        assert 0.5 < machine.speeds().factors["factor"] < 2.2
+    assert machine.speeds().factors["factor"] == pytest.approx(1.0, rel=0.05)
 
 
 def test_the_measurement_is_of_all_kernels_there_are(monkeypatch):

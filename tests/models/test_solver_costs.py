@@ -8,6 +8,7 @@ import pytest
 import nnla
 from nnla.errors import OptionError, ShapeError, WeightsError
 from nnla.evaluation.solver_cost_models import check_solver_costs, evaluate_solver_costs
+from nnla.kernels import native
 from nnla.krylov.step_features import STEP_FEATURES
 from nnla.models.solver_costs import (
     FAILURES,
@@ -61,6 +62,41 @@ def test_one_system_is_a_batch_of_one(engine, inputs):
     found = engine.predict(x[0])
     assert found.log("direct.flops") == (found.mean[4], found.std[4])
     assert found.fails("amg") == found.failure[2]
+
+
+def test_the_answer_for_one_system_is_the_prediction(engine, inputs):
+    x, steps = inputs
+    x[1, 3] = np.nan
+    x[2, -1] = np.inf
+    x[3, 0] = 70.0  # outside
+    for i in range(5):
+        for known in ((x[i], None), (x[i], steps[i]), (None, steps[i])):
+            found, answer = engine.predict(*known, rtol=1e-6), engine.answer(*known, 1e-6)
+            for name in ("mean", "std", "failure", "outside"):
+                np.testing.assert_allclose(getattr(answer, name), getattr(found, name), rtol=1e-4, atol=1e-5)
+            assert all(type(value) is float for value in (*answer.mean, *answer.std, *answer.failure, answer.outside))
+
+
+def test_a_network_in_cpp_refuses_what_does_not_fit(engine, native_kernels):
+    network = engine.native_network("a")
+    with pytest.raises(ShapeError):
+        network(np.zeros(F))
+    a = engine.arrays("a")
+    with pytest.raises(ValueError, match="do not fit"):
+        native.CostNetwork(
+            F, 3, 8, len(FAILURES), a["input_mean"], a["input_scale"], a["low"], a["high"], a["temperature"],
+            *[np.zeros(5, np.float32)] * 7,
+        )  # fmt: skip
+
+
+def test_after_an_analysis_numbers_are_as_arrays(engine):
+    flops, entries = np.array([1e5, 3e9]), np.array([2e3, 5e6])
+    batch = engine.after_analysis(flops, entries, np.array([500, 40_000]))
+    for k, n in enumerate((500, 40_000)):
+        one = engine.after_analysis(float(flops[k]), float(entries[k]), n)
+        for name, (mean, std) in one.items():
+            assert mean == pytest.approx(batch[name][0][k])
+            assert std == batch[name][1]
 
 
 def test_what_is_written_of_the_network_is_what_it_computes(engine, inputs):

@@ -128,6 +128,18 @@ def victims(native: Any) -> Iterator[Victim]:
     yield Victim("Cholesky.solve", good.solve, (x, 1))
 
     yield free("solve_quickly", *matrix, x, 1e-8, 0.0, 1e-10)
+    one, small = np.ones(native.FEATURES + 3), np.ones(17)
+    sizes = (6 * (2 * native.FEATURES + 3), 6, 18, 6, 6 * 38, 2 * 38, (2 * native.FEATURES + 3) * 38)
+    weights = [np.full(size, 0.01, dtype=np.float32) for size in sizes]
+    network = native.CostNetwork(native.FEATURES, 2, 3, 4, one, one, -one, one, small, *weights)
+    yield Victim("CostNetwork.__call__", network, (one,))
+    yield Victim(
+        "CostNetwork",
+        lambda *w: native.CostNetwork(native.FEATURES, 2, 3, 4, *w),
+        (one, one, -one, one, small, *weights),
+    )
+    costs = native.QuickCosts(network, small, np.ones(7), np.ones(7), 1.2, 0.5, 1.5, True)
+    yield Victim("QuickCosts.choose", lambda known: costs.choose(known, 100, True, 1e-8), (one[3:].copy(),))
     M = good.preconditioner()
     yield Victim("Preconditioner.multiply", M.multiply, (x, z))
     yield Victim("RepeatedCholesky", native.RepeatedCholesky, pattern)

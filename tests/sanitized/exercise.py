@@ -229,6 +229,44 @@ def quick_solve(native, A, rng):
             assert np.linalg.norm(b - B @ found[0]) <= 1e-9 * np.linalg.norm(b)
 
 
+def learned_costs(native, rng):
+    """A network of random weights and what the quick solve makes of it."""
+    features, structure, members, hidden, failures, targets = native.FEATURES + 3, native.FEATURES, 2, 4, 4, 17
+    inputs, outputs = features + structure, 2 * targets + failures
+    sizes = (inputs * members * hidden, members * hidden, members * hidden**2, members * hidden)
+    sizes += (members * hidden * outputs, members * outputs, inputs * outputs)
+    floats = [(0.05 * rng.standard_normal(size)).astype(np.float32) for size in sizes]
+    one = np.ones(features)
+    network = native.CostNetwork(
+        structure, members, hidden, failures, 0 * one, one, -one, one, np.ones(targets), *floats
+    )
+    shifts = np.full(targets, -7.0)
+    return network, native.QuickCosts(network, shifts, np.zeros(7), np.zeros(7), 1.2, 0.5, 1.5, True)
+
+
+@exercise("CostNetwork", "QuickCosts")
+def costs(native, A, rng):
+    network, kept = learned_costs(native, rng)
+    x = rng.standard_normal(native.FEATURES + 3)
+    mean, std, failure, outside = network(x)
+    assert len(mean) == len(std) == 17
+    assert min(std) > 0
+    assert all(0 < p < 1 for p in failure)
+    assert outside >= 0
+    x[::3] = np.nan
+    assert np.isfinite(network(x)[0]).all()
+    known = native.structure_features(A.indptr, A.indices, A.data, A.diagonal(), False)
+    for n in (A.shape[0], 10_000):
+        assert len(kept.choose(known, n, True, 1e-8)[0]) == 5
+    assert kept.factoring(1e6, 1e4, 1e3) > 0
+    B = sp.kron(sp.eye_array(-(-25_000 // A.nnz)), A, format="csr")
+    b = rng.standard_normal(B.shape[0])
+    for method in (0, 2):
+        found = native.solve_quickly(B.indptr, B.indices, B.data, b, 1e-8, 0.0, 1e-10, method, kept)
+        if not isinstance(found, int | float):
+            assert np.linalg.norm(b - B @ found[0]) <= 1e-7 * np.linalg.norm(b)
+
+
 @exercise("fingerprint", "same_bytes")
 def fingerprints(native, A, rng):
     from nnla.kernels.fingerprints import fingerprint, same_values

@@ -166,10 +166,10 @@ class Harvest:
         """Iterations until the window is full."""
         return self.window if self._ended else max(self.window - self._rows, 1)
 
-    def take(self, cg: Any) -> None:
-        """Look at what was done since the last time, and make room where there is none.
+    def take(self, cg: Any, *, goes_on: bool = True) -> None:
+        """Look at what was done since the last time; where it goes on, make room if there is none.
 
-        Cost: copies of coefficients; 4 keep window n operations where the window is full.
+        Cost: copies of coefficients; 4 keep window n operations where room is made.
         """
         if self._ended or self._V is None:
             return
@@ -197,7 +197,7 @@ class Harvest:
             self._rows = 0
             self._end(cg)
             return
-        if self._rows == self.window:
+        if self._rows == self.window and goes_on:
             self._restart(cg)
 
     def _end(self, cg: Any) -> None:
@@ -216,7 +216,9 @@ class Harvest:
         values, U = np.linalg.eigh(Q.T @ T @ Q)
         C = Q @ U
         p = C.shape[1]
+        self._rows, self._ended = 0, True  # should a signal end it half way
         combine(self._V, C, out=self._V[:p])
+        self._ended = False
         T[:] = 0.0
         T[np.arange(p), np.arange(p)] = values
         self._first += m - self._kept

@@ -139,8 +139,14 @@ class EnergyBasis:
         -----
         Cost: a product for every vector, as a block, and 6 count^2 n operations.
         """
-        if not self._count:
-            return
+        if self._count:
+            try:
+                self._renew(op)
+            except BaseException:  # a signal, or a limit of time: some rows would be of another A
+                self.clear()
+                raise
+
+    def _renew(self, op: Operator) -> None:
         self._AV[: self._count] = images(op, self.V)
         for _ in range(2):
             G = products(self.V, self.AV)
@@ -161,8 +167,9 @@ class EnergyBasis:
     def _turn(self, C: np.ndarray) -> None:
         """V <- C' V, as many rows as there is room for."""
         C = np.ascontiguousarray(C[:, : self.most])
+        count, self._count = self._count, 0  # should a signal come between the two, nothing is left
         for rows in (self._V, self._AV):
-            combine(rows[: self._count], C, out=rows[: C.shape[1]])
+            combine(rows[:count], C, out=rows[: C.shape[1]])
         self._count = C.shape[1]
 
     def coordinates(self, b: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ class NativeConjugateGradients:
         finally:
             self._collect()
             if self._harvest is not None:
-                self._harvest.take(self._cg)
+                self._harvest.take(self._cg, goes_on=False)
         return result
 
     def give_up_after(self, stall: int | None) -> None:
@@ -120,10 +120,10 @@ class NativeConjugateGradients:
                 limit = min(limit, max(self._patience - done, 1))
             if self._reach < self._target:
                 limit = min(limit, _LOOK)
-            if self._harvest is not None:
-                self._harvest.take(cg)
-                limit = min(limit, self._harvest.room)
             try:
+                if self._harvest is not None:
+                    self._harvest.take(cg)
+                    limit = min(limit, self._harvest.room)
                 ending = cg.run(x, residual, self._reach, limit, self._stall, self._one_reduction, self._restart, best)
             except TimeLimitError:
                 return Status.TIMEOUT

@@ -17,7 +17,7 @@ from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.step_features import step_features
 from nnla.linear.decision import Decision, Lognormal, Way, decide
 from nnla.linear.direct import run_direct
-from nnla.linear.estimates import clock_for, direct_seconds, ways_of
+from nnla.linear.estimates import Sure, clock_for, direct_seconds, ways_of
 from nnla.linear.polynomial import PROBE_STEPS, Probing, polynomial_for, polynomial_stretches, probe_length
 from nnla.linear.preconditioner import choose_scaling
 from nnla.linear.progress import left_after, left_by_progress, predict_iterations
@@ -90,8 +90,7 @@ class _Auto(Watched):
         started = time.perf_counter()
         super().__init__(run, degree)
         self.asked_steps, self.engine = steps, engine
-        self.scaling = choose_scaling(run.op)
-        self.plain = "jacobi" if self.scaling == "jacobi" else "cg"
+        self._scaling: str | None = None
         self.polynomial = "autospec"
         self.probing: Probing | None = None
         self.probe: SpectralProbe | None = None
@@ -102,7 +101,20 @@ class _Auto(Watched):
         self.spread: dict[str, float] = {}  # factor of one standard deviation, at the end
         self.spent: dict[str, float] = {}  # seconds by way
         self.running = "plain"
+        self._began = started, self.clock() - (time.perf_counter() - started)
         run.setup += time.perf_counter() - started
+
+    @property
+    def scaling(self) -> str:
+        """Of the first steps, plain CG and polynomials."""
+        if self._scaling is None:
+            self._scaling = choose_scaling(self.op)
+        return self._scaling
+
+    @property
+    def plain(self) -> str:
+        """What CG over it is called."""
+        return "jacobi" if self.scaling == "jacobi" else "cg"
 
     @property
     def base(self) -> Scaling:
@@ -119,23 +131,39 @@ class _Auto(Watched):
             self._first_steps(self.asked_steps)
             if self.probing is None or not self._ask_engine():
                 return self._explain()
+        elif self.sure is not None and not self._straight(self.sure):
+            return self._explain()
         while not run.finished and self.estimates.left and (run.iterations_left != 0 or not run.ran):
-            action, began = self._decide().action, time.perf_counter()
+            action, began = self._decide().action, self.clock()
             goes_on = self._carry_out(action)
             way = "plain" if action == "steps" else action
-            self.spent[way] = self.spent.get(way, 0.0) + time.perf_counter() - began
+            self.spent[way] = self.spent.get(way, 0.0) + self.clock() - began
             if not goes_on:
                 break
         if self.probing is not None:
             self._end_probing()
         self._explain()
 
+    def _straight(self, sure: Sure) -> bool:
+        """Whether anything is left to decide after a direct solution that nothing comes near: where its operations turn
+        out as expected, all that is not weighed again, as of what takes milliseconds that would be a part."""
+        began = self.clock()
+        if self.op.csr is None or not Cholesky.available():
+            return True
+        if not self._order(sure.flops) or self.estimates.failure("direct") >= 1.0:
+            return True
+        self.values = {name: seconds for name, (seconds, _) in sure.values.items()}
+        self.spread = {name: factor for name, (_, factor) in sure.values.items()}
+        goes_on = self._carry_out("direct")
+        self.spent["direct"] = self.clock() - began
+        return goes_on
+
     def _decide(self) -> Decision:
         """What to do next."""
         started = time.perf_counter()
         estimates = self.estimates
         steps = None
-        if not self.sure and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
+        if self.sure is None and self.probing is None and estimates.done == 0 and self.run.maxiter != 0:
             steps = estimates.steps(FIRST_STEPS, STEPS_CALL)
         ways = estimates.ways()
         decision = decide(ways, ordering=estimates.ordering, steps=steps)
@@ -215,7 +243,7 @@ class _Auto(Watched):
             self._end_probing()
             self._restore()
             self.running = "direct"
-            predicted = estimates.way("direct").setup.expected
+            predicted = estimates.factoring
             began = self.clock()
             run_direct(run, self.analysed, reason="")
             if self.analysed is not None and run.finished:
@@ -266,7 +294,8 @@ class _Auto(Watched):
 
     def _over_ic(self) -> bool:
         run, estimates = self.run, self.estimates
-        found = self._find_order(left_after(estimates.of("jacobi.iterations"), estimates.done))
+        left = left_after(estimates.of("jacobi.iterations"), estimates.done)
+        found = self._find_order(left, hubs=True)  # a factor is better in such an order, whatever products gain
         self._end_probing()
         self._enter_order(found)
         try:
@@ -332,10 +361,10 @@ class _Auto(Watched):
 
     # -- the order of the rows -----------------------------------------------------------------------------------
 
-    def _find_order(self, left: Lognormal) -> Any:
-        """An order in which products are faster, where many are ahead."""
+    def _find_order(self, left: Lognormal, *, hubs: bool = False) -> Any:
+        """An order in which products are faster, where many are ahead; with hubs, too, where that is asked for."""
         structure = self.op.structure
-        if structure is None or structure.longest_row > _HUB * structure.mean_row:
+        if structure is None or (structure.longest_row > _HUB * structure.mean_row and not hubs):
             return None
         if math.exp(left.mean) < _WORTH_REORDERING:
             return None
@@ -360,12 +389,15 @@ class _Auto(Watched):
         """What was expected, how sure, and what each way would have taken alone, as far as that is known now."""
         run, estimates = self.run, self.estimates
         names = {"plain": self.plain, "autospec": self.polynomial}
-        self.spread = {name: math.exp(min(way.seconds.std, 10.0)) for name, way in self.ways.items()}
+        self.spread.update((name, math.exp(min(way.seconds.std, 10.0))) for name, way in self.ways.items())
         run.predicted_seconds = {names.get(way, way): seconds for way, seconds in self.values.items()}
         run.predicted_spread = {names.get(way, way): factor for way, factor in self.spread.items()}
         if run.finished and self.running in self.spent:
-            run.cheapest = {names.get(way, way): estimates.alone(way) for way in estimates.left}
+            alone = self.values.get if not self.ways else estimates.alone  # nothing has been learned since
+            run.cheapest = {names.get(way, way): alone(way) or math.inf for way in estimates.left}
             run.cheapest[names.get(self.running, self.running)] = self.spent[self.running]
+            wall, cpu = self._began  # what is predicted is seconds of this thread, and so is what they are held against
+            run.share = min(max((self.clock() - cpu) / max(time.perf_counter() - wall, 1e-9), 0.0), 1.0)
         run.reason = "; ".join([self._words(names), *self.said])
 
     def _words(self, names: dict[str, str]) -> str:

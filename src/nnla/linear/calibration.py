@@ -20,15 +20,15 @@ from nnla.preconditioners.scalings import bind_amg, bind_scaling
 
 __all__ = ["REFERENCE_SECONDS", "factors_of", "measure"]
 
-#: Of `measure` on the machine that the costs were learned on: `nnla doctor --calibrate --json`.
+#: Of `measure` on the machine that the costs were learned on, by what it takes now: `reproduce/auto_speeds.py`.
 REFERENCE_SECONDS = {
-    "product": 3.76e-4,
+    "product": 3.3e-4,
     "order": 1.28e-2,
-    "factor": 2.9e-2,
-    "substitution": 3.5e-3,
-    "ic": 1.48e-3,
-    "amg": 9.2e-3,
-    "polynomial": 2.0e-3,
+    "factor": 1.92e-2,
+    "substitution": 1.95e-3,
+    "ic": 1.51e-3,
+    "amg": 6.4e-3,
+    "polynomial": 1.75e-3,
 }
 _PLANE, _SPACE = 160, 22  # points a side
 _STEPS = 20  # of CG

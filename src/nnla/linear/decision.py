@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 __all__ = [
     "SHOWN",
+    "WIDEST",
     "Decision",
     "Lognormal",
     "Steps",
@@ -25,6 +26,7 @@ __all__ = [
     "total",
 ]
 
+WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an open expectation
 SHOWN = 0.5  # of the alternative's time: what is spent on an iteration before it is left for that (auto_replay.py)
 _ROOT_HALF = math.sqrt(0.5)
 # Gauss-Hermite rule of five points for the standard normal distribution: exact up to degree nine.
@@ -61,9 +63,9 @@ class Lognormal(NamedTuple):
 
     @property
     def expected(self) -> float:
-        """The expected value."""
+        """The expected value, of a tail that is believed up to `WIDEST`."""
         mean, std = self
-        return math.exp(min(mean + 0.5 * std * std, _LARGEST))
+        return math.exp(min(mean + 0.5 * min(std, WIDEST) ** 2, _LARGEST))
 
     def least_of(self, limit: float) -> float:
         """The expected value of the smaller one of it and a number: exact, of what can be left for a known price."""
@@ -90,7 +92,7 @@ def total(parts: Iterable[Lognormal]) -> Lognormal:
     >>> round(total([Lognormal.of(1.0), Lognormal.of(2.0)]).expected, 12)
     3.0
     """
-    terms = [(part.mean + 0.5 * part.std * part.std, part.std) for part in parts]
+    terms = [(part.mean + 0.5 * min(part.std, WIDEST) ** 2, part.std) for part in parts]
     most = max((log for log, _ in terms), default=-math.inf)
     if most == -math.inf:
         return Lognormal.of(0.0)
@@ -101,7 +103,7 @@ def total(parts: Iterable[Lognormal]) -> Lognormal:
         if std:
             variance += share * share * math.expm1(min(std * std, _LARGEST))
     spread = math.log1p(variance / mean / mean) if variance else 0.0
-    return Lognormal(most + math.log(mean) - 0.5 * spread, math.sqrt(spread))
+    return Lognormal(most + math.log(mean) - 0.5 * min(spread, WIDEST * WIDEST), math.sqrt(spread))
 
 
 class Way(NamedTuple):
@@ -298,7 +300,7 @@ def _from_numbers(numbers: list[_Numbers], direct: Way | None, ordering: float, 
     if direct is not None:
         least, cheapest = (ordering + direct.setup.expected) / max(1.0 - direct.failure, _SURELY), direct.name
     for name, setup, mean, std, failure in numbers:
-        alone = (setup + math.exp(min(mean + 0.5 * std * std, _LARGEST))) / max(1.0 - failure, _SURELY)
+        alone = (setup + math.exp(min(mean + 0.5 * min(std, WIDEST) ** 2, _LARGEST))) / max(1.0 - failure, _SURELY)
         if alone < least:
             least, second, cheapest = alone, least, name
         elif alone < second:
@@ -359,15 +361,16 @@ def _least(mean: float, std: float, limit: float) -> float:
     """E min(X, limit) of a lognormal X."""
     if limit <= 0.0:
         return 0.0
+    most = math.exp(min(mean + 0.5 * min(std, WIDEST) ** 2, _LARGEST))
     if limit == math.inf:
-        return math.exp(min(mean + 0.5 * std * std, _LARGEST))
+        return most
     gap = math.log(limit) - mean
     if std < 1e-9:
-        return limit if gap < 0 else math.exp(mean)
+        return limit if gap < 0 else most
     z = gap / std
     if z > std + 6.0:  # as good as never
-        return math.exp(mean + 0.5 * std * std)
+        return most
     if z < -6.0:  # as good as always
         return limit
     below = 0.5 * math.erfc((std - z) * _ROOT_HALF) * math.exp(min(mean + 0.5 * std * std, _LARGEST))
-    return below + 0.5 * limit * math.erfc(z * _ROOT_HALF)
+    return min(below + 0.5 * limit * math.erfc(z * _ROOT_HALF), most)

@@ -9,38 +9,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from nnla import registry
-from nnla._files import one_line
-from nnla.errors import WeightsError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.machine import memory_limit
-from nnla.linear.decision import Lognormal, Steps, Way, total
+from nnla.linear.decision import WIDEST, Lognormal, Steps, Way, total
+from nnla.linear.predictor import BADLY, KERNEL_OF, NARROWEST, TOLD, Predictor, has_pyamg
 from nnla.linear.progress import left_after
-from nnla.linear.rule import FAILURES, TARGETS, Costs, rule_costs
+from nnla.linear.rule import FAILURES, TARGETS, Costs
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE, Speeds
-from nnla.operators.features import structure_features
 from nnla.operators.operator import Operator
 from nnla.polynomials.design import EFFICIENCY
 
 __all__ = [
-    "LOOK",
     "MOST_FLOPS",
     "Estimates",
-    "Predictor",
+    "Sure",
     "clock_for",
     "direct_seconds",
-    "look_seconds",
-    "told_by",
     "ways_of",
 ]
 
-ENGINE = "auto-costs"  # name of the shipped weights
 _LARGEST_LU = 50_000  # unknowns that SuperLU is let loose on
 _LARGEST_DENSE = 20_000
 _WORTH_COARSENING = 4000  # unknowns below which multigrid's set-up never pays
@@ -49,42 +38,21 @@ _WORTH_THREADS = 200_000  # stored entries
 _THREAD_GAIN = 0.7  # of each thread beyond the first, beyond the cache
 _ENGINE_STD = 0.5  # of the logarithm of the iterations that a polynomial's engine predicts
 _MEASURED_STD = 0.1
-_WIDEST = 1.2  # standard deviation of a logarithm up to which the tail of a lognormal is believed in an expectation
-_NARROWEST = 0.5  # ... and from which on iterations are believed to be known
-_SURE = 1.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
+_SURE = 0.5  # standard deviations that a decision has to be clear by, for nothing to be found out first
 _MORE_FLOPS, _GIVEN_UP_STD = 2.0, 0.7  # operations by those that an ordering gave up at; how far that may be wrong
 _ANALYSED_STD = 0.15  # of the seconds of a factorisation whose operations have been counted
-LOOK = 0.03  # share of the seconds expected that a look at the graph may take
-_LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
 _DESIGN = 0.2  # of a polynomial's set-up: what is left of it after its probe, at least
 #: Change of the logarithm of iterations by that of Jacobi-CG's, where these are not what was expected (auto_replay.py).
 _FOLLOWS = {"ic": 0.7, "amg": 0.55, "autospec": 1.0}
 LEAST_FLOPS, MOST_FLOPS = 1e6, 1e13  # operations of a factorisation that is always, and never worth its count
-_TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 #: Seconds of a column of a block by those of a single vector.
 _BLOCK = {"product": 1.75, "ic": 0.8, "amg": 1.0, "polynomial": 1.75, "substitution": 0.35}
 
 _NOTHING = Lognormal.of(0.0)
 _AT = {name: k for k, name in enumerate(TARGETS)}
+_OF_A_FACTOR = frozenset(_AT[name] for name in ("direct.flops", "direct.entries", "factor.seconds"))
 _ITERATIONS = frozenset(k for name, k in _AT.items() if name.endswith(".iterations"))
 _FAILS = {name: k for k, name in enumerate(FAILURES)}
-_KERNEL = {
-    "product.seconds": "product",
-    "order.seconds": "order",
-    "factor.seconds": "factor",
-    "substitution.seconds": "substitution",
-    "ic.setup_seconds": "ic",
-    "ic.step_seconds": "ic",
-    "amg.setup_seconds": "amg",
-    "amg.step_seconds": "amg",
-    "autospec.setup_seconds": "polynomial",
-    "autospec.step_seconds": "polynomial",
-}
-
-
-@cache
-def _has_pyamg() -> bool:
-    return find_spec("pyamg") is not None
 
 
 def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
@@ -98,16 +66,9 @@ def ways_of(op: Operator, columns: int = 1) -> tuple[str, ...]:
         ways.append("ic")
     structure = op.structure
     hubs = structure is not None and structure.longest_row > _HUB * structure.mean_row
-    if op.n >= _WORTH_COARSENING and not hubs and _has_pyamg():
+    if op.n >= _WORTH_COARSENING and not hubs and has_pyamg():
         ways.append("amg")
     return tuple(ways)
-
-
-def told_by(engine: Any) -> float:
-    """Share of the spread of the iterations that first steps explain, by what the card says of unseen families."""
-    spread = engine.card.get("spread", {})
-    before, after = (spread.get(known, {}).get("jacobi.iterations") for known in ("graph", "steps"))
-    return math.sqrt(max(1.0 - (after / before) ** 2, 0.0)) if before and after else _TOLD
 
 
 def clock_for(op: Operator) -> Callable[[], float]:
@@ -117,98 +78,17 @@ def clock_for(op: Operator) -> Callable[[], float]:
     return time.thread_time if alone else time.perf_counter
 
 
-class Predictor:
-    """Costs of one system, by the trained engine where it can be read and there is something for it to read, else by
-    rule.
-
-    Parameters
-    ----------
-    op : Operator
-    degree : of the polynomial
+class Sure(NamedTuple):
+    """A direct solution that nothing else is likely to come near.
 
     Attributes
     ----------
-    failure : why the engine could not be asked, or None
-    by_rule : whether the last answer was the rule's
+    values : way -> expected seconds from here, and the factor of a standard deviation, to first order
+    flops : operations of a factorisation beyond which something might
     """
 
-    def __init__(self, op: Operator, degree: int = 11) -> None:
-        self.op, self.degree = op, degree
-        self.failure: str | None = None
-        self.by_rule = False
-        self.outside = 0.0
-        self._features: np.ndarray | None = None
-        self._looked = False
-        self._engine: Any = None
-        try:
-            self._engine = registry.load(ENGINE)
-        except WeightsError as error:
-            self.failure = one_line(error, 80)
-
-    @property
-    def told(self) -> float:
-        """Share of the spread of iterations that first steps explain."""
-        return _TOLD if self._engine is None else told_by(self._engine)
-
-    def costs(self, rtol: float, steps: np.ndarray | None = None, left: Lognormal | None = None) -> Costs:
-        """Costs of a solve to this tolerance.
-
-        Parameters
-        ----------
-        rtol : what the residual has to fall by
-        steps : features of the first steps of Jacobi-CG, None before there were any
-        left : iterations of Jacobi-CG as these steps promise, for the rule
-
-        Notes
-        -----
-        Cost: about two products for the structure, the first time; tens of microseconds for the engine.
-        """
-        features = self._features if self._looked else self._values()
-        if self._engine is None or (features is None and steps is None):
-            self.by_rule = True
-            return rule_costs(self.op, rtol, left, self.degree)
-        found = self._engine.predict(features, steps, rtol=rtol)
-        self.outside = float(found.outside)
-        costs = Costs.of(found)
-        self.by_rule = False
-        if features is None:  # the engine knows nothing of the size
-            rule = rule_costs(self.op, rtol, left, self.degree)
-            for name in _KERNEL | {"direct.flops": "", "direct.entries": ""}:
-                costs.mean[_AT[name]], costs.std[_AT[name]] = rule.mean[_AT[name]], rule.std[_AT[name]]
-        return costs
-
-    def after_analysis(self, flops: float, entries: float) -> tuple[Lognormal, Lognormal] | None:
-        """Seconds of a factorisation and of a substitution on the reference machine; None without the engine."""
-        if self._engine is None:
-            return None
-        found = self._engine.after_analysis(flops, entries, self.op.n)
-        return tuple(Lognormal(float(m), float(s)) for m, s in found.values())  # type: ignore[return-value]
-
-    def look(self, seconds: float) -> bool:
-        """Look at the graph as well, where that takes a small part of so many seconds; whether it has."""
-        if self._looked or self._features is None:
-            return False
-        assert self.op.csr is not None
-        assert self.op.structure is not None
-        worth = look_seconds(self.op.n, int(self.op.csr.nnz)) < LOOK * seconds
-        if worth:
-            self._features, self._looked = structure_features(self.op.csr, self.op.structure.diagonal), True
-        return worth
-
-    def _values(self) -> np.ndarray | None:
-        csr, structure = self.op.csr, self.op.structure
-        if self._features is None and csr is not None and self._engine is not None and structure is not None:
-            self._features = structure_features(csr, structure.diagonal, graph=False)
-        return self._features
-
-
-def look_seconds(n: int, nnz: int) -> float:
-    """What a look at the graph takes.
-
-    >>> 1e-4 < look_seconds(10_000, 50_000) < 2e-3
-    True
-    """
-    return _LOOK_CALL + _LOOK_ENTRY * (nnz + n)
+    values: dict[str, tuple[float, float]]
+    flops: float
 
 
 class Estimates:
@@ -248,13 +128,13 @@ class Estimates:
         self.n, self.nnz, self.columns, self.solves = n, nnz, columns, solves
         self.memory = memory_limit() if memory is None else memory
         gain = -math.log(1.0 + _THREAD_GAIN * (threads - 1)) if nnz > _WORTH_THREADS else 0.0
-        self._shifts = {name: speeds.of(kernel) for name, kernel in _KERNEL.items()}
+        self._shifts = {name: speeds.of(kernel) for name, kernel in KERNEL_OF.items()}
         for name in ("product.seconds", "autospec.step_seconds", "autospec.setup_seconds"):
             self._shifts[name] += gain
         if columns > 1:
             self._shifts["product.seconds"] += math.log(columns * _BLOCK["product"])
         self.done, self.ordered = 0, False
-        self.told = _TOLD
+        self.told = TOLD
         self._drift = 0.0  # logarithm of what seconds of this solve were by those predicted
         self._known: dict[str, Lognormal] = {}  # in the place of what was predicted
         self._ways: list[Way] | None = None
@@ -293,7 +173,7 @@ class Estimates:
             more = math.log(max(entries, 1.0)) - self.costs.mean[_AT["direct.entries"]]
             seconds = factor, Lognormal(self.costs.mean[_AT["substitution.seconds"]] + more, _ANALYSED_STD)
         for name, known in zip(("factor.seconds", "substitution.seconds"), seconds, strict=True):
-            shift = self.speeds.of(_KERNEL[name]) + self._drift
+            shift = self.speeds.of(KERNEL_OF[name]) + self._drift
             self._known[name] = Lognormal(known.mean + shift, known.std)
 
     def learn_polynomial(self, outer: float, degree: int) -> None:
@@ -341,9 +221,10 @@ class Estimates:
         k = _AT[name]
         shift = self._shifts.get(name)
         mean = self.costs.mean[k]
-        std = min(self.costs.std[k], _WIDEST)
+        # all of the spread of a factorisation counts where an ordering bounds what a bad outcome costs
+        std = self.costs.std[k] if k in _OF_A_FACTOR else min(self.costs.std[k], WIDEST)
         if shift is None:
-            return Lognormal(mean, max(std, _NARROWEST) if k in _ITERATIONS else std)
+            return Lognormal(mean, max(std, NARROWEST) if k in _ITERATIONS else std)
         return Lognormal(mean + shift + self._drift, std)
 
     def step(self, way: str) -> Lognormal:
@@ -371,8 +252,7 @@ class Estimates:
     def way(self, name: str) -> Way:
         """What one way takes from here."""
         if name == "direct":
-            solves = self.solves * (self.columns * _BLOCK["substitution"] if self.columns > 1 else 1.0)
-            parts = (self.of("factor.seconds"), self.of("substitution.seconds").times(solves))
+            parts = (self.of("factor.seconds"), self.of("substitution.seconds").times(self._substitutions))
             return Way(
                 name, total((*parts, self.of("product.seconds").times(2.0 * self.solves))), None, self.failure(name)
             )
@@ -382,6 +262,17 @@ class Estimates:
             paid = self.done * self.of("product.seconds").expected / max(setup.expected, 1e-300)
             setup = setup.times(max(1.0 - paid, _DESIGN))
         return Way(name, setup, solve, self.failure(name), _FOLLOWS.get(name, 1.0))
+
+    @property
+    def factoring(self) -> float:
+        """Expected seconds of a direct solution without its ordering."""
+        seconds = self.of("substitution.seconds").expected * self._substitutions
+        return self.of("factor.seconds").expected + seconds + self.of("product.seconds").expected * 2.0 * self.solves
+
+    @property
+    def _substitutions(self) -> float:
+        """With the factor, by that of a single vector."""
+        return self.solves * (self.columns * _BLOCK["substitution"] if self.columns > 1 else 1.0)
 
     def ways(self) -> list[Way]:
         """All that are left; kept until something new is known."""
@@ -421,26 +312,34 @@ class Estimates:
         """Expected seconds of the ordering that is still to be made."""
         return 0.0 if self.ordered or "direct" not in self.left else self.of("order.seconds").expected
 
-    @property
-    def direct_for_sure(self) -> bool:
-        """Whether nothing that iterates is likely to come near a direct solution: then nothing is to be found out."""
-        if "direct" not in self.left:
-            return False
-        direct = next((way for way in self.ways() if way.solve is None), None)
-        if direct is None:
-            return False
-        seconds = self.ordering + direct.setup.expected
-        return all(
-            way.solve is None
-            or math.exp(min(way.solve.mean - _SURE * way.solve.std, 600.0)) + way.setup.expected > seconds
-            for way in self.ways()
-        )
+    def direct_for_sure(self) -> Sure | None:
+        """Where nothing that iterates is likely to come near a direct solution, so that nothing is to be found out
+        first: what each way takes; else None."""
+        if "direct" not in self.left or self.failure("direct") >= 1.0:
+            return None
+        factor = self.of("factor.seconds")
+        direct = self.ordering + self.factoring
+        values = {"direct": (direct, math.exp(factor.std * factor.expected / direct))}
+        least = math.inf
+        for name in self.left:
+            if name == "direct":
+                continue
+            (count, std), (step, apart) = self.iterations(name), self.step(name)
+            std = math.hypot(std, apart)
+            median = self.solves * math.exp(min(count + step, 600.0))
+            setup = 0.0 if name == "plain" else self.of(f"{name}.setup_seconds").expected
+            least = min(least, setup + median * math.exp(-_SURE * std))
+            if least <= direct:
+                return None
+            seconds = setup + median * math.exp(0.5 * std * std)
+            values[name] = seconds, math.exp(std * (1.0 - setup / seconds))
+        return Sure(values, self.flops_worth(least))
 
     @property
     def worth_ordering(self) -> float:
         """Operations at which an ordering gives up: what the best other way may take, if it turns out badly."""
         others = (way.seconds for way in self.ways() if way.solve is not None)
-        seconds = min((math.exp(min(s.mean + _SURE * s.std, 600.0)) for s in others), default=math.inf)
+        seconds = min((math.exp(min(s.mean + BADLY * s.std, 600.0)) for s in others), default=math.inf)
         return self.flops_worth(seconds)
 
     def learn_bound(self, flops: float) -> None:

@@ -6,6 +6,7 @@ ordinary way from the start, as if nothing had been tried.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ import scipy.sparse as sp
 
 from nnla.kernels import native
 from nnla.kernels.arrays import plain
+from nnla.linear.predictor import quick_costs
+from nnla.linear.speeds import THIS_MACHINE
 from nnla.operators.validation import symmetry_rtol
 from nnla.types import Phase, Report, Solution, Status, library_versions
 
@@ -23,14 +26,19 @@ __all__ = ["QUICK_METHODS", "solve_quickly"]
 # matrix, the same one only if not a bit differs
 _ROUNDING = symmetry_rtol(float(np.finfo(np.float64).eps))
 _MATRICES = {sp.csr_array: _ROUNDING, sp.csr_matrix: _ROUNDING, sp.csc_array: 0.0, sp.csc_matrix: 0.0}
-_MOST = 40_000  # entries that are worth a copy: the native call declines more
+_MOST = 800_000  # entries that are worth a copy: the native call declines more
 _INDICES, _VALUE = (np.dtype(np.int32), np.dtype(np.int64)), np.dtype(np.float64)
 QUICK_METHODS = {"direct": 0, "jacobi": 1, "auto": 2}
-_JACOBI = QUICK_METHODS["jacobi"]
+_DIRECT, _ITERATED = QUICK_METHODS["direct"], {QUICK_METHODS["jacobi"]: "jacobi", 3: "ic"}
+_WAYS = ("direct", "jacobi", "ic", "amg", "autospec")  # as the native call numbers them
 
 
-def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto") -> Solution | None:
-    """A x = b where that is a small, ordinary system in plain arrays; None where the ordinary way has to be gone.
+def solve_quickly(
+    A: Any, b: Any, rtol: float, atol: float, started: float, method: str = "auto"
+) -> Solution | float | None:
+    """A x = b where that is an ordinary system of some 10^5 entries at most in plain arrays.
+
+    Where the ordinary way has to be gone: None, or the operations that a factorisation has turned out to exceed.
 
     Parameters
     ----------
@@ -43,7 +51,8 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     Cost: some microseconds and what the report says. Where it declines, a pass over the entries as a rule; at worst,
     where the matrix turns out not to be definite or the target is not reached, as long as it would have taken.
 
-    The decisions are the native call's, from counts: no clock has a say. What runs is Cholesky's factorisation with
+    The decisions are the native call's: up to 20,000 entries from counts alone, beyond these by the learned costs, and
+    it leaves what is not clear to `nnla.linear.auto`. What runs is Cholesky's factorisation with
     refinement, or CG over the diagonal, as `nnla.solve` has them.
     """
     asymmetry = _MATRICES.get(type(A))
@@ -59,7 +68,10 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
         parts = _laid_out(*parts)
     if parts is None:
         return None
-    options = (rtol, atol, asymmetry, QUICK_METHODS[method])
+    costs = None
+    if method == "auto" and native.QUICK_ENTRIES < indices.size <= native.MOST_QUICK_ENTRIES:
+        costs = quick_costs(THIS_MACHINE.speeds())
+    options = (rtol, atol, asymmetry, QUICK_METHODS[method], costs)
     try:
         try:
             found = native.solve_quickly(*parts, *options)
@@ -72,9 +84,15 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
         return None
     if type(found) is int:
         return None
-    x, nnz, relative, backward, equilibrated, direct, jacobi, history, phases = found
+    if type(found) is float:
+        return found
+    x, nnz, relative, backward, equilibrated, direct, jacobi, history, phases, learned = found
     predicted: dict[str, float] | None = None
-    if method == "auto":
+    spread: dict[str, float] | None = None
+    if learned:
+        predicted = {way: seconds for way, (seconds, _) in zip(_WAYS, learned, strict=True) if seconds < math.inf}
+        spread = {way: factor for way, (_, factor) in zip(_WAYS, learned, strict=True) if way in predicted}
+    elif method == "auto":
         predicted = {"direct": direct} if jacobi < 0 else {"jacobi": jacobi} if direct < 0 else {
             "direct": direct, "jacobi": jacobi
         }  # fmt: skip
@@ -89,7 +107,8 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     fields["relative_residual"], fields["backward_error"] = relative, backward
     fields["iterations"], fields["products"], fields["reductions"] = last.iterations, last.products, last.reductions
     fields["predicted_seconds"], fields["phases"], fields["residual_history"] = predicted, tuple(ran), history
-    fields["chosen_because"] = _words(ran, predicted)
+    fields["predicted_spread"] = spread
+    fields["chosen_because"] = _words(ran, predicted, spread)
     fields["versions"] = library_versions()
     solve = last.seconds
     if len(ran) > 1:
@@ -100,8 +119,13 @@ def solve_quickly(A: Any, b: Any, rtol: float, atol: float, started: float, meth
     if equilibrated >= 0:
         fields["equilibrated_residual"] = equilibrated
     total = time.perf_counter() - started
-    if predicted:  # what the one that ran took, and what the other is expected to
-        least = min([solve, *[seconds for name, seconds in predicted.items() if name != last.method]])
+    if predicted:  # what the one that ran took, and what the others are expected to
+        least = min(
+            [
+                solve + sum(phase.setup for phase in ran),
+                *[seconds for name, seconds in predicted.items() if name != last.method],
+            ]
+        )
         fields["regret"] = total / least if least > 0 else None
     fields["seconds"] = {"probe": 0, "setup": max(0.0, total - solve), "solve": solve, "total": total}
     return Solution(x, report)
@@ -128,15 +152,22 @@ _PHASE = dict(Phase("direct").__dict__)
 
 
 def _phase(
-    method: int, ended_well: bool, band: bool, iterations: int, products: int, reductions: int, seconds: float
+    method: int,
+    ended_well: bool,
+    band: bool,
+    iterations: int,
+    products: int,
+    reductions: int,
+    seconds: float,
+    setup: float,
 ) -> Phase:
     phase = object.__new__(Phase)
     fields = phase.__dict__
     fields.update(_PHASE)
     fields["iterations"], fields["products"] = iterations, products
-    fields["reductions"], fields["seconds"] = reductions, seconds
-    if method == _JACOBI:
-        fields["method"] = fields["scaling"] = "jacobi"
+    fields["reductions"], fields["seconds"], fields["setup"] = reductions, seconds, setup
+    if method != _DIRECT:
+        fields["method"] = fields["scaling"] = _ITERATED[method]
     if band:
         fields["note"] = "factored within its band"
     if not ended_well:
@@ -145,10 +176,13 @@ def _phase(
     return phase
 
 
-def _words(ran: list[Phase], predicted: dict[str, float] | None) -> str:
+def _words(ran: list[Phase], predicted: dict[str, float] | None, spread: dict[str, float] | None) -> str:
     """Why what ran did run."""
     text = "asked for"
-    if predicted is not None:
+    if predicted is not None and spread is not None:
+        costs = ", ".join([f"{way} {predicted[way]:.2g} s (to a factor of {spread[way]:.2g})" for way in predicted])
+        text = f"solved in one native call: predicted {costs}, learned"
+    elif predicted is not None:
         costs = ", ".join([f"{name} {seconds:.2g} s" for name, seconds in predicted.items()])
         text = f"a small system, solved in one native call: predicted {costs}"
         if "jacobi" not in predicted and ran[-1].method == "jacobi":

@@ -72,7 +72,7 @@ def solution_of(run: Run) -> Solution:
         interval=polynomial.interval,
         predicted_seconds=run.predicted_seconds,
         predicted_spread=run.predicted_spread,
-        regret=_regret(run, seconds["total"]),
+        regret=_regret(run, run.share * seconds["total"]),
         predicted_iterations=polynomial.predicted_iterations,
         warm_start=run.warm_start,
         negative_pivots=max((p.negative_pivots for p in run.phases if p.negative_pivots is not None), default=None),

@@ -19,11 +19,12 @@ from nnla.krylov.step_features import step_features
 from nnla.linear.auto import FIRST_STEPS, STEPS_CALL, TINY
 from nnla.linear.decision import decide
 from nnla.linear.direct import Factor, factorise
-from nnla.linear.estimates import Estimates, Predictor, clock_for, ways_of
+from nnla.linear.estimates import Estimates, clock_for, ways_of
 from nnla.linear.nullspace import NullSpace
 from nnla.linear.options import Options
 from nnla.linear.polynomial import PROBE_STEPS
 from nnla.linear.preconditioner import PolynomialPreconditioner, choose_scaling, quick_dtype
+from nnla.linear.predictor import Predictor
 from nnla.linear.progress import left_by_progress, predict_iterations
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.operators.operator import Operator

@@ -153,8 +153,9 @@ def solve(
         and probe_steps is None and engine is None and dtype is None and timeout is None and deterministic is False
         and nullspace is None
     )  # fmt: skip
-    if plain and (solution := solve_quickly(A, b, rtol, atol, started, method)) is not None:
-        return solution
+    found = solve_quickly(A, b, rtol, atol, started, method) if plain else None
+    if isinstance(found, Solution):
+        return found
     check_numbers(rtol, atol, maxiter, timeout, callback)
     options = Options.checked(
         method, M=M, degree=degree, scaling=scaling, probe_steps=probe_steps, engine=engine, dtype=dtype,
@@ -173,6 +174,7 @@ def solve(
     inner, null = null_space_in_units(inner, null, rows)
     options = with_kind(inner, in_units(inner, options, rows))
     run = Run(inner, inner.as_vector(b), rtol, atol, maxiter, callback, method, before, started, options.precision)
+    run.more_flops = found or 0.0
     # Nothing is set up beforehand: the first steps of the solve are its probe.
     return Prepared(op, options, None, inner, rows, null).carry_out(run, x0, warm, timeout)
 

@@ -1,7 +1,7 @@
 """How fast this machine is beside the one that costs were learned on: a factor for each kind of kernel.
 
 Without a calibration every factor is 1. `nnla doctor --calibrate` measures them and keeps them in the user's cache
-folder; what solves really took corrects them in the process, little by little and within bounds.
+folder; what solves really took corrects them in the process, by medians and within bounds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import json
 import math
 import os
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from nnla._files import parsed_object, write_atomic
@@ -21,11 +23,11 @@ __all__ = ["KERNELS", "REFERENCE", "Machine", "Speeds", "cache_file", "read_spee
 KERNELS = ("product", "order", "factor", "substitution", "ic", "amg", "polynomial")
 _NUMPY = (3.0, 2.4, 8.0, 3.0, 10.0, 4.0, 2.5)  # without the native kernels (selection_constants.py, NNLA_NATIVE=0)
 _UNKNOWN, _CALIBRATED = 0.5, 0.15  # standard deviations of the logarithm of a factor
-_RATE = 0.1  # weight of the newest solve in the average
+_RECENT, _PRIOR = 15, 5  # solves whose median counts, and as many as what was known before stands for
 _MOST = math.log(4.0)  # of a correction, either way
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speeds:
     """Seconds by those of the reference machine, for each of `KERNELS`.
 
@@ -63,9 +65,9 @@ class Machine:
     Examples
     --------
     >>> machine = Machine(None)
-    >>> for _ in range(100):
+    >>> for _ in range(200):
     ...     machine.learn("factor", measured=2.0, predicted=machine.speeds().factors["factor"])
-    >>> round(machine.speeds().factors["factor"], 2)
+    >>> round(machine.speeds().factors["factor"], 1)
     2.0
     """
 
@@ -73,6 +75,8 @@ class Machine:
         self._path, self._lock = path, threading.Lock()
         self._calibrated: Speeds | None = None
         self._corrections: dict[str, float] = {}
+        self._gaps = {kernel: deque[float](maxlen=_RECENT) for kernel in KERNELS}
+        self._solves = dict.fromkeys(KERNELS, 0)
         self._now: Speeds | None = None
 
     def speeds(self, *, native: bool = True) -> Speeds:
@@ -93,20 +97,25 @@ class Machine:
     def learn(self, kernel: str, *, measured: float, predicted: float) -> None:
         """Take note of the seconds that a kernel took, and of those predicted by `speeds`.
 
-        An exponential average of the logarithm of their ratio, within a factor of four either way.
+        The median of the newest logarithms of their ratios, as a clock on a busy machine is far off now and then, drawn
+        towards what was known before while they are few; within a factor of four either way.
         """
         if not (0.0 < measured < math.inf and 0.0 < predicted < math.inf):
             return
-        gap = min(max(math.log(measured / predicted), -_MOST), _MOST)
+        gap = math.log(measured / predicted)
         with self._lock:
-            corrected = self._corrections.get(kernel, 0.0) + _RATE * gap
-            self._corrections[kernel] = min(max(corrected, -_MOST), _MOST)
+            self._gaps[kernel].append(gap + self._corrections.get(kernel, 0.0))
+            self._solves[kernel] += 1
+            weight = self._solves[kernel] / (self._solves[kernel] + _PRIOR)
+            self._corrections[kernel] = weight * min(max(median(self._gaps[kernel]), -_MOST), _MOST)
             self._now = None
 
     def forget(self) -> None:
         """Drop the corrections, and read the calibration anew."""
         with self._lock:
             self._calibrated, self._corrections, self._now = None, {}, None
+            self._gaps = {kernel: deque[float](maxlen=_RECENT) for kernel in KERNELS}
+            self._solves = dict.fromkeys(KERNELS, 0)
 
 
 def cache_file() -> Path | None:

@@ -52,6 +52,8 @@ class Run:
     warm_start : the report on a network's guess, None without
     seed : of anything random
     order, original : of the rows where they were reordered (old numbers); operator, right-hand side and guess before
+    more_flops : operations that a factorisation has turned out to take more of; 0 where none was tried
+    share : of the seconds of the solve that the clock of the predictions has counted
     predicted_seconds, predicted_spread, reason : of the choice that "auto" made
     cheapest : method -> seconds that each would have taken alone, as known at the end
     factor : of the last direct solution, which may be kept
@@ -90,6 +92,8 @@ class Run:
     order: Any = None
     original: tuple[Any, Any, Any] | None = None
     reordered: bool = False
+    more_flops: float = 0.0
+    share: float = 1.0
     predicted_seconds: dict[str, float] | None = None
     predicted_spread: dict[str, float] | None = None
     cheapest: dict[str, float] = field(default_factory=dict[str, float])
@@ -147,9 +151,13 @@ class Run:
     @property
     def rtol_left(self) -> float:
         """Reduction still to come, relative to where the run stands."""
-        with quiet():  # a target may be zero
-            left = np.atleast_1d(self.criterion.norms(self.residual)) / np.maximum(self.targets, 1e-300)
-        return min(max(1.0 / max(float(np.max(left)), 1e-300), 1e-15), 0.5)
+        norms = np.atleast_1d(self.criterion.norms(self.residual))
+        if len(norms) == 1:
+            left = float(norms[0]) / max(float(self.targets[0]), 1e-300)
+        else:
+            with quiet():  # a target may be zero
+                left = float(np.max(norms / np.maximum(self.targets, 1e-300)))
+        return min(max(1.0 / max(left, 1e-300), 1e-15), 0.5)
 
     # -- phases ------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from nnla.errors import NNLAError
 from nnla.kernels.cholesky import Cholesky
 from nnla.krylov.cg import CGResult
 from nnla.linear.decision import SHOWN, Lognormal, Way, count_now, decide, left_for
-from nnla.linear.estimates import MOST_FLOPS, Estimates, Predictor, clock_for, ways_of
+from nnla.linear.estimates import MOST_FLOPS, Estimates, clock_for, ways_of
+from nnla.linear.predictor import Predictor
 from nnla.linear.progress import iterations_left, left_by_progress
 from nnla.linear.speeds import REFERENCE, THIS_MACHINE
 from nnla.linear.state import Run, Stretch
@@ -45,7 +46,7 @@ class Watched:
     ----------
     op : in the user's order
     predictor, estimates : of what each way takes
-    sure : whether a direct solution is so clearly the cheapest that nothing is to be found out first
+    sure : of a direct solution that is so clearly the cheapest that nothing is to be found out first, else None
     clock : of what runs
     analysed : a factorisation that has been counted, None where none was
     orderings : how many have been made
@@ -69,16 +70,18 @@ class Watched:
             columns=columns,
             threads=1 if op.native is None or run.deterministic else op.native.threads,
         )
-        self.sure = self.estimates.direct_for_sure
-        if not self.sure and self.predictor.look(self.estimates.cheapest):
+        self.orderings, self.iterated = 0, 0.0
+        self.said: list[str] = []
+        if run.more_flops:
+            self._given_up(run.more_flops)
+        self.sure = self.estimates.direct_for_sure()
+        if self.sure is None and self.predictor.look(self.estimates.cheapest):
             self.estimates.renew(self.predictor.costs(self.rtol), 0)
-            self.sure = self.estimates.direct_for_sure
+            self.sure = self.estimates.direct_for_sure()
         # of what is known by products alone, nothing is known before it has multiplied
         self.estimates.told = 1.0 if op.csr is None and op.nnz is None else self.predictor.told
         self.clock = clock_for(op)
         self.analysed: Cholesky | None = None
-        self.orderings, self.iterated = 0, 0.0
-        self.said: list[str] = []
 
     def _alternative(self, way: str, slower: float = 0.0) -> float:
         """Expected seconds of the best of the others, where iterations take exp(slower) times as many as expected."""
@@ -97,8 +100,7 @@ class Watched:
         """
         run, estimates = self.run, self.estimates
         started, began = time.perf_counter(), self.clock()
-        self.orderings += 1
-        if self.orderings > _ORDERINGS:
+        if self.orderings >= _ORDERINGS:
             most = MOST_FLOPS
         elif most is None:
             most = estimates.worth_ordering
@@ -110,12 +112,9 @@ class Watched:
         finally:
             run.setup += time.perf_counter() - started
         if not analysed.complete:
-            self.said.append(f"a factorisation takes more than {analysed.flops:.2g} operations")
-            if self.orderings > _ORDERINGS:
-                run.decline("direct", f"direct: more than {analysed.flops:.0e} operations")
-                estimates.drop("direct")
-            estimates.learn_bound(analysed.flops)
+            self._given_up(analysed.flops)
             return False
+        self.orderings += 1
         if not run.deterministic:
             self._learn("order", self.clock() - began, "order.seconds")
         self.analysed = analysed
@@ -123,6 +122,15 @@ class Watched:
         estimates.learn_analysis(analysed.flops, analysed.nnz, analysed.nbytes, seconds)
         self.said.append(f"a factorisation takes {analysed.flops:.2g} operations")
         return True
+
+    def _given_up(self, flops: float) -> None:
+        """An ordering was, at so many operations."""
+        self.orderings += 1
+        self.said.append(f"a factorisation takes more than {flops:.2g} operations")
+        if self.orderings > _ORDERINGS:
+            self.run.decline("direct", f"direct: more than {flops:.0e} operations")
+            self.estimates.drop("direct")
+        self.estimates.learn_bound(flops)
 
     def _watch(self, stretch: Stretch, way: str, expected: Lognormal, start: float | None = None) -> None:
         self._drive(stretch, way, expected, start)

@@ -56,6 +56,7 @@ class Costs:
     Parameters
     ----------
     learn : False for counts alone, the same in every run
+    rate : weight of what was measured last
 
     Notes
     -----
@@ -70,8 +71,8 @@ class Costs:
     True
     """
 
-    def __init__(self, learn: bool = True) -> None:
-        self.learns = learn
+    def __init__(self, learn: bool = True, rate: float = _RATE) -> None:
+        self.learns, self._rate = learn, rate
         self._logs: dict[str, float] = {}
 
     def seconds(self, part: str, counted: float) -> float:
@@ -88,4 +89,4 @@ class Costs:
             return
         gap = min(max(math.log(measured / counted), -_MOST), _MOST)
         before = self._logs.get(part)
-        self._logs[part] = _FIRST * gap if before is None else before + _RATE * (gap - before)
+        self._logs[part] = _FIRST * gap if before is None else before + self._rate * (gap - before)

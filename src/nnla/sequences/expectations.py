@@ -16,6 +16,7 @@ __all__ = ["Expectations", "analysed", "drift_of"]
 _AUTO = 3e-3  # seconds that choosing a method takes
 _LEAST_DRIFT = 1e-4  # of a matrix whose diagonal is the same and whose other entries are not
 _USUAL = 40.0  # iterations of CG where nothing is known of them
+_FAST = 0.6  # weight of the last iterations in those expected
 _RATE = 0.5  # weight of the last guess in what guesses are expected to gain
 _AGAIN = 10  # solves until what did not pay is tried again, doubled every time
 _FEWEST = 3.5  # iterations of CG with the factor of a matrix that has changed
@@ -44,7 +45,7 @@ class Expectations:
         self.digits = math.log(1.0 / min(max(rtol, 1e-16), 0.5))
         self.free = free
         self.family: str | None = None
-        self._counts = Costs(True)  # iterations, which no clock has a say in
+        self._counts = Costs(True, _FAST)  # iterations, which no clock has a say in
         self._fill: tuple[float, float] | None = None  # operations and entries of a factor, by stored entry of A
         self._promised: float | None = None  # seconds of a direct solution, before anything was analysed
         self._gain: float | None = None  # share of the reduction that a guess makes
@@ -173,6 +174,16 @@ class Expectations:
             return False
         step = self.step("direct", system, kept, 1)
         return self.factor(system, kept) < self.part("around", system) + _FEWEST * step
+
+    def settle(self, method: str, system: System, change: Change, kept: Kept, columns: int, other: float) -> bool:
+        """Whether to stay with a method that was tried, where the one before was expected to take so many seconds."""
+        later = self.substitution(system, kept, columns) + self.part("verify", system, columns)
+        if change is not Change.SAME:
+            later += self.factor(system, kept)
+        stays = method != "direct" or later < other
+        if stays:
+            self.family = method
+        return stays
 
     def situation(
         self, system: System, change: Change, kept: Kept, columns: int, owed: float, cold_so_far: float, number: int

@@ -100,8 +100,11 @@ class OneStep:
             return self._substitute(set_up, "the factor was kept")
         return self._iterate(set_up, alternative)
 
-    def refresh(self, method: str) -> Solution | None:
-        """Set a method up for this matrix, and solve; None where that does not lead to a solution."""
+    def refresh(self, method: str, alternative: float) -> Solution | None:
+        """Set a method up for this matrix, and solve; None where that does not lead to a solution.
+
+        CG is left where the rest promises to take longer than an alternative of so many seconds.
+        """
         began = self.clock()
         kept, system = self.kept, self.system
         if method == "jacobi" and self._may_be_quick() and not self.plan.guess:
@@ -129,7 +132,7 @@ class OneStep:
         if method == "direct":
             return self._substitute(set_up, "factored anew")
         self.expected.learn_part(f"setup.{method}", system, set_up.seconds)
-        return self._iterate(set_up, math.inf)
+        return self._iterate(set_up, alternative if self.options.method == "auto" else math.inf)
 
     # -- factors -----------------------------------------------------------------------------------------------------
 

@@ -103,11 +103,14 @@ class Steps:
         action = plan.action
         if now is not None and action is Action.KEEP:
             solution = step.keep(now.cold if now.refresh is None else min(now.refresh, now.cold))
-        elif action is Action.REFRESH and expected.family is not None:
-            method = plan.method or expected.family
-            solution = step.refresh(method)
-            if solution is not None:
-                expected.family = method
+        elif now is not None and action is Action.REFRESH and expected.family is not None:
+            method, before = plan.method or expected.family, kept.set_up
+            others = [seconds for seconds in (now.factored, now.cold) if seconds is not None]
+            solution = step.refresh(method, min(others))
+            if solution is not None and method != expected.family:
+                other = min(seconds for seconds in (now.keep, now.refresh, now.cold) if seconds is not None)
+                if not expected.settle(method, system, change, kept, wanted.columns, other):
+                    kept.set_up = before
         if solution is None:
             action, solution = Action.COLD, step.cold(usable)
         seconds = self.clock() - began
