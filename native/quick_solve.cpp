@@ -12,6 +12,7 @@
 #include "null_vectors.hpp"
 #include "reordering.hpp"
 #include "sorted_rows.hpp"
+#include "threads.hpp"
 
 namespace nnla {
 namespace {
@@ -38,6 +39,7 @@ constexpr double kKnown = 1.16;         // factor of a standard deviation of sec
 constexpr double kWorthReordering = 60; // as in nnla.linear.auto
 constexpr double kScattered = 0.35;     // as in nnla.kernels.reordering
 constexpr Int kScatteredRows = 16'000;  // whose vector fills much of a second-level cache
+constexpr Long kThreaded = 200'000;     // entries from which products are shared by threads, as they are not here
 constexpr double kMostBytes = 1e9;      // of a factor that is made without asking what memory there is
 
 // Seconds on the machine of the constants of factor_costs.hpp.
@@ -149,6 +151,7 @@ class Quick {
         step_ = choice.step;
         may_iterate_ = (choice.best == kJacobiWay || choice.best == kIcWay) && !v_.heavy && !suspect_;
         may_iterate_ = may_iterate_ && !(choice.seconds[choice.best] > kWorthReordering * step_ && scattered());
+        may_iterate_ = may_iterate_ && (facts_.nnz <= kThreaded || max_threads() == 1);
         bool order = choice.order;
         if (!order && may_iterate_) {
             if (iterate_over(choice.best, choice.otherwise)) return verify();

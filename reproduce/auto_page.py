@@ -224,7 +224,10 @@ def _regret(regret: dict[str, Any], native: list[dict[str, Any]]) -> list[str]:
             "",
             "Of these, what has 20,000 to 400,000 entries is chosen for in one native call, where it is for a",
         ]
-        lines += ["factorisation or for Jacobi-CG (`python reproduce/auto_native.py`), kinds held out:", ""]
+        lines += [
+            "factorisation or for CG over the diagonal or an incomplete factor (`python reproduce/auto_native.py`),"
+        ]
+        lines += ["kinds held out:", ""]
         names = {"native": "native call", "ordinary": "ordinary way alone"}
         named = [(f"{names[key]}, seed {k}", seed[key]) for k, seed in enumerate(native) for key in names]
         rows = [[n, f["systems"], f["geometric_mean"], f"{f['within']:.0%}", f["worst"]] for n, f in named]

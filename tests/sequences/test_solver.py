@@ -388,3 +388,58 @@ def test_factorized_in_any_unit(system):
     for unit in (1e-250, 1e250):
         x = nnla.factorized(sp.csr_array(A * unit))(b * unit)
         np.testing.assert_allclose(A @ x, b, atol=1e-9)
+
+
+def test_deflation_takes_fewer_iterations():
+    counts = {}
+    for name in ("always fresh", "deflation only"):
+        solver = nnla.Solver(method="jacobi", policy=POLICIES[name])
+        rng = np.random.default_rng(5)
+        for A, _ in drifting(50, 5, by=0.002):
+            b = rng.standard_normal(A.shape[0])
+            x, report = solver.solve(A, b)
+            assert report.method == "jacobi"
+            assert solved(A, b, x)
+        counts[name] = report.iterations
+    assert counts["deflation only"] < 0.85 * counts["always fresh"]
+
+
+def test_old_solutions_take_fewer_iterations():
+    solver = nnla.Solver(method="jacobi", learn=False)
+    n, counts = 95 * 95, []  # beyond what one native call solves
+    for k in range(9):
+        A = sp.csr_array(poisson2d(95) + sp.diags_array(0.05 + 0.04 * np.sin(0.1 * k + np.arange(float(n)))))
+        x, report = solver.solve(A, np.ones(n))
+        assert solved(A, np.ones(n), x)
+        assert report.method == "jacobi"
+        counts.append(report.iterations)
+    assert counts[-1] <= counts[0] / 3
+
+
+def test_what_the_native_call_has_found_of_a_factorisation_is_no_solution(monkeypatch):
+    """It may say that a factorisation takes more than so many operations, and solve nothing."""
+    A = nnla.problems.poisson3d(16)
+    b = np.ones(A.shape[0])
+    for module in ("nnla.sequences.quick_steps", "nnla.sequences.one_step"):
+        monkeypatch.setattr(f"{module}.solve_quickly", lambda *given: 1e9)
+    solver = nnla.Solver()
+    for scale in (1.0, 1.0, 2.0):
+        x, report = solver.solve(scale * A, b)
+        assert report.converged
+        assert np.linalg.norm(scale * (A @ x) - b) <= 1e-8 * np.linalg.norm(b)
+
+
+def test_cg_on_one_matrix_is_left_for_a_factorisation_once_that_adds_little():
+    """One that has been solved by CG so often that a factorisation is a small part of it is factored."""
+    A = poisson2d(70)
+    A = sp.csr_array(A + sp.diags_array(np.linspace(0.3, 0.4, A.shape[0])))
+    solver, rng = nnla.Solver(), np.random.default_rng(0)
+    methods = []
+    for _ in range(60):
+        b = rng.standard_normal(A.shape[0])
+        x, report = solver.solve(A, b)
+        assert solved(A, b, x)
+        methods.append(report.method)
+    if methods[0] != "direct":
+        assert methods[-1] == "direct"
+    assert solver.report.changes["same"] == 59

@@ -18,6 +18,8 @@ _LEAST_DRIFT = 1e-4  # of a matrix whose diagonal is the same and whose other en
 _USUAL = 40.0  # iterations of CG where nothing is known of them
 _FAST = 0.6  # weight of the last iterations in those expected
 _RATE = 0.5  # weight of the last guess in what guesses are expected to gain
+_ENOUGH = 4  # old solutions that guesses are judged by
+_TRIED = 0.2  # of a solve: what they may cost until then
 _AGAIN = 10  # solves until what did not pay is tried again, doubled every time
 _FEWEST = 3.5  # iterations of CG with the factor of a matrix that has changed
 _HOPE = 0.5  # by what a direct solution may take less than was predicted
@@ -137,11 +139,11 @@ class Expectations:
             name, known = f"fresh.{method}", _USUAL
         self._counts.learn(name, measured=whole, counted=known)
 
-    def learn_guess(self, share: float, gained: float, number: int) -> None:
-        """A guess has made this share of the reduction, and has saved so many seconds in all."""
+    def learn_guess(self, share: float, gained: float, number: int, vectors: int) -> None:
+        """A guess from so many vectors has made this share of the reduction, and has saved so many seconds in all."""
         share = max(share, 0.0)
         self._gain = share if self._gain is None else self._gain + _RATE * (share - self._gain)
-        if gained <= 0.0:
+        if gained <= 0.0 and vectors >= _ENOUGH:
             self._next, self._pause = number + self._pause, 2 * self._pause
         else:
             self._pause = _AGAIN
@@ -247,9 +249,9 @@ class Expectations:
             return None  # nothing to lose but memory
         if number < self._next:
             return -1.0
-        if self._gain is None:
-            return None
         renewal = 0.0 if change is Change.SAME else len(kept.space) * self.part("renew", system)
+        if self._gain is None or (len(kept.space) < _ENOUGH and renewal < _TRIED * fresh):
+            return None
         return self._gain * fresh - renewal
 
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.repeated import RepeatedCholesky
+from nnla.krylov.deflated_cg import DeflationBasis
 from nnla.krylov.solution_space import SolutionSpace
 from nnla.linear.direct import Factor
 from nnla.preconditioners.scalings import Scaling
@@ -64,6 +65,7 @@ class Kept:
     set_up : the present set-up, None for none
     space : old solutions, None for none
     space_number : of the matrix that they are A-orthonormal for
+    basis, basis_number : to deflate CG by, None for none; of the matrix that it is A-orthonormal for
     """
 
     repeated: RepeatedCholesky | None = None
@@ -72,6 +74,8 @@ class Kept:
     set_up: SetUp | None = None
     space: SolutionSpace | None = None
     space_number: int = -1
+    basis: DeflationBasis | None = None
+    basis_number: int = -1
 
     def analyse(self, csr: Any, pattern: tuple[int, ...], analysed: Cholesky | None = None) -> RepeatedCholesky:
         """The analysis of a matrix, kept in the place of the one before. Cost: an ordering, unless it was analysed."""
@@ -94,6 +98,7 @@ class Kept:
     def nbytes(self) -> int:
         """Memory of it, roughly."""
         size = 0 if self.space is None else self.space.nbytes
+        size += 0 if self.basis is None else self.basis.nbytes
         if self.set_up is not None:
             size += self.set_up.nbytes + self.set_up.diagonal.nbytes
         if self.repeated is not None:
@@ -106,6 +111,8 @@ class Kept:
         """Drop old solutions, then the set-up, then the analysis, until they take no more bytes than these."""
         while self.nbytes > most and self.space is not None and len(self.space):
             self.space.drop()
+        if self.nbytes > most:
+            self.basis = None
         if self.nbytes > most:
             self.set_up = None
         if self.nbytes > most:

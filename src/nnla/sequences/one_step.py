@@ -13,6 +13,7 @@ from nnla.errors import NNLAError, TimeLimitError
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.interruption import time_limit
 from nnla.kernels.machine import memory_limit
+from nnla.krylov.deflated_cg import Harvest
 from nnla.krylov.solution_space import SolutionSpace
 from nnla.linear.direct import Factor, factorise
 from nnla.linear.options import Options
@@ -107,7 +108,7 @@ class OneStep:
         """
         began = self.clock()
         kept, system = self.kept, self.system
-        if method == "jacobi" and self._may_be_quick() and not self.plan.guess:
+        if method == "jacobi" and self._may_be_quick() and not (self.plan.guess or self.plan.deflation):
             solution = self._quickly("jacobi")
             if solution is not None:
                 self._learn_quick(solution, self.clock() - began)
@@ -270,9 +271,14 @@ class OneStep:
         age = system.number - set_up.number
         reason = "set up for this matrix" if drift is None else f"set up {age} matrices ago"
         began = self.clock()
-        solution = take_to_the_end(
-            run, x0, self.options, wanted.timeout, lambda run: iterate(run, set_up, system, step, alternative, reason)
-        )
+
+        def work(run: Run) -> None:
+            self._deflate(run, set_up)
+            iterate(run, set_up, system, step, alternative, reason)
+            run.deflation = None
+
+        solution = take_to_the_end(run, x0, self.options, wanted.timeout, work)
+        self._keep_harvest(run)
         self._learn_iteration(run, method, drift, self.clock() - began, renewed)
         self._remember(run, solution)
         return solution
@@ -292,7 +298,8 @@ class OneStep:
             expected.learn_part("around", system, max(seconds - first.seconds, 1e-6))
         if self.guessed is not None:
             whole = expected.iterations(method, drift) * expected.step(method, system, self.kept, self.wanted.columns)
-            expected.learn_guess(self.guessed, self.guessed * whole - renewed, self.number)
+            vectors = 0 if self.kept.space is None else len(self.kept.space)
+            expected.learn_guess(self.guessed, self.guessed * whole - renewed, self.number, vectors)
 
     def _run(self, inner: Any) -> Run:
         wanted, options = self.wanted, self.options
@@ -333,6 +340,26 @@ class OneStep:
         image = (run.b - run.residual) * math.ldexp(1.0, int(run.units.columns[0]))
         kept.space.add(np.array(solution.x), image)
 
+    # -- deflation ---------------------------------------------------------------------------------------------------
+
+    def _deflate(self, run: Run, set_up: SetUp) -> None:
+        """Deflate by what was harvested, brought to this matrix; harvest where there is nothing yet."""
+        kept, system = self.kept, self.system
+        if not self.plan.deflation or self.wanted.columns > 1 or set_up.order is not None:
+            return
+        if kept.basis is None or kept.basis.n != system.n:
+            run.harvest = Harvest(system.n, self.plan.deflation)
+            return
+        if kept.basis_number != system.number:
+            kept.basis.renew(system.op)
+            kept.basis_number = system.number
+        run.deflation = kept.basis
+
+    def _keep_harvest(self, run: Run) -> None:
+        found = None if run.harvest is None else run.harvest.basis(self.system.op)
+        if found is not None and found.rank:
+            self.kept.basis, self.kept.basis_number = found, self.system.number
+
     # -- from nothing ------------------------------------------------------------------------------------------------
 
     def cold(self, usable: bool) -> Solution:
@@ -364,7 +391,8 @@ class OneStep:
         csr, wanted = self.system.op.csr, self.wanted
         if csr is None:
             return None
-        return solve_quickly(csr, wanted.b, wanted.rtol, wanted.atol, wanted.started, method)
+        found = solve_quickly(csr, wanted.b, wanted.rtol, wanted.atol, wanted.started, method)
+        return found if isinstance(found, Solution) else None
 
     def _learn_quick(self, solution: Solution, seconds: float) -> None:
         """What such a call tells of iterations."""

@@ -249,7 +249,7 @@ class Learned:
         later = now.substituted if now.change is Change.SAME else now.refactored
         gain = seconds - later
         lost = now.owed + now.factored - now.cold
-        return gain * now.solves > more and lost <= self.loss * (now.cold_so_far + now.cold)
+        return gain * (now.solves - 1) > more and lost <= self.loss * (now.cold_so_far + now.cold)
 
 
 def _pays(gain: float | None) -> bool:

@@ -6,12 +6,14 @@ one pattern, whose analysis takes less than one of the former.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from nnla.errors import NNLAError
+from nnla.kernels import native
 from nnla.kernels.cholesky import Cholesky
 from nnla.kernels.fingerprints import fingerprint
 from nnla.linear.quick import QUICK_METHODS, solve_quickly
@@ -25,11 +27,12 @@ __all__ = ["QuickSteps", "Quickly"]
 
 _MATRICES = (sp.csr_array, sp.csr_matrix)
 _VALUE = np.dtype(np.float64)
-_MOST = 40_000  # entries that the call for small systems takes
+_MOST = 0 if native is None else int(native.MOST_QUICK_ENTRIES)  # entries that the call for single systems takes
 _ANALYSIS = 0.5  # time of an analysis, by that of such a call
 _REPEATED = 0.6  # time of a factorisation and solution with it
 _PREFIX = 1.12  # what may have been spent when an analysis has been made, by what such calls take alone
-_DEAR = 1.5e-3  # seconds of such a call from which the ordinary way, which weighs more, is worth its time
+_DEAR = 8e-3  # seconds of such a call from which the ordinary way, which weighs more and takes 4 ms, is worth its time
+_FOR_GOOD = 1 << 30  # systems: for ever
 _NEW, _SAME = "factored with the kept analysis", "the factor was kept"
 _ALONE = "a small system, solved in one native call"
 
@@ -64,10 +67,14 @@ class QuickSteps:
         self.small = method in QUICK_METHODS and type(rtol) is type(atol) is float and rtol < 1.0
         self._places = (-1, -1)  # rows and entries of the matrix before
         self._values = 0  # fingerprint of its entries
+        self._factors = False  # whether the last one was factored
         self._alike = 0  # systems in a row with so many
         self._missed = 0  # matrices of another pattern since the analysis
         self._declined = 0  # systems in a row that the call for small ones has declined
         self._skip = 0
+        self._dear = 0  # systems in a row that have taken long
+        self._spent = 0.0  # seconds of CG on one matrix
+        self._factoring = math.inf  # seconds that a factorisation of it is expected to take
 
     def solve(self, A: Any, b: Any, started: float) -> Quickly | None:
         """x by a native call; None where the ordinary way has to be gone.
@@ -112,27 +119,36 @@ class QuickSteps:
         self._places = n, entries
         values, before = fingerprint(A.data), self._values
         self._values = values
-        if alike and self._worth_analysing():
+        same = alike and values == before
+        if (alike and self._worth_analysing()) or (same and self._worth_factoring()):
             found = self._analyse(A, b, started)
             if found is not None:
-                return found._replace(change=Change.SAME) if values == before else found
+                return found._replace(change=Change.SAME) if same else found
         solution = solve_quickly(A, b, self.rtol, self.atol, started, self.method)
-        if solution is None:
+        if not isinstance(solution, Solution):
             self._declined += 1
             self._skip = min(2**self._declined, 1000) if self._declined > 1 else 0
             return None
         self._declined = 0
-        if solution.report.seconds["total"] > _DEAR and not self.deterministic:
-            self._skip = _MOST  # for as good as ever
-        if solution.report.method != "direct":  # CG is faster: no analysis is worth it
-            self._alike = 0
-        change = Change.PATTERN if not alike else Change.SAME if values == before else Change.VALUES
+        report = solution.report
+        self._dear = self._dear + 1 if report.seconds["solve"] > _DEAR else 0
+        if self._dear > 1 and not self.deterministic:  # once may be what else ran on the machine
+            self._skip = _FOR_GOOD
+        self._factors = report.method == "direct"  # else CG is faster, or was asked for
+        self._spent = report.seconds["total"] + (self._spent if same else 0.0)
+        self._factoring = (report.predicted_seconds or {}).get("direct", math.inf)
+        change = Change.PATTERN if not alike else Change.SAME if same else Change.VALUES
         return Quickly(solution, change, Action.COLD, _ALONE)
 
     def _worth_analysing(self) -> bool:
         """Whether so many systems were alike that an analysis costs little beside them, and the last one served."""
         spent = self._alike + _ANALYSIS + _REPEATED
-        return self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 1)
+        return self._factors and self._alike >= 2**self._missed - 1 and spent <= _PREFIX * (self._alike + 1)
+
+    def _worth_factoring(self) -> bool:
+        """Whether CG has been paid for one matrix so often that a factorisation adds little to it."""
+        asked = self.method != "auto" or self.deterministic
+        return not asked and self._factoring <= (_PREFIX - 1.0) * self._spent
 
     def _analyse(self, A: Any, b: np.ndarray, started: float) -> Quickly | None:
         if not Cholesky.available():
