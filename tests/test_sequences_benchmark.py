@@ -159,7 +159,7 @@ def test_judge_looks_at_every_prefix():
     assert found["break-even"] == 3
     assert found["iterations / cold"] == 0.5
     long = thinned(result([1.0] * 1000, report=None))
-    assert (len(long["course"]), long["course"][-1], long["iterations"]) == (101, [1000, 1000.0], 9000)
+    assert (len(long["course"]), long["course"][-1], long["iterations"]) == (41, [1000, 1000.0], 9000)
     slow = judge({"nnla cold": result([1.0]), "Solver": result([2.8])})
     assert slow["break-even"] is None
     facts = {"a": {"group": "shared"}, "b": {"group": "generated"}}

@@ -11,7 +11,7 @@ from seq.cases import SMALL
 from seq.methods import BARE, COLD, FIXED, PEERS, SOLVER
 from seq.session import label
 
-POINTS = 100
+POINTS = 40
 EVEN = 1.02  # of cold: less than that is noise
 POLICIES = tuple(f"Solver, {name}" for name in FIXED)
 
@@ -67,7 +67,7 @@ def _best(rows: list[dict[str, Any]], clock: str, beside: str | None) -> dict[st
 
 
 def thinned(found: dict[str, Any]) -> dict[str, Any]:
-    """A result as it is written down: the course of the seconds at a hundred places at most, four digits."""
+    """A result as it is written down: the course of the seconds at some forty places, four digits."""
     if not found["ok"]:
         return found
     so_far = cumulative(found["steps"])
