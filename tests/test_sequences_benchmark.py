@@ -48,23 +48,24 @@ def test_two_sequences_of_files(tmp_path, monkeypatch):
     for s in data["sequences"].values():
         assert set(s["methods"]) == {"nnla cold", "scipy splu"}
         assert s["best_peer"] == "scipy splu"
-        assert all(m["ok"] and m["residual"] <= 1.001e-8 and len(m["steps"]) == 3 for m in s["methods"].values())
+        assert all(m["ok"] and m["residual"] <= 1.001e-8 and len(m["course"]) == 3 for m in s["methods"].values())
     page = stem.with_suffix(".md").read_text()
     assert "| lines | 3 | 20 |" in page
     assert str(tmp_path) not in page
     lines = stem.with_suffix(".partial.jsonl").read_text()
-    main([*words, "--no-plots"])
-    assert stem.with_suffix(".partial.jsonl").read_text() == lines, "nothing new to measure"
+    main([*words, "--no-plots", "--redraw"])
+    assert stem.with_suffix(".partial.jsonl").read_text() == lines
+    assert json.loads(stem.with_suffix(".json").read_text())["sequences"] == data["sequences"]
 
 
 class FakePool:
     """Methods whose seconds and residuals are known; it is its own worker."""
 
-    def __init__(self, answers):
-        self.answers, self.asked = answers, []
+    def __init__(self, answers, version="1"):
+        self.answers, self.asked, self.version, self.offered = answers, [], version, {"Solver"}
 
     def key(self, method):
-        return "1"
+        return self.version if method in ("Solver", "nnla cold") else "peer"
 
     def worker(self, method):
         return self
@@ -77,10 +78,10 @@ class FakePool:
         return {"cpu": [seconds], "wall": [seconds], "residual": [residual], "iterations": [1], "facts": None}
 
 
-def session(answers, tmp_path=Path("nowhere"), old=(), **options):
+def session(answers, tmp_path=Path("nowhere"), old=(), version="1", **options):
     from seq.session import Plan, Session
 
-    pool, rows = FakePool(answers), []
+    pool, rows = FakePool(answers, version), []
     return Session("s", tmp_path, "d", pool, Plan(**{"samples": 1, **options}), rows.append, list(old)), pool, rows
 
 
@@ -122,12 +123,24 @@ def test_short_runs_are_repeated_and_time_that_is_over_ends_it():
     assert len(pool.asked) == 2
 
 
+def test_a_new_version_is_measured_beside_the_best_peer():
+    seconds = {"nnla cold": 3.0, "scipy splu": 2.0, "cholmod": 9.0}
+    s, _pool, rows = session(lambda m, setting, tolerance: (seconds[m], 1e-9), samples=2, floor=99.0)
+    assert s.measure(list(seconds), lambda: False)
+    assert sum(r["method"] == "cholmod" for r in rows) == 9, "far from the best: once a setting"
+    s, pool, _ = session(
+        lambda m, setting, tolerance: (seconds[m], 1e-9), samples=2, floor=99.0, version="2", old=s.rows
+    )
+    assert s.measure(list(seconds), lambda: False)
+    assert sorted(method for method, *_ in pool.asked) == ["nnla cold", "nnla cold", "scipy splu", "scipy splu"]
+
+
 def result(steps, iterations=None, **more):
     return {"ok": True, "seconds": sum(steps), "steps": steps, "iterations": iterations or [9] * len(steps), **more}
 
 
 def test_judge_looks_at_every_prefix():
-    from seq.summary import judge, summarise
+    from seq.summary import judge, summarise, thinned
 
     found = judge(
         {
@@ -145,6 +158,8 @@ def test_judge_looks_at_every_prefix():
     assert found["worst prefix / cold"] == pytest.approx(1.2)
     assert found["break-even"] == 3
     assert found["iterations / cold"] == 0.5
+    long = thinned(result([1.0] * 1000, report=None))
+    assert (len(long["course"]), long["course"][-1], long["iterations"]) == (41, [1000, 1000.0], 9000)
     slow = judge({"nnla cold": result([1.0]), "Solver": result([2.8])})
     assert slow["break-even"] is None
     facts = {"a": {"group": "shared"}, "b": {"group": "generated"}}

@@ -7,10 +7,8 @@ from typing import Any
 
 from tts.figures import _figure, _legend
 
-from seq.summary import cumulative
-
 COLOURS = {
-    "Solver": "#000000", "Solver, learn=False": "#888888", "nnla cold": "#D55E00", "nnla kept factor": "#A0522D",
+    "Solver": "#000000", "Solver, learn=False": "#888888", "nnla cold": "#D55E00", "bare kernels": "#C0A080",
     "cholmod": "#8A2BE2", "scipy splu": "#E69F00", "pyamg": "#0072B2", "petsc": "#009E73",
 }  # fmt: skip
 
@@ -29,8 +27,7 @@ def draw(data: dict[str, Any], path: Path) -> Path | None:
             found = s["methods"].get(method)
             if found and found["ok"]:
                 style = {"linewidth": 2.2, "zorder": 5} if method == "Solver" else {"linewidth": 1.2}
-                so_far = cumulative(found["steps"])
-                axes.plot(range(1, len(so_far) + 1), so_far, color=colour, label=method, **style)
+                axes.plot(*zip(*found["course"], strict=True), color=colour, label=method, **style)
         axes.set_title(f"{name}, n = {s['facts']['n']}", fontsize=9)
         top = max(
             (f["seconds"] for m, f in s["methods"].items() if f["ok"] and m in ("Solver", "nnla cold")), default=0

@@ -38,7 +38,9 @@ def _method(meta: dict[str, Any]) -> list[str]:
         "tolerance until it does. A peer is *tuned in hindsight*: its settings are tried axis by axis, and the best",
         f"one counts; a setting is stopped at {meta['factor']:g} times the best peer so far (and {meta['floor']:g} s),",
         f"any run at {meta['limit']:g} s. Peers are told where the matrix is the same; `nnla.Solver` finds out.",
-        "Ratios below 1 are wins of `Solver`; a *prefix* is the sequence up to any of its systems.",
+        "Ratios below 1 are wins of `Solver`; a *prefix* is the sequence up to any of its systems; *bare* are the",
+        "kernels alone, of all systems but the first; *break-even* is the system from which on no prefix is above 1.02",
+        "of cold.",
     ]
 
 
@@ -62,7 +64,16 @@ def bars(summary: dict[str, dict[str, Any]]) -> list[str]:
 
 def _sequences(sequences: dict[str, dict[str, Any]]) -> list[str]:
     heads = ["sequence", "systems", "n", "nnz/n", "Solver", "cold", "/ cold", "worst prefix", "break-even"]
-    heads += ["iterations / cold", "best peer", "its time", "/ peer", "best fixed policy", "/ it"]
+    heads += [
+        "/ bare",
+        "µs over bare",
+        "iterations / cold",
+        "best peer",
+        "its time",
+        "/ peer",
+        "best fixed policy",
+        "/ it",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for name, s in sequences.items():
         facts, found = s["facts"], s["methods"]
@@ -71,12 +82,16 @@ def _sequences(sequences: dict[str, dict[str, Any]]) -> list[str]:
         cells = [name, str(facts["steps"]), n, f"{facts['nnz'] / facts['n']:.1f}"]
         cells += [number(found.get(m, {}).get("seconds")) for m in (SOLVER, COLD)]
         cells += [number(s["/ cold"]), number(s["worst prefix / cold"]), str(s["break-even"] or "-")]
-        cells += [number(s["iterations / cold"])]
+        cells += [_signed(s[key]) for key in ("/ bare after the first", "µs over bare", "iterations / cold")]
         cells += [f"{peer} ({found[peer]['setting']})" if peer else "-"]
         cells += [number(found[peer]["seconds"]) if peer else "-", number(s["/ best peer"])]
         cells += [str(s.get("best_fixed") or "-").removeprefix("Solver, "), number(s["/ best fixed"])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _signed(value: float | None) -> str:
+    return f"-{number(-value)}" if value is not None and value < 0.0 else number(value)
 
 
 def _methods(sequences: dict[str, dict[str, Any]]) -> list[str]:

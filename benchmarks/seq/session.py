@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seq.methods import METHODS, PEERS
+from seq.methods import METHODS, PEERS, SOLVER
 from seq.pool import StoppedError
 
 SLACK = 1.001  # of the residual that is asked for
 TIGHTER = 4  # tries with a tighter tolerance
+NEAR = 1.4  # times the best peer: a peer that is measured again, and beside every new version of nnla
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Session:
             name, folder, digest, pool, plan, record,
         )  # fmt: skip
         self.rows = [r for r in old if r["digest"] == digest and r["rtol"] == plan.rtol]
+        self.beside = pool.key(SOLVER) if SOLVER in pool.offered else ""
 
     def runs(self, method: str, setting: Setting | None = None) -> list[dict[str, Any]]:
         """What is known of a method in the version that runs now."""
@@ -78,8 +80,8 @@ class Session:
         order = random.Random(self.name)
         shortest = min((self._time(m, s) for m, s in tuned), default=math.inf)
         samples = max(self.plan.samples, min(5 * self.plan.samples, int(0.3 / shortest)))  # short ones scatter
-        for count in range(2, samples + 1):
-            missing = [(m, s) for m, s in tuned if self._wanted(m, s) and len(self._good(m, s)) < count]
+        for count in range(1, samples + 1):
+            missing = [(m, s) for m, s in tuned if self._wanted(m, s) and len(self._now(m, s)) < count]
             order.shuffle(missing)
             for method, setting in missing:
                 if expired():
@@ -89,6 +91,10 @@ class Session:
 
     def _good(self, method: str, setting: Setting) -> list[dict[str, Any]]:
         return [r for r in self.runs(method, setting) if r["ok"]]
+
+    def _now(self, method: str, setting: Setting) -> list[dict[str, Any]]:
+        """Those measured beside the Solver that is there now: ratios that matter come from one session."""
+        return [r for r in self._good(method, setting) if r.get("beside") == self.beside]
 
     def best(self, method: str) -> Setting | None:
         """The best setting in hindsight, None where none succeeded."""
@@ -108,7 +114,7 @@ class Session:
             return True
         times = [total(r, self.plan.clock) for m in PEERS for r in self.rows if r["method"] == m]
         mine = min((total(r, self.plan.clock) for r in self.runs(method, setting)), default=math.inf)
-        return mine <= 2.0 * min(times, default=math.inf)
+        return mine <= NEAR * min(times, default=math.inf)
 
     def _tune(self, method: str) -> Iterator[Setting]:
         """The settings to try: axis by axis, the second one from the two best values of the first."""
@@ -148,6 +154,7 @@ class Session:
         row: dict[str, Any] = {
             "sequence": self.name, "digest": self.digest, "method": method, "setting": setting,
             "key": self.pool.key(method), "rtol": self.plan.rtol, "tolerance": tolerance,
+            "beside": self.beside,
         }  # fmt: skip
         try:
             row |= self.pool.worker(method).sequence(method, setting, self.folder, tolerance, limit)

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from seq.cases import SMALL
-from seq.methods import COLD, FIXED, PEERS, SOLVER
+from seq.methods import BARE, COLD, FIXED, PEERS, SOLVER
 from seq.session import label
 
+POINTS = 40
+EVEN = 1.02  # of cold: less than that is noise
 POLICIES = tuple(f"Solver, {name}" for name in FIXED)
 
 
@@ -30,13 +32,18 @@ def collect(
             and r["rtol"] == rtol
             and keys.get(r["method"]) == r["key"]
         ]
-        results = {m: found for m in methods if (found := _best([r for r in rows if r["method"] == m], clock))}
-        sequences[name] = {"facts": about, "methods": results, **judge(results)}
+        beside = keys.get(SOLVER)
+        results = {m: found for m in methods if (found := _best([r for r in rows if r["method"] == m], clock, beside))}
+        judged = judge(results)
+        sequences[name] = {"facts": about, "methods": {m: thinned(v) for m, v in results.items()}, **judged}
     return {"meta": {"rtol": rtol, "clock": clock}, "sequences": sequences, "summary": summarise(sequences)}
 
 
-def _best(rows: list[dict[str, Any]], clock: str) -> dict[str, Any] | None:
-    """The best setting of a method: medians of each step over its runs; or why none succeeded."""
+def _best(rows: list[dict[str, Any]], clock: str, beside: str | None) -> dict[str, Any] | None:
+    """The best setting of a method: medians of each step over its runs; or why none succeeded.
+
+    Of its runs those count that were measured beside this version of nnla, where there are any.
+    """
     if not rows:
         return None
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -49,20 +56,45 @@ def _best(rows: list[dict[str, Any]], clock: str) -> dict[str, Any] | None:
         return {"ok": False, "setting": label(last["setting"]), "reason": last.get("error") or f"residual {worst:.1e}"}
     totals = {name: statistics.median(sum(r[clock]) for r in runs) for name, runs in groups.items()}
     name = min(totals, key=lambda n: totals[n])
-    runs = groups[name]
+    runs = [r for r in groups[name] if r.get("beside") == beside] or groups[name]
     steps = [statistics.median(values) for values in zip(*(r[clock] for r in runs), strict=True)]
+    seconds = statistics.median(sum(r[clock]) for r in runs)
     return {
-        "ok": True, "setting": name, "runs": len(runs), "seconds": totals[name], "steps": steps,
+        "ok": True, "setting": name, "runs": len(runs), "seconds": seconds, "steps": steps,
         "iterations": runs[-1]["iterations"], "residual": max(max(r["residual"]) for r in runs),
         "tolerance": runs[-1]["tolerance"], "settings": totals, "report": runs[-1].get("facts"),
     }  # fmt: skip
+
+
+def thinned(found: dict[str, Any]) -> dict[str, Any]:
+    """A result as it is written down: the course of the seconds at some forty places, four digits."""
+    if not found["ok"]:
+        return found
+    so_far = cumulative(found["steps"])
+    places = sorted({round((k + 1) * len(so_far) / POINTS) - 1 for k in range(POINTS)} - {-1} | {0})
+    out = {k: v for k, v in found.items() if k not in ("steps", "iterations", "report")}
+    out["course"] = [[k + 1, float(f"{so_far[k]:.4g}")] for k in places]
+    out["iterations"] = sum(found["iterations"])
+    if found["report"] is not None:
+        out["report"] = {k: v for k, v in found["report"].items() if k not in ("steps", "versions")}
+    return out
 
 
 def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The figures of one sequence; None where what they need was not measured or failed."""
     good = {m: v for m, v in results.items() if v["ok"]}
     out: dict[str, Any] = dict.fromkeys(
-        ("best_peer", "/ cold", "/ best peer", "worst prefix / cold", "break-even", "/ best fixed", "iterations / cold")
+        (
+            "best_peer",
+            "/ bare after the first",
+            "µs over bare",
+            "/ cold",
+            "/ best peer",
+            "worst prefix / cold",
+            "break-even",
+            "/ best fixed",
+            "iterations / cold",
+        )
     )
     peers = {m: good[m]["seconds"] for m in PEERS if m in good}
     out["best_peer"] = min(peers, key=lambda m: peers[m]) if peers else None
@@ -76,9 +108,14 @@ def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         out["/ cold"] = mine["seconds"] / cold["seconds"]
         prefixes = [a / b for a, b in zip(cumulative(mine["steps"]), cumulative(cold["steps"]), strict=True)]
         out["worst prefix / cold"] = max(prefixes)
-        out["break-even"] = next((k + 1 for k, p in enumerate(prefixes) if p <= 1.0), None)
+        behind = [k + 1 for k, p in enumerate(prefixes) if p > EVEN]
+        out["break-even"] = max(behind, default=0) + 1 if prefixes[-1] <= EVEN else None
         if sum(cold["iterations"]):
             out["iterations / cold"] = sum(mine["iterations"]) / sum(cold["iterations"])
+    if BARE in good and len(mine["steps"]) > 1:
+        own, bare = (sum(good[m]["steps"][1:]) for m in (SOLVER, BARE))
+        out["/ bare after the first"] = own / bare
+        out["µs over bare"] = 1e6 * (own - bare) / (len(mine["steps"]) - 1)
     fixed = {m: good[m]["seconds"] for m in POLICIES if m in good}
     if fixed:
         out["/ best fixed"] = mine["seconds"] / min(fixed.values())
