@@ -108,7 +108,7 @@ class _Auto(Watched):
     def scaling(self) -> str:
         """Of the first steps, plain CG and polynomials."""
         if self._scaling is None:
-            self._scaling = choose_scaling(self.op)
+            self._scaling = str(choose_scaling(self.op))
         return self._scaling
 
     @property

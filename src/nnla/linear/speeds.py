@@ -75,8 +75,8 @@ class Machine:
         self._path, self._lock = path, threading.Lock()
         self._calibrated: Speeds | None = None
         self._corrections: dict[str, float] = {}
-        self._gaps = {kernel: deque[float](maxlen=_RECENT) for kernel in KERNELS}
-        self._solves = dict.fromkeys(KERNELS, 0)
+        self._gaps: dict[str, deque[float]] = {kernel: deque(maxlen=_RECENT) for kernel in KERNELS}
+        self._solves: dict[str, int] = dict.fromkeys(KERNELS, 0)
         self._now: Speeds | None = None
 
     def speeds(self, *, native: bool = True) -> Speeds:
@@ -114,8 +114,9 @@ class Machine:
         """Drop the corrections, and read the calibration anew."""
         with self._lock:
             self._calibrated, self._corrections, self._now = None, {}, None
-            self._gaps = {kernel: deque[float](maxlen=_RECENT) for kernel in KERNELS}
-            self._solves = dict.fromkeys(KERNELS, 0)
+            for kernel in KERNELS:
+                self._gaps[kernel].clear()
+                self._solves[kernel] = 0
 
 
 def cache_file() -> Path | None:
