@@ -259,6 +259,8 @@ def costs(native, A, rng):
     for n in (A.shape[0], 10_000):
         assert len(kept.choose(known, n, True, 1e-8)[0]) == 5
     assert kept.factoring(1e6, 1e4, 1e3) > 0
+    if A.shape[0] != max(SIZES):  # a large one takes long under sanitizers
+        return
     B = sp.kron(sp.eye_array(-(-25_000 // A.nnz)), A, format="csr")
     b = rng.standard_normal(B.shape[0])
     for method in (0, 2):
