@@ -128,7 +128,7 @@ class Quick {
     }
 
     // By the learned costs: operations are counted where that is expected to pay, as nnla.linear.decision has it; what is
-    // neither for a factorisation nor for CG over the diagonal is left to the ordinary way.
+    // for no factorisation, complete or not, nor for CG over the diagonal is left to the ordinary way.
     Declined run_as_learned() {
         began_ = Clock::now();
         BandCholesky band(pattern(), {});
@@ -152,19 +152,16 @@ class Quick {
         may_iterate_ = (choice.best == kJacobiWay || choice.best == kIcWay) && !v_.heavy && !suspect_;
         may_iterate_ = may_iterate_ && !(choice.seconds[choice.best] > kWorthReordering * step_ && scattered());
         may_iterate_ = may_iterate_ && (facts_.nnz <= kThreaded || max_threads() == 1);
-        bool order = choice.order;
-        if (!order && may_iterate_) {
-            if (iterate_over(choice.best, choice.otherwise)) return verify();
-            order = true;  // the others that iterate fall behind as well
-        }
-        if (!order) return Declined::dear;
+        const bool at_once = !choice.order && may_iterate_;
+        if (at_once && iterate_over(choice.best, choice.otherwise)) return verify();
+        if (!choice.order && !at_once) return Declined::dear;  // else the others that iterate fall behind as well
         const Cholesky cholesky(pattern(), std::min(kLongFlops, choice.flops), Cholesky::Rows::checked);
         if (!cholesky.complete()) answer_.more_flops = cholesky.flops();
         if (!fits(cholesky)) return Declined::dear;
         const double fronts = costs.factoring(cholesky.flops(), cholesky.nnz(), n_) + 2 * product_seconds(n_, facts_.nnz);
         answer_.learned[kDirectWay] = {fronts, kKnown};
         if (kCertain * fronts < choice.seconds[choice.best]) return factor(nullptr, &cholesky);
-        if (may_iterate_ && answer_.phases.empty() && iterate_over(choice.best, fronts)) return verify();
+        if (may_iterate_ && !at_once && iterate_over(choice.best, fronts)) return verify();
         return may_iterate_ ? factor(nullptr, &cholesky) : Declined::dear;
     }
 

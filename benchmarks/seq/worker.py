@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 import time
-import traceback
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tts.worker import _die_with_parent, plain
+from tts.worker import serve
 
 from seq import methods as catalogue
 
@@ -86,26 +83,5 @@ def answer(request: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     return run(state["methods"][request["method"]], request["setting"], state["systems"], request["tolerance"])
 
 
-def main() -> None:
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    warnings.simplefilter("ignore")
-    memory = float(os.environ.get("TTS_MEMORY_GB", "0"))
-    if memory:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (int(memory * 2**30),) * 2)
-    _die_with_parent()
-    state: dict[str, Any] = {}
-    for line in sys.stdin:
-        try:
-            reply = answer(json.loads(line), state)
-        except Exception as error:  # whatever a library raises is that method's result
-            last = traceback.format_exception_only(error)[-1].strip().splitlines()
-            reply = {"error": " ".join(last)[:200] or type(error).__name__}
-        channel.write(json.dumps(plain(reply)) + "\n")
-        channel.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 
 
-def main() -> None:
+def serve(respond: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer one request a line until there are no more; what a library raises is the answer."""
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
@@ -100,8 +102,8 @@ def main() -> None:
     state: dict[str, Any] = {}
     for line in sys.stdin:
         try:
-            reply = answer(json.loads(line), state)
-        except Exception as error:  # whatever a library raises is that solver's result
+            reply = respond(json.loads(line), state)
+        except Exception as error:
             last = traceback.format_exception_only(error)[-1].strip().splitlines()
             reply = {"error": " ".join(last)[:200] or type(error).__name__}
         channel.write(json.dumps(plain(reply)) + "\n")
@@ -109,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer)

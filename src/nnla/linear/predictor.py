@@ -40,7 +40,7 @@ __all__ = [
 ENGINE = "auto-costs"  # name of the shipped weights
 LOOK = 0.03  # share of the seconds expected that a look at the graph may take
 _LOOK_CALL, _LOOK_ENTRY = 2e-4, 7e-9  # seconds of it: in all, and by rows and entries
-NARROWEST = 0.5  # ... and from which on iterations are believed to be known
+NARROWEST = 0.5  # standard deviation of a logarithm that iterations are believed to be known to, at best
 BADLY = 1.5  # standard deviations: how badly the others may turn out for a factorisation that is worth its count
 TOLD = 0.8  # of the spread of the iterations: what the first steps tell, where the weights do not say
 
